@@ -1,0 +1,1 @@
+"""Every run of a Prefect flow becomes a sealed OMMX Experiment."""
