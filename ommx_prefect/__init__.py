@@ -1,1 +1,44 @@
-"""Every run of a Prefect flow becomes a sealed OMMX Experiment."""
+"""Every run of a Prefect flow becomes a sealed OMMX Experiment.
+
+Change one import, `from ommx_prefect import flow, task`, and each attempt of a task becomes one
+`ommx.experiment.Run`; when the flow run ends, however it ends, they are sealed as one immutable
+OCI artifact in the Local Registry, which plain `ommx` opens.
+
+| name | what it is |
+|---|---|
+| `task`, `flow` | Prefect's decorators, recording |
+| `recorded`, `seal_hooks` | the same for those who keep `@prefect.task` and `@prefect.flow` |
+| `current_run()` | the open Run of the task that runs here |
+| `current_experiment()` | the experiment, for the flow body |
+| `seal`, `load_experiment` | seal a flow run by hand; open what it sealed |
+| `codecs`, `solvers`, `instances`, `exceptions` | modules |
+"""
+
+from ommx_prefect._pickling import install as _install_pickling
+
+_install_pickling()
+
+from ommx_prefect import codecs, exceptions  # noqa: E402
+from ommx_prefect._experiment import current_experiment  # noqa: E402
+from ommx_prefect._flow import flow  # noqa: E402
+from ommx_prefect._hooks import seal_hooks  # noqa: E402
+from ommx_prefect._recording import current_run  # noqa: E402
+from ommx_prefect._seal import seal  # noqa: E402
+from ommx_prefect._sealed import SealedExperiment, load_experiment  # noqa: E402
+from ommx_prefect._task import recorded, task  # noqa: E402
+from ommx_prefect.codecs import register_codec  # noqa: E402
+
+__all__ = [
+    "SealedExperiment",
+    "codecs",
+    "current_experiment",
+    "current_run",
+    "exceptions",
+    "flow",
+    "load_experiment",
+    "recorded",
+    "register_codec",
+    "seal",
+    "seal_hooks",
+    "task",
+]

@@ -1,0 +1,157 @@
+"""The `flow` decorator: Prefect's own, whose every flow run becomes a sealed OMMX Experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+import prefect
+from prefect.context import FlowRunContext
+
+from ommx_prefect._flow_start import open_flow_run
+from ommx_prefect._hooks import ExperimentHook, ensure_sealed, settings_of, with_seal
+from ommx_prefect._image_name import NameSource
+from ommx_prefect._log import warn
+from ommx_prefect._origin import enclosing_owner, label
+from ommx_prefect._registry import registry_root
+from ommx_prefect._states import describe_error
+from ommx_prefect.exceptions import ImageNameError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@overload
+def flow(fn: Callable[P, R], /) -> prefect.Flow[P, R]: ...
+@overload
+def flow(
+    fn: None = None,
+    /,
+    *,
+    experiment: NameSource = None,
+    replace: bool = False,
+    aliases: Sequence[str] = (),
+    **prefect_flow_options: Any,
+) -> Callable[[Callable[P, R]], prefect.Flow[P, R]]: ...
+def flow(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    experiment: NameSource = None,
+    replace: bool = False,
+    aliases: Sequence[str] = (),
+    **prefect_flow_options: Any,
+) -> Any:
+    """Make a function a Prefect flow whose every run is sealed as an OMMX Experiment.
+
+    Args:
+        fn: A function, coroutine function, generator or async generator.
+        experiment: The OCI image name to seal under.
+            `ghcr.io/acme/nightly`: each flow run gets a tag of its own, from its scheduled time
+            and name. `ghcr.io/acme/nightly:{flow_run.name}`: a template; fields are `flow_run`,
+            `flow`, `scheduled_time` and `start_time` (UTC) and the flow's parameters.
+            `ghcr.io/acme/nightly:2026-11`: one name, for one flow run. A callable gets the
+            FlowRun and returns one of these. None: an anonymous name, or, in a subflow, the
+            experiment of the enclosing flow.
+        replace: Whether the name may be moved from an experiment that has it already.
+        aliases: Tags, such as `latest`, that are moved to each finished experiment.
+        prefect_flow_options: Everything that `prefect.flow` takes.
+
+    Raises:
+        ImageNameError: When a flow run starts: its name does not parse, or is taken.
+    """
+    if isinstance(aliases, str):
+        raise TypeError(f"aliases={aliases!r} is a string; write [{aliases!r}]")
+    if fn is None:
+        return functools.partial(
+            flow,
+            experiment=experiment,
+            replace=replace,
+            aliases=aliases,
+            **prefect_flow_options,
+        )
+    if isinstance(fn, prefect.Flow):
+        raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
+    hook = ExperimentHook(experiment, replace, tuple(aliases))
+    recorded = _recorded(fn)
+    return prefect.flow(recorded, **with_seal(hook, prefect_flow_options))
+
+
+@contextlib.contextmanager
+def recorded_flow_run() -> Iterator[None]:
+    """Open the experiment of the flow run that Prefect runs here, around the flow's body."""
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    hook = settings_of(context.flow) if context else None
+    if context is None or flow_run is None or hook is None:
+        yield
+        return
+    ensure_sealed(context.flow, hook)
+    enclosing = enclosing_owner.get()
+    try:
+        record = open_flow_run(hook, context.flow, flow_run, context.parameters, enclosing)
+        owner = record.owner
+    except ImageNameError:
+        raise
+    except Exception as error:  # a registry that cannot be written must not stop the flow
+        warn(f"The experiment could not be opened: {describe_error(error)}")
+        owner = str(flow_run.id)
+    label(flow_run, owner, str(registry_root()))
+    token = enclosing_owner.set(owner)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # a generator flow may end in another context
+            enclosing_owner.reset(token)
+
+
+def _recorded(fn: Callable[P, R]) -> Callable[P, R]:
+    if isinstance(fn, (staticmethod, classmethod)):
+        return cast(Callable[P, R], type(fn)(_recorded(fn.__func__)))
+    if inspect.isasyncgenfunction(fn):
+        return cast(Callable[P, R], _async_generator(fn))
+    if inspect.iscoroutinefunction(fn):
+        return cast(Callable[P, R], _coroutine(fn))
+    if inspect.isgeneratorfunction(fn):
+        return cast(Callable[P, R], _generator(fn))
+    return _function(fn)
+
+
+def _function(fn: Callable[P, R]) -> Callable[P, R]:
+    @functools.wraps(fn)
+    def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
+        with recorded_flow_run():
+            return fn(*args, **kwargs)
+
+    return recorded
+
+
+def _coroutine(fn: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    async def recorded(*args: Any, **kwargs: Any) -> Any:
+        with recorded_flow_run():
+            return await fn(*args, **kwargs)
+
+    return recorded
+
+
+def _generator(fn: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def recorded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        with recorded_flow_run():
+            return (yield from fn(*args, **kwargs))
+
+    return recorded
+
+
+def _async_generator(fn: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    async def recorded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        with recorded_flow_run():
+            async for value in fn(*args, **kwargs):
+                yield value
+
+    return recorded

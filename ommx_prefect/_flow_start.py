@@ -1,0 +1,161 @@
+"""What happens when a recorded flow run starts: its experiment gets a name and a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun
+
+from ommx_prefect._hooks import ExperimentHook
+from ommx_prefect._image_name import (
+    FlowRunFacts,
+    anonymous_tag,
+    resolve,
+    with_suffix,
+)
+from ommx_prefect._inputs import Redactor, scalars
+from ommx_prefect._log import warn
+from ommx_prefect._records import Scalar
+from ommx_prefect._registry import anonymous_name, canonical_name, find
+from ommx_prefect._stage import LocalStage
+from ommx_prefect.exceptions import ImageNameError, ImageNameTakenError
+
+FLOW_RECORD = "flow.json"
+SEALED_RECORD = "sealed.json"
+
+
+@dataclass(frozen=True)
+class FlowRecord:
+    """What the seal needs to know of a flow run, kept in its stage as `flow.json`.
+
+    Attributes:
+        owner: Id of the flow run whose experiment this is; another one's in a subflow without
+            an experiment of its own.
+        image_name: The name to seal under; empty in such a subflow.
+        replace: Whether the name may be moved from another experiment.
+        aliases: Tags to move to the experiment when it is finished.
+        chosen: Whether the user chose tag and all, so that the name may be taken by others.
+        flow_run_id: Prefect's id.
+        flow_run: Prefect's name of the flow run.
+        flow: Name of the flow.
+        deployment_id: Prefect's id, or empty.
+        scheduled_time: ISO 8601, UTC.
+        parameters: The flow's scalar parameters, without secrets.
+    """
+
+    owner: str
+    image_name: str
+    replace: bool
+    aliases: tuple[str, ...]
+    chosen: bool
+    flow_run_id: str
+    flow_run: str
+    flow: str
+    deployment_id: str
+    scheduled_time: str
+    parameters: Mapping[str, Scalar]
+
+
+def read_flow_record(stage: LocalStage) -> FlowRecord | None:
+    """Read the record of a flow run, or None where it never started here."""
+    document = stage.read(FLOW_RECORD)
+    if document is None:
+        return None
+    return FlowRecord(**{**document, "aliases": tuple(document["aliases"])})
+
+
+def open_flow_run(
+    hook: ExperimentHook,
+    flow: Flow[Any, Any],
+    flow_run: FlowRun,
+    parameters: Mapping[str, Any],
+    enclosing: str | None = None,
+) -> FlowRecord:
+    """Name a flow run's experiment, check the name, and keep the record; once per flow run.
+
+    Raises:
+        InvalidImageNameError: The name does not parse.
+        ImageNameTakenError: It stands in the Local Registry already, and replace is False.
+    """
+    stage = LocalStage(str(flow_run.id))
+    record = read_flow_record(stage)
+    if record is None:
+        facts = facts_of(flow, flow_run, parameters)
+        member_of = enclosing if hook.experiment is None else None
+        record = _member(facts, member_of) if member_of else _named(hook, facts, flow_run)
+        stage.write(FLOW_RECORD, asdict(record))
+        if enclosing:
+            LocalStage(enclosing).write(f"subflows/{flow_run.id}", asdict(record))
+    return record
+
+
+def open_in_hook(hook: ExperimentHook, flow: Flow[Any, Any], flow_run: FlowRun) -> None:
+    """Open a flow run from its on_running hook, which cannot refuse it."""
+    try:
+        open_flow_run(hook, flow, flow_run, flow_run.parameters)
+    except ImageNameError as error:
+        warn(f"{error} This flow run goes on, and its experiment gets an anonymous name.")
+        anonymous = ExperimentHook(None, False, ())
+        open_flow_run(anonymous, flow, flow_run, flow_run.parameters)
+
+
+def facts_of(
+    flow: Flow[Any, Any], flow_run: FlowRun, parameters: Mapping[str, Any]
+) -> FlowRunFacts:
+    """Collect what names are made of."""
+    now = datetime.now(timezone.utc)
+    return FlowRunFacts(
+        flow_run_id=str(flow_run.id),
+        flow_run_name=flow_run.name,
+        flow_name=flow.name,
+        scheduled_time=flow_run.expected_start_time or flow_run.start_time or now,
+        start_time=flow_run.start_time or now,
+        parameters=parameters,
+    )
+
+
+def record_of(
+    facts: FlowRunFacts, hook: ExperimentHook, image_name: str, *, chosen: bool, deployment: str
+) -> FlowRecord:
+    """Write down what the seal needs."""
+    redact = Redactor(facts.parameters)
+    found = scalars(facts.parameters, True)
+    return FlowRecord(
+        owner=facts.flow_run_id,
+        image_name=image_name,
+        replace=hook.replace,
+        aliases=hook.aliases,
+        chosen=chosen,
+        flow_run_id=facts.flow_run_id,
+        flow_run=facts.flow_run_name,
+        flow=facts.flow_name,
+        deployment_id=deployment,
+        scheduled_time=facts.scheduled_time.isoformat(),
+        parameters={k: redact.scalar(v) for k, v in found if not isinstance(v, ValueError)},
+    )
+
+
+def _member(facts: FlowRunFacts, owner: str) -> FlowRecord:
+    record = record_of(facts, ExperimentHook(), "", chosen=False, deployment="")
+    return FlowRecord(**{**vars(record), "owner": owner})
+
+
+def _named(hook: ExperimentHook, facts: FlowRunFacts, flow_run: FlowRun) -> FlowRecord:
+    template = hook.experiment(flow_run) if callable(hook.experiment) else hook.experiment
+    deployment = str(flow_run.deployment_id or "")
+    if template is None:
+        name = anonymous_name(anonymous_tag(facts))
+        return record_of(facts, hook, name, chosen=False, deployment=deployment)
+    name, chosen = resolve(template, facts)
+    name = canonical_name(name)
+    if find(name) is not None and not hook.replace:
+        if chosen:
+            raise ImageNameTakenError(name)
+        name = with_suffix(name, facts.flow_run_id.replace("-", "")[-8:])
+    return record_of(facts, hook, name, chosen=chosen, deployment=deployment)
+
+

@@ -1,0 +1,197 @@
+"""Which Runs a flow run's experiment has: from what was staged, explained by Prefect's API.
+
+What was staged is the truth. The API only names the state of attempts that began and left no
+shard, and lists the task runs that never began.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ommx_prefect import _ledger, _lost
+from ommx_prefect._compose import rejoin
+from ommx_prefect._decode import decode
+from ommx_prefect._ledger import Entry
+from ommx_prefect._origin import host_name
+from ommx_prefect._records import Attachments, Descriptor, Documents, ExperimentRecord, RunRecord
+from ommx_prefect._registry import read_blob
+from ommx_prefect._shards import Attempt, Shard
+from ommx_prefect._stage import LocalStage
+
+STATE_COLUMN = "prefect.state"
+SUPERSEDED = "Superseded"
+
+
+@dataclasses.dataclass(frozen=True)
+class Staged:
+    """What waits in a stage.
+
+    Attributes:
+        shards: Attempts that ended.
+        cut_off: Attempts that began, left no shard, and whose process is gone.
+        parts: What the flow body logged on the experiment.
+        rolled_back: Ids of task runs that were rolled back later.
+        subflows: Records of subflow runs, by id.
+    """
+
+    shards: Sequence[Shard]
+    cut_off: Sequence[Attempt]
+    parts: Sequence[Shard]
+    rolled_back: frozenset[str]
+    subflows: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def keys(self) -> list[str]:
+        """The names of everything in it."""
+        shards = [shard.attempt.key for shard in (*self.shards, *self.parts)]
+        return sorted({*shards, *(attempt.key for attempt in self.cut_off)})
+
+
+def read_stage(stage: LocalStage, sealed_keys: frozenset[str] = frozenset()) -> Staged:
+    """Read what a stage holds beyond what is sealed already."""
+    shards = {shard.attempt.key: shard for shard in _lost.of(stage.owner)}
+    shards.update((shard.attempt.key, shard) for shard in stage.shards())
+    fresh = [shard for key, shard in shards.items() if key not in sealed_keys]
+    return Staged(
+        shards=sorted(fresh, key=lambda shard: shard.attempt.order),
+        cut_off=[
+            attempt
+            for attempt in stage.starts()
+            if attempt.key not in shards and attempt.key not in sealed_keys and is_gone(attempt)
+        ],
+        parts=[part for part in stage.shards("parts") if part.attempt.key not in sealed_keys],
+        rolled_back=frozenset(stage.listed("rolled-back")),
+        subflows=stage.listed("subflows"),
+    )
+
+
+def is_gone(attempt: Attempt) -> bool:
+    """Tell whether the process of an attempt is gone; one on another host counts as gone.
+
+    A flow run is sealed when Prefect calls it ended. An attempt that still runs here (a thread
+    after a flow timeout, a background task) seals again when it ends.
+    """
+    if attempt.host != host_name():
+        return True
+    try:
+        os.kill(attempt.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def entries_of(staged: Staged, api_states: Mapping[str, str]) -> list[Entry]:
+    """Return the Runs of what is staged, not yet numbered."""
+    entries = [_entry_of(shard) for shard in staged.shards]
+    entries += [_entry_of(_cut_off(x, api_states.get(x.task_run_id, ""))) for x in staged.cut_off]
+    return entries
+
+
+def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]:
+    """Number the Runs' order, and mark what came after them: rollbacks and second executions."""
+    ordered = sorted(entries, key=lambda entry: entry.order)
+    last = {(entry.task_run_id, entry.attempt): entry.key for entry in ordered}
+    final = {entry.task_run_id: entry.key for entry in ordered}
+    return [
+        _with_state(entry, SUPERSEDED)
+        if entry.task_run_id and last[entry.task_run_id, entry.attempt] != entry.key
+        else _with_state(entry, "RolledBack")
+        if entry.task_run_id in rolled_back and final[entry.task_run_id] == entry.key
+        else entry
+        for entry in ordered
+    ]
+
+
+def entries_of_sealed(documents: Documents) -> tuple[list[Entry], ExperimentRecord]:
+    """Take an experiment that was sealed before apart again, with its ledger."""
+    experiment = decode(documents)
+    ledger = json.loads(read_blob(experiment.attachments.entries[_ledger.NAME].digest))
+    runs = [rejoin(run, ledger["split_columns"]) for run in experiment.runs]
+    entries = [Entry.from_json(document, runs[document["run_id"]]) for document in ledger["runs"]]
+    return entries, experiment
+
+
+def attachments_of(
+    parts: Sequence[Shard], before: Attachments
+) -> tuple[Attachments, dict[str, str]]:
+    """Join what the flow body logged, and its annotations.
+
+    A flow run that is retried logs the same names again: the latest has the name, and earlier
+    ones that differ are kept as `name@1`, `name@2`, ...
+    """
+    entries: dict[str, Descriptor] = dict(before.entries)
+    filenames: dict[str, str] = dict(before.filenames)
+    annotations: dict[str, str] = {}
+    for part in parts:
+        if part.documents is None:
+            continue
+        experiment = decode(part.documents)
+        annotations.update(experiment.annotations)
+        for name, descriptor in experiment.attachments.entries.items():
+            if entries.get(name, descriptor) != descriptor:
+                _move_aside(name, entries, filenames)
+            entries[name] = descriptor
+        filenames.update(experiment.attachments.filenames)
+    return Attachments(entries, filenames), annotations
+
+
+def count_by_status(entries: Sequence[Entry]) -> dict[str, int]:
+    """Return how many Runs ended in which status."""
+    return dict(sorted(Counter(entry.record.status for entry in entries).items()))
+
+
+def _move_aside(name: str, entries: dict[str, Descriptor], filenames: dict[str, str]) -> None:
+    number = 1
+    while f"{name}@{number}" in entries:
+        number += 1
+    entries[f"{name}@{number}"] = entries[name]
+    if name in filenames:
+        filenames[f"{name}@{number}"] = filenames[name]
+
+
+def _entry_of(shard: Shard) -> Entry:
+    attempt = shard.attempt
+    empty = RunRecord("finished")
+    run = decode(shard.documents).runs[0] if shard.documents else empty
+    record = dataclasses.replace(
+        run,
+        status=shard.status,
+        reason=shard.reason,
+        parameters={**run.parameters, **shard.parameters},
+    )
+    return Entry(
+        key=attempt.key,
+        started_at=attempt.started_at,
+        task_run_id=attempt.task_run_id,
+        flow_run_id=attempt.flow_run_id,
+        task=attempt.task,
+        task_run=attempt.task_run,
+        attempt=attempt.attempt,
+        host=attempt.host,
+        parent_task_run_id=attempt.parent_task_run_id,
+        state=str(shard.parameters.get(STATE_COLUMN, "")),
+        notes=shard.notes,
+        record=record,
+    )
+
+
+def _cut_off(attempt: Attempt, api_state: str) -> Shard:
+    state = api_state or "Running"
+    reason = (
+        f"cut off: its process {attempt.pid} on {attempt.host} ended before the attempt did; "
+        f"Prefect's last state is {state}"
+    )
+    return Shard(attempt, "interrupted", reason, attempt.parameters(state, None))
+
+
+def _with_state(entry: Entry, state: str) -> Entry:
+    parameters = {**entry.record.parameters, STATE_COLUMN: state}
+    record = dataclasses.replace(entry.record, parameters=parameters)
+    return dataclasses.replace(entry, state=state, record=record)

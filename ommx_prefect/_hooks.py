@@ -1,0 +1,96 @@
+"""How a flow carries its experiment: one object among its state hooks.
+
+Hooks survive `with_options`, pickling and the import of a flow in Prefect's worker and runner,
+where attributes and subclasses of Flow are lost. Prefect calls hooks with the keywords
+`flow, flow_run, state`, in whatever process it finds itself, perhaps twice, perhaps never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+
+from ommx_prefect._image_name import NameSource
+
+# The hook lists of a Flow in which a seal must be reachable.
+SEALING_HOOKS = ("on_completion", "on_failure", "on_cancellation", "on_crashed")
+
+
+@dataclass(frozen=True)
+class ExperimentHook:
+    """What a flow wants of its experiment, and the hook that seals it.
+
+    Attributes:
+        experiment: Image name, template, callable, or None; see `ommx_prefect.flow`.
+        replace: Whether the name may be moved from another experiment.
+        aliases: Tags that are moved to each finished experiment.
+    """
+
+    experiment: NameSource = None
+    replace: bool = False
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def __name__(self) -> str:
+        return "seal_experiment"
+
+    def __call__(self, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+        """Open the experiment when the flow run starts, and seal it when it ends."""
+        if state.is_running():
+            from ommx_prefect._flow_start import open_in_hook
+
+            open_in_hook(self, flow, flow_run)
+        else:
+            from ommx_prefect._seal_hook import seal_in_hook
+
+            seal_in_hook(self, flow, flow_run, state)
+
+
+def settings_of(flow: Flow[Any, Any] | None) -> ExperimentHook | None:
+    """Return what a flow wants of its experiment, or None where it is a plain flow."""
+    for name in SEALING_HOOKS:
+        for hook in getattr(flow, f"{name}_hooks", None) or ():
+            if isinstance(hook, ExperimentHook):
+                return hook
+    return None
+
+
+def with_seal(hook: ExperimentHook, options: dict[str, Any]) -> dict[str, Any]:
+    """Return flow options whose hook lists end with the seal."""
+    return {
+        **options,
+        **{name: [*(options.get(name) or ()), hook] for name in SEALING_HOOKS},
+    }
+
+
+def ensure_sealed(flow: Flow[Any, Any], hook: ExperimentHook) -> None:
+    """Put the seal back into hook lists that `with_options` has replaced."""
+    for name in SEALING_HOOKS:
+        hooks = getattr(flow, f"{name}_hooks")
+        if not any(isinstance(found, ExperimentHook) for found in hooks):
+            hooks.append(hook)
+
+
+def seal_hooks(
+    experiment: NameSource = None,
+    *,
+    replace: bool = False,
+    aliases: Sequence[str] = (),
+) -> dict[str, list[Callable[..., None]]]:
+    """Return the state hooks that make a plain Prefect flow record an experiment.
+
+    Use them as `@prefect.flow(**seal_hooks("ghcr.io/acme/nightly"))`. Prefect runs hooks beside
+    the flow, so an image name that cannot be used is reported at the start but does not stop
+    the flow, as it does with `ommx_prefect.flow`; the experiment then gets a name of its own.
+
+    Args:
+        experiment: As for `ommx_prefect.flow`.
+        replace: As for `ommx_prefect.flow`.
+        aliases: As for `ommx_prefect.flow`.
+    """
+    hook = ExperimentHook(experiment, replace, tuple(aliases))
+    return {name: [hook] for name in (*SEALING_HOOKS, "on_running")}

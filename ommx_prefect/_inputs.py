@@ -1,0 +1,164 @@
+"""Which arguments become run parameters, and what must never be written anywhere.
+
+A secret is an argument whose name looks like a credential, or whose value is a pydantic secret
+or a Prefect Block (Prefect's `Secret` is one). It is left out, and its text is cut out of
+everything else that is recorded of the same attempt.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import re
+import sys
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from ommx_prefect._records import Scalar
+
+REDACTED = "**redacted**"
+
+# Parts of an argument's name that mark it as a credential.
+SECRET_NAME = re.compile(
+    r"(^|[_\W])(password|passwd|passphrase|pwd|secrets?|tokens?|credentials?|auth|authorization"
+    r"|bearer|(api|access|private|secret|signing|encryption|license|ssh)_?keys?)($|[_\W\d])",
+    re.IGNORECASE,
+)
+
+# Modules and base classes whose instances are secrets; looked up only where they are imported.
+SECRET_TYPES: tuple[tuple[str, str], ...] = (
+    ("pydantic", "SecretStr"),
+    ("pydantic", "SecretBytes"),
+    ("pydantic", "Secret"),
+    ("prefect.blocks.core", "Block"),
+)
+
+# Python type -> how it is written as a run parameter.
+WRITTEN_AS_TEXT: tuple[type, ...] = (
+    PurePath,
+    uuid.UUID,
+    datetime.datetime,
+    datetime.date,
+    datetime.time,
+)
+
+LONGEST_TEXT = 1_000
+SHORTEST_SECRET = 4
+INT64 = range(-(2**63), 2**63)
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether an argument's name looks like a credential (`apiKey`, `db_password`)."""
+    return bool(SECRET_NAME.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)))
+
+
+def is_secret(value: object) -> bool:
+    """Tell whether a value is a secret by its type."""
+    return isinstance(value, _secret_types())
+
+
+def as_parameter(value: object) -> Scalar | None:
+    """Return a value as OMMX takes it for a run parameter, or None where it is no scalar.
+
+    numpy scalars and enums become Python's; paths, dates and UUIDs become text.
+
+    Raises:
+        ValueError: It is a scalar that cannot be stored: an integer beyond 64 bits, or text
+            longer than 1,000 characters.
+    """
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if (numpy := sys.modules.get("numpy")) and isinstance(value, numpy.generic):
+        value = value.item()
+    if isinstance(value, WRITTEN_AS_TEXT):
+        value = value.isoformat() if hasattr(value, "isoformat") else str(value)
+    if isinstance(value, str):
+        return _checked_text(str(value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _checked_int(int(value))
+    return value if isinstance(value, (bool, float)) else None
+
+
+def scalars(
+    arguments: Mapping[str, Any], wanted: bool | Collection[str]
+) -> Iterator[tuple[str, Scalar | ValueError]]:
+    """Yield the arguments that are recorded, or the reason why one cannot be."""
+    for name, value in arguments.items():
+        if wanted is False or (wanted is not True and name not in wanted):
+            continue
+        if is_secret_name(name) or is_secret(value):
+            continue
+        try:
+            scalar = as_parameter(value)
+        except ValueError as error:
+            yield name, error
+            continue
+        if scalar is not None:
+            yield name, scalar
+
+
+# Every secret seen in this process: Prefect repeats a task's message in the state of its flow.
+_known: set[str] = set()
+
+
+def redact_known(text: str) -> str:
+    """Cut every secret that this process has seen out of a text."""
+    for secret in sorted(_known, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    return text
+
+
+class Redactor:
+    """Cuts the secrets among some arguments out of any text."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        found = {text for name, value in arguments.items() for text in _secret_texts(name, value)}
+        _known.update(x for x in found if len(x) >= SHORTEST_SECRET)
+        self._secrets = sorted((x for x in found if len(x) >= SHORTEST_SECRET), key=len)[::-1]
+
+    def text(self, text: str) -> str:
+        """Return the text without the secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, REDACTED)
+        return text
+
+    def scalar(self, value: Scalar) -> Scalar:
+        """Return a run parameter without the secrets."""
+        return self.text(value) if isinstance(value, str) else value
+
+
+def _secret_types() -> tuple[type, ...]:
+    modules = ((sys.modules.get(module), name) for module, name in SECRET_TYPES)
+    return tuple(getattr(module, name) for module, name in modules if hasattr(module, name))
+
+
+def _secret_texts(name: str, value: Any) -> Iterator[str]:
+    if is_secret(value):
+        yield from _plain_texts(value)
+    elif is_secret_name(name) and isinstance(value, (str, bytes)):
+        yield value if isinstance(value, str) else value.decode(errors="replace")
+
+
+def _plain_texts(value: Any) -> Iterator[str]:
+    """Yield what a secret or the secret fields of a Block hold."""
+    if hasattr(value, "get_secret_value"):
+        plain = value.get_secret_value()
+        yield plain.decode(errors="replace") if isinstance(plain, bytes) else str(plain)
+    for field in getattr(type(value), "model_fields", {}):
+        inner = getattr(value, field, None)
+        if is_secret(inner):
+            yield from _plain_texts(inner)
+
+
+def _checked_text(text: str) -> str:
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"it has {len(text)} characters, more than {LONGEST_TEXT}")
+    return text
+
+
+def _checked_int(value: int) -> int:
+    if value not in INT64:
+        raise ValueError("it is an integer beyond 64 bits, which OMMX cannot store")
+    return value

@@ -1,0 +1,33 @@
+"""What an attempt does that no flow hook waits for: it has its experiment sealed itself."""
+
+from __future__ import annotations
+
+from ommx_prefect._flow_start import SEALED_RECORD
+from ommx_prefect._log import warn
+from ommx_prefect._shards import Attempt
+from ommx_prefect._stage import LocalStage
+from ommx_prefect._states import Outcome, describe_error
+
+# Written when a flow run ends, removed when it starts again.
+STATE_RECORD = "state.json"
+
+
+def seal_late(attempt: Attempt, outcome: Outcome) -> None:
+    """Seal after an attempt outside any flow, or one that ended after its flow run was sealed."""
+    if not attempt.flow_run_id:
+        if attempt.owner == attempt.task_run_id:
+            _seal(attempt, outcome)
+    elif LocalStage(attempt.owner).has(STATE_RECORD, SEALED_RECORD):
+        _seal(attempt, None)
+
+
+def _seal(attempt: Attempt, outcome: Outcome | None) -> None:
+    from ommx_prefect._seal import seal_flow_run, seal_task_run
+
+    try:
+        if outcome is None:
+            seal_flow_run(attempt.owner)
+        else:
+            seal_task_run(attempt, outcome)
+    except Exception as error:  # the shard is safe: a later seal takes it
+        warn(f"The experiment of {attempt.owner} is not sealed yet: {describe_error(error)}")

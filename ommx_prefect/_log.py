@@ -1,0 +1,21 @@
+"""Where this package says what a person should know: the run's own log in Prefect."""
+
+from __future__ import annotations
+
+import logging
+
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger, get_run_logger
+
+
+def logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+    """Return the logger of the current run, or the package's own outside runs."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("ommx_prefect")
+
+
+def warn(message: str) -> None:
+    """Log a warning."""
+    logger().warning(message)

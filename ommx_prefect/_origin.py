@@ -1,0 +1,110 @@
+"""Which experiment an attempt belongs to, read from Prefect's contexts.
+
+A flow run that records tells its tasks so through the labels of its own FlowRun object, which
+Prefect carries to threads, processes and workers (a context variable of ours would not travel).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import time
+import uuid
+from contextvars import ContextVar
+from typing import Any
+
+from ommx.artifact import set_local_registry_root
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext, TaskRunContext
+
+from ommx_prefect._hooks import settings_of
+from ommx_prefect._shards import Attempt
+
+OWNER_LABEL = "org.ommx-prefect.owner"
+ROOT_LABEL = "org.ommx-prefect.registry-root"
+
+# The owner that an enclosing flow in this thread records for; a plain subflow inherits it.
+enclosing_owner: ContextVar[str | None] = ContextVar("ommx_prefect_owner", default=None)
+
+
+def label(flow_run: FlowRun, owner: str, registry_root: str) -> None:
+    """Tell the tasks of a flow run, wherever they run, whose experiment they belong to."""
+    flow_run.labels = {**flow_run.labels, OWNER_LABEL: owner, ROOT_LABEL: registry_root}
+
+
+def owner_of_flow_run(context: FlowRunContext) -> str:
+    """Return the id of the flow run whose experiment a flow run belongs to."""
+    flow_run = context.flow_run
+    if flow_run is None:
+        raise LookupError("this flow runs without a flow run")
+    if (owner := flow_run.labels.get(OWNER_LABEL)) is not None:
+        return str(owner)
+    if settings_of(context.flow) is not None or flow_run.parent_task_run_id is None:
+        return str(flow_run.id)
+    return enclosing_owner.get() or _root_of(str(flow_run.id))
+
+
+@functools.lru_cache(maxsize=1024)
+def _root_of(flow_run_id: str) -> str:
+    # A plain subflow seen from a worker: only Prefect's API knows its root. Once per subflow run.
+    from prefect.runtime import flow_run
+
+    return str(flow_run.root_flow_run_id or flow_run_id)
+
+
+def current_attempt(context: TaskRunContext) -> Attempt:
+    """Describe the attempt that Prefect is running here."""
+    task_run = context.task_run
+    flow_context = FlowRunContext.get()
+    flow_run = flow_context.flow_run if flow_context else None
+    if flow_run is not None:
+        _adopt_registry(flow_run)
+    return Attempt(
+        owner=owner_of_flow_run(flow_context)
+        if flow_context and flow_run
+        else enclosing_owner.get() or str(task_run.id),
+        flow_run_id=str(flow_run.id) if flow_run else "",
+        flow_attempt=flow_run.run_count if flow_run else 0,
+        task_run_id=str(task_run.id),
+        task=context.task.name,
+        task_run=task_run.name,
+        attempt=task_run.run_count,
+        nonce=new_nonce(),
+        started_at=time.time(),
+        host=host_name(),
+        pid=os.getpid(),
+        parent_task_run_id=_parent_of(task_run.task_inputs),
+    )
+
+
+def new_nonce() -> str:
+    """Return what tells two executions apart that share everything else."""
+    return uuid.uuid4().hex[:12]
+
+
+@functools.cache
+def host_name() -> str:
+    """Return the name of this machine."""
+    return socket.gethostname()
+
+
+def _parent_of(task_inputs: dict[str, Any]) -> str:
+    return next((str(parent.id) for parent in task_inputs.get("__parents__", ())), "")
+
+
+def _adopt_registry(flow_run: FlowRun) -> None:
+    """Use the flow's Local Registry in a worker to which its environment was not carried."""
+    root = flow_run.labels.get(ROOT_LABEL)
+    if root is None or "OMMX_LOCAL_REGISTRY_ROOT" in os.environ:
+        return
+    os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = str(root)
+    _fix_registry_root(str(root))
+
+
+@functools.cache
+def _fix_registry_root(root: str) -> None:
+    import contextlib
+
+    with contextlib.suppress(RuntimeError):  # this process has chosen its root already
+        set_local_registry_root(root)

@@ -1,0 +1,107 @@
+"""What Prefect's API is asked: always with explicit ids, limits and sort, never for long.
+
+Servers answer late (20-30 ms per task run), forget (an ephemeral one at its exit), and keep
+killed task runs Running for ever; so nothing here decides what is recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect.client.base import ServerType
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.sorting import TaskRunSort
+
+PAGE = 200
+POLL_SECONDS = 0.25
+# An ephemeral server ends with the script: what it has not taken in by then is lost.
+EPHEMERAL_SECONDS_PER_TASK_RUN = 0.05
+EPHEMERAL_SECONDS = (5.0, 60.0)
+
+
+@dataclass(frozen=True)
+class TaskRunRow:
+    """What the API knows of a task run."""
+
+    task_run_id: str
+    flow_run_id: str
+    name: str
+    state: str
+    is_final: bool
+    is_subflow: bool
+
+
+@contextlib.contextmanager
+def api_client() -> Iterator[SyncPrefectClient]:
+    """Open a synchronous client; it works in hooks of sync and async flows alike."""
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def read_flow_run(client: SyncPrefectClient, flow_run_id: str) -> FlowRun:
+    """Read a flow run."""
+    return client.read_flow_run(UUID(flow_run_id))
+
+
+def deployment_name(client: SyncPrefectClient, deployment_id: str) -> str:
+    """Return the name of a deployment, or nothing where it is gone."""
+    if not deployment_id:
+        return ""
+    with contextlib.suppress(Exception):
+        return client.read_deployment(UUID(deployment_id)).name
+    return ""
+
+
+def read_task_runs(client: SyncPrefectClient, flow_run_ids: Collection[str]) -> list[TaskRunRow]:
+    """Read all task runs of some flow runs, page by page."""
+    flow_runs = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(x) for x in flow_run_ids]))
+    rows: list[TaskRunRow] = []
+    while True:
+        page = client.read_task_runs(
+            flow_run_filter=flow_runs,
+            sort=TaskRunSort.EXPECTED_START_TIME_ASC,
+            limit=PAGE,
+            offset=len(rows),
+        )
+        rows.extend(map(_row, page))
+        if len(page) < PAGE:
+            return rows
+
+
+def _row(run: TaskRun) -> TaskRunRow:
+    state = run.state  # None for a moment, while the server takes the task run in
+    return TaskRunRow(
+        task_run_id=str(run.id),
+        flow_run_id=str(run.flow_run_id),
+        name=run.name,
+        state=(state.name or "") if state else "",
+        # NotReady is Pending for ever: its task run was never started.
+        is_final=state is not None and (state.is_final() or state.name == "NotReady"),
+        is_subflow=state is not None and state.state_details.child_flow_run_id is not None,
+    )
+
+
+def await_task_runs(
+    client: SyncPrefectClient,
+    flow_run_ids: Collection[str],
+    expected: Collection[str],
+    timeout_seconds: float,
+) -> list[TaskRunRow]:
+    """Read task runs until the expected ones are listed and final, or time is up."""
+    if client.server_type == ServerType.EPHEMERAL:
+        least, most = EPHEMERAL_SECONDS
+        wanted = least + EPHEMERAL_SECONDS_PER_TASK_RUN * len(expected)
+        timeout_seconds = max(timeout_seconds, min(wanted, most))
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        rows = read_task_runs(client, flow_run_ids)
+        final = {row.task_run_id for row in rows if row.is_final}
+        if final.issuperset(expected) or time.monotonic() >= deadline:
+            return rows
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,291 @@
+"""How one attempt is recorded: a real OMMX Run, open while the task's function runs.
+
+Everything happens in the process and thread of the function: only there is each attempt, each
+exception and each interruption seen. What fails in recording never reaches the function; it is
+noted, and decides nothing unless the task says `on_error="raise"`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from ommx.experiment import Experiment, Run
+from prefect.context import TaskRunContext
+
+from ommx_prefect import _lost
+from ommx_prefect._inputs import Redactor, scalars
+from ommx_prefect._log import warn
+from ommx_prefect._late import seal_late
+from ommx_prefect._origin import current_attempt, enclosing_owner
+from ommx_prefect._records import Documents, Scalar
+from ommx_prefect._registry import open_experiment, registry_root, store
+from ommx_prefect._result_origins import remember_origin
+from ommx_prefect._rolled_back import bind_transaction
+from ommx_prefect._shards import Attempt, Shard
+from ommx_prefect._stage import LocalStage
+from ommx_prefect._states import Outcome, describe_error, outcome_of_exception, outcome_of_value
+from ommx_prefect.codecs import log_value
+from ommx_prefect.exceptions import NoOpenRunError, RecordingError
+
+T = TypeVar("T")
+
+OUTPUT = "output"
+# A generator's values are attached one by one, up to this many: layers are scarce in OCI.
+MOST_YIELDED = 1_000
+# Below this much free space a registry counts as full: better no record than half a record.
+LEAST_FREE_BYTES = 4 * 2**20
+
+_open: ContextVar[Recording | None] = ContextVar("ommx_prefect_recording", default=None)
+
+
+@dataclass(frozen=True)
+class RecordingOptions:
+    """What a task wants recorded; plain data, for it travels to workers with the function."""
+
+    log_inputs: bool | Collection[str] = True
+    log_output: bool = True
+    on_error: Literal["warn", "raise"] = "warn"
+    store_trace: bool = False
+
+
+def current_run() -> Run:
+    """Return the open Run of the innermost recorded task.
+
+    It is a plain `ommx.experiment.Run`: every `log_*` method works, and what it logs is sealed
+    into the flow run's experiment. After `finish()` the Run is closed and the task goes on.
+
+    Raises:
+        NoOpenRunError: No recorded task runs in this thread.
+    """
+    recording = _open.get()
+    if recording is None:
+        raise NoOpenRunError
+    return recording.run
+
+
+def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Recording | None:
+    """Return the recording of the attempt that Prefect runs here, or None where there is none.
+
+    There is none for a direct call (`other.fn(x)` in a task, a call in a thread of the user's).
+    """
+    context = TaskRunContext.get()
+    if context is None or not _is_function_of(context.task.fn, fn):
+        return None
+    attempt = current_attempt(context)
+    enclosing = _open.get()
+    if enclosing is not None and enclosing.runs(attempt):
+        return None
+    return Recording(attempt, options, context.parameters, context.task.timeout_seconds)
+
+
+def _is_function_of(outer: Any, fn: Callable[..., Any]) -> bool:
+    while outer is not None:
+        if outer is fn:
+            return True
+        outer = getattr(outer, "__wrapped__", None)
+    return False
+
+
+class Recording:
+    """The record of one attempt, from its start to its shard.
+
+    Args:
+        attempt: Who runs.
+        options: What to record.
+        arguments: The call's arguments by name.
+        timeout_seconds: The task's timeout, or None.
+    """
+
+    run: Run
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        options: RecordingOptions,
+        arguments: Mapping[str, Any],
+        timeout_seconds: float | None = None,
+    ) -> None:
+        self.attempt = attempt
+        self.options = options
+        self.arguments = arguments
+        self.timeout_seconds = timeout_seconds
+        self.stage = LocalStage(attempt.owner)
+        self.redact = Redactor(arguments)
+        self.notes: list[str] = []
+        self.failure: str | None = None
+        self.outcome = Outcome("finished", "Completed")
+        self.columns: dict[str, Scalar] = {}
+        self.yielded = 0
+        self._experiment: Experiment
+        self._began = time.monotonic()
+
+    def runs(self, attempt: Attempt) -> bool:
+        """Tell whether this is the recording of the same attempt."""
+        mine = (self.attempt.task_run_id, self.attempt.attempt)
+        return mine == (attempt.task_run_id, attempt.attempt)
+
+    # ------------------------------------------------------------ around the function
+
+    def __enter__(self) -> Recording:
+        with self._guarded("begin"):
+            _require_space()
+            self.stage.begin(self.attempt)
+            self._bind_transaction()
+            self._experiment = open_experiment(store_trace=self.options.store_trace)
+        if self.failure:
+            # The function may use current_run() all the same; what it logs is lost with it.
+            self._experiment = Experiment.with_temp_local_registry()
+        self.run = self._experiment.run()
+        with self._guarded("open the Run"):
+            self.run.__enter__()
+            self._log_inputs()
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is not None:
+            elapsed = time.monotonic() - self._began
+            self.outcome = outcome_of_exception(error, elapsed, self.timeout_seconds)
+        self._finish()
+        seal_late(self.attempt, self.outcome)
+        if self.failure and error is None and self.options.on_error == "raise":
+            raise RecordingError(self.attempt.task, self.failure)
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Make this recording's Run the current one."""
+        tokens = _open.set(self), enclosing_owner.set(self.attempt.owner)
+        try:
+            yield
+        finally:
+            _open.reset(tokens[0])
+            enclosing_owner.reset(tokens[1])
+
+    def returned(self, value: T) -> T:
+        """Record what the function returned, and return it unchanged."""
+        self.outcome = outcome_of_value(value)
+        if self.options.log_output:
+            self._log_output(OUTPUT, value)
+        return value
+
+    def steps(self, generator: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Run a generator, with the Run current only while its own code runs."""
+        try:
+            value = self._step(next, generator)
+            while True:
+                try:
+                    sent = yield value
+                except BaseException as error:
+                    value = self._step(generator.throw, error)
+                else:
+                    value = self._step(generator.send, sent)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def yielded_value(self, value: T) -> T:
+        """Record one value of a generator, and return it unchanged."""
+        if self.options.log_output and self.yielded < MOST_YIELDED:
+            self._log_output(f"{OUTPUT}.{self.yielded}", value)
+        self.yielded += 1
+        return value
+
+    def _step(self, advance: Callable[..., Any], *arguments: Any) -> Any:
+        with self.active():
+            return self.yielded_value(advance(*arguments))
+
+    # ------------------------------------------------------------ into the shard
+
+    def _bind_transaction(self) -> None:
+        key = bind_transaction(self.attempt)
+        context = TaskRunContext.get()
+        if key and context is not None and context.persist_result:
+            remember_origin(key, self.attempt.task_run_id)
+
+    def _log_inputs(self) -> None:
+        for name, value in scalars(self.arguments, self.options.log_inputs):
+            if isinstance(value, ValueError):
+                self._note(f"argument {name!r} is not recorded: {value}")
+            else:
+                self.run.log_parameter(name, self.redact.scalar(value))
+
+    def _log_output(self, name: str, value: Any) -> None:
+        if self._is_closed():
+            self._note(f"{name} is not recorded: the Run was closed by finish() before")
+            return
+        with self._guarded(f"attach {name}"):
+            for skipped in log_value(self.run, name, value).skipped:
+                reason = self.redact.text(skipped.reason)
+                self._note(f"{skipped.name} ({skipped.type_name}) is not recorded: {reason}")
+
+    def _finish(self) -> None:
+        if self.yielded > MOST_YIELDED:
+            self._note(f"{self.yielded - MOST_YIELDED} of {self.yielded} values are not recorded")
+        documents: Documents | None = None
+        with self._guarded("store the Run"):
+            self._close_run()
+            if not self.failure:
+                documents = store(self._experiment)
+        shard = self._shard(documents)
+        with self._guarded("stage the Run"):
+            self.stage.put(shard)
+            return
+        _lost.remember(self._shard(None))
+
+    def _close_run(self) -> None:
+        reason = self.outcome.reason
+        if self.outcome.status == "interrupted":
+            self.run.__exit__(KeyboardInterrupt, KeyboardInterrupt(reason), None)
+        elif self.outcome.status == "failed":
+            self.run.__exit__(RuntimeError, RuntimeError(self.redact.text(reason or "")), None)
+        else:
+            self.run.__exit__(None, None, None)
+
+    def _shard(self, documents: Documents | None) -> Shard:
+        duration = time.monotonic() - self._began
+        reason = self.outcome.reason
+        return Shard(
+            attempt=self.attempt,
+            status=self.outcome.status,
+            reason=None if reason is None else self.redact.text(reason),
+            parameters={**self.attempt.parameters(self.outcome.state, duration), **self.columns},
+            notes=(*self.notes, *((f"degraded: {self.failure}",) if self.failure else ())),
+            documents=documents,
+        )
+
+    def _is_closed(self) -> bool:
+        try:
+            return self.run.run_id < 0
+        except RuntimeError:
+            return True
+
+    def _note(self, note: str) -> None:
+        self.notes.append(note)
+        with contextlib.suppress(Exception):
+            warn(f"Task {self.attempt.task!r}: {note}")
+
+    @contextlib.contextmanager
+    def _guarded(self, what: str) -> Iterator[None]:
+        """Keep a failure of recording away from the task; remember the first one."""
+        try:
+            yield
+        except Exception as error:
+            reason = self.redact.text(f"could not {what}: {describe_error(error)}")
+            self.failure = self.failure or reason
+            self._note(reason)
+
+
+def _require_space() -> None:
+    if sys.platform == "win32":
+        return
+    root = registry_root()
+    root.mkdir(parents=True, exist_ok=True)
+    free = os.statvfs(root)
+    if free.f_bavail * free.f_frsize < LEAST_FREE_BYTES:
+        raise OSError(f"the disk of the Local Registry {root} is full")

@@ -1,0 +1,104 @@
+"""What an OMMX Experiment consists of: frozen records, and the bytes that are their identity.
+
+An Experiment is an OCI image manifest (`artifactType` application/org.ommx.v1.experiment), a
+config JSON that refers to layers by index, and one MessagePack layer of run parameters (OMMX
+3.0, rust/ommx/src/experiment/config.rs and parameter.rs). `_decode` turns the three into records
+that hold descriptors instead of indexes; `_encode` writes records in the byte form of OMMX.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ARTIFACT_TYPE = "application/org.ommx.v1.experiment"
+CONFIG_MEDIA_TYPE = "application/org.ommx.v1.experiment.config+json"
+PARAMETERS_MEDIA_TYPE = "application/org.ommx.v1.experiment.run-parameters+msgpack"
+MANIFEST_MEDIA_TYPE = "application/vnd.oci.image.manifest.v1+json"
+
+# Column type of the run-parameter table -> the Python type of its cells.
+COLUMN_TYPES: dict[str, type] = {"bool": bool, "int64": int, "float64": float, "string": str}
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """An OCI descriptor: what a layer is, its sha256 digest, and its size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: tuple[tuple[str, str], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the descriptor as OMMX writes it."""
+        return {
+            "annotations": dict(self.annotations),
+            "digest": self.digest,
+            "mediaType": self.media_type,
+            "size": self.size,
+        }
+
+
+@dataclass(frozen=True)
+class Attachments:
+    """Named layers of an Experiment or a Run, and the file names that `log_file` keeps."""
+
+    entries: Mapping[str, Descriptor] = field(default_factory=dict)
+    filenames: Mapping[str, str] = field(default_factory=dict)
+
+
+# One Solve or Sampling: its keys in the order of the config, with descriptors for layer indexes.
+Call = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One Run: how it ended, what it holds, and its run parameters."""
+
+    status: str
+    reason: str | None = None
+    attachments: Attachments = field(default_factory=Attachments)
+    trace: Descriptor | None = None
+    solves: tuple[Call, ...] = ()
+    samplings: tuple[Call, ...] = ()
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExperimentRecord:
+    """One Experiment with its Runs in the order of their ids."""
+
+    status: str
+    runs: tuple[RunRecord, ...]
+    attachments: Attachments = field(default_factory=Attachments)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+    requested_image_name: str | None = None
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The exact bytes of one Experiment; their sha256 is their identity."""
+
+    manifest: bytes
+    config: bytes
+    parameters: bytes
+
+    @property
+    def digest(self) -> str:
+        """The manifest digest, which names the Experiment immutably."""
+        return sha256_digest(self.manifest)
+
+
+def sha256_digest(data: bytes) -> str:
+    """Return `sha256:<hex>` of the bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def describe(media_type: str, data: bytes) -> Descriptor:
+    """Return the descriptor of the bytes."""
+    return Descriptor(media_type, sha256_digest(data), len(data))

@@ -1,0 +1,334 @@
+"""How a flow run is sealed: a function of its stage and of what Prefect's API explains."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.utilities.urls import url_for
+
+from ommx_prefect import _ledger, _lost
+from ommx_prefect._compose import compose, settle_columns
+from ommx_prefect._encode import columns_of
+from ommx_prefect._flow_start import FlowRecord, read_flow_record
+from ommx_prefect._gather import (
+    Staged,
+    attachments_of,
+    count_by_status,
+    entries_of,
+    entries_of_sealed,
+    read_stage,
+    settle,
+)
+from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_suffix, with_tag
+from ommx_prefect._inputs import redact_known
+from ommx_prefect._late import STATE_RECORD
+from ommx_prefect._ledger import Entry
+from ommx_prefect._pending import wait_for_pending
+from ommx_prefect._prefect_api import (
+    TaskRunRow,
+    api_client,
+    await_task_runs,
+    deployment_name,
+    read_flow_run,
+)
+from ommx_prefect._publish import import_and_verify, publish_names
+from ommx_prefect._records import Attachments, Descriptor, ExperimentRecord
+from ommx_prefect._registry import (
+    anonymous_name,
+    checkpoint_name,
+    drop_name,
+    find,
+    read_documents,
+)
+from ommx_prefect._sealed import (
+    FLOW_RUN_ANNOTATION,
+    SealedExperiment,
+    read_sealed,
+    write_sealed,
+)
+from ommx_prefect._shards import Attempt
+from ommx_prefect._stage import LocalStage
+from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
+from ommx_prefect.exceptions import FlowRunNotFinishedError, OmmxPrefectError, SealError
+
+# How long a seal waits for submitted tasks that nobody awaited: as long as Prefect would.
+PENDING_SECONDS = 24 * 3600.0
+# How long it waits for the API to explain attempts that were cut off.
+EXPLAIN_SECONDS = 10.0
+PREFIX = "org.ommx-prefect."
+DEGRADED = f"{PREFIX}degraded"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a flow run ended: Experiment status, Prefect's name of the state, and the reason."""
+
+    status: str
+    state: str
+    reason: str | None
+
+
+def seal(flow_run_id: object) -> SealedExperiment:
+    """Seal a flow run that has ended: compose its Runs into one Experiment and publish it.
+
+    The flow's hook does this by itself; call it after a crash in which no hook fired, after a
+    seal that failed, or to ask what was sealed. It may be called as often as you like: without
+    new Runs the answer is the same, and what came later extends the experiment.
+
+    Args:
+        flow_run_id: Prefect's id of the flow run, as a UUID or text.
+
+    Raises:
+        FlowRunNotFinishedError: It has not ended.
+        SealError: It could not be sealed; its records are kept.
+    """
+    return seal_flow_run(str(flow_run_id))
+
+
+def seal_flow_run(flow_run_id: str, state: State[Any] | None = None) -> SealedExperiment:
+    """Seal a flow run; the hook hands over the state it was called with."""
+    stage = LocalStage(flow_run_id)
+    record = read_flow_record(stage)
+    if record is not None and record.owner != flow_run_id:
+        return seal_flow_run(record.owner)
+    if record is None and read_sealed(stage) is None and not stage.path.is_dir():
+        raise SealError(flow_run_id, "nothing of it was recorded on this Local Registry")
+    end = _end_of(stage, state)
+    wait_for_pending(flow_run_id, PENDING_SECONDS)
+    return _sealed_or_explained(stage, record or _unnamed(flow_run_id), end)
+
+
+def seal_task_run(attempt: Attempt, outcome: Outcome) -> SealedExperiment:
+    """Seal the experiment of a task run outside any flow."""
+    stage = LocalStage(attempt.owner)
+    started = datetime.fromtimestamp(attempt.started_at, timezone.utc)
+    record = read_flow_record(stage) or _unnamed(attempt.owner, attempt.task_run, started)
+    stage.write("flow.json", asdict(record))
+    end = End(outcome.status, outcome.state, outcome.reason)
+    return _sealed_or_explained(stage, record, end)
+
+
+def _sealed_or_explained(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
+    try:
+        with stage.locked():
+            return _seal_locked(stage, record, end)
+    except SealError:
+        raise
+    except (OmmxPrefectError, OSError, RuntimeError, ValueError) as error:
+        raise SealError(stage.owner, describe_error(error)) from error
+
+
+def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
+    found = read_sealed(stage)
+    before, sealed_keys = found or (None, frozenset())
+    staged = read_stage(stage, sealed_keys)
+    if before and not staged.keys and before.status == end.status:
+        return before
+    rows, problems = _ask_prefect(record, staged)
+    draft = _draft(stage, record, end, before, staged, rows, problems)
+    composition = compose(draft.experiment)
+    import_and_verify(stage, composition.documents, draft.experiment)
+    finished = end.status == "finished"
+    stored = draft.image_name if finished else checkpoint_name(draft.image_name)
+    aliases = [with_tag(draft.image_name, tag) for tag in record.aliases] if finished else []
+    publish_names(stage, composition.documents, [stored, *aliases])
+    sealed = SealedExperiment(
+        flow_run_id=stage.owner,
+        image_name=draft.image_name,
+        manifest_digest=composition.documents.digest,
+        status=end.status,
+        counts=draft.counts,
+        warnings=(*draft.warnings, *composition.warnings),
+        stored_name=stored,
+    )
+    write_sealed(stage, sealed, sorted({*staged.keys, *sealed_keys}))
+    if finished:
+        drop_name(checkpoint_name(draft.image_name))
+    stage.discard(staged.keys)
+    _lost.forget(stage.owner)
+    return sealed
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An experiment before its columns are settled."""
+
+    image_name: str
+    experiment: ExperimentRecord
+    counts: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+
+def _draft(
+    stage: LocalStage,
+    record: FlowRecord,
+    end: End,
+    before: SealedExperiment | None,
+    staged: Staged,
+    rows: Sequence[TaskRunRow],
+    problems: Sequence[str],
+) -> Draft:
+    fresh = entries_of(staged, {row.task_run_id: row.state for row in rows})
+    old, attachments, annotations = _taken_apart(stage, before)
+    entries = settle([*old, *fresh], staged.rolled_back)
+    attachments, logged = attachments_of(staged.parts, attachments)
+    name = _free_name(record, before)
+    warnings = (*problems, *_degradations(entries), *_name_warning(record, name))
+    ledger = _ledger_of(stage, record, end, staged, entries, rows, warnings)
+    experiment = ExperimentRecord(
+        status=end.status,
+        reason=end.reason,
+        requested_image_name=None if end.status == "finished" else name,
+        runs=tuple(entry.record for entry in entries),
+        attachments=Attachments({**attachments.entries, **ledger}, attachments.filenames),
+        annotations={**annotations, **logged, **_annotations(record, end, warnings)},
+    )
+    return Draft(name, experiment, count_by_status(entries), warnings)
+
+
+def _taken_apart(
+    stage: LocalStage, before: SealedExperiment | None
+) -> tuple[list[Entry], Attachments, Mapping[str, str]]:
+    """Take what was sealed before apart, so that it can be sealed again with what came later."""
+    if before is None:
+        return [], Attachments(), {}
+    documents = read_documents(before.manifest_digest)
+    stage.pin(documents)
+    entries, experiment = entries_of_sealed(documents)
+    kept = {k: v for k, v in experiment.attachments.entries.items() if k != _ledger.NAME}
+    return entries, Attachments(kept, experiment.attachments.filenames), experiment.annotations
+
+
+def _ledger_of(
+    stage: LocalStage,
+    record: FlowRecord,
+    end: End,
+    staged: Staged,
+    entries: Sequence[Entry],
+    rows: Sequence[TaskRunRow],
+    warnings: Sequence[str],
+) -> dict[str, Descriptor]:
+    flow_run = {**asdict(record), "state": end.state, "status": end.status}
+    _, split = settle_columns(columns_of(entry.record for entry in entries))
+    subflows = list(staged.subflows.values())
+    document = _ledger.ledger_bytes(flow_run, entries, rows, subflows, split, warnings)
+    return {_ledger.NAME: stage.add_blob(document, _ledger.MEDIA_TYPE)}
+
+
+def _end_of(stage: LocalStage, state: State[Any] | None) -> End:
+    """Return how the flow run ended: from the hook, from Prefect, or as the hook left it."""
+    if state is None:
+        try:
+            with api_client() as client:
+                state = read_flow_run(client, stage.owner).state
+        except Exception as error:
+            kept = stage.read(STATE_RECORD)
+            if kept is None:
+                reason = f"Prefect's API does not tell how it ended ({describe_error(error)})"
+                raise SealError(stage.owner, reason) from error
+            return End(**kept)
+    status = EXPERIMENT_STATUS[state.type] if state else None
+    if state is None or status is None:
+        name = state.name if state else "unknown"
+        reason = f"it is {name}, and has not ended; it is sealed when it ends"
+        raise FlowRunNotFinishedError(stage.owner, reason)
+    # The hook of a cancellation is called while the state is still Cancelling.
+    name = (state.name or "").replace("Cancelling", "Cancelled")
+    reason = None if status == "finished" else redact_known(f"{name}: {state.message or ''}")
+    end = End(status, name, reason and one_line(reason.rstrip(": ")))
+    stage.write(STATE_RECORD, asdict(end))
+    return end
+
+
+def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], list[str]]:
+    """Ask the API for task runs; wait only for what the shards cannot tell."""
+    flow_runs = {shard.attempt.flow_run_id for shard in staged.shards} | {record.flow_run_id}
+    flow_runs |= {attempt.flow_run_id for attempt in staged.cut_off} - {""}
+    started = [shard.attempt.task_run_id for shard in staged.shards] + [
+        attempt.task_run_id for attempt in staged.cut_off
+    ]
+    if "" in flow_runs:  # a task run outside flows: its shards tell all
+        return [], []
+    try:
+        with api_client() as client:
+            patience = EXPLAIN_SECONDS if staged.cut_off else 0.0
+            return await_task_runs(client, flow_runs, set(started) - {""}, patience), []
+    except Exception as error:
+        return [], [f"Prefect's API could not be asked for task runs: {describe_error(error)}"]
+
+
+def _degradations(entries: Sequence[Entry]) -> list[str]:
+    return [
+        f"{entry.task_run or entry.task} (attempt {entry.attempt}): {note}"
+        for entry in entries
+        for note in entry.notes
+    ]
+
+
+def _name_warning(record: FlowRecord, name: str) -> list[str]:
+    if name == record.image_name:
+        return []
+    return [f"{record.image_name} was taken meanwhile; this experiment stands under {name}"]
+
+
+def _free_name(record: FlowRecord, before: SealedExperiment | None) -> str:
+    """Return the name to publish: never one that another flow run has taken meanwhile."""
+    standing = find(record.image_name)
+    own = before is not None and standing == before.manifest_digest
+    if standing is None or own or record.replace:
+        return record.image_name
+    return with_suffix(record.image_name, record.flow_run_id.replace("-", "")[-8:])
+
+
+def _annotations(record: FlowRecord, end: End, warnings: Sequence[str]) -> dict[str, str]:
+    """Return what catalogues show of the experiment."""
+    found = {
+        FLOW_RUN_ANNOTATION: record.flow_run_id,
+        f"{PREFIX}flow-run-name": record.flow_run,
+        f"{PREFIX}flow-name": record.flow,
+        f"{PREFIX}flow-run-url": url_for("flow-run", record.flow_run_id) or "",
+        f"{PREFIX}deployment-id": record.deployment_id,
+        f"{PREFIX}deployment-name": _deployment_name(record.deployment_id),
+        f"{PREFIX}scheduled-time": record.scheduled_time,
+        f"{PREFIX}state": end.state,
+        f"{PREFIX}prefect-version": importlib.metadata.version("prefect"),
+        f"{PREFIX}ommx-version": importlib.metadata.version("ommx"),
+        f"{PREFIX}python-version": platform.python_version(),
+        f"{PREFIX}warnings": str(len(warnings)) if warnings else "",
+        DEGRADED: "; ".join(x for x in warnings if "degraded" in x)[:1000],
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _deployment_name(deployment_id: str) -> str:
+    if not deployment_id:
+        return ""
+    with contextlib.suppress(Exception), api_client() as client:
+        return deployment_name(client, deployment_id)
+    return ""
+
+
+def _unnamed(owner: str, name: str = "", started: datetime | None = None) -> FlowRecord:
+    """Return a record for a flow run that never came to write one, or a lone task run."""
+    time = started or datetime.now(timezone.utc)
+    facts = FlowRunFacts(owner, name, "", time, time, {})
+    return FlowRecord(
+        owner=owner,
+        image_name=anonymous_name(anonymous_tag(facts)),
+        replace=False,
+        aliases=(),
+        chosen=False,
+        flow_run_id=owner,
+        flow_run=name,
+        flow="",
+        deployment_id="",
+        scheduled_time=time.isoformat(),
+        parameters={},
+    )

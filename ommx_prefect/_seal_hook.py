@@ -1,0 +1,58 @@
+"""What the flow's hook does at the end: seal, and tell people; it never disturbs the flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+
+from ommx_prefect._flow_start import read_flow_record
+from ommx_prefect._hooks import ExperimentHook
+from ommx_prefect._inputs import Redactor
+from ommx_prefect._log import logger
+from ommx_prefect._report import report_failure, report_sealed
+from ommx_prefect._seal import seal_flow_run
+from ommx_prefect._stage import LocalStage
+from ommx_prefect._states import describe_error
+
+
+def seal_in_hook(
+    hook: ExperimentHook, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]
+) -> None:
+    """Seal a flow run in whatever process Prefect runs its hook."""
+    Redactor(flow_run.parameters)  # its secrets must not come back in a message of Prefect's
+    flow_run_id = str(flow_run.id)
+    try:
+        record = read_flow_record(LocalStage(flow_run_id))
+        if record is None:
+            record = _open_late(hook, flow, flow_run)
+        if record is None or record.owner != flow_run_id:
+            return  # a subflow: the enclosing flow run seals it
+        sealed = seal_flow_run(flow_run_id, state)
+    except Exception as error:
+        logger().error("%s", error)
+        report_failure(flow_run, error)
+        return
+    runs = sum(sealed.counts.values())
+    logger().info(
+        "Sealed %d Runs as %s (%s, %s)",
+        runs,
+        sealed.image_name,
+        sealed.status,
+        sealed.manifest_digest,
+    )
+    try:
+        report_sealed(flow_run, sealed)
+    except Exception as error:
+        logger().warning("The experiment is sealed; the UI was not told: %s", describe_error(error))
+
+
+def _open_late(hook: ExperimentHook, flow: Flow[Any, Any], flow_run: FlowRun) -> Any:
+    """Name the experiment of a flow run that ended before its body began."""
+    if flow_run.parent_task_run_id is not None and hook.experiment is None:
+        return None
+    from ommx_prefect._flow_start import open_in_hook
+
+    open_in_hook(hook, flow, flow_run)
+    return read_flow_record(LocalStage(str(flow_run.id)))

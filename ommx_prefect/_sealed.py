@@ -1,0 +1,86 @@
+"""What a seal leaves: the answer of `seal`, and the way back to the experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from ommx.experiment import Experiment, list_experiment_checkpoints, list_experiments
+
+from ommx_prefect._flow_start import SEALED_RECORD
+from ommx_prefect._registry import find
+from ommx_prefect._stage import LocalStage
+from ommx_prefect.exceptions import NotSealedError
+
+FLOW_RUN_ANNOTATION = "org.ommx-prefect.flow-run-id"
+
+
+@dataclass(frozen=True)
+class SealedExperiment:
+    """A flow run's experiment in the Local Registry.
+
+    Attributes:
+        flow_run_id: Prefect's id of the flow run (of the task run outside flows).
+        image_name: The OCI image name; of an experiment that is not finished, the name that was
+            asked for, which `Experiment.restore_from_checkpoint` takes.
+        manifest_digest: `sha256:<hex>` of the manifest: the immutable identity.
+        status: `finished`, `failed` or `interrupted`.
+        counts: Number of Runs by status.
+        warnings: Sentences about what is not as it should be.
+        stored_name: The name in the Local Registry: the image name, or that of the checkpoint.
+    """
+
+    flow_run_id: str
+    image_name: str
+    manifest_digest: str
+    status: str
+    counts: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+    stored_name: str = field(default="", repr=False)
+
+    @property
+    def opens_with(self) -> str:
+        """The line of plain `ommx` that opens it."""
+        method = "load" if self.status == "finished" else "restore_from_checkpoint"
+        return f'Experiment.{method}("{self.image_name}")'
+
+
+def write_sealed(stage: LocalStage, sealed: SealedExperiment, keys: list[str]) -> None:
+    """Keep the answer, with the names of the shards it covers."""
+    stage.write(SEALED_RECORD, {**asdict(sealed), "keys": keys})
+
+
+def read_sealed(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | None:
+    """Return the last answer while its experiment still stands, and the shards it covers."""
+    document = stage.read(SEALED_RECORD)
+    if document is None:
+        return None
+    keys = frozenset(document.pop("keys"))
+    sealed = SealedExperiment(**{**document, "warnings": tuple(document["warnings"])})
+    return (sealed, keys) if find(sealed.stored_name) == sealed.manifest_digest else None
+
+
+def load_experiment(flow_run_id: object) -> Experiment:
+    """Open the experiment that a flow run sealed, whatever its status.
+
+    Args:
+        flow_run_id: Prefect's id of the flow run, as a UUID or text.
+
+    Raises:
+        NotSealedError: No sealed experiment of this flow run is in the Local Registry.
+    """
+    found = read_sealed(LocalStage(str(flow_run_id)))
+    name = found[0].stored_name if found else _find_annotated(str(flow_run_id))
+    if name is None:
+        raise NotSealedError(str(flow_run_id))
+    return Experiment.load(name)
+
+
+def _find_annotated(flow_run_id: str) -> str | None:
+    for finished in list_experiments():
+        if finished.annotations.get(FLOW_RUN_ANNOTATION) == flow_run_id:
+            return finished.image_name
+    for checkpoint in list_experiment_checkpoints():
+        if checkpoint.annotations.get(FLOW_RUN_ANNOTATION) == flow_run_id:
+            return checkpoint.checkpoint_image_name
+    return None

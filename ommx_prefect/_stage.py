@@ -1,0 +1,156 @@
+"""Where the shards of a flow run wait to be sealed: a directory beside the Local Registry.
+
+    <registry root>/ommx-prefect/<owner>/
+        flow.json           what the seal needs to know of the flow run
+        starts/<key>        one small file for each attempt that began
+        shards/<key>        one file for each attempt that ended, written whole or not at all
+        parts/<key>         one file for each call on current_experiment()
+        blobs/sha256/<hex>  payload blobs, as hard links to the registry's own files
+        sealed.json         what has been sealed, and with which shards
+
+The directory is an OCI image layout in the making. Its links keep every payload alive whatever
+`ommx gc --delete` removes from the registry meanwhile, and add no name to it. Where the file
+system knows no hard links, blobs are copied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ommx_prefect._decode import descriptor_of, manifest_of
+from ommx_prefect._records import PARAMETERS_MEDIA_TYPE, Descriptor, Documents, describe
+from ommx_prefect._registry import blob_path, registry_root, write_whole
+from ommx_prefect._shards import Attempt, Shard
+
+DIRECTORY = "ommx-prefect"
+
+
+def stage_root() -> Path:
+    """Return the directory that holds the stages of all flow runs of this registry."""
+    return registry_root() / DIRECTORY
+
+
+class LocalStage:
+    """The stage of one flow run in the Local Registry of this machine, or a shared one.
+
+    Args:
+        owner: Id of the flow run whose experiment is recorded; of the task run outside flows.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.path = stage_root() / owner
+
+    def begin(self, attempt: Attempt) -> None:
+        """Note that an attempt has begun."""
+        document = json.dumps(vars(attempt)).encode()
+        write_whole(self.path / "starts" / attempt.key, document)
+
+    def put(self, shard: Shard, directory: str = "shards") -> None:
+        """Make a shard durable: first its payload, then the file that names it."""
+        if shard.documents is not None:
+            self.pin(shard.documents)
+        write_whole(self.path / directory / shard.attempt.key, shard.to_bytes(), durable=True)
+
+    def shards(self, directory: str = "shards") -> list[Shard]:
+        """Read all shards, in order of start.
+
+        Raises:
+            DocumentError: One of them is damaged; nothing is skipped silently.
+        """
+        found = (Shard.from_bytes(data) for data in self._files(directory))
+        return sorted(found, key=lambda shard: shard.attempt.order)
+
+    def starts(self) -> list[Attempt]:
+        """Read the start records, in order of start."""
+        found = (Attempt(**json.loads(data)) for data in self._files("starts"))
+        return sorted(found, key=lambda attempt: attempt.order)
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Read one of the stage's JSON documents, or None."""
+        try:
+            document: dict[str, Any] = json.loads((self.path / name).read_bytes())
+        except FileNotFoundError:
+            return None
+        return document
+
+    def write(self, name: str, document: dict[str, Any]) -> None:
+        """Write one of the stage's JSON documents, whole or not at all."""
+        write_whole(self.path / name, json.dumps(document).encode(), durable=True)
+
+    def has(self, *names: str) -> bool:
+        """Tell whether all of these documents are there."""
+        return all((self.path / name).exists() for name in names)
+
+    def remove(self, name: str) -> None:
+        """Remove one of the stage's documents, where it is there."""
+        with contextlib.suppress(OSError):
+            (self.path / name).unlink()
+
+    def listed(self, directory: str) -> dict[str, dict[str, Any]]:
+        """Read a directory of JSON documents by name."""
+        with contextlib.suppress(FileNotFoundError):
+            names = sorted(os.listdir(self.path / directory))
+            return {n: self.read(f"{directory}/{n}") or {} for n in names if n[0] != "."}
+        return {}
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the stage against every other process that seals it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path / ".lock"):
+            yield
+
+    def discard(self, keys: Iterable[str]) -> None:
+        """Let go of shards that a verified seal holds; what came later stays."""
+        for key in keys:
+            for directory in ("shards", "parts", "starts"):
+                (self.path / directory / key).unlink(missing_ok=True)
+        for name in ("index.json", "oci-layout"):
+            (self.path / name).unlink(missing_ok=True)
+        if not any(self._files("shards")) and not any(self._files("parts")):
+            shutil.rmtree(self.path / "blobs", ignore_errors=True)
+
+    def add_blob(self, data: bytes, media_type: str) -> Descriptor:
+        """Write a payload blob of our own."""
+        descriptor = describe(media_type, data)
+        name = descriptor.digest.removeprefix("sha256:")
+        write_whole(self.path / "blobs" / "sha256" / name, data)
+        return descriptor
+
+    def _files(self, directory: str) -> Iterator[bytes]:
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.path / directory):
+                if not entry.name.startswith("."):
+                    yield Path(entry.path).read_bytes()
+
+    def pin(self, documents: Documents) -> None:
+        """Keep the payload of an Experiment within reach of the seal."""
+        links = self.path / "blobs" / "sha256"
+        links.mkdir(parents=True, exist_ok=True)
+        for layer in manifest_of(documents.manifest)["layers"]:
+            descriptor = descriptor_of(layer)
+            if descriptor.media_type != PARAMETERS_MEDIA_TYPE:
+                source = blob_path(descriptor.digest)
+                _link_or_copy(source, links / source.name)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        raise
+    except OSError:  # no hard links here, or another file system
+        write_whole(target, source.read_bytes())

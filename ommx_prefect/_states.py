@@ -1,0 +1,92 @@
+"""How Prefect's states become OMMX statuses: the two tables, and who falls under which row."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import PrefectSignal
+
+# Every final or lasting state of a task run -> status of its attempt's Run; None: there is no Run.
+RUN_STATUS: dict[StateType, str | None] = {
+    StateType.COMPLETED: "finished",
+    StateType.FAILED: "failed",
+    StateType.CRASHED: "interrupted",
+    StateType.CANCELLED: "interrupted",
+    StateType.CANCELLING: "interrupted",
+    StateType.RUNNING: "interrupted",
+    StateType.PAUSED: "interrupted",
+    StateType.PENDING: None,
+    StateType.SCHEDULED: None,
+}
+
+# State of a flow run -> status of its Experiment; None: the flow run has not ended.
+EXPERIMENT_STATUS: dict[StateType, str | None] = {
+    StateType.COMPLETED: "finished",
+    StateType.FAILED: "failed",
+    StateType.CRASHED: "interrupted",
+    StateType.CANCELLED: "interrupted",
+    # The hook of a cancellation is called while the state is still Cancelling.
+    StateType.CANCELLING: "interrupted",
+    StateType.RUNNING: None,
+    StateType.PAUSED: None,
+    StateType.PENDING: None,
+    StateType.SCHEDULED: None,
+}
+
+REASON_LENGTH = 500
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: Run status, Prefect's name of the state, and the reason."""
+
+    status: str
+    state: str
+    reason: str | None = None
+
+
+def outcome_of_value(value: object) -> Outcome:
+    """Return the outcome of an attempt that returned a value."""
+    if not isinstance(value, State):
+        return Outcome("finished", "Completed")
+    status = RUN_STATUS[value.type] or "finished"
+    reason = None if status == "finished" else (value.message or value.name)
+    return Outcome(status, value.name or value.type.value.title(), reason)
+
+
+def outcome_of_exception(
+    error: BaseException, elapsed_seconds: float, timeout_seconds: float | None
+) -> Outcome:
+    """Return the outcome of an attempt that raised.
+
+    Prefect interrupts a timed-out body with a BaseException (in a thread) or by cancelling its
+    coroutine; it becomes TaskRunTimeoutError only outside the body, so the clock has to tell.
+    """
+    if isinstance(error, GeneratorExit):  # the consumer stopped early: Prefect says Completed
+        return Outcome("finished", "Completed")
+    timed_out = timeout_seconds is not None and elapsed_seconds >= timeout_seconds
+    if timed_out and (_is_cancellation(error) or isinstance(error, TimeoutError)):
+        return Outcome("failed", "TimedOut", f"timed out after {timeout_seconds:g} seconds")
+    if isinstance(error, Exception) and not _is_cancellation(error):
+        return Outcome("failed", "Failed", describe_error(error))
+    return Outcome("interrupted", "Crashed", describe_error(error))
+
+
+def describe_error(error: BaseException) -> str:
+    """Return `Type: message`, on one line and of bounded length."""
+    return one_line(f"{type(error).__name__}: {error}")
+
+
+def one_line(text: str) -> str:
+    """Return the text on one line and of bounded length."""
+    text = " ".join(text.split())
+    return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 1] + "…"
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    if isinstance(error, (KeyboardInterrupt, SystemExit, PrefectSignal)):
+        return False
+    # Prefect's own CancelledError of threads and asyncio's are both named so.
+    return isinstance(error, asyncio.CancelledError) or type(error).__name__ == "CancelledError"

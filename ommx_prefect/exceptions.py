@@ -1,0 +1,155 @@
+"""What can go wrong, and what to do about it.
+
+    OmmxPrefectError
+    ├── NoOpenRunError          current_run() outside a recorded task
+    ├── NoExperimentError       current_experiment() outside a recorded flow
+    ├── DuplicateAttachmentError   a name given twice on current_experiment()
+    ├── ImageNameError          the experiment's image name cannot be used
+    │   ├── InvalidImageNameError
+    │   └── ImageNameTakenError
+    ├── RecordingError          an attempt could not be recorded (on_error="raise")
+    ├── SealError               a flow run could not be sealed; its shards are kept
+    │   └── FlowRunNotFinishedError
+    ├── DocumentError           bytes that are not what they claim to be
+    │   └── UnknownFormatError  a key, type or version this release does not know
+    └── NotSealedError          no sealed experiment is known for a flow run
+
+All of them survive pickling: their fields go to `Exception.__init__` as they are.
+"""
+
+from __future__ import annotations
+
+
+class OmmxPrefectError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class NoOpenRunError(OmmxPrefectError, RuntimeError):
+    """No OMMX Run is open here."""
+
+    def __str__(self) -> str:
+        return (
+            "current_run() found no open Run. Call it inside the body of a function decorated "
+            "with ommx_prefect.task or ommx_prefect.recorded, while Prefect runs it, and in the "
+            "task's own thread (hand the Run over to threads that you start). In the flow body "
+            "use current_experiment()."
+        )
+
+
+class NoExperimentError(OmmxPrefectError, RuntimeError):
+    """No experiment is being recorded here."""
+
+    def __str__(self) -> str:
+        return (
+            "current_experiment() found no recorded flow run. Call it in the body of a function "
+            "decorated with ommx_prefect.flow, or under @prefect.flow(**seal_hooks(...)). In a "
+            "task use current_run()."
+        )
+
+
+class DuplicateAttachmentError(OmmxPrefectError, ValueError):
+    """The experiment has an attachment of this name already; field: name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"The experiment has an attachment {self.name!r} already; choose another name."
+
+
+class ImageNameError(OmmxPrefectError, ValueError):
+    """The image name of an experiment cannot be used."""
+
+
+class InvalidImageNameError(ImageNameError):
+    """An image name or its template is not valid; fields: name, reason."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return (
+            f"experiment={self.name!r} is not an OCI image name: {self.reason}. Write "
+            "registry/repository (a tag is made for each flow run) or registry/repository:tag, "
+            "for example ghcr.io/acme/nightly or ghcr.io/acme/nightly:{flow_run.name}."
+        )
+
+
+class ImageNameTakenError(ImageNameError):
+    """An image name already stands in the Local Registry; field: name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} already stands in the Local Registry, and a sealed experiment is not "
+            "overwritten. Leave out the tag so that every flow run gets its own, put "
+            "{flow_run.name} or {scheduled_time:%Y%m%dT%H%M%S} into it, pass replace=True to "
+            f"move the name, or remove it: ommx.artifact.remove_image({self.name!r})"
+        )
+
+
+class RecordingError(OmmxPrefectError, RuntimeError):
+    """An attempt could not be recorded, and on_error="raise"; fields: task, reason."""
+
+    def __init__(self, task: str, reason: str) -> None:
+        super().__init__(task, reason)
+        self.task, self.reason = task, reason
+
+    def __str__(self) -> str:
+        return (
+            f"The attempt of task {self.task!r} ran, but could not be recorded: {self.reason}. "
+            'Mend the cause, or let the task succeed without its record by on_error="warn".'
+        )
+
+
+class SealError(OmmxPrefectError, RuntimeError):
+    """A flow run could not be sealed; fields: flow_run_id, reason."""
+
+    def __init__(self, flow_run_id: str, reason: str) -> None:
+        super().__init__(flow_run_id, reason)
+        self.flow_run_id, self.reason = flow_run_id, reason
+
+    def __str__(self) -> str:
+        return (
+            f"Flow run {self.flow_run_id} is not sealed: {self.reason}. Its records are kept; "
+            f"when the cause is mended, finish with: ommx_prefect.seal({self.flow_run_id!r})"
+        )
+
+
+class FlowRunNotFinishedError(SealError):
+    """The flow run has not ended yet."""
+
+
+class DocumentError(OmmxPrefectError, ValueError):
+    """Bytes of an Experiment are not what their descriptor or format says; field: reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class UnknownFormatError(DocumentError):
+    """A media type, key or column type that this release does not know: refused, never dropped."""
+
+
+class NotSealedError(OmmxPrefectError, LookupError):
+    """No sealed experiment is known for a flow run; field: flow_run_id."""
+
+    def __init__(self, flow_run_id: str) -> None:
+        super().__init__(flow_run_id)
+        self.flow_run_id = flow_run_id
+
+    def __str__(self) -> str:
+        return (
+            f"No sealed experiment of flow run {self.flow_run_id} is in this Local Registry. If "
+            "the flow run ended on this registry, seal it with "
+            f"ommx_prefect.seal({self.flow_run_id!r}); otherwise check OMMX_LOCAL_REGISTRY_ROOT."
+        )
