@@ -15,6 +15,8 @@ from prefect.futures import PrefectFuture, PrefectFutureList
 from ommx_prefect._origin import owner_of_flow_run
 
 _pending: dict[str, set[PrefectFuture[Any]]] = defaultdict(set)
+# Every task run that was submitted: one that never began leaves no other trace here.
+_submitted: dict[str, set[str]] = defaultdict(set)
 _lock = threading.Lock()
 
 
@@ -40,9 +42,16 @@ def wait_for_pending(owner: str, timeout_seconds: float) -> int:
     return len(_of(owner))
 
 
+def submitted_task_runs(owner: str) -> set[str]:
+    """Return the ids of the task runs that this process submitted for a flow run."""
+    with _lock:
+        return set(_submitted.get(owner, ()))
+
+
 def _remember(owner: str, future: PrefectFuture[Any]) -> None:
     with _lock:
         _pending[owner].add(future)
+        _submitted[owner].add(str(future.task_run_id))
     future.add_done_callback(lambda done: _forget(owner, done))
 
 

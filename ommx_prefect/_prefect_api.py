@@ -20,7 +20,8 @@ from prefect.client.schemas.sorting import TaskRunSort
 
 PAGE = 200
 POLL_SECONDS = 0.25
-# An ephemeral server ends with the script: what it has not taken in by then is lost.
+# How long a seal waits for task runs that its shards do not explain.
+EXPLAIN_SECONDS = 10.0
 EPHEMERAL_SECONDS_PER_TASK_RUN = 0.05
 EPHEMERAL_SECONDS = (5.0, 60.0)
 
@@ -90,14 +91,18 @@ def _row(run: TaskRun) -> TaskRunRow:
 def await_task_runs(
     client: SyncPrefectClient,
     flow_run_ids: Collection[str],
-    expected: Collection[str],
-    timeout_seconds: float,
+    explained: Collection[str],
+    unexplained: Collection[str],
 ) -> list[TaskRunRow]:
-    """Read task runs until the expected ones are listed and final, or time is up."""
+    """Read task runs, waiting (bounded) until the unexplained ones are listed and final.
+
+    With an ephemeral server it waits for the explained ones too: that server ends with the
+    script, and what it has not taken in by then is lost, with a traceback for each batch.
+    """
+    expected, timeout_seconds = set(unexplained), EXPLAIN_SECONDS if unexplained else 0.0
     if client.server_type == ServerType.EPHEMERAL:
-        least, most = EPHEMERAL_SECONDS
-        wanted = least + EPHEMERAL_SECONDS_PER_TASK_RUN * len(expected)
-        timeout_seconds = max(timeout_seconds, min(wanted, most))
+        expected |= set(explained)
+        timeout_seconds = max(timeout_seconds, _ephemeral_seconds(len(expected)))
     deadline = time.monotonic() + timeout_seconds
     while True:
         rows = read_task_runs(client, flow_run_ids)
@@ -105,3 +110,8 @@ def await_task_runs(
         if final.issuperset(expected) or time.monotonic() >= deadline:
             return rows
         time.sleep(POLL_SECONDS)
+
+
+def _ephemeral_seconds(task_runs: int) -> float:
+    least, most = EPHEMERAL_SECONDS
+    return min(least + EPHEMERAL_SECONDS_PER_TASK_RUN * task_runs, most)

@@ -30,7 +30,7 @@ from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_suffix, w
 from ommx_prefect._inputs import redact_known
 from ommx_prefect._late import STATE_RECORD
 from ommx_prefect._ledger import Entry
-from ommx_prefect._pending import wait_for_pending
+from ommx_prefect._pending import submitted_task_runs, wait_for_pending
 from ommx_prefect._prefect_api import (
     TaskRunRow,
     api_client,
@@ -60,8 +60,6 @@ from ommx_prefect.exceptions import FlowRunNotFinishedError, OmmxPrefectError, S
 
 # How long a seal waits for submitted tasks that nobody awaited: as long as Prefect would.
 PENDING_SECONDS = 24 * 3600.0
-# How long it waits for the API to explain attempts that were cut off.
-EXPLAIN_SECONDS = 10.0
 PREFIX = "org.ommx-prefect."
 DEGRADED = f"{PREFIX}degraded"
 
@@ -251,15 +249,14 @@ def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], 
     """Ask the API for task runs; wait only for what the shards cannot tell."""
     flow_runs = {shard.attempt.flow_run_id for shard in staged.shards} | {record.flow_run_id}
     flow_runs |= {attempt.flow_run_id for attempt in staged.cut_off} - {""}
-    started = [shard.attempt.task_run_id for shard in staged.shards] + [
-        attempt.task_run_id for attempt in staged.cut_off
-    ]
+    ended = {shard.attempt.task_run_id for shard in staged.shards}
+    unexplained = {attempt.task_run_id for attempt in staged.cut_off}
+    unexplained |= submitted_task_runs(record.owner) - ended
     if "" in flow_runs:  # a task run outside flows: its shards tell all
         return [], []
     try:
         with api_client() as client:
-            patience = EXPLAIN_SECONDS if staged.cut_off else 0.0
-            return await_task_runs(client, flow_runs, set(started) - {""}, patience), []
+            return await_task_runs(client, flow_runs, ended - {""}, unexplained), []
     except Exception as error:
         return [], [f"Prefect's API could not be asked for task runs: {describe_error(error)}"]
 

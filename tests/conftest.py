@@ -1,0 +1,82 @@
+"""One Local Registry, one Prefect home and one Prefect server for the whole test session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# Both are fixed once per process, so they are chosen before anything imports ommx or prefect.
+SESSION = Path(tempfile.mkdtemp(prefix="ommx-prefect-tests-"))
+os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = str(SESSION / "registry")
+os.environ["PREFECT_HOME"] = str(SESSION / "prefect")
+os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"
+os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ.pop("PREFECT_API_URL", None)
+
+import httpx  # noqa: E402
+import pytest  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+START_SECONDS = 90
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(SESSION, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def open_instances() -> Path:
+    """The folder of real instances beside the checkout."""
+    folder = SHARED / "data" / "open"
+    if not folder.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"{folder} is missing, and CI must not skip what needs it")
+        pytest.skip(f"the real instances are not here ({folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """A real Prefect server on 127.0.0.1; its API URL is the setting of this process."""
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    log = (SESSION / "server.log").open("wb")
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _await_health(url, process)
+        os.environ["PREFECT_API_URL"] = url
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield url
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        process.terminate()
+        process.wait(20)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await_health(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    pytest.fail("the Prefect server did not start:\n" + (SESSION / "server.log").read_text())
