@@ -1,0 +1,300 @@
+"""`task` is a drop-in for `prefect.task`, on every kind of function."""
+
+from __future__ import annotations
+
+import time
+
+import prefect
+import pytest
+from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+from reading import run_flow, sealed_of
+
+from ommx_prefect import current_experiment, current_run, exceptions, flow, recorded, task
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+@task
+def double(x):
+    current_run().log_parameter("twice", 2 * x)
+    return 2 * x
+
+
+def _same(value):
+    def same():
+        return value
+
+    return same
+
+
+def test_it_takes_what_prefects_own_takes_with_and_without_parentheses():
+    @task
+    def bare():
+        """Say hello."""
+
+    @task(name="Named", retries=3, tags=["x"], task_run_name="run-{n}")
+    def named(n: int) -> int:
+        return n
+
+    assert isinstance(bare, prefect.Task)
+    assert bare.description == "Say hello."
+    assert (named.name, named.retries, named.tags) == ("Named", 3, {"x"})
+    assert named.with_options(retries=1).retries == 1
+    assert isinstance(named.with_options(retries=1), type(named))
+
+
+def test_task_keys_are_as_distinct_as_those_of_the_bare_functions():
+    def one():
+        def same():
+            return "A"
+
+        return same
+
+    def two():
+        def same():
+            return "B"
+
+        return same
+
+    keys = {task(one()).task_key, task(two()).task_key}
+    assert len(keys) == 2
+    assert task(one()).with_options(retries=2).task_key in keys
+
+
+def test_functions_without_source_have_cache_keys_of_their_own():
+    sources = [task(_exec(f"def f(x):\n    return {n}"), name=f"f{n}").source_code for n in (1, 2)]
+    assert len(set(sources)) == 2
+
+
+def _exec(code):
+    scope: dict[str, object] = {}
+    exec(code, scope)
+    return scope["f"]
+
+
+def test_submit_map_and_direct_calls_record_alike():
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=2))
+    def one():
+        direct = double(1)
+        submitted = double.submit(2).result()
+        mapped = double.map([3, 4]).result()
+        return [direct, submitted, *mapped]
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == [2, 4, 6, 8]
+    assert sorted(sealed.column("twice")) == [2, 4, 6, 8]
+
+
+def test_process_pools_record_from_their_workers():
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
+    def one():
+        return double.map([1, 2, 3]).result()
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == [2, 4, 6]
+    assert sorted(sealed.column("twice")) == [2, 4, 6]
+
+
+async def test_async_tasks_record():
+    @task
+    async def half(x):
+        current_run().log_parameter("half", x / 2)
+        return x / 2
+
+    @flow
+    async def one():
+        first = await half(3)
+        rest = half.map([4, 5]).result()
+        return [first, *rest]
+
+    sealed = sealed_of(await one(return_state=True))
+    assert sorted(sealed.column("half")) == [1.5, 2.0, 2.5]
+
+
+def test_generators_attach_each_value_and_show_their_run_only_inside():
+    @task
+    def numbers(n):
+        for i in range(n):
+            current_run().log_json(f"seen-{i}", i)
+            yield i
+
+    seen = []
+
+    @flow
+    def one():
+        for value in numbers(3):
+            seen.append(value)
+            with pytest.raises(exceptions.NoOpenRunError):
+                current_run()
+
+    sealed = run_flow(one)
+    assert seen == [0, 1, 2]
+    assert sealed.statuses == ["finished"]
+    assert [sealed.runs[0].get_json(f"output.{i}") for i in range(3)] == [0, 1, 2]
+    assert sealed.runs[0].get_json("seen-2") == 2
+
+
+def test_a_generator_that_is_closed_early_is_finished():
+    @task
+    def numbers():
+        yield 1
+        yield 2
+
+    @flow
+    def one():
+        for value in numbers():
+            return value
+
+    sealed = run_flow(one)
+    assert sealed.statuses == ["finished"]
+    assert sealed.runs[0].attachment_names == ["output.0"]
+
+
+async def test_async_generators_record():
+    @task
+    async def numbers(n):
+        for i in range(n):
+            yield i * current_run().run_id + i
+
+    @flow
+    async def one():
+        return [value async for value in numbers(3)]
+
+    state = await one(return_state=True)
+    sealed = sealed_of(state)
+    assert sealed.statuses == ["finished"]
+    assert [sealed.runs[0].get_json(f"output.{i}") for i in range(3)] == [0, 1, 2]
+
+
+def test_methods_classmethods_and_staticmethods_record():
+    class Plant:
+        factor = 3
+
+        @task
+        def method(self, x):
+            return self.factor * x
+
+        @task
+        @classmethod
+        def of_class(cls, x):
+            return cls.factor + x
+
+        @task
+        @staticmethod
+        def static(x):
+            return x
+
+    @flow
+    def one():
+        plant = Plant()
+        return [plant.method(1), Plant.of_class(1), Plant.static(1), plant.method.submit(2).result()]
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == [3, 4, 1, 6]
+    assert sealed.statuses == ["finished"] * 4
+
+
+def test_recorded_works_under_a_plain_prefect_task():
+    @prefect.task(retries=1)
+    @recorded
+    def plain(x):
+        current_run().log_parameter("x2", x * 2)
+        return x
+
+    @flow
+    def one():
+        return plain(4)
+
+    sealed = run_flow(one)
+    assert sealed.column("x2") == [8]
+
+
+def test_the_same_exception_object_comes_out():
+    error = ValueError("this one")
+
+    @task
+    def boom():
+        raise error
+
+    caught = []
+
+    @flow
+    def one():
+        try:
+            boom()
+        except ValueError as found:
+            caught.append(found)
+
+    run_flow(one)
+    assert caught == [error]
+    assert caught[0] is error
+
+
+def test_log_inputs_and_log_output_choose():
+    @task(log_inputs=["a"], log_output=False)
+    def some(a, b):
+        return a + b
+
+    @task(log_inputs=False)
+    def none(a):
+        return a
+
+    @flow
+    def one():
+        some(1, 2)
+        none(3)
+
+    sealed = run_flow(one)
+    assert sealed.column("a") == [1, None]
+    assert sealed.column("b") == [None, None]
+    assert [run.attachment_names for run in sealed.runs] == [[], ["output"]]
+
+
+def test_outside_a_task_the_errors_say_what_to_do():
+    with pytest.raises(exceptions.NoOpenRunError, match=r"inside the body of a function"):
+        current_run()
+    with pytest.raises(exceptions.NoExperimentError, match=r"ommx_prefect.flow"):
+        current_experiment()
+
+
+def test_wrong_options_are_refused_with_the_cure():
+    with pytest.raises(ValueError, match="neither 'warn' nor 'raise'"):
+        task(on_error="ignore")(_same(1))
+    with pytest.raises(TypeError, match=r"write \['a'\]"):
+        task(log_inputs="a")(_same(1))
+    with pytest.raises(TypeError, match="Prefect task already"):
+        task(prefect.task(_same(1)))
+
+
+def test_a_flow_waits_for_submitted_tasks_that_nobody_awaited():
+    @task
+    def slow(x):
+        time.sleep(0.7)
+        return x
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=2))
+    def one():
+        slow.map([1, 2, 3])
+        return "early"
+
+    sealed = run_flow(one)
+    assert sealed.state.is_completed()
+    assert sealed.statuses == ["finished"] * 3
+
+
+def test_a_task_outside_any_flow_seals_an_experiment_of_its_own():
+    from ommx_prefect import load_experiment
+
+    @task(retries=1)
+    def lone(fail):
+        current_run().log_parameter("p", 1)
+        if fail and current_run().run_id == 0 and not failed:
+            failed.append(1)
+            raise ValueError("once")
+        return "done"
+
+    failed: list[int] = []
+    state = lone(True, return_state=True)
+    experiment = load_experiment(state.state_details.task_run_id)
+    assert [run.status for run in experiment.runs] == ["failed", "finished"]
+    assert experiment.status == "finished"
