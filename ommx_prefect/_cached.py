@@ -6,7 +6,6 @@ from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
-from prefect.results import ResultRecord
 from prefect.tasks import Task
 
 from ommx_prefect._origin import current_attempt
@@ -19,15 +18,15 @@ ORIGIN_COLUMN = "prefect.origin_task_run_id"
 
 
 def record_cached(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> None:
-    """Record a Run for a task run whose result came from the cache (a task's on_completion hook)."""
+    """Record a Run for a task run whose result was cached (a task's on_completion hook)."""
     context = TaskRunContext.get()
     options = recording_options(task.fn)
     if state.name != "Cached" or context is None or options is None:
         return
     with Recording(current_attempt(context), options, context.parameters) as recording:
-        record = state.data
-        cached = isinstance(record, ResultRecord)
-        recording.returned(record.result if cached else record)
+        record: Any = state.data
+        stored = getattr(record, "metadata", None)
+        recording.returned(record if stored is None else record.result)
         recording.outcome = Outcome("finished", "Cached")
-        if cached and (origin := origin_of(record.metadata.storage_key or "")):
+        if stored is not None and (origin := origin_of(stored.storage_key or "")):
             recording.columns[ORIGIN_COLUMN] = origin

@@ -203,7 +203,8 @@ def _cells(name: str, document: Any) -> Iterable[tuple[int, Scalar]]:
     kind = COLUMN_TYPES.get(column["type"])
     if kind is None:
         raise UnknownFormatError(f"run parameter {name!r} has the type {column['type']!r}")
-    for run_id, value in column["values"].items():
+    cells: dict[int, Scalar] = column["values"]
+    for run_id, value in cells.items():
         if type(value) is not kind:
             raise DocumentError(f"run parameter {name!r} holds {value!r}, not a {column['type']}")
         yield run_id, value

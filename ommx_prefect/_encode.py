@@ -74,7 +74,7 @@ def columns_of(runs: Iterable[RunRecord]) -> dict[str, dict[int, Scalar]]:
 def parameter_bytes(columns: Mapping[str, Mapping[int, Scalar]]) -> bytes:
     """Write the run-parameter table as MessagePack."""
     types = {kind: name for name, kind in COLUMN_TYPES.items()}
-    document = {
+    document: dict[str, Any] = {
         name: {"type": types[type(next(iter(cells.values())))], "values": dict(cells)}
         for name, cells in sorted(columns.items())
         if cells

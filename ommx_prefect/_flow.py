@@ -86,13 +86,13 @@ def recorded_flow_run() -> Iterator[None]:
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
     hook = settings_of(context.flow) if context else None
-    if context is None or flow_run is None or hook is None:
+    if context is None or context.flow is None or flow_run is None or hook is None:
         yield
         return
     ensure_sealed(context.flow, hook)
     enclosing = enclosing_owner.get()
     try:
-        record = open_flow_run(hook, context.flow, flow_run, context.parameters, enclosing)
+        record = open_flow_run(hook, context.flow, flow_run, context.parameters or {}, enclosing)
         owner = record.owner
     except ImageNameError:
         raise

@@ -26,6 +26,8 @@ from ommx_prefect.exceptions import ImageNameError, ImageNameTakenError
 
 FLOW_RECORD = "flow.json"
 SEALED_RECORD = "sealed.json"
+# How the flow run ended; removed when it starts again.
+STATE_RECORD = "state.json"
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def open_flow_run(
         ImageNameTakenError: It stands in the Local Registry already, and replace is False.
     """
     stage = LocalStage(str(flow_run.id))
+    stage.remove(STATE_RECORD)
     record = read_flow_record(stage)
     if record is None:
         facts = facts_of(flow, flow_run, parameters)
@@ -157,5 +160,3 @@ def _named(hook: ExperimentHook, facts: FlowRunFacts, flow_run: FlowRun) -> Flow
             raise ImageNameTakenError(name)
         name = with_suffix(name, facts.flow_run_id.replace("-", "")[-8:])
     return record_of(facts, hook, name, chosen=chosen, deployment=deployment)
-
-

@@ -3,7 +3,7 @@
 | `experiment=` | the name of one flow run |
 |---|---|
 | `registry/repository:tag` | as it stands |
-| with `{...}` fields | filled in: `{flow_run.name}`, `{flow.name}`, `{scheduled_time:%Y%m%d}`, parameters |
+| with `{...}` fields | filled in: `{flow_run.name}`, `{scheduled_time:%Y%m%d}`, parameters |
 | without a tag | a tag from the scheduled time and the flow run's name: sortable, readable |
 | a callable | what it returns for the FlowRun, by the rows above |
 | None | an anonymous name of the Local Registry |

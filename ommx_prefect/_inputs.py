@@ -116,11 +116,11 @@ class Redactor:
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         found = {text for name, value in arguments.items() for text in _secret_texts(name, value)}
         _known.update(x for x in found if len(x) >= SHORTEST_SECRET)
-        self._secrets = sorted((x for x in found if len(x) >= SHORTEST_SECRET), key=len)[::-1]
+        self.secrets = sorted((x for x in found if len(x) >= SHORTEST_SECRET), key=len)[::-1]
 
     def text(self, text: str) -> str:
         """Return the text without the secrets."""
-        for secret in self._secrets:
+        for secret in self.secrets:
             text = text.replace(secret, REDACTED)
         return text
 

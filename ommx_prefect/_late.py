@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from ommx_prefect._flow_start import SEALED_RECORD
+from ommx_prefect._flow_start import SEALED_RECORD, STATE_RECORD
 from ommx_prefect._log import warn
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._states import Outcome, describe_error
-
-# Written when a flow run ends, removed when it starts again.
-STATE_RECORD = "state.json"
 
 
 def seal_late(attempt: Attempt, outcome: Outcome) -> None:

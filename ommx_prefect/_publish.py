@@ -14,9 +14,7 @@ from ommx_prefect._stage import LocalStage
 from ommx_prefect.exceptions import DocumentError
 
 
-def import_and_verify(
-    stage: LocalStage, documents: Documents, wanted: ExperimentRecord
-) -> None:
+def import_and_verify(stage: LocalStage, documents: Documents, wanted: ExperimentRecord) -> None:
     """Import documents under a name of ours, and check that `ommx` reads what was meant.
 
     Raises:

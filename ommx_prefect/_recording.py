@@ -21,8 +21,8 @@ from prefect.context import TaskRunContext
 
 from ommx_prefect import _lost
 from ommx_prefect._inputs import Redactor, scalars
-from ommx_prefect._log import warn
 from ommx_prefect._late import seal_late
+from ommx_prefect._log import warn
 from ommx_prefect._origin import current_attempt, enclosing_owner
 from ommx_prefect._records import Documents, Scalar
 from ommx_prefect._registry import open_experiment, registry_root, store
@@ -220,7 +220,7 @@ class Recording:
             self._note(f"{name} is not recorded: the Run was closed by finish() before")
             return
         with self._guarded(f"attach {name}"):
-            for skipped in log_value(self.run, name, value).skipped:
+            for skipped in log_value(self.run, name, value, forbidden=self.redact.secrets).skipped:
                 reason = self.redact.text(skipped.reason)
                 self._note(f"{skipped.name} ({skipped.type_name}) is not recorded: {reason}")
 

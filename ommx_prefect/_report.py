@@ -7,12 +7,13 @@ the flow run only in some hooks, and make nothing in a sync hook of an async flo
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from ommx.experiment import Experiment
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
-from ommx.experiment import Experiment
 
 from ommx_prefect._prefect_api import api_client
 from ommx_prefect._registry import registry_root
@@ -100,7 +101,7 @@ def runs_table(experiment: Experiment) -> list[dict[str, Any]]:
     ]
 
 
-def _named(cells: dict[str, Any]) -> dict[str, Any]:
+def _named(cells: Mapping[Any, Any]) -> dict[str, Any]:
     # A missing cell is NaN in pandas; in the UI it is empty.
     return {
         FIRST_COLUMNS.get(name, name): None if value != value else _plain(value)

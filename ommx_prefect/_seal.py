@@ -16,7 +16,7 @@ from prefect.utilities.urls import url_for
 from ommx_prefect import _ledger, _lost
 from ommx_prefect._compose import compose, settle_columns
 from ommx_prefect._encode import columns_of
-from ommx_prefect._flow_start import FlowRecord, read_flow_record
+from ommx_prefect._flow_start import STATE_RECORD, FlowRecord, read_flow_record
 from ommx_prefect._gather import (
     Staged,
     attachments_of,
@@ -28,7 +28,6 @@ from ommx_prefect._gather import (
 )
 from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_suffix, with_tag
 from ommx_prefect._inputs import redact_known
-from ommx_prefect._late import STATE_RECORD
 from ommx_prefect._ledger import Entry
 from ommx_prefect._pending import submitted_task_runs, wait_for_pending
 from ommx_prefect._prefect_api import (
@@ -234,13 +233,13 @@ def _end_of(stage: LocalStage, state: State[Any] | None) -> End:
             return End(**kept)
     status = EXPERIMENT_STATUS[state.type] if state else None
     if state is None or status is None:
-        name = state.name if state else "unknown"
-        reason = f"it is {name}, and has not ended; it is sealed when it ends"
+        current = state.name if state else "unknown"
+        reason = f"it is {current}, and has not ended; it is sealed when it ends"
         raise FlowRunNotFinishedError(stage.owner, reason)
     # The hook of a cancellation is called while the state is still Cancelling.
     name = (state.name or "").replace("Cancelling", "Cancelled")
-    reason = None if status == "finished" else redact_known(f"{name}: {state.message or ''}")
-    end = End(status, name, reason and one_line(reason.rstrip(": ")))
+    message = redact_known(f"{name}: {state.message or ''}").rstrip(": ")
+    end = End(status, name, None if status == "finished" else one_line(message))
     stage.write(STATE_RECORD, asdict(end))
     return end
 

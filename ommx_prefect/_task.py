@@ -35,7 +35,7 @@ class RecordedTask(Task[P, R]):
         self.on_completion_hooks = _with(self.on_completion_hooks, record_cached)
         self.on_rollback_hooks = _with(self.on_rollback_hooks, record_rollback)
 
-    def with_options(self, **options: Any) -> RecordedTask[P, R]:  # type: ignore[override]
+    def with_options(self, **options: Any) -> RecordedTask[P, R]:
         """Return a copy with other options, as `prefect.Task.with_options` does."""
         plain = super().with_options(**options)
         copy: RecordedTask[P, R] = object.__new__(type(self))

@@ -21,6 +21,7 @@ RECORDED = "__ommx_prefect_recorded__"
 
 def wrap(fn: Callable[P, R], options: RecordingOptions) -> Callable[P, R]:
     """Return a recorded function with the kind, the signature and the identity of `fn`."""
+    wrapper: Callable[..., Any]
     if inspect.isasyncgenfunction(fn):
         wrapper = _wrap_async_generator(fn, options)
     elif inspect.iscoroutinefunction(fn):
