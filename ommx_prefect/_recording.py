@@ -42,6 +42,13 @@ MOST_YIELDED = 1_000
 # Below this much free space a registry counts as full: better no record than half a record.
 LEAST_FREE_BYTES = 4 * 2**20
 
+# Run status -> the exception with which OMMX closes a Run so.
+CLOSED_BY: dict[str, type[BaseException] | None] = {
+    "finished": None,
+    "failed": RuntimeError,
+    "interrupted": KeyboardInterrupt,
+}
+
 _open: ContextVar[Recording | None] = ContextVar("ommx_prefect_recording", default=None)
 
 
@@ -144,7 +151,8 @@ class Recording:
             self._experiment = Experiment.with_temp_local_registry()
         self.run = self._experiment.run()
         with self._guarded("open the Run"):
-            self.run.__enter__()
+            if self.options.store_trace:  # OMMX traces a Run's context, and allows no finish() in it
+                self.run.__enter__()
             self._log_inputs()
         return self
 
@@ -220,7 +228,7 @@ class Recording:
             self._note(f"{name} is not recorded: the Run was closed by finish() before")
             return
         with self._guarded(f"attach {name}"):
-            for skipped in log_value(self.run, name, value, forbidden=self.redact.secrets).skipped:
+            for skipped in log_value(self.run, name, value).skipped:
                 reason = self.redact.text(skipped.reason)
                 self._note(f"{skipped.name} ({skipped.type_name}) is not recorded: {reason}")
 
@@ -239,13 +247,13 @@ class Recording:
         _lost.remember(self._shard(None))
 
     def _close_run(self) -> None:
-        reason = self.outcome.reason
-        if self.outcome.status == "interrupted":
-            self.run.__exit__(KeyboardInterrupt, KeyboardInterrupt(reason), None)
-        elif self.outcome.status == "failed":
-            self.run.__exit__(RuntimeError, RuntimeError(self.redact.text(reason or "")), None)
-        else:
-            self.run.__exit__(None, None, None)
+        if self._is_closed():  # by finish(), which is the user's right
+            return
+        if not self.options.store_trace:
+            self.run.__enter__()
+        kind, reason = CLOSED_BY[self.outcome.status], self.redact.text(self.outcome.reason or "")
+        # Never the user's own exception: its message may hold a secret.
+        self.run.__exit__(kind, kind and kind(reason), None)
 
     def _shard(self, documents: Documents | None) -> Shard:
         duration = time.monotonic() - self._began
@@ -285,7 +293,10 @@ def _require_space() -> None:
     if sys.platform == "win32":
         return
     root = registry_root()
-    root.mkdir(parents=True, exist_ok=True)
-    free = os.statvfs(root)
+    try:
+        free = os.statvfs(root)
+    except FileNotFoundError:
+        root.mkdir(parents=True)
+        free = os.statvfs(root)
     if free.f_bavail * free.f_frsize < LEAST_FREE_BYTES:
         raise OSError(f"the disk of the Local Registry {root} is full")

@@ -7,7 +7,9 @@ registry, 7 ms with 10,000 names), so an attempt's Experiment is stored without 
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -32,16 +34,25 @@ RESERVED_NAME = "ommx-prefect.local/reserved:unnamed"
 _REFUSAL = re.compile(r"manifest (sha256:[0-9a-f]{64}) was not published")
 _reserved = threading.Lock()
 _can_refuse: bool | None = None
+_scratch_numbers = itertools.count()
+# The contents are what matters; where the system tells them from the metadata, that is cheaper.
+_sync = getattr(os, "fdatasync", os.fsync)
 
 
+@functools.cache
 def registry_root() -> Path:
-    """Return the root of the Local Registry of this process."""
+    """Return the root of the Local Registry; OMMX fixes it once per process."""
     return get_local_registry_root()
 
 
 def blob_path(digest: str) -> Path:
     """Return where the Local Registry keeps a blob."""
-    return registry_root() / "blobs" / "sha256" / digest.removeprefix("sha256:")
+    return _blobs() / digest.removeprefix("sha256:")
+
+
+@functools.cache
+def _blobs() -> Path:
+    return registry_root() / "blobs" / "sha256"
 
 
 def read_blob(digest: str) -> bytes:
@@ -206,15 +217,20 @@ def import_layout(layout: Path, documents: Documents, name: str) -> Experiment:
 
 
 def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write a file so that it is seen whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    with scratch.open("wb") as file:
+    """Write a file so that it is seen whole or not at all; its folder is made if need be."""
+    folder, name = os.path.split(path)
+    scratch = f"{folder}/.{name}.{os.getpid()}-{next(_scratch_numbers)}"
+    try:
+        file = open(scratch, "xb")  # noqa: SIM115
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)
+        file = open(scratch, "xb")  # noqa: SIM115
+    with file:
         file.write(data)
         if durable:
             file.flush()
-            os.fsync(file.fileno())
-    scratch.replace(path)
+            _sync(file.fileno())
+    os.replace(scratch, path)
 
 
 def _index(manifest: bytes, name: str) -> dict[str, object]:

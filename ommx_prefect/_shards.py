@@ -8,7 +8,6 @@ part of it: they stay in the Local Registry and are named by digest.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -95,11 +94,11 @@ class Shard:
 
     def to_bytes(self) -> bytes:
         """Write the shard as MessagePack."""
-        documents = self.documents and dataclasses.asdict(self.documents)
+        documents = self.documents and vars(self.documents)
         packed: bytes = msgpack.packb(
             {
                 "format": SHARD_FORMAT,
-                "attempt": dataclasses.asdict(self.attempt),
+                "attempt": vars(self.attempt),
                 "status": self.status,
                 "reason": self.reason,
                 "parameters": dict(self.parameters),

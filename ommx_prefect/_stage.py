@@ -25,7 +25,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ommx_prefect._decode import descriptor_of, manifest_of
+from ommx_prefect._decode import manifest_of
 from ommx_prefect._records import PARAMETERS_MEDIA_TYPE, Descriptor, Documents, describe
 from ommx_prefect._registry import blob_path, registry_root, write_whole
 from ommx_prefect._shards import Attempt, Shard
@@ -134,23 +134,21 @@ class LocalStage:
 
     def pin(self, documents: Documents) -> None:
         """Keep the payload of an Experiment within reach of the seal."""
-        links = self.path / "blobs" / "sha256"
-        links.mkdir(parents=True, exist_ok=True)
         for layer in manifest_of(documents.manifest)["layers"]:
-            descriptor = descriptor_of(layer)
-            if descriptor.media_type != PARAMETERS_MEDIA_TYPE:
-                source = blob_path(descriptor.digest)
-                _link_or_copy(source, links / source.name)
+            if layer["mediaType"] != PARAMETERS_MEDIA_TYPE:
+                source = blob_path(layer["digest"])
+                _link_or_copy(source, self.path / "blobs" / "sha256" / source.name)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    if target.exists():
-        return
     try:
         os.link(source, target)
     except FileExistsError:
         return
     except FileNotFoundError:
-        raise
+        if target.parent.is_dir():
+            raise
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link_or_copy(source, target)
     except OSError:  # no hard links here, or another file system
         write_whole(target, source.read_bytes())

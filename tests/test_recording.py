@@ -1,0 +1,372 @@
+"""What a task logs is what the artifact holds, and recording never decides how a task ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import ommx
+import ommx.mps
+import pytest
+from ommx.artifact import Artifact
+from ommx.testing import DataType, SingleFeasibleLPGenerator
+from ommx_highs_adapter import OMMXHighsAdapter
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from pydantic import SecretStr
+from reading import run_flow
+
+from ommx_prefect import current_experiment, current_run, exceptions, flow, task
+from ommx_prefect import _recording as recording_module
+from ommx_prefect._stage import LocalStage
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+def _instance() -> ommx.Instance:
+    x = [ommx.DecisionVariable.binary(i) for i in range(3)]
+    return ommx.Instance.from_components(
+        decision_variables=x,
+        objective=3 * x[0] + 2 * x[1] + x[2],
+        constraints={0: x[0] + x[1] + x[2] <= 2},
+        sense=ommx.Sense.Maximize,
+    )
+
+
+class UpperCodec:
+    media_type = "text/x-upper"
+
+    @staticmethod
+    def encode(value):
+        return value.upper().encode()
+
+    @staticmethod
+    def decode(data):
+        return data.decode().lower()
+
+
+def test_every_logging_method_of_a_run_reads_back_bit_for_bit(tmp_path):
+    instance = _instance()
+    generator = SingleFeasibleLPGenerator(3, DataType.INT)
+    parametric = instance.as_parametric_instance()
+    file = tmp_path / "notes.txt"
+    file.write_text("from a file")
+    expected = {}
+
+    @task(store_trace=True)
+    def everything():
+        run = current_run()
+        run.log_parameter("flag", True)
+        run.log_parameter("count", 3)
+        run.log_parameter("gap", 0.125)
+        run.log_parameter("name", "x")
+        run.log_json("json", {"a": [1, None]})
+        run.log_attachment("bytes", "application/x-bytes", b"\x00\xff" * 100, compression="zstd")
+        run.log_file("file", file)
+        run.log_instance("instance", instance)
+        run.log_parametric_instance("parametric", parametric)
+        solution = run.log_solve(OMMXHighsAdapter, instance, store_diagnostics=True, verbose=False)
+        run.log_solution("solution", solution)
+        samples = instance.evaluate_samples({0: {0: 1.0, 1: 1.0, 2: 0.0}})
+        run.log_sample_set("samples", samples)
+        run.log_with_codec(UpperCodec, "codec", "hello", compression="zstd")
+        with run.open_solve(OMMXHighsAdapter, instance) as solve:
+            solve.log_adapter_option("presolve", "off")
+            solve.solver_input.setOptionValue("output_flag", False)
+            solve.solver_input.run()
+            solve.decode(solve.solver_input)
+        expected.update(
+            instance=instance.to_v2_bytes(),
+            parametric=parametric.to_v2_bytes(),
+            solution=solution.to_v2_bytes(),
+            samples=samples.to_v2_bytes(),
+        )
+        assert generator is not None
+
+    @flow
+    def one():
+        everything()
+
+    sealed = run_flow(one)
+    run = sealed.runs[0]
+    assert sealed.statuses == ["finished"]
+    columns = ("flag", "count", "gap", "name")
+    assert [sealed.column(name)[0] for name in columns] == [True, 3, 0.125, "x"]
+    assert run.get_json("json") == {"a": [1, None]}
+    assert run.get_blob("bytes") == b"\x00\xff" * 100
+    assert run.attachment_media_type("bytes") == "application/x-bytes"
+    assert run.get_blob("file") == b"from a file"
+    assert run.write_attachment("file", tmp_path / "out.txt").read_text() == "from a file"
+    assert run.get_with_codec(UpperCodec, "codec") == "hello"
+    for name, data in expected.items():
+        assert run.get_blob(name) == data
+    assert [solve.status for solve in run.solves] == ["finished", "finished"]
+    assert run.solves[0].output.objective == 5
+    assert run.solves[0].diagnostics
+    assert run.solves[1].adapter_options == {"presolve": "off"}
+    assert run.trace is not None
+
+
+def test_finish_called_early_is_honoured_and_the_status_follows_the_task():
+    @task
+    def early(fail):
+        current_run().log_parameter("before", 1)
+        current_run().finish()
+        if fail:
+            raise ValueError("later")
+        return 5
+
+    @flow
+    def one():
+        early(False)
+        early(True, return_state=True)
+        return 1
+
+    sealed = run_flow(one)
+    assert sealed.statuses == ["finished", "failed"]
+    assert sealed.column("before") == [1, 1]
+    notes = [run["notes"] for run in sealed.ledger["runs"]]
+    assert notes[0] == ["output is not recorded: the Run was closed by finish() before"]
+
+
+def test_inputs_of_every_scalar_type_are_columns_or_say_why_not():
+    @task
+    def takes(np_int, np_float, np_bool, nothing, huge, text, path, items, long):
+        return None
+
+    @flow
+    def one():
+        takes(
+            np.int64(3), np.float32(0.5), np.bool_(True), None, 2**70, "t", Path("/a/b"), [1],
+            "x" * 2000,
+        )  # fmt: skip
+
+    sealed = run_flow(one)
+    columns = ("np_int", "np_float", "np_bool", "nothing", "huge", "text", "path", "items", "long")
+    found = [sealed.column(name)[0] for name in columns]
+    assert found == [3, 0.5, True, None, None, "t", "/a/b", None, None]
+    notes = " ".join(sealed.ledger["runs"][0]["notes"])
+    assert "'huge' is not recorded: it is an integer beyond 64 bits" in notes
+    assert "'long' is not recorded: it has 2000 characters" in notes
+
+
+def test_an_output_no_codec_takes_is_a_named_warning_never_a_failure():
+    class Strange:
+        pass
+
+    @task
+    def strange():
+        return {"ok": np.arange(3), "odd": Strange()}
+
+    @flow
+    def one():
+        strange()
+
+    sealed = run_flow(one)
+    assert sealed.statuses == ["finished"]
+    assert sealed.runs[0].attachment_names == ["output.ok"]
+    assert "output.odd (" in sealed.ledger["runs"][0]["notes"][0]
+    assert "Strange" in sealed.ledger["runs"][0]["notes"][0]
+
+
+def _secrets_in(image_name: str, tmp_path: Path, secrets: list[str]) -> list[str]:
+    """Search every byte of an artifact, compressed layers included."""
+    archive = tmp_path / "artifact.ommx"
+    artifact = Artifact.load(image_name)
+    artifact.save(archive)
+    blobs = [archive.read_bytes(), *(artifact.get_blob(layer) for layer in artifact.layers)]
+    return [secret for secret in secrets if any(secret.encode() in blob for blob in blobs)]
+
+
+def test_secrets_are_nowhere_in_the_artifact_nor_in_the_ui(tmp_path):
+    secrets = ["hunter2-by-name", "hunter2-by-type", "hunter2-in-block", "hunter2-of-flow"]
+    Secret(value=secrets[2]).save("test-secret", overwrite=True)
+
+    @task(store_trace=True)
+    def uses(api_key, hidden: SecretStr, block, plain):
+        current_run().log_parameter("plain2", plain)
+        raise ValueError(f"refused {api_key} {hidden.get_secret_value()} {block.get()}")
+
+    @task
+    def returns(dbPassword):  # noqa: N803
+        return {"echo": dbPassword}
+
+    @flow(experiment="ghcr.io/acme/secret:1")
+    def one(access_token):
+        returns(secrets[0])
+        uses(secrets[0], SecretStr(secrets[1]), Secret.load("test-secret"), f"say {secrets[0]}x")
+
+    sealed = run_flow(one, secrets[3])
+    image = sealed.experiment.artifact.image_name
+    assert sealed.statuses == ["finished", "failed"]
+    assert "**redacted**" in sealed.runs[1].lifecycle_reason
+    assert "plain" in sealed.experiment.run_parameters_df().columns
+    assert _secrets_in(image, tmp_path, secrets) == []
+    with get_client(sync_client=True) as client:
+        shown = [a.data for a in client.read_artifacts(limit=200, sort="CREATED_DESC")]
+    assert not any(secret in str(shown) for secret in secrets)
+
+
+def test_a_registry_that_cannot_be_written_does_not_change_the_outcome(tmp_path):
+    outcome = _on_small_disk(
+        tmp_path,
+        """
+        @task
+        def works(x):
+            current_run().log_parameter("x", x)
+            return x + 1
+
+        @task(on_error="raise")
+        def strict(x):
+            return x
+
+        @flow
+        def one():
+            fill()
+            first = works(1)
+            try:
+                strict(2)
+            except exceptions.RecordingError as error:
+                second = "RecordingError" + str("full" in str(error))
+            free()
+            return first, second
+        """,
+    )
+    assert outcome["state"] == "Completed"
+    assert outcome["result"] == [2, "RecordingErrorTrue"]
+    assert outcome["statuses"] == ["finished", "finished"]
+    assert "full" in outcome["degraded"]
+
+
+def _on_small_disk(tmp_path: Path, body: str) -> dict:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    script = tmp_path / "small.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import json, os, pathlib, sys
+            from ommx_prefect import current_run, exceptions, flow, load_experiment, task
+
+            disk = pathlib.Path(os.environ["DISK"])
+            def fill():
+                with (disk / "ballast").open("wb") as file:
+                    try:
+                        while True:
+                            file.write(b"x" * 65536)
+                            file.flush()
+                    except OSError:
+                        pass
+            def free():
+                (disk / "ballast").unlink()
+            """
+        )
+        + textwrap.dedent(body)
+        + textwrap.dedent(
+            """
+            state = one(return_state=True)
+            experiment = load_experiment(state.state_details.flow_run_id)
+            print(json.dumps({
+                "state": state.name,
+                "result": state.result(raise_on_failure=False),
+                "statuses": [run.status for run in experiment.runs],
+                "degraded": experiment.annotations.get("org.ommx-prefect.degraded", ""),
+            }))
+            """
+        )
+    )
+    env = {**os.environ, "DISK": str(disk), "OMMX_LOCAL_REGISTRY_ROOT": str(disk / "registry")}
+    try:
+        done = subprocess.run(
+            [sys.executable, str(script)], env=env, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout.splitlines()[-1])
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_duplicate_attachment_names_are_ommx_errors_and_lose_nothing():
+    @task
+    def twice():
+        current_run().log_json("x", 1)
+        current_run().log_json("x", 2)
+
+    @flow
+    def one():
+        twice(return_state=True)
+        return 1
+
+    sealed = run_flow(one)
+    assert sealed.statuses == ["failed"]
+    assert "already exists" in sealed.runs[0].lifecycle_reason
+    assert sealed.runs[0].get_json("x") == 1
+
+
+def test_threads_of_the_user_get_the_run_from_the_task():
+    import threading
+
+    @task
+    def threaded():
+        run = current_run()
+        errors = []
+
+        def work():
+            run.log_parameter("from-thread", 1)
+            try:
+                current_run()
+            except exceptions.NoOpenRunError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return len(errors)
+
+    @flow
+    def one():
+        return threaded()
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == 1
+    assert sealed.column("from-thread") == [1]
+
+
+def test_a_run_knows_its_id():
+    @task
+    def one_run():
+        return current_run().run_id
+
+    @flow
+    def one():
+        return one_run(), current_experiment().image_name
+
+    assert run_flow(one).state.result()[0] == 0
+
+
+def test_a_recording_that_breaks_in_the_middle_is_a_degraded_run():
+    @task
+    def breaks():
+        current_run().log_parameter("x", 1)
+        recording = recording_module._open.get()
+        recording.stage = LocalStage("\0 no such directory")
+        return 5
+
+    @flow
+    def one():
+        return breaks()
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == 5
+    assert sealed.statuses == ["finished"]
+    assert "could not stage the Run" in sealed.experiment.annotations["org.ommx-prefect.degraded"]
