@@ -11,14 +11,17 @@ OCI artifact in the Local Registry, which plain `ommx` opens.
 | `current_run()` | the open Run of the task that runs here |
 | `current_experiment()` | the experiment, for the flow body |
 | `seal`, `load_experiment` | seal a flow run by hand; open what it sealed |
+| `instance_digest` | a content digest of an Instance, the key of Prefect's cache |
 | `codecs`, `solvers`, `instances`, `exceptions` | modules |
 """
 
-from ommx_prefect._pickling import install as _install_pickling
+from ommx_prefect._instance_digest import instance_digest, register_cache_keys
+from ommx_prefect._pickling import install
 
-_install_pickling()
+install()
+register_cache_keys()
 
-from ommx_prefect import codecs, exceptions  # noqa: E402
+from ommx_prefect import codecs, exceptions, instances, solvers  # noqa: E402
 from ommx_prefect._experiment import current_experiment  # noqa: E402
 from ommx_prefect._flow import flow  # noqa: E402
 from ommx_prefect._hooks import seal_hooks  # noqa: E402
@@ -35,10 +38,13 @@ __all__ = [
     "current_run",
     "exceptions",
     "flow",
+    "instance_digest",
+    "instances",
     "load_experiment",
     "recorded",
     "register_codec",
     "seal",
     "seal_hooks",
+    "solvers",
     "task",
 ]

@@ -151,7 +151,9 @@ class Recording:
             self._experiment = Experiment.with_temp_local_registry()
         self.run = self._experiment.run()
         with self._guarded("open the Run"):
-            if self.options.store_trace:  # OMMX traces a Run's context, and allows no finish() in it
+            if (
+                self.options.store_trace
+            ):  # OMMX traces a Run's context, and allows no finish() in it
                 self.run.__enter__()
             self._log_inputs()
         return self

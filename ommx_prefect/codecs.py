@@ -27,9 +27,11 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterable, Iterator
 from decimal import Decimal
 from enum import Enum
+from functools import reduce
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -223,7 +225,8 @@ def _key(key: Any) -> str:
         return plain
     if not (plain is None or isinstance(plain, (str, int, float))):
         raise TypeError(f"JSON takes no {_type_name(key)} as a key")
-    return next(iter(json.loads(json.dumps({plain: 0}))))
+    text: str = next(iter(json.loads(json.dumps({plain: 0}))))
+    return text
 
 
 _KEYS = (Enum, str, int, float, np.bool_, np.integer, np.floating)
@@ -248,16 +251,27 @@ def _fields(value: Any) -> dict[str, Any] | None:
     return None
 
 
-def _within(value: Any, above: tuple[int, ...] = ()) -> Iterator[Any]:
-    """Yield a value and everything that it holds, private attributes of models included."""
-    yield value
-    if id(value) in above or len(above) > MAX_DEPTH:
-        return
-    fields = {**(_fields(value) or {}), **(getattr(value, "__pydantic_private__", None) or {})}
-    inside = fields.values() if fields else value.values() if isinstance(value, dict) else value
-    if fields or isinstance(value, (dict, list, tuple, set, frozenset)):
-        for item in inside:
-            yield from _within(item, (*above, id(value)))
+def _within(value: Any) -> Iterator[Any]:
+    """Yield a value and everything that it holds, excluded and private fields of models too."""
+    seen: set[int] = set()
+    found = [value]
+    while found:
+        item = found.pop()
+        if id(item) not in seen:
+            seen.add(id(item))
+            yield item
+            found.extend(_held(item))
+
+
+def _held(value: Any) -> Iterable[Any]:
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return value
+    if isinstance(value, dict):
+        return value.values()
+    if _is_model(value):
+        private = getattr(value, "__pydantic_private__", None) or {}
+        return [*vars(value).values(), *(value.model_extra or {}).values(), *private.values()]
+    return (_fields(value) or {}).values()
 
 
 def _needs_own_walk(value: Any) -> bool:
@@ -633,9 +647,20 @@ def _encoder(codec: type[AttachmentCodec[Any]]) -> Callable[[Any], Writer]:
         data = codec.encode(value)
         if not isinstance(data, bytes):
             raise TypeError(f"encode returned {_type_name(data)}, not bytes")
-        return lambda target, name: target.log_attachment(name, codec.media_type, data)
+        return _Encoded(codec.media_type, data)
 
     return prepare
+
+
+@dataclasses.dataclass(frozen=True)
+class _Encoded:
+    """Bytes that wait for their name."""
+
+    media_type: str
+    data: bytes
+
+    def __call__(self, target: Run | Experiment, name: str) -> None:
+        target.log_attachment(name, self.media_type, self.data)
 
 
 def _ommx_entry(kind: type, media_type: str, verb: str) -> CodecEntry:
@@ -733,7 +758,9 @@ class LoggedValue:
     skipped: tuple[SkippedValue, ...]
 
 
-def log_value(target: Run | Experiment, name: str, value: Any) -> LoggedValue:
+def log_value(
+    target: Run | Experiment, name: str, value: Any, *, forbidden: Collection[str] = ()
+) -> LoggedValue:
     """Attach a value to an open Run or Experiment, by the codec that takes it.
 
     None is not attached. A dict, list or tuple that is JSON throughout is one attachment; any
@@ -741,13 +768,21 @@ def log_value(target: Run | Experiment, name: str, value: Any) -> LoggedValue:
     `name.<key>`, `name.<index>` or `name.<field>`, to a depth of 32 and 4096 items each. A name
     that is taken gets the suffix `~2`, `~3`, ...
 
+    Args:
+        target: Where to attach.
+        name: The attachment's name, or what the names of the parts begin with.
+        value: What to attach.
+        forbidden: Texts of secrets. They are cut out of names and of the strings in JSON; other
+            encoded bytes that show one are skipped. Text that a format compresses (parquet, png),
+            OMMX values and files are not searched.
+
     Returns:
         The names written, and the values that no codec takes or whose codec raised.
 
     Raises:
         RuntimeError: OMMX could not write (disk full, Run closed), unchanged.
     """
-    attaching = _Attaching(target)
+    attaching = _Attaching(target, tuple(filter(None, forbidden)))
     if value is not None:
         attaching.add(name, value, ())
     return LoggedValue(tuple(attaching.names), tuple(attaching.skipped))
@@ -758,6 +793,7 @@ class _Attaching:
     """One call of `log_value` under way."""
 
     target: Run | Experiment
+    forbidden: tuple[str, ...] = ()
     names: dict[str, None] = dataclasses.field(default_factory=dict)
     skipped: list[SkippedValue] = dataclasses.field(default_factory=list)
 
@@ -772,6 +808,11 @@ class _Attaching:
             if items is not None:
                 return self._split(name, value, items, above)
             return self._skip(name, value, f"codec {entry.name} raised {_described(error)}")
+        if isinstance(write, _Encoded) and _shows(write.data, self.forbidden):
+            if entry.codec is not JsonCodec:
+                return self._skip(name, value, "its bytes show a secret")
+            text = json.dumps(_cut(json.loads(write.data), self.forbidden))
+            write = _Encoded(write.media_type, text.encode())
         return self._write(name, write)
 
     def _split(
@@ -788,14 +829,16 @@ class _Attaching:
         return None
 
     def _skip(self, name: str, value: Any, reason: str) -> None:
-        self.skipped.append(SkippedValue(name, _type_name(value), reason[:500]))
+        texts = (_cut(text, self.forbidden) for text in (name, _type_name(value), reason))
+        name, type_name, reason = texts
+        self.skipped.append(SkippedValue(name, type_name, reason[:500]))
 
     def _write(self, name: str, write: Writer) -> None:
-        for number in count(1):
-            unique = name if number == 1 else f"{name}~{number}"
-            if unique not in self.names and self._is_written(unique, write):
-                self.names[unique] = None
-                return
+        name = _cut(name, self.forbidden)
+        in_use = ChainMap[str, None]({}, self.names)
+        while not self._is_written(unique := _unused(name, in_use), write):
+            in_use[unique] = None
+        self.names[unique] = None
 
     def _is_written(self, name: str, write: Writer) -> bool:
         try:
@@ -816,6 +859,31 @@ def _items(value: Any) -> list[tuple[Any, Any]] | None:
     if members is None or not all(isinstance(key, str) for key in members):
         return None
     return list(members.items())
+
+
+def _shows(data: bytes, forbidden: tuple[str, ...]) -> bool:
+    """Tell whether bytes hold a secret, as UTF-8 or as `json.dumps` escapes it."""
+    texts = (form for text in forbidden for form in (text, json.dumps(text)[1:-1]))
+    return any(form.encode(errors="replace") in data for form in texts)
+
+
+def _cut(value: Any, forbidden: tuple[str, ...]) -> Any:
+    """Replace secrets in the strings of a JSON value; keys that become one stay apart."""
+    if isinstance(value, str):
+        return reduce(lambda text, secret: text.replace(secret, REDACTED), forbidden, value)
+    if isinstance(value, list):
+        return [_cut(item, forbidden) for item in value]
+    if not isinstance(value, dict):
+        return value
+    result: dict[str, Any] = {}
+    for key, item in value.items():
+        result[_unused(_cut(key, forbidden), result)] = _cut(item, forbidden)
+    return result
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    names = (name if number == 1 else f"{name}~{number}" for number in count(1))
+    return next(unique for unique in names if unique not in taken)
 
 
 def _described(error: Exception) -> str:

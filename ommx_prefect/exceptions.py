@@ -12,12 +12,23 @@
     │   └── FlowRunNotFinishedError
     ├── DocumentError           bytes that are not what they claim to be
     │   └── UnknownFormatError  a key, type or version this release does not know
-    └── NotSealedError          no sealed experiment is known for a flow run
+    ├── NotSealedError          no sealed experiment is known for a flow run
+    ├── InstanceFileError       a file, archive or data set name holds no instance to believe
+    ├── SolverOptionError       an option that the backend does not know or does not take
+    ├── UnknownAdapterError     a short name or class that is no adapter, or is not installed
+    └── SolveOutcomeError       a solve without an answer; `outcome` says which
+        ├── InfeasibleError         infeasible
+        ├── UnboundedError          unbounded
+        ├── NoSolutionError         no_solution
+        ├── NotApplicableError      not_applicable
+        └── SolverError             error
 
 All of them survive pickling: their fields go to `Exception.__init__` as they are.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 
 class OmmxPrefectError(Exception):
@@ -153,3 +164,86 @@ class NotSealedError(OmmxPrefectError, LookupError):
             "the flow run ended on this registry, seal it with "
             f"ommx_prefect.seal({self.flow_run_id!r}); otherwise check OMMX_LOCAL_REGISTRY_ROOT."
         )
+
+
+class InstanceFileError(OmmxPrefectError, ValueError):
+    """No instance to believe comes from this source; fields: path, reason."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class SolverOptionError(OmmxPrefectError, ValueError):
+    """An option cannot be set; fields: adapter, option, reason."""
+
+    def __init__(self, adapter: str, option: str, reason: str) -> None:
+        super().__init__(adapter, option, reason)
+        self.adapter, self.option, self.reason = adapter, option, reason
+
+    def __str__(self) -> str:
+        return f"{self.adapter} cannot take the option {self.option!r}: {self.reason}"
+
+
+class UnknownAdapterError(OmmxPrefectError, ValueError):
+    """This is no adapter, or it is not installed; fields: adapter, reason."""
+
+    def __init__(self, adapter: str, reason: str) -> None:
+        super().__init__(adapter, reason)
+        self.adapter, self.reason = adapter, reason
+
+    def __str__(self) -> str:
+        return f"adapter={self.adapter}: {self.reason}"
+
+
+class SolveOutcomeError(OmmxPrefectError):
+    """A solve ended without an answer; fields: adapter, instance, reason; class field: outcome."""
+
+    outcome: ClassVar[str] = "error"
+    cure: ClassVar[str] = ""
+
+    def __init__(self, adapter: str, instance: str, reason: str) -> None:
+        super().__init__(adapter, instance, reason)
+        self.adapter, self.instance, self.reason = adapter, instance, reason
+
+    def __str__(self) -> str:
+        said = f"{self.adapter} on {self.instance}: {self.reason.rstrip('. ')}."
+        return f"{said} {self.cure} Or pass raise_on_failure=False to get None instead."
+
+
+class InfeasibleError(SolveOutcomeError):
+    """The solver proved that no solution satisfies all constraints."""
+
+    outcome = "infeasible"
+    cure = "Relax or remove a constraint (Instance.relax_constraint)."
+
+
+class UnboundedError(SolveOutcomeError):
+    """The solver proved that the objective has no limit."""
+
+    outcome = "unbounded"
+    cure = "Bound the variables of the objective."
+
+
+class NoSolutionError(SolveOutcomeError):
+    """The solver stopped before it had a feasible solution; nothing is proved."""
+
+    outcome = "no_solution"
+    cure = "Give it more time or more reads, or try another adapter."
+
+
+class NotApplicableError(SolveOutcomeError):
+    """The adapter does not take instances of this class, not even after its preparation."""
+
+    outcome = "not_applicable"
+    cure = "Choose an adapter that takes this class, or transform the instance."
+
+
+class SolverError(SolveOutcomeError):
+    """The adapter or its solver failed, or its answer contradicts the instance."""
+
+    outcome = "error"
+    cure = "The Solve record in this run's experiment keeps the input instance and the options."

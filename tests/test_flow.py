@@ -284,9 +284,7 @@ def test_generator_flows_seal_too():
 def _artifacts(flow_run_id):
     with get_client(sync_client=True) as client:
         return client.read_artifacts(
-            artifact_filter=ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id])
-            ),
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id])),
             sort=ArtifactSort.CREATED_DESC,
             limit=20,
         )

@@ -21,8 +21,8 @@ from prefect.client.orchestration import get_client
 from pydantic import SecretStr
 from reading import run_flow
 
-from ommx_prefect import current_experiment, current_run, exceptions, flow, task
 from ommx_prefect import _recording as recording_module
+from ommx_prefect import current_experiment, current_run, exceptions, flow, task
 from ommx_prefect._stage import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -193,7 +193,7 @@ def test_secrets_are_nowhere_in_the_artifact_nor_in_the_ui(tmp_path):
         raise ValueError(f"refused {api_key} {hidden.get_secret_value()} {block.get()}")
 
     @task
-    def returns(dbPassword):  # noqa: N803
+    def returns(dbPassword):
         return {"echo": dbPassword}
 
     @flow(experiment="ghcr.io/acme/secret:1")

@@ -18,8 +18,16 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.states import AwaitingRetry
 from reading import run_flow, sealed_of
 
-from ommx_prefect import current_experiment, current_run, exceptions, flow, load_experiment, seal, task
 from ommx_prefect import _registry as registry
+from ommx_prefect import (
+    current_experiment,
+    current_run,
+    exceptions,
+    flow,
+    load_experiment,
+    seal,
+    task,
+)
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage, stage_root
 
@@ -97,7 +105,7 @@ def test_columns_of_several_types_are_kept_apart_and_reported():
     found = [[v for v in sealed.column(c) if v is not None] for c in columns]
     assert found == [[1, 2**60 + 1], [2.5], ["text"], [True]]
     assert any("'mixed' has values of several types" in warning for warning in answer.warnings)
-    assert sealed.ledger["split_columns"] == {c: "mixed" for c in columns[1:]}
+    assert sealed.ledger["split_columns"] == dict.fromkeys(columns[1:], "mixed")
 
 
 def test_integers_join_floats_where_nothing_is_lost():
@@ -294,7 +302,9 @@ one()
 """
 
 
-@pytest.mark.parametrize(("signal_name", "status"), [("SIGTERM", "interrupted"), ("SIGINT", "interrupted")])
+@pytest.mark.parametrize(
+    ("signal_name", "status"), [("SIGTERM", "interrupted"), ("SIGINT", "interrupted")]
+)
 def test_a_signal_interrupts_the_attempt_and_seals(tmp_path, signal_name, status):
     import signal
 

@@ -187,7 +187,12 @@ def test_methods_classmethods_and_staticmethods_record():
     @flow
     def one():
         plant = Plant()
-        return [plant.method(1), Plant.of_class(1), Plant.static(1), plant.method.submit(2).result()]
+        return [
+            plant.method(1),
+            Plant.of_class(1),
+            Plant.static(1),
+            plant.method.submit(2).result(),
+        ]
 
     sealed = run_flow(one)
     assert sealed.state.result() == [3, 4, 1, 6]

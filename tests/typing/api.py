@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import prefect
 from typing_extensions import assert_type
 
 from ommx_prefect import flow, recorded, task
