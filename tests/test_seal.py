@@ -302,12 +302,8 @@ one()
 """
 
 
-@pytest.mark.parametrize(
-    ("signal_name", "status"), [("SIGTERM", "interrupted"), ("SIGINT", "interrupted")]
-)
-def test_a_signal_interrupts_the_attempt_and_seals(tmp_path, signal_name, status):
-    import signal
-
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_interrupts_the_attempt_and_seals(tmp_path, number):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     process = subprocess.Popen(

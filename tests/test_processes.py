@@ -1,0 +1,197 @@
+"""Recording across processes: background tasks, served flows, and what Prefect's runner does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+
+import ommx
+import pytest
+from prefect import get_client
+from prefect.cache_policies import INPUTS
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.states import Cancelling
+from prefect.task_runners import ProcessPoolTaskRunner
+from reading import run_flow
+
+from ommx_prefect import current_run, exceptions, flow, load_experiment, task
+
+pytestmark = pytest.mark.usefixtures("server")
+
+PATIENCE_SECONDS = 60
+
+SERVED = """
+import sys, time
+from ommx_prefect import current_run, flow, task
+
+@task
+def background(x):
+    current_run().log_parameter("x", x)
+    return x
+
+@task
+def slow():
+    current_run().log_parameter("before", 1)
+    time.sleep(60)
+
+@flow(experiment="ghcr.io/acme/served:{flow_run.name}")
+def nightly():
+    background(1)
+    slow()
+
+if __name__ == "__main__":
+    if sys.argv[1] == "task":
+        background.serve()
+    else:
+        nightly.serve(name="served")
+"""
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    # One file for all tests: the key of a task names the file, and a worker serves that key.
+    path = tmp_path_factory.mktemp("served") / "served.py"
+    path.write_text(textwrap.dedent(SERVED))
+    return path
+
+
+def _start(*command):
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def _stop(process):
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _until(ask):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if (found := ask()) is not None:
+            return found
+        time.sleep(0.3)
+    raise AssertionError("nothing came in time")
+
+
+def _experiment_of(run_id, runs=1):
+    def ask():
+        try:
+            experiment = load_experiment(run_id)
+        except exceptions.NotSealedError:
+            return None
+        return experiment if len(experiment.runs) >= runs else None
+
+    return _until(ask)
+
+
+def test_a_delayed_task_outside_flows_is_recorded_by_the_process_that_serves_it(script):
+    sys.path.insert(0, str(script.parent))
+    try:
+        from served import background
+    finally:
+        sys.path.pop(0)
+    worker = _start(script, "task")
+    try:
+        future = background.delay(5)
+        experiment = _experiment_of(future.task_run_id)
+        assert experiment.run_parameters_df()["x"].tolist() == [5]
+        assert experiment.runs[0].get_json("output") == 5
+    finally:
+        _stop(worker)
+
+
+def test_a_task_delayed_in_a_flow_extends_its_experiment(script):
+    sys.path.insert(0, str(script.parent))
+    try:
+        from served import background
+    finally:
+        sys.path.pop(0)
+
+    @flow
+    def one():
+        background(1)
+        background.delay(2)
+
+    sealed = run_flow(one)
+    worker = _start(script, "task")
+    try:
+        experiment = _experiment_of(sealed.flow_run_id, runs=2)
+        assert sorted(experiment.run_parameters_df()["x"]) == [1, 2]
+    finally:
+        _stop(worker)
+
+
+@pytest.mark.parametrize("how", ["cancel", "kill"])
+def test_a_served_flow_is_sealed_by_whatever_process_runs_its_hook(script, how):
+    served = _start(script, "flow")
+    try:
+        with get_client(sync_client=True) as client:
+            flow_run_id = _run_deployment(client)
+            pid = _until(lambda: _pid_of_slow(flow_run_id))
+            if how == "cancel":
+                client.set_flow_run_state(uuid.UUID(flow_run_id), Cancelling(), force=True)
+            else:
+                os.kill(pid, signal.SIGKILL)
+            experiment = _experiment_of(flow_run_id)
+    finally:
+        _stop(served)
+    assert experiment.status == "interrupted"
+    assert [run.status for run in experiment.runs] == ["finished", "interrupted"]
+    assert experiment.runs[0].get_json("output") == 1
+
+
+def _run_deployment(client: SyncPrefectClient) -> str:
+    def ask():
+        try:
+            return client.read_deployment_by_name("nightly/served")
+        except Exception:
+            return None
+
+    deployment = _until(ask)
+    return str(client.create_flow_run_from_deployment(deployment.id).id)
+
+
+def _pid_of_slow(flow_run_id):
+    from ommx_prefect._stage import LocalStage
+
+    starts = {attempt.task: attempt.pid for attempt in LocalStage(flow_run_id).starts()}
+    return starts.get("slow")
+
+
+@task
+def objective_bound(instance: ommx.Instance) -> ommx.Instance:
+    current_run().log_parameter("variables", instance.num_variables)
+    return instance
+
+
+def _small_instance():
+    x = [ommx.DecisionVariable.binary(i) for i in range(3)]
+    return ommx.Instance.from_components(
+        decision_variables=x, objective=x[0] + x[1], constraints={}, sense=ommx.Sense.Maximize
+    )
+
+
+def test_instances_pass_through_process_pools_and_persisted_results():
+    persisted = objective_bound.with_options(persist_result=True, cache_policy=INPUTS)
+
+    @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def one(salt: int):
+        first = persisted.submit(_small_instance()).result()
+        second = persisted.submit(_small_instance()).result()
+        return first.num_variables + second.num_variables
+
+    sealed = run_flow(one, 1)
+    assert sealed.state.result() == 6
+    assert sealed.column("prefect.state")[1] == "Cached"
+    assert sealed.runs[0].get_instance("output").num_variables == 3
+    assert sealed.runs[1].get_instance("output").num_variables == 3
