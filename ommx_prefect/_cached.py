@@ -17,6 +17,13 @@ from ommx_prefect._wrap import recording_options
 ORIGIN_COLUMN = "prefect.origin_task_run_id"
 
 
+def is_cached_here() -> bool:
+    """Tell whether Prefect has just taken the result of the task run here from its cache."""
+    context = TaskRunContext.get()
+    state = context.task_run.state if context else None
+    return state is not None and state.name == "Cached"
+
+
 def record_cached(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> None:
     """Record a Run for a task run whose result was cached (a task's on_completion hook)."""
     context = TaskRunContext.get()

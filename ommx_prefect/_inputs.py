@@ -27,14 +27,6 @@ SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 
-# Modules and base classes whose instances are secrets; looked up only where they are imported.
-SECRET_TYPES: tuple[tuple[str, str], ...] = (
-    ("pydantic", "SecretStr"),
-    ("pydantic", "SecretBytes"),
-    ("pydantic", "Secret"),
-    ("prefect.blocks.core", "Block"),
-)
-
 # Python type -> how it is written as a run parameter.
 WRITTEN_AS_TEXT: tuple[type, ...] = (
     PurePath,
@@ -55,8 +47,11 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret(value: object) -> bool:
-    """Tell whether a value is a secret by its type."""
-    return isinstance(value, _secret_types())
+    """Tell a pydantic secret (anything with `get_secret_value`) or a Prefect Block."""
+    block = getattr(sys.modules.get("prefect.blocks.core"), "Block", None)
+    return callable(getattr(type(value), "get_secret_value", None)) or (
+        block is not None and isinstance(value, block)
+    )
 
 
 def as_parameter(value: object) -> Scalar | None:
@@ -127,11 +122,6 @@ class Redactor:
     def scalar(self, value: Scalar) -> Scalar:
         """Return a run parameter without the secrets."""
         return self.text(value) if isinstance(value, str) else value
-
-
-def _secret_types() -> tuple[type, ...]:
-    modules = ((sys.modules.get(module), name) for module, name in SECRET_TYPES)
-    return tuple(getattr(module, name) for module, name in modules if hasattr(module, name))
 
 
 def _secret_texts(name: str, value: Any) -> Iterator[str]:

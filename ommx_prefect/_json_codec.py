@@ -1,120 +1,242 @@
-"""How values become JSON that plain `ommx` reads back, without secrets and without loss of keys."""
+"""How values become JSON that plain `ommx` reads back, deterministic and without secrets."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import decimal
-import enum
+import datetime as dt
 import json
 import sys
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from enum import Enum
+from types import NoneType
 from typing import Any
+from uuid import UUID
+
+import numpy as np
+import ommx
 
 from ommx_prefect._inputs import REDACTED, is_secret
 
-MEDIA_TYPE = "application/json"
-DEEPEST = 200
+MAX_DEPTH = 32
 
-# Types that are written as their text.
-AS_TEXT: tuple[type, ...] = (uuid.UUID, decimal.Decimal)
-SCALARS: tuple[type, ...] = (str, int, float, bool, type(None))
+
+def instance_of(module: str, name: str) -> Callable[[Any], bool]:
+    """Test for a class of a library that may never have been imported."""
+
+    def accepts(value: Any) -> bool:
+        found = getattr(sys.modules.get(module), name, None)
+        return isinstance(found, type) and isinstance(value, found)
+
+    return accepts
+
+
+def _no_other_codec(value: Any) -> str | None:
+    return None
+
+
+# Names the codec that takes a value before JSON does; the registry puts its own look-up here.
+name_other_codec: Callable[[Any], str | None] = _no_other_codec
+
+is_prefect_state = instance_of("prefect.client.schemas.objects", "State")
+_is_model = instance_of("pydantic", "BaseModel")
+
+
+def _seconds(value: np.timedelta64) -> float:
+    return float(value / np.timedelta64(1, "s"))
+
+
+def _member_name(value: Any) -> str:
+    return repr(value).rpartition(".")[2]
+
+
+_OMMX_ENUMS = (
+    ommx.DecisionVariableRole,
+    ommx.Equality,
+    ommx.Kind,
+    ommx.Optimality,
+    ommx.ProvenanceKind,
+    ommx.Relaxation,
+    ommx.Sense,
+    ommx.SpecialConstraintKind,
+)
+_PLAIN = frozenset({str, int, float, bool, NoneType})
+# The first row that fits decides: np.float64 is a float, np.timedelta64 an np.integer.
+_LEAVES: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
+    ((Enum,), lambda value: _plain(value.value)),
+    ((str, int, float), lambda value: value),
+    ((dt.datetime, dt.date, dt.time), lambda value: value.isoformat()),
+    ((dt.timedelta,), dt.timedelta.total_seconds),
+    ((UUID, Decimal, np.datetime64), str),
+    ((np.timedelta64,), _seconds),
+    ((np.bool_,), bool),
+    ((np.integer,), int),
+    ((np.floating,), float),
+    (_OMMX_ENUMS, _member_name),
+)
+_JSON_TYPES = (
+    *(kind for kinds, _ in _LEAVES for kind in kinds),
+    *(NoneType, dict, list, tuple, set, frozenset),
+)
+
+
+def state_facts(state: Any) -> dict[str, str | None]:
+    """Return what is stored of a Prefect State; never its data."""
+    return {"type": state.type.value, "name": state.name, "message": state.message}
 
 
 class JsonCodec:
-    """`application/json`: scalars, containers, dataclasses, pydantic models, enums, dates.
+    """JSON, written as `json.dumps` writes it: `application/json`, read with `get_json`.
 
-    NaN and infinities are written as Python's json does. Sets are sorted. Secrets anywhere inside
-    become `**redacted**`. `decode` returns plain JSON.
+    Takes what JSON knows, and: tuple (list), set and frozenset (sorted list), dataclass instance
+    and pydantic model (object), Enum (its value), OMMX enum (its name), date and time (ISO 8601),
+    timedelta (seconds), UUID and Decimal (text), NumPy bool, integer and float. NaN and infinities
+    are written as Python reads them. A secret is replaced by `REDACTED`; a pydantic model that
+    holds one is written field by field, as its own serializers could reveal it.
+
+    `encode` raises `TypeError` for anything else, and `ValueError` for two keys that JSON cannot
+    tell apart, for a value that contains itself, and for more than 32 levels.
     """
 
-    media_type = MEDIA_TYPE
-
-    @staticmethod
-    def accepts(value: object) -> bool:
-        """Tell whether a value may be JSON; `encode` has the last word on what is inside."""
-        dates = (datetime.date, datetime.time, datetime.timedelta)  # a datetime is a date
-        kinds = (*SCALARS, *AS_TEXT, *dates, enum.Enum)
-        containers = (dict, list, tuple, set, frozenset)
-        return isinstance(value, kinds + containers) or _is_record(value) or _is_numpy(value)
+    media_type = "application/json"
 
     @staticmethod
     def encode(value: Any, /) -> bytes:
-        """Write a value as JSON.
-
-        Raises:
-            TypeError: Something inside is no JSON, or two keys would become one.
-            ValueError: It contains itself, or is nested too deeply.
-        """
-        return json.dumps(_plain(value, 0), ensure_ascii=False).encode()
+        """Encode a JSON-able value."""
+        return json.dumps(_plain(value)).encode()
 
     @staticmethod
     def decode(data: bytes, /) -> Any:
-        """Read JSON."""
+        """Decode to plain dict, list, str, int, float, bool and None."""
         return json.loads(data)
 
 
-def _plain(value: Any, depth: int) -> Any:
-    if depth > DEEPEST:
-        raise ValueError(f"it contains itself, or is nested deeper than {DEEPEST} levels")
+def takes_json(value: Any) -> bool:
+    if isinstance(value, _JSON_TYPES) or is_secret(value):
+        return True
+    return _is_model(value) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
+
+
+def _plain(value: Any, above: tuple[int, ...] = ()) -> Any:
+    """Rebuild a value of what `json` knows; `above` holds the ids of the values around it."""
+    if type(value) in _PLAIN:
+        return value
     if is_secret(value):
         return REDACTED
-    if isinstance(value, enum.Enum):
-        return _plain(value.value, depth + 1)
-    if isinstance(value, SCALARS):
-        return value
-    if isinstance(value, Mapping):
-        return _plain_mapping(value, depth)
+    for types, convert in _LEAVES:
+        if isinstance(value, types):
+            return convert(value)
+    check_nesting(value, above)
+    return _plain_members(value, (*above, id(value)))
+
+
+def _plain_members(value: Any, above: tuple[int, ...]) -> Any:
+    if isinstance(value, dict):
+        return _plain_dict(value, above)
     if isinstance(value, (list, tuple)):
-        return [_plain(item, depth + 1) for item in value]
+        return _plain_list(value, above)
     if isinstance(value, (set, frozenset)):
-        return sorted((_plain(item, depth + 1) for item in value), key=json.dumps)
-    return _plain_object(value, depth)
+        return _in_order(_plain_list(value, above))
+    if is_prefect_state(value):
+        return state_facts(value)
+    if len(above) > 1 and (other := name_other_codec(value)):  # so that the container is split
+        raise TypeError(f"{type_name(value)} has its own codec, {other}")
+    if _is_model(value) and not any(map(_needs_own_walk, _within(value))):
+        return value.model_dump(mode="json", warnings=False)
+    fields = fields_of(value)
+    if fields is None:
+        raise TypeError(f"JSON takes no {type_name(value)}")
+    root = getattr(type(value), "__pydantic_root_model__", False)
+    return _plain(fields["root"], above) if root else _plain_dict(fields, above)
 
 
-def _plain_mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
+def _plain_list(value: Any, above: tuple[int, ...]) -> list[Any]:
+    if _PLAIN.issuperset(map(type, value)):
+        return list(value)
+    return [_plain(item, above) for item in value]
+
+
+def _plain_dict(value: dict[Any, Any], above: tuple[int, ...]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
     for key, item in value.items():
-        if not isinstance(key, SCALARS):
-            raise TypeError(f"key {key!r} is {type(key).__name__}, which JSON does not know")
-        # json.dumps turns the other scalars into text: 1 -> "1", None -> "null".
-        text = key if isinstance(key, str) else json.dumps(key)
-        if text in plain:
-            raise TypeError(f"two keys would become {text!r}")
-        plain[text] = _plain(item, depth + 1)
-    return plain
+        text = _key(key)
+        if text in result:
+            raise ValueError(f"two keys of a dict both become {text!r} in JSON")
+        result[text] = _plain(item, above)
+    return result
 
 
-def _plain_object(value: Any, depth: int) -> Any:
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, AS_TEXT):
-        return str(value)
-    if _is_numpy(value):
-        return _plain(value.item(), depth + 1)
-    if _is_record(value):
-        return _plain_mapping(_fields(value), depth)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+def _key(key: Any) -> str:
+    """Give the text that `json.dumps` makes of a key."""
+    plain = None if key is None else _plain(key) if isinstance(key, _KEYS) else key
+    if type(plain) is str:
+        return plain
+    if not (plain is None or isinstance(plain, (str, int, float))):
+        raise TypeError(f"JSON takes no {type_name(key)} as a key")
+    text: str = next(iter(json.loads(json.dumps({plain: 0}))))
+    return text
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    if dataclasses.is_dataclass(value):
+_KEYS = (Enum, str, int, float, np.bool_, np.integer, np.floating)
+
+
+def _in_order(items: list[Any]) -> list[Any]:
+    """Sort members of a set: by value where they compare, else by their JSON text."""
+    by_text = sorted(items, key=json.dumps)
+    try:
+        return sorted(by_text)
+    except TypeError:
+        return by_text
+
+
+def fields_of(value: Any) -> dict[str, Any] | None:
+    """Give the fields of a dataclass instance or pydantic model, None for other values."""
+    if _is_model(value):
+        kept = (name for name, field in type(value).model_fields.items() if not field.exclude)
+        return {name: getattr(value, name) for name in kept} | (value.model_extra or {})
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    # Field by field, not model_dump: a secret or a Block inside must be seen as what it is.
-    return {name: getattr(value, name) for name in type(value).model_fields}
+    return None
 
 
-def _is_record(value: object) -> bool:
-    if isinstance(value, type):
-        return False
-    pydantic = sys.modules.get("pydantic")
-    model = pydantic is not None and isinstance(value, pydantic.BaseModel)
-    return dataclasses.is_dataclass(value) or (model and not is_secret(value))
+def _within(value: Any) -> Iterator[Any]:
+    """Yield a value and everything that it holds, excluded and private fields of models too."""
+    seen: set[int] = set()
+    found = [value]
+    while found:
+        item = found.pop()
+        if id(item) not in seen:
+            seen.add(id(item))
+            yield item
+            found.extend(_held(item))
 
 
-def _is_numpy(value: object) -> bool:
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.generic)
+def _held(value: Any) -> Iterable[Any]:
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return value
+    if isinstance(value, dict):
+        return value.values()
+    if _is_model(value):
+        private = getattr(value, "__pydantic_private__", None) or {}
+        return [*vars(value).values(), *(value.model_extra or {}).values(), *private.values()]
+    return (fields_of(value) or {}).values()
+
+
+def _needs_own_walk(value: Any) -> bool:
+    """Tell what `model_dump` may reveal, order by hash, or lose (keys 1 and "1")."""
+    if isinstance(value, dict):
+        return not all(isinstance(key, str) for key in value)
+    return is_secret(value) or isinstance(value, (set, frozenset)) or is_prefect_state(value)
+
+
+def check_nesting(value: Any, above: tuple[int, ...]) -> None:
+    if id(value) in above:
+        raise ValueError(f"a {type_name(value)} contains itself")
+    if len(above) >= MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def type_name(value: Any) -> str:
+    kind = type(value)
+    prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return prefix + kind.__qualname__

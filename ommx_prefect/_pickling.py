@@ -1,87 +1,196 @@
-"""How OMMX's values pass through pickle: to process pools, persisted results and cache keys.
+"""How OMMX objects travel between processes: by pickle and cloudpickle, after `install()`.
 
-OMMX's classes are not picklable, and claim to live in `builtins`, so that cloudpickle fails even
-on a function that is annotated with one of them (ommx 3.0.0b7).
+OMMX 3.0 classes refuse to be pickled, and they claim to live in `builtins`, so that cloudpickle
+fails even on a function annotated with one of them. `install` heals both, through `copyreg` and by
+giving the classes the name of the module that exports them. What is rebuilt is rebuilt by the
+functions of this module, so unpickling in a fresh process imports the package.
+
+Instance, ParametricInstance, Solution and SampleSet travel as OMMX v2 bytes, which hold their
+annotations (title, authors, solver, ...) too. Equal State and Samples give equal pickles.
 """
 
 from __future__ import annotations
 
 import copyreg
-import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import ommx
-import ommx.adapter
+import ommx._ommx_rust
 import ommx.artifact
 import ommx.experiment
+from ommx.adapter import AdapterNotApplicableError
 
-# The values that survive, by way of their own bytes; each class has to_v2_bytes/from_v2_bytes.
-BY_BYTES: dict[str, type] = {
-    "Instance": ommx.Instance,
-    "ParametricInstance": ommx.ParametricInstance,
-    "Solution": ommx.Solution,
-    "SampleSet": ommx.SampleSet,
+__all__ = ["KeptReport", "install"]
+
+# The first module that exports a class gives it its name; the last one has them all.
+_MODULES = (ommx, ommx.experiment, ommx.artifact, ommx._ommx_rust)
+_V2_BYTES = (ommx.Instance, ommx.ParametricInstance, ommx.Solution, ommx.SampleSet)
+_ENUMS = (
+    ommx.DecisionVariableRole,
+    ommx.Equality,
+    ommx.Kind,
+    ommx.Optimality,
+    ommx.ProvenanceKind,
+    ommx.Relaxation,
+    ommx.Sense,
+    ommx.SpecialConstraintKind,
+)
+
+_Term: TypeAlias = "tuple[tuple[int, ...], float]"
+_Terms: TypeAlias = "dict[tuple[int, ...], float]"
+
+
+@dataclass(frozen=True)
+class KeptReport:
+    """What is left of an `InstanceClassMembershipReport` in another process.
+
+    OMMX has no way to build a report, so `error.report` of an unpickled error is one of these:
+    the text and the verdict, without the structured `clause_reports`.
+    """
+
+    text: str
+    is_member: bool
+    matching_clauses: tuple[tuple[int, str], ...]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def install() -> None:
+    """Make OMMX objects picklable in this process; calling it again changes nothing."""
+    for module in _MODULES:
+        _claim_classes(module)
+    for kind, reduce in _reducers():
+        copyreg.pickle(kind, reduce)
+    AdapterNotApplicableError.__reduce__ = _reduce_error  # type: ignore[method-assign, assignment]
+
+
+def _reducers() -> Iterable[tuple[type, Callable[[Any], tuple[Any, ...]]]]:
+    yield from ((kind, _reduce_v2) for kind in _V2_BYTES)
+    yield from ((kind, _reduce_member) for kind in _ENUMS)
+    yield from ((kind, _reduce_function) for kind in (ommx.Function, *_FROM_TERMS))
+    yield ommx.State, _reduce_state
+    yield ommx.Samples, _reduce_samples
+    yield ommx.Bound, _reduce_bound
+    yield ommx.DecisionVariable, _reduce_variable
+    yield ommx.InstanceClassMembershipReport, _reduce_report
+
+
+def _claim_classes(module: Any) -> None:
+    """Name the module in every class that it exports and that says `builtins`."""
+    for name, kind in vars(module).items():
+        if isinstance(kind, type) and kind.__module__ == "builtins" and kind.__qualname__ == name:
+            kind.__module__ = module.__name__
+
+
+# Each reduction names one of the functions below it, which pickle imports from here.
+
+
+def _reduce_v2(value: Any) -> tuple[Any, ...]:
+    return _from_v2_bytes, (type(value), value.to_v2_bytes())
+
+
+def _from_v2_bytes(kind: Any, data: bytes) -> Any:
+    return kind.from_v2_bytes(data)
+
+
+def _reduce_member(value: Any) -> tuple[Any, ...]:
+    return _member, (type(value), repr(value).rpartition(".")[2])
+
+
+def _member(kind: Any, name: str) -> Any:
+    return getattr(kind, name)
+
+
+def _reduce_state(state: ommx.State) -> tuple[Any, ...]:
+    # From the entries: the order of to_v1_bytes is one of chance, also for equal states.
+    return _state, (tuple(sorted(state.entries.items())),)
+
+
+def _state(entries: Iterable[tuple[int, float]]) -> ommx.State:
+    return ommx.State(dict(entries))
+
+
+def _reduce_samples(samples: ommx.Samples) -> tuple[Any, ...]:
+    ids_of: dict[tuple[tuple[int, float], ...], list[int]] = {}
+    for sample_id in sorted(samples.sample_ids()):
+        entries = tuple(sorted(samples.get_state(sample_id).entries.items()))
+        ids_of.setdefault(entries, []).append(sample_id)
+    return _samples, (tuple(ids_of.items()),)
+
+
+def _samples(groups: Iterable[tuple[Iterable[tuple[int, float]], list[int]]]) -> ommx.Samples:
+    samples = ommx.Samples({})
+    for entries, ids in groups:
+        samples.append(ids, _state(entries))
+    return samples
+
+
+def _reduce_bound(bound: ommx.Bound) -> tuple[Any, ...]:
+    return _bound, (bound.lower, bound.upper)
+
+
+def _bound(lower: float, upper: float) -> ommx.Bound:
+    return ommx.Bound(lower, upper)
+
+
+def _reduce_variable(variable: ommx.DecisionVariable) -> tuple[Any, ...]:
+    labels = (variable.name or None, variable.subscripts, variable.parameters)
+    basics = (variable.id, variable.kind, variable.bound)
+    return _variable, (*basics, *labels, variable.description or None)
+
+
+def _variable(*fields: Any) -> ommx.DecisionVariable:
+    return ommx.DecisionVariable(*fields)
+
+
+def _reduce_function(function: Any) -> tuple[Any, ...]:
+    """Take a function to its terms; OMMX raises `TypeError` where it is no polynomial."""
+    is_general = isinstance(function, ommx.Function)
+    terms = function.terms if is_general else function.terms()
+    kind = function.type_name if is_general else type(function).__name__
+    return _function, (is_general, kind, tuple(sorted(terms.items())))
+
+
+def _function(is_general: bool, kind: str, items: tuple[_Term, ...]) -> Any:
+    builders = {known.__name__: build for known, build in _FROM_TERMS.items()}
+    inner = builders[kind](dict(items)) if kind in builders else dict(items).get((), 0.0)
+    return ommx.Function(inner) if is_general else inner
+
+
+def _linear(terms: _Terms) -> ommx.Linear:
+    coefficients = {ids[0]: number for ids, number in terms.items() if len(ids) == 1}
+    return ommx.Linear(coefficients, terms.get((), 0.0))
+
+
+def _quadratic(terms: _Terms) -> ommx.Quadratic:
+    pairs = {ids: number for ids, number in terms.items() if len(ids) == 2}
+    columns, rows = [ids[0] for ids in pairs], [ids[1] for ids in pairs]
+    return ommx.Quadratic(columns, rows, list(pairs.values()), _linear(terms))
+
+
+def _polynomial(terms: _Terms) -> ommx.Polynomial:
+    keyed: dict[Sequence[int], float] = dict(terms.items())
+    return ommx.Polynomial(keyed)
+
+
+_FROM_TERMS: dict[type, Callable[[_Terms], Any]] = {
+    ommx.Linear: _linear,
+    ommx.Quadratic: _quadratic,
+    ommx.Polynomial: _polynomial,
 }
 
 
-@functools.cache
-def install() -> None:
-    """Make OMMX's values and classes picklable in this process."""
-    for module in (ommx, ommx.artifact, ommx.experiment):
-        for name in dir(module):
-            _name_truly(module.__name__, name, getattr(module, name))
-    for name in dir(ommx):
-        if _is_enum(kind := getattr(ommx, name)):
-            _register(kind, _reduce_enum)
-    for kind in BY_BYTES.values():
-        _register(kind, _reduce_by_bytes)
-    _register(ommx.State, _reduce_state)
-    _register(ommx.adapter.AdapterNotApplicableError, _reduce_not_applicable)
+def _reduce_report(report: ommx.InstanceClassMembershipReport) -> tuple[Any, ...]:
+    return KeptReport, (str(report), report.is_member, tuple(report.matching_clauses))
 
 
-def _name_truly(module: str, name: str, value: Any) -> None:
-    if isinstance(value, type) and value.__module__ == "builtins" and value.__name__ == name:
-        value.__module__ = module
+def _reduce_error(error: AdapterNotApplicableError) -> tuple[Any, ...]:
+    return _error, (type(error), error.args), vars(error)
 
 
-def _register(kind: type, reduce: Callable[[Any], Any]) -> None:
-    copyreg.pickle(kind, reduce)
-
-
-def _reduce_by_bytes(value: Any) -> tuple[Any, ...]:
-    name = type(value).__name__
-    return _from_bytes, (name, value.to_v2_bytes(), dict(sorted(value.annotations.items())))
-
-
-def _from_bytes(name: str, data: bytes, annotations: dict[str, str]) -> Any:
-    value = BY_BYTES[name].from_v2_bytes(data)  # type: ignore[attr-defined]
-    if annotations != dict(value.annotations):
-        value.annotations = annotations
-    return value
-
-
-def _is_enum(kind: object) -> bool:
-    return isinstance(kind, type) and any(isinstance(x, kind) for x in vars(kind).values())
-
-
-def _reduce_enum(value: Any) -> tuple[Any, ...]:
-    kind = type(value)
-    return getattr, (kind, next(n for n, member in vars(kind).items() if member == value))
-
-
-def _reduce_state(value: Any) -> tuple[Any, ...]:
-    return ommx.State, (dict(value.entries),)
-
-
-def _reduce_not_applicable(error: Any) -> tuple[Any, ...]:
-    return _not_applicable, (error.adapter, str(error))
-
-
-def _not_applicable(adapter: str, message: str) -> ommx.adapter.AdapterNotApplicableError:
-    """Return the error without its `report`, which cannot be pickled; its text is the message."""
-    kind = ommx.adapter.AdapterNotApplicableError
-    error = kind.__new__(kind, message)
-    error.args = (message,)
-    error.adapter = adapter
-    return error
+def _error(kind: type[AdapterNotApplicableError], args: tuple[Any, ...]) -> Any:
+    """Build an error without its __init__, which would write the message a second time."""
+    return kind.__new__(kind, *args)

@@ -230,7 +230,7 @@ class Recording:
             self._note(f"{name} is not recorded: the Run was closed by finish() before")
             return
         with self._guarded(f"attach {name}"):
-            for skipped in log_value(self.run, name, value).skipped:
+            for skipped in log_value(self.run, name, value, forbidden=self.redact.secrets).skipped:
                 reason = self.redact.text(skipped.reason)
                 self._note(f"{skipped.name} ({skipped.type_name}) is not recorded: {reason}")
 

@@ -11,7 +11,7 @@ import prefect
 from prefect.tasks import Task, TaskOptions
 from typing_extensions import Unpack
 
-from ommx_prefect._cached import record_cached
+from ommx_prefect._cached import is_cached_here, record_cached
 from ommx_prefect._pending import remember_future
 from ommx_prefect._recording import RecordingOptions
 from ommx_prefect._rolled_back import record_rollback
@@ -32,7 +32,6 @@ class RecordedTask(Task[P, R]):
         if self.source_code is None:
             # Prefect falls back to the wrapper's code, the same for all: name the function's own.
             self.source_code = _code_as_text(fn)
-        self.on_completion_hooks = _with(self.on_completion_hooks, record_cached)
         self.on_rollback_hooks = _with(self.on_rollback_hooks, record_rollback)
 
     def with_options(self, **options: Any) -> RecordedTask[P, R]:
@@ -42,8 +41,20 @@ class RecordedTask(Task[P, R]):
         copy.__dict__.update(plain.__dict__)
         if copy.source_code is None:
             copy.source_code = self.source_code
-        copy.on_completion_hooks = _with(copy.on_completion_hooks, record_cached)
         return copy
+
+    @property
+    def on_completion_hooks(self) -> list[Any]:
+        """The user's hooks; and ours where the task run was cached, its only trace.
+
+        Prefect logs each hook it runs: one that waits for a cache hit would fill the log.
+        """
+        hooks: list[Any] = self.__dict__.get("on_completion_hooks", [])
+        return [*hooks, record_cached] if is_cached_here() else hooks
+
+    @on_completion_hooks.setter
+    def on_completion_hooks(self, hooks: list[Any]) -> None:
+        self.__dict__["on_completion_hooks"] = hooks
 
     def submit(self, *args: Any, **kwargs: Any) -> Any:
         """Submit the task as `prefect.Task.submit` does."""
