@@ -25,13 +25,14 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = tempfile.mkdtemp(prefix="overhead-")
 
 import prefect
+from rich.console import Console
+from rich.table import Table
+
 from ommx_prefect import _seal, flow, task
 from ommx_prefect._flow_start import STATE_RECORD
 from ommx_prefect._recording import Recording, RecordingOptions
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
-from rich.console import Console
-from rich.table import Table
 
 BATCHES = 5
 
