@@ -1,0 +1,173 @@
+"""Composing: pure functions over bytes; unknown is refused by name, nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ommx.artifact import list_artifacts
+from ommx.experiment import Experiment
+from ommx_highs_adapter import OMMXHighsAdapter
+
+from ommx_prefect import _registry as registry
+from ommx_prefect._compose import compose, settle_columns
+from ommx_prefect._decode import decode
+from ommx_prefect._encode import encode
+from ommx_prefect._records import Attachments, Descriptor, Documents, ExperimentRecord, RunRecord
+from ommx_prefect._shards import Attempt, Shard
+from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+
+NAME = "ghcr.io/acme/composed:byte-identity"
+
+
+def _real_documents() -> Documents:
+    import ommx
+
+    x = [ommx.DecisionVariable.binary(i) for i in range(2)]
+    instance = ommx.Instance.from_components(
+        decision_variables=x, objective=x[0] + x[1], constraints={}, sense=ommx.Sense.Maximize
+    )
+    experiment = Experiment(NAME, store_trace=True)
+    experiment.set_annotation("com.acme.a", "é")
+    experiment.log_json("shared", {"a": 1})
+    with experiment.run() as run:
+        run.log_parameter("i", 1)
+        run.log_parameter("t", "text")
+        run.log_json("z", [1], compression="zstd")
+        run.log_file("f", __file__)
+        run.log_solve(OMMXHighsAdapter, instance, store_diagnostics=True, verbose=False)
+    with contextlib.suppress(ValueError), experiment.run() as run:
+        run.log_parameter("i", 2.5)
+        raise ValueError("no")
+    experiment.commit()
+    digest = next(ref.manifest_digest for ref in list_artifacts(NAME))
+    return registry.read_documents(digest)
+
+
+@pytest.fixture(scope="module")
+def documents() -> Documents:
+    return _real_documents()
+
+
+def test_what_ommx_wrote_is_written_back_byte_for_byte(documents):
+    assert encode(decode(documents)) == documents
+
+
+@pytest.mark.parametrize("part", ["manifest", "config", "parameters"])
+def test_bytes_that_are_not_what_their_digest_says_are_refused(documents, part):
+    changed = {**vars(documents), part: getattr(documents, part) + b" "}
+    if part == "manifest":
+        changed["manifest"] = documents.manifest.replace(b'"size":', b'"size":1', 1)
+    with pytest.raises(DocumentError):
+        decode(Documents(**changed))
+
+
+def _with_config(documents: Documents, change) -> Documents:
+    config = json.loads(documents.config)
+    change(config)
+    record = decode(documents)
+    data = json.dumps(config).encode()
+    manifest = json.loads(encode(record).manifest)
+    manifest["config"] |= {"digest": registry.sha256_digest(data), "size": len(data)}
+    return Documents(json.dumps(manifest).encode(), data, documents.parameters)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda c: c.update(future=1), "future"),
+        (lambda c: c["runs"][0].update(novel=[]), "novel"),
+        (lambda c: c["runs"][0].update(status="paused"), "paused"),
+        (lambda c: c["runs"][0]["solves"][0].update(seed=1), "seed"),
+        (lambda c: c["runs"][0]["attachments"].update(sizes={}), "sizes"),
+    ],
+)
+def test_what_this_release_does_not_know_is_refused_by_name(documents, change, named):
+    with pytest.raises(UnknownFormatError, match=named):
+        decode(_with_config(documents, change))
+
+
+def test_an_unknown_column_type_is_refused_by_name():
+    run = RunRecord("finished", parameters={"x": 1})
+    good = encode(ExperimentRecord("finished", (run,)))
+    table = msgpack.unpackb(good.parameters, strict_map_key=False)
+    table["columns"]["x"]["type"] = "decimal"
+    data = msgpack.packb(table)
+    manifest = json.loads(good.manifest)
+    manifest["layers"][-1] |= {"digest": registry.sha256_digest(data), "size": len(data)}
+    with pytest.raises(UnknownFormatError, match="decimal"):
+        decode(Documents(json.dumps(manifest).encode(), good.config, data))
+
+
+scalars = st.one_of(
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.text(max_size=5),
+)
+runs = st.lists(
+    st.builds(
+        RunRecord,
+        status=st.sampled_from(["finished", "failed", "interrupted"]),
+        parameters=st.dictionaries(st.sampled_from(["a", "b", "a:string"]), scalars, max_size=3),
+        attachments=st.builds(
+            Attachments,
+            st.dictionaries(
+                st.sampled_from("xyz"),
+                st.builds(
+                    Descriptor,
+                    st.just("application/json"),
+                    st.sampled_from([f"sha256:{c * 64}" for c in "abc"]),
+                    st.just(3),
+                ),
+                max_size=3,
+            ),
+        ),
+    ),
+    max_size=6,
+).map(tuple)
+
+
+@given(runs)
+def test_no_value_is_lost_and_each_column_has_one_type(records):
+    columns, split = settle_columns(
+        {
+            name: {
+                i: run.parameters[name] for i, run in enumerate(records) if name in run.parameters
+            }
+            for name in {name for run in records for name in run.parameters}
+        }
+    )
+    for cells in columns.values():
+        assert len({type(value) for value in cells.values()}) == 1
+    for i, run in enumerate(records):
+        for name, value in run.parameters.items():
+            own = [name, *(c for c, n in split.items() if n == name)]
+            assert value in [columns[c][i] for c in own if i in columns[c]]
+
+
+@given(runs)
+def test_composing_keeps_every_run_and_stores_identical_layers_once(records):
+    documents = compose(ExperimentRecord("finished", records)).documents
+    layers = json.loads(documents.manifest)["layers"]
+    assert len({layer["digest"] for layer in layers}) == len(layers)
+    again = decode(documents)
+    assert [(r.status, r.attachments.entries) for r in again.runs] == [
+        (r.status, r.attachments.entries) for r in records
+    ]
+    assert compose(ExperimentRecord("finished", records)).documents == documents
+
+
+def test_shards_survive_their_bytes_and_damaged_ones_are_refused(documents):
+    attempt = Attempt("o", "f", 1, "t", "task", "task-0", 1, "n", 1.5, "h", 7)
+    shard = Shard(attempt, "failed", "why", {"a": 1}, ("note",), documents)
+    assert Shard.from_bytes(shard.to_bytes()) == shard
+    for damaged in (b"", b"broken", shard.to_bytes()[:-5], msgpack.packb({"format": 1})):
+        with pytest.raises(DocumentError):
+            Shard.from_bytes(damaged)
+    with pytest.raises(UnknownFormatError):
+        Shard.from_bytes(msgpack.packb({"format": 2}))
