@@ -329,7 +329,7 @@ def table(title: str, columns: Columns, rows: list[Row]) -> Table:
     """Return a table for the screen, without the columns that hold nothing."""
     shown = [each for each in columns if any(row[each[0]] not in (None, "") for row in rows)]
     result = Table(title=title, title_justify="left")
-    for key, heading, form in shown:
+    for _, heading, form in shown:
         result.add_column(heading, justify="left" if form == "s" else "right", overflow="fold")
     for row in rows:
         result.add_row(*(cell(row, key, form) for key, _, form in shown))

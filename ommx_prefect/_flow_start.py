@@ -13,16 +13,18 @@ from prefect.client.schemas.objects import FlowRun
 from ommx_prefect._hooks import ExperimentHook
 from ommx_prefect._image_name import (
     FlowRunFacts,
+    NameSource,
     anonymous_tag,
     resolve,
     with_suffix,
+    with_tag,
 )
 from ommx_prefect._inputs import Redactor, scalars
 from ommx_prefect._log import warn
 from ommx_prefect._records import Scalar
 from ommx_prefect._registry import anonymous_name, canonical_name, find
 from ommx_prefect._stage import LocalStage
-from ommx_prefect.exceptions import ImageNameError, ImageNameTakenError
+from ommx_prefect.exceptions import ImageNameError, ImageNameTakenError, InvalidImageNameError
 
 FLOW_RECORD = "flow.json"
 SEALED_RECORD = "sealed.json"
@@ -147,14 +149,28 @@ def _member(facts: FlowRunFacts, owner: str) -> FlowRecord:
     return FlowRecord(**{**vars(record), "owner": owner})
 
 
+def _called(source: NameSource, flow_run: FlowRun) -> str | None:
+    if not callable(source):
+        return source
+    try:
+        name = source(flow_run)
+    except Exception as error:
+        raise InvalidImageNameError(repr(source), f"calling it raised {error!r}") from error
+    if not isinstance(name, str):
+        raise InvalidImageNameError(repr(source), f"it returned {name!r}")
+    return name
+
+
 def _named(hook: ExperimentHook, facts: FlowRunFacts, flow_run: FlowRun) -> FlowRecord:
-    template = hook.experiment(flow_run) if callable(hook.experiment) else hook.experiment
+    template = _called(hook.experiment, flow_run)
     deployment = str(flow_run.deployment_id or "")
     if template is None:
         name = anonymous_name(anonymous_tag(facts))
         return record_of(facts, hook, name, chosen=False, deployment=deployment)
     name, chosen = resolve(template, facts)
     name = canonical_name(name)
+    for alias in hook.aliases:
+        canonical_name(with_tag(name, alias))
     if find(name) is not None and not hook.replace:
         if chosen:
             raise ImageNameTakenError(name)

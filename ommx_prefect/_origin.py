@@ -17,6 +17,7 @@ from typing import Any
 from ommx.artifact import set_local_registry_root
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.runtime import flow_run as runtime_flow_run
 
 from ommx_prefect._hooks import settings_of
 from ommx_prefect._shards import Attempt
@@ -48,9 +49,10 @@ def owner_of_flow_run(context: FlowRunContext) -> str:
 @functools.lru_cache(maxsize=1024)
 def _root_of(flow_run_id: str) -> str:
     # A plain subflow seen from a worker: only Prefect's API knows its root. Once per subflow run.
-    from prefect.runtime import flow_run
-
-    return str(flow_run.root_flow_run_id or flow_run_id)
+    try:
+        return str(runtime_flow_run.root_flow_run_id or flow_run_id)
+    except Exception:  # no API: the Runs wait under the subflow's own id
+        return flow_run_id
 
 
 def current_attempt(context: TaskRunContext) -> Attempt:

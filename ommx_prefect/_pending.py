@@ -48,6 +48,12 @@ def submitted_task_runs(owner: str) -> set[str]:
         return set(_submitted.get(owner, ()))
 
 
+def forget_submitted(owner: str) -> None:
+    """Let go of the ids, once a seal has accounted for them."""
+    with _lock:
+        _submitted.pop(owner, None)
+
+
 def _remember(owner: str, future: PrefectFuture[Any]) -> None:
     with _lock:
         _pending[owner].add(future)

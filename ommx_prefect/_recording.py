@@ -70,6 +70,7 @@ def current_run() -> Run:
 
     Raises:
         NoOpenRunError: No recorded task runs in this thread.
+        RecordingError: Neither the Local Registry nor the temporary directory can be written.
     """
     recording = _open.get()
     if recording is None:
@@ -89,7 +90,12 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
     enclosing = _open.get()
     if enclosing is not None and enclosing.runs(attempt):
         return None
-    return Recording(attempt, options, context.parameters, context.task.timeout_seconds)
+    recording = Recording(attempt, options, context.parameters)
+    recording.timeout_seconds = context.task.timeout_seconds
+    if context.task_run.state is not None:
+        # Prefect's clock for the timeout starts after this state, and so before ours.
+        recording.running_since = context.task_run.state.timestamp.timestamp()
+    return recording
 
 
 def _is_function_of(outer: Any, fn: Callable[..., Any]) -> bool:
@@ -107,22 +113,19 @@ class Recording:
         attempt: Who runs.
         options: What to record.
         arguments: The call's arguments by name.
-        timeout_seconds: The task's timeout, or None.
     """
-
-    run: Run
 
     def __init__(
         self,
         attempt: Attempt,
         options: RecordingOptions,
         arguments: Mapping[str, Any],
-        timeout_seconds: float | None = None,
     ) -> None:
         self.attempt = attempt
         self.options = options
         self.arguments = arguments
-        self.timeout_seconds = timeout_seconds
+        self.timeout_seconds: float | None = None
+        self.running_since = attempt.started_at
         self.stage = LocalStage(attempt.owner)
         self.redact = Redactor(arguments)
         self.notes: list[str] = []
@@ -130,8 +133,16 @@ class Recording:
         self.outcome = Outcome("finished", "Completed")
         self.columns: dict[str, Scalar] = {}
         self.yielded = 0
-        self._experiment: Experiment
+        self._run: Run | None = None
+        self._experiment: Experiment | None = None
         self._began = time.monotonic()
+
+    @property
+    def run(self) -> Run:
+        """The Run that is open while the function runs."""
+        if self._run is None:
+            raise RecordingError(self.attempt.task, self.failure or "no Run could be opened")
+        return self._run
 
     def runs(self, attempt: Attempt) -> bool:
         """Tell whether this is the recording of the same attempt."""
@@ -146,21 +157,17 @@ class Recording:
             self.stage.begin(self.attempt)
             self._bind_transaction()
             self._experiment = open_experiment(store_trace=self.options.store_trace)
+            self._open(self._experiment)
         if self.failure:
             # The function may use current_run() all the same; what it logs is lost with it.
-            self._experiment = Experiment.with_temp_local_registry()
-        self.run = self._experiment.run()
-        with self._guarded("open the Run"):
-            if (
-                self.options.store_trace
-            ):  # OMMX traces a Run's context, and allows no finish() in it
-                self.run.__enter__()
-            self._log_inputs()
+            self._experiment = None
+            with self._guarded("open a Run elsewhere"):
+                self._open(Experiment.with_temp_local_registry())
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if error is not None:
-            elapsed = time.monotonic() - self._began
+            elapsed = time.time() - self.running_since
             self.outcome = outcome_of_exception(error, elapsed, self.timeout_seconds)
         self._finish()
         seal_late(self.attempt, self.outcome)
@@ -212,6 +219,12 @@ class Recording:
 
     # ------------------------------------------------------------ into the shard
 
+    def _open(self, experiment: Experiment) -> None:
+        self._run = experiment.run()
+        if self.options.store_trace:  # OMMX traces a Run's context, and allows no finish() in it
+            self.run.__enter__()
+        self._log_inputs()
+
     def _bind_transaction(self) -> None:
         key = bind_transaction(self.attempt)
         context = TaskRunContext.get()
@@ -227,7 +240,8 @@ class Recording:
 
     def _log_output(self, name: str, value: Any) -> None:
         if self._is_closed():
-            self._note(f"{name} is not recorded: the Run was closed by finish() before")
+            closed = "the Run was closed by finish() before"
+            self._note(f"{name} is not recorded: {self.failure or closed}")
             return
         with self._guarded(f"attach {name}"):
             for skipped in log_value(self.run, name, value, forbidden=self.redact.secrets).skipped:
@@ -240,7 +254,7 @@ class Recording:
         documents: Documents | None = None
         with self._guarded("store the Run"):
             self._close_run()
-            if not self.failure:
+            if self._experiment is not None:
                 documents = store(self._experiment)
         shard = self._shard(documents)
         with self._guarded("stage the Run"):
@@ -271,7 +285,7 @@ class Recording:
 
     def _is_closed(self) -> bool:
         try:
-            return self.run.run_id < 0
+            return self._run is None or self._run.run_id < 0
         except RuntimeError:
             return True
 

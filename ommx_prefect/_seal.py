@@ -29,7 +29,7 @@ from ommx_prefect._gather import (
 from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_suffix, with_tag
 from ommx_prefect._inputs import redact_known
 from ommx_prefect._ledger import Entry
-from ommx_prefect._pending import submitted_task_runs, wait_for_pending
+from ommx_prefect._pending import forget_submitted, submitted_task_runs, wait_for_pending
 from ommx_prefect._prefect_api import (
     TaskRunRow,
     api_client,
@@ -150,6 +150,7 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
         drop_name(checkpoint_name(draft.image_name))
     stage.discard(staged.keys)
     _lost.forget(stage.owner)
+    forget_submitted(stage.owner)
     return sealed
 
 
