@@ -7,8 +7,10 @@ Run it by hand or from cron (`python flows/solver_benchmark.py --help`), or serv
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -26,6 +28,7 @@ from hard_instances import default_suite
 from ommx import Optimality, Sense
 from prefect import unmapped
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -35,6 +38,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ommx_prefect import SealedExperiment, current_experiment, current_run, flow, seal, task
+from ommx_prefect._backends import resolve_adapter
 from ommx_prefect.exceptions import OmmxPrefectError
 from ommx_prefect.instances import InstanceFileError, NamedInstance, expand_sources, load_instance
 from ommx_prefect.solvers import SolveOutcomeError, solve
@@ -70,6 +74,8 @@ TOTALS_COLUMNS: Columns = (
     ("other", "other", "d"),
     ("mean_seconds", "mean seconds", ".2f"),
 )
+# Keys by which rows are sorted.
+ORDER = ("instance", "source", "adapter", "seed")
 STYLES = {
     "optimal": "green",
     "feasible": "yellow",
@@ -90,6 +96,9 @@ examples:
   python flows/solver_benchmark.py models/ --experiment ghcr.io/acme/nightly
       sealed as ghcr.io/acme/nightly:<time>-<name of the flow run>
 """
+STOPPING = """
+Stopping: the solves that run now end at their time limit, then what is done is sealed. Open it:
+  Experiment.restore_from_checkpoint("{name}")"""
 
 
 def image_name(flow_run: FlowRun) -> str:
@@ -123,14 +132,14 @@ def solver_benchmark(
         experiment: Image name to seal under; without a tag it gets one of its own.
     """
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-    with console.status("reading"):
-        instances, rows = read_all(sources) if sources else (generated(), [])
     choices = list(product(adapters or ADAPTERS[:2], seeds or [None]))
-    with progress(console, len(rows) + len(instances) * len(choices)) as show:
-        for row in rows:
-            show(row, [])
-        rows += solve_all(instances, choices, time_limit_seconds, show)
-    rows.sort(key=lambda row: (row["instance"], row["source"], row["adapter"] or ""))
+    for adapter, _ in choices:
+        resolve_adapter(adapter)  # its import counts in no solve; one that is missing ends here
+    try:
+        rows = solve_sources(console, sources, choices, time_limit_seconds)
+    except KeyboardInterrupt:
+        print(STOPPING.format(name=current_experiment().image_name), file=sys.stderr)
+        raise
     fill_gaps(rows)
     totals = totals_of(rows)
     current_experiment().log_json("summary", rows)
@@ -140,6 +149,22 @@ def solver_benchmark(
 
 
 # ---------------------------------------------------------------- instances and solves
+
+
+def solve_sources(
+    console: Console,
+    sources: list[str] | None,
+    choices: list[tuple[str, int | None]],
+    time_limit_seconds: float,
+) -> list[Row]:
+    """Read and solve everything, showing how far it is; return the rows in the order of names."""
+    with console.status("reading"):
+        instances, rows = read_all(sources) if sources else (generated(), [])
+    with progress(console, len(rows) + len(instances) * len(choices)) as show:
+        for row in rows:
+            show(row, [])
+        rows += solve_all(instances, choices, time_limit_seconds, show)
+    return sorted(rows, key=lambda row: [str(row[key] or "") for key in ORDER])
 
 
 def generated() -> list[NamedInstance]:
@@ -200,7 +225,8 @@ def benchmark(
         row["reason"] = str(error)
     row["seconds"] = time.perf_counter() - start
     for key in ("source", "variables", "constraints", "sense", "seconds", "reason"):
-        current_run().log_parameter(key, row[key])
+        if row[key] != "":
+            current_run().log_parameter(key, row[key])
     return row
 
 
@@ -319,7 +345,8 @@ def progress(console: Console, total: int) -> Iterator[Callable[[Row, list[str]]
 
         def show(row: Row, running: list[str]) -> None:
             cells = [cell(row, key, form) for key, _, form in SUMMARY_COLUMNS[5:]]
-            console.print(f"{label(row):<40} {'  '.join(filter(None, cells))}", highlight=False)
+            line = f"{label(row):<40} {'  '.join(filter(None, cells))}"
+            console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
             bar.update(solves, advance=1, running=", ".join(running))
 
         yield show
@@ -359,19 +386,45 @@ def announce(sealed: SealedExperiment) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark as the command line says; 0 unless the benchmark itself cannot run."""
     given = parser().parse_args(arguments)
-    state = solver_benchmark(
-        sources=given.sources,
-        adapters=given.adapter,
-        time_limit_seconds=given.time_limit,
-        seeds=given.seeds,
-        experiment=given.experiment,
-        return_state=True,
-    )
+    logging.getLogger("prefect.flow_runs").addFilter(is_news)
+    try:
+        start_server()
+        state = solver_benchmark(
+            sources=given.sources,
+            adapters=given.adapter,
+            time_limit_seconds=given.time_limit,
+            seeds=given.seeds,
+            experiment=given.experiment,
+            return_state=True,
+        )
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
     if not state.is_completed():
         print(f"The benchmark did not run: {state.message}", file=sys.stderr)
         return 1
     announce(seal(state.state_details.flow_run_id))
     return 0
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Keep tracebacks of what the user got wrong off the screen: the message comes at the end."""
+    return not (record.exc_info and isinstance(record.exc_info[1], OmmxPrefectError))
+
+
+def start_server() -> None:
+    """Start Prefect's own server, if there is no other, where Ctrl-C does not reach it.
+
+    A terminal sends Ctrl-C to every process of the script. Without its server Prefect could not
+    say that the flow run ended, and would try for more than a minute; a blocked signal is
+    inherited by the server's process.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            get_client(sync_client=True)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def parser() -> argparse.ArgumentParser:

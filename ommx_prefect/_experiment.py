@@ -21,6 +21,7 @@ from ommx_prefect._origin import (
     host_name,
     new_nonce,
     owner_of_flow_run,
+    process_start,
 )
 from ommx_prefect._recording import Recording, RecordingOptions
 from ommx_prefect._registry import open_experiment, store
@@ -121,6 +122,7 @@ class FlowExperiment:
             host=host_name(),
             pid=os.getpid(),
             parent_task_run_id=_enclosing_task_run(),
+            process_start=process_start(os.getpid()),
         )
 
 

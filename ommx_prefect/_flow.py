@@ -12,7 +12,7 @@ import prefect
 from prefect.context import FlowRunContext
 
 from ommx_prefect._flow_start import open_flow_run
-from ommx_prefect._hooks import ExperimentHook, ensure_sealed, settings_of, with_seal
+from ommx_prefect._hooks import ExperimentHook, checked, ensure_sealed, settings_of, with_seal
 from ommx_prefect._image_name import NameSource
 from ommx_prefect._log import warn
 from ommx_prefect._origin import enclosing_owner, label
@@ -75,7 +75,7 @@ def flow(
         )
     if isinstance(fn, prefect.Flow):
         raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
-    hook = ExperimentHook(experiment, replace, tuple(aliases))
+    hook = ExperimentHook(checked(experiment), replace, tuple(aliases))
     recorded = _recorded(fn)
     return prefect.flow(recorded, **with_seal(hook, prefect_flow_options))
 

@@ -17,7 +17,8 @@ from ommx_prefect import _ledger, _lost
 from ommx_prefect._compose import rejoin
 from ommx_prefect._decode import decode
 from ommx_prefect._ledger import Entry
-from ommx_prefect._origin import host_name
+from ommx_prefect._origin import host_name, process_start
+from ommx_prefect._prefect_api import TaskRunRow
 from ommx_prefect._records import Attachments, Descriptor, Documents, ExperimentRecord, RunRecord
 from ommx_prefect._registry import read_blob
 from ommx_prefect._shards import Attempt, Shard
@@ -34,6 +35,7 @@ class Staged:
     Attributes:
         shards: Attempts that ended.
         cut_off: Attempts that began, left no shard, and whose process is gone.
+        running: Attempts that began, left no shard, and whose process is alive.
         parts: What the flow body logged on the experiment.
         rolled_back: Ids of task runs that were rolled back later.
         subflows: Records of subflow runs, by id.
@@ -41,6 +43,7 @@ class Staged:
 
     shards: Sequence[Shard]
     cut_off: Sequence[Attempt]
+    running: Sequence[Attempt]
     parts: Sequence[Shard]
     rolled_back: frozenset[str]
     subflows: Mapping[str, Mapping[str, Any]]
@@ -57,13 +60,15 @@ def read_stage(stage: LocalStage, sealed_keys: frozenset[str] = frozenset()) -> 
     shards = {shard.attempt.key: shard for shard in _lost.of(stage.owner)}
     shards.update((shard.attempt.key, shard) for shard in stage.shards())
     fresh = [shard for key, shard in shards.items() if key not in sealed_keys]
+    open_ones = [
+        attempt
+        for attempt in stage.starts()
+        if attempt.key not in shards and attempt.key not in sealed_keys
+    ]
     return Staged(
         shards=sorted(fresh, key=lambda shard: shard.attempt.order),
-        cut_off=[
-            attempt
-            for attempt in stage.starts()
-            if attempt.key not in shards and attempt.key not in sealed_keys and is_gone(attempt)
-        ],
+        cut_off=[attempt for attempt in open_ones if is_gone(attempt)],
+        running=[attempt for attempt in open_ones if not is_gone(attempt)],
         parts=[part for part in stage.shards("parts") if part.attempt.key not in sealed_keys],
         rolled_back=frozenset(stage.listed("rolled-back")),
         subflows=stage.listed("subflows"),
@@ -76,7 +81,7 @@ def is_gone(attempt: Attempt) -> bool:
     A flow run is sealed when Prefect calls it ended. An attempt that still runs here (a thread
     after a flow timeout, a background task) seals again when it ends.
     """
-    if attempt.host != host_name():
+    if attempt.host != host_name() or attempt.process_start != process_start(attempt.pid):
         return True
     try:
         os.kill(attempt.pid, 0)
@@ -87,10 +92,20 @@ def is_gone(attempt: Attempt) -> bool:
     return False
 
 
-def entries_of(staged: Staged, api_states: Mapping[str, str]) -> list[Entry]:
+def explained(staged: Staged, rows: Mapping[str, TaskRunRow]) -> Staged:
+    """Count the running attempts that Prefect calls ended among those that were cut off."""
+    ended = {x.key for x in staged.running if (row := rows.get(x.task_run_id)) and row.is_final}
+    return dataclasses.replace(
+        staged,
+        cut_off=[*staged.cut_off, *(x for x in staged.running if x.key in ended)],
+        running=[x for x in staged.running if x.key not in ended],
+    )
+
+
+def entries_of(staged: Staged, rows: Mapping[str, TaskRunRow]) -> list[Entry]:
     """Return the Runs of what is staged, not yet numbered."""
     entries = [_entry_of(shard) for shard in staged.shards]
-    entries += [_entry_of(_cut_off(x, api_states.get(x.task_run_id, ""))) for x in staged.cut_off]
+    entries += [_entry_of(_cut_off(x, rows.get(x.task_run_id))) for x in staged.cut_off]
     return entries
 
 
@@ -163,7 +178,8 @@ def _entry_of(shard: Shard) -> Entry:
     record = dataclasses.replace(
         run,
         status=shard.status,
-        reason=shard.reason,
+        # OMMX refuses a finished Run with a reason.
+        reason=None if shard.status == "finished" else shard.reason,
         parameters={**run.parameters, **shard.parameters},
     )
     return Entry(
@@ -182,8 +198,12 @@ def _entry_of(shard: Shard) -> Entry:
     )
 
 
-def _cut_off(attempt: Attempt, api_state: str) -> Shard:
-    state = api_state or "Running"
+def _cut_off(attempt: Attempt, row: TaskRunRow | None) -> Shard:
+    state = (row and row.state) or "Running"
+    if row and row.is_final and row.status not in (None, "interrupted"):
+        reason = f"its record is lost; Prefect's state is {state}"
+        notes = (f"degraded: {reason}",)
+        return Shard(attempt, row.status, reason, attempt.parameters(state, None), notes)
     reason = (
         f"cut off: its process {attempt.pid} on {attempt.host} ended before the attempt did; "
         f"Prefect's last state is {state}"

@@ -15,9 +15,17 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
 from ommx_prefect._image_name import NameSource
+from ommx_prefect.exceptions import InvalidImageNameError
 
 # The hook lists of a Flow in which a seal must be reachable.
 SEALING_HOOKS = ("on_completion", "on_failure", "on_cancellation", "on_crashed")
+
+
+def checked(experiment: object) -> NameSource:
+    """Return what was given as `experiment`, or raise InvalidImageNameError."""
+    if experiment is None or isinstance(experiment, str) or callable(experiment):
+        return experiment
+    raise InvalidImageNameError(repr(experiment), "it is neither text, nor a callable, nor None")
 
 
 @dataclass(frozen=True)
@@ -92,5 +100,5 @@ def seal_hooks(
         replace: As for `ommx_prefect.flow`.
         aliases: As for `ommx_prefect.flow`.
     """
-    hook = ExperimentHook(experiment, replace, tuple(aliases))
+    hook = ExperimentHook(checked(experiment), replace, tuple(aliases))
     return {name: [hook] for name in (*SEALING_HOOKS, "on_running")}

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import string
 from collections.abc import Callable, Mapping
@@ -78,8 +79,15 @@ def with_tag(name: str, tag: str) -> str:
 
 
 def as_tag(text: str) -> str:
-    """Return the text as a part of a tag: what a tag cannot hold becomes a dash."""
-    return NOT_IN_TAG.sub("-", text).strip("-")[:TAG_LENGTH] or "run"
+    """Return the text as a part of a tag: what a tag cannot hold becomes a dash.
+
+    Text beyond ASCII gets a few digits of its hash, so that different names stay different.
+    """
+    tag = NOT_IN_TAG.sub("-", text).strip("-")[: TAG_LENGTH - 8]
+    if not text.isascii():
+        digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:6]
+        tag = f"{tag}-{digest}".strip("-")
+    return tag or "run"
 
 
 def _fill(template: str, facts: FlowRunFacts) -> str:

@@ -7,8 +7,10 @@ everything else that is recorded of the same attempt.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import enum
+import itertools
 import re
 import sys
 import uuid
@@ -38,6 +40,9 @@ WRITTEN_AS_TEXT: tuple[type, ...] = (
 
 LONGEST_TEXT = 1_000
 SHORTEST_SECRET = 4
+# How deep, and how far into each container, secrets among the arguments are looked for.
+DEEPEST_SECRET = 4
+MOST_ITEMS = 1_000
 INT64 = range(-(2**63), 2**63)
 
 
@@ -124,9 +129,14 @@ class Redactor:
         return self.text(value) if isinstance(value, str) else value
 
 
-def _secret_texts(name: str, value: Any) -> Iterator[str]:
+def _secret_texts(name: str, value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the texts of secrets in an argument, also inside containers and `**kwargs`."""
     if is_secret(value):
         yield from _plain_texts(value)
+    elif isinstance(value, (dict, list, tuple)) and depth < DEEPEST_SECRET:
+        items = value.items() if isinstance(value, dict) else ((name, item) for item in value)
+        for key, item in itertools.islice(items, MOST_ITEMS):
+            yield from _secret_texts(str(key), item, depth + 1)
     elif is_secret_name(name) and isinstance(value, (str, bytes)):
         yield value if isinstance(value, str) else value.decode(errors="replace")
 
@@ -134,15 +144,22 @@ def _secret_texts(name: str, value: Any) -> Iterator[str]:
 def _plain_texts(value: Any) -> Iterator[str]:
     """Yield what a secret or the secret fields of a Block hold."""
     if hasattr(value, "get_secret_value"):
-        plain = value.get_secret_value()
-        yield plain.decode(errors="replace") if isinstance(plain, bytes) else str(plain)
+        with contextlib.suppress(Exception):  # it hides itself better than we could
+            plain = value.get_secret_value()
+            yield plain.decode(errors="replace") if isinstance(plain, bytes) else str(plain)
     for field in getattr(type(value), "model_fields", {}):
         inner = getattr(value, field, None)
         if is_secret(inner):
             yield from _plain_texts(inner)
 
 
+def storable(text: str) -> str:
+    """Return the text as UTF-8 can hold it: odd bytes of file names are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _checked_text(text: str) -> str:
+    text = storable(text)
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"it has {len(text)} characters, more than {LONGEST_TEXT}")
     return text

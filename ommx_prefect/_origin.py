@@ -12,6 +12,7 @@ import socket
 import time
 import uuid
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from ommx.artifact import set_local_registry_root
@@ -77,12 +78,25 @@ def current_attempt(context: TaskRunContext) -> Attempt:
         host=host_name(),
         pid=os.getpid(),
         parent_task_run_id=_parent_of(task_run.task_inputs),
+        process_start=process_start(os.getpid()),
     )
 
 
 def new_nonce() -> str:
     """Return what tells two executions apart that share everything else."""
     return uuid.uuid4().hex[:12]
+
+
+def process_start(pid: int) -> str:
+    """Return when a process started, in clock ticks since the boot; empty where Linux is not.
+
+    A container that starts again has the same host name and the same process ids.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
 
 
 @functools.cache

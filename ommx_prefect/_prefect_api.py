@@ -18,6 +18,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 
+from ommx_prefect._states import RUN_STATUS
+
 PAGE = 200
 POLL_SECONDS = 0.25
 # How long a seal waits for task runs that its shards do not explain.
@@ -28,12 +30,13 @@ EPHEMERAL_SECONDS = (5.0, 60.0)
 
 @dataclass(frozen=True)
 class TaskRunRow:
-    """What the API knows of a task run."""
+    """What the API knows of a task run; `status` is that of a Run which ended in its state."""
 
     task_run_id: str
     flow_run_id: str
     name: str
     state: str
+    status: str | None
     is_final: bool
     is_subflow: bool
 
@@ -82,6 +85,7 @@ def _row(run: TaskRun) -> TaskRunRow:
         flow_run_id=str(run.flow_run_id),
         name=run.name,
         state=(state.name or "") if state else "",
+        status=RUN_STATUS[state.type] if state else None,
         # NotReady is Pending for ever: its task run was never started.
         is_final=state is not None and (state.is_final() or state.name == "NotReady"),
         is_subflow=state is not None and state.state_details.child_flow_run_id is not None,

@@ -20,7 +20,7 @@ from ommx.experiment import Experiment, Run
 from prefect.context import TaskRunContext
 
 from ommx_prefect import _lost
-from ommx_prefect._inputs import Redactor, scalars
+from ommx_prefect._inputs import REDACTED, Redactor, scalars
 from ommx_prefect._late import seal_late
 from ommx_prefect._log import warn
 from ommx_prefect._origin import current_attempt, enclosing_owner
@@ -30,7 +30,13 @@ from ommx_prefect._result_origins import remember_origin
 from ommx_prefect._rolled_back import bind_transaction
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage
-from ommx_prefect._states import Outcome, describe_error, outcome_of_exception, outcome_of_value
+from ommx_prefect._states import (
+    Outcome,
+    describe_error,
+    one_line,
+    outcome_of_exception,
+    outcome_of_value,
+)
 from ommx_prefect.codecs import log_value
 from ommx_prefect.exceptions import NoOpenRunError, RecordingError
 
@@ -134,6 +140,7 @@ class Recording:
         self.columns: dict[str, Scalar] = {}
         self.yielded = 0
         self._run: Run | None = None
+        self._documents: Documents | None = None
         self._experiment: Experiment | None = None
         self._began = time.monotonic()
 
@@ -152,6 +159,14 @@ class Recording:
     # ------------------------------------------------------------ around the function
 
     def __enter__(self) -> Recording:
+        try:
+            self._begin()
+        except BaseException as error:  # a timeout or a signal before the function began
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def _begin(self) -> None:
         with self._guarded("begin"):
             _require_space()
             self.stage.begin(self.attempt)
@@ -163,13 +178,16 @@ class Recording:
             self._experiment = None
             with self._guarded("open a Run elsewhere"):
                 self._open(Experiment.with_temp_local_registry())
-        return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if error is not None:
-            elapsed = time.time() - self.running_since
-            self.outcome = outcome_of_exception(error, elapsed, self.timeout_seconds)
-        self._finish()
+            self._raised(error)
+        try:
+            self._finish()
+        except BaseException as late:  # a timeout or a signal: the record comes first
+            self._raised(late)
+            self._finish()
+            raise
         seal_late(self.attempt, self.outcome)
         if self.failure and error is None and self.options.on_error == "raise":
             raise RecordingError(self.attempt.task, self.failure)
@@ -231,6 +249,14 @@ class Recording:
         if key and context is not None and context.persist_result:
             remember_origin(key, self.attempt.task_run_id)
 
+    def _raised(self, error: BaseException) -> None:
+        elapsed = time.time() - self.running_since
+        self.outcome = outcome_of_exception(error, elapsed, self.timeout_seconds)
+
+    def _reason(self) -> str | None:
+        reason = self.outcome.reason
+        return None if reason is None else one_line(self.redact.text(reason))
+
     def _log_inputs(self) -> None:
         for name, value in scalars(self.arguments, self.options.log_inputs):
             if isinstance(value, ValueError):
@@ -244,43 +270,44 @@ class Recording:
             self._note(f"{name} is not recorded: {self.failure or closed}")
             return
         with self._guarded(f"attach {name}"):
-            for skipped in log_value(self.run, name, value, forbidden=self.redact.secrets).skipped:
-                reason = self.redact.text(skipped.reason)
+            logged = log_value(self.run, name, value, forbidden=self.redact.secrets)
+            for part in logged.redacted:
+                self._note(f"{part}: a secret in it is replaced by {REDACTED}")
+            for skipped in logged.skipped:
+                reason = one_line(self.redact.text(skipped.reason))
                 self._note(f"{skipped.name} ({skipped.type_name}) is not recorded: {reason}")
 
     def _finish(self) -> None:
         if self.yielded > MOST_YIELDED:
             self._note(f"{self.yielded - MOST_YIELDED} of {self.yielded} values are not recorded")
-        documents: Documents | None = None
         with self._guarded("store the Run"):
             self._close_run()
-            if self._experiment is not None:
-                documents = store(self._experiment)
-        shard = self._shard(documents)
+            if self._experiment is not None and self._documents is None:
+                self._documents = store(self._experiment)
         with self._guarded("stage the Run"):
-            self.stage.put(shard)
+            self.stage.put(self._shard())
             return
-        _lost.remember(self._shard(None))
+        self._documents = None
+        _lost.remember(self._shard())
 
     def _close_run(self) -> None:
         if self._is_closed():  # by finish(), which is the user's right
             return
         if not self.options.store_trace:
             self.run.__enter__()
-        kind, reason = CLOSED_BY[self.outcome.status], self.redact.text(self.outcome.reason or "")
+        kind = CLOSED_BY[self.outcome.status]
         # Never the user's own exception: its message may hold a secret.
-        self.run.__exit__(kind, kind and kind(reason), None)
+        self.run.__exit__(kind, kind and kind(self._reason() or ""), None)
 
-    def _shard(self, documents: Documents | None) -> Shard:
+    def _shard(self) -> Shard:
         duration = time.monotonic() - self._began
-        reason = self.outcome.reason
         return Shard(
             attempt=self.attempt,
             status=self.outcome.status,
-            reason=None if reason is None else self.redact.text(reason),
+            reason=self._reason(),
             parameters={**self.attempt.parameters(self.outcome.state, duration), **self.columns},
             notes=(*self.notes, *((f"degraded: {self.failure}",) if self.failure else ())),
-            documents=documents,
+            documents=self._documents,
         )
 
     def _is_closed(self) -> bool:

@@ -17,6 +17,7 @@ import threading
 import uuid
 from pathlib import Path
 
+from filelock import FileLock
 from ommx.artifact import (
     get_local_registry_root,
     list_artifacts,
@@ -173,10 +174,10 @@ def find(name: str) -> str | None:
 
 def move_name(name: str, digest: str) -> None:
     """Point a name to a manifest that the registry holds, whatever it pointed to before."""
-    if find(name) == digest:
-        return
-    remove_image(name, root=registry_root())
-    restore_image(name, digest, root=registry_root())
+    with FileLock(registry_root() / "ommx-prefect-names.lock"):
+        if find(name) != digest:
+            remove_image(name, root=registry_root())
+            restore_image(name, digest, root=registry_root())
 
 
 def drop_name(name: str) -> None:

@@ -23,6 +23,7 @@ from ommx_prefect._gather import (
     count_by_status,
     entries_of,
     entries_of_sealed,
+    explained,
     read_stage,
     settle,
 )
@@ -55,7 +56,12 @@ from ommx_prefect._sealed import (
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
-from ommx_prefect.exceptions import FlowRunNotFinishedError, OmmxPrefectError, SealError
+from ommx_prefect.exceptions import (
+    FlowRunNotFinishedError,
+    NotSealedError,
+    OmmxPrefectError,
+    SealError,
+)
 
 # How long a seal waits for submitted tasks that nobody awaited: as long as Prefect would.
 PENDING_SECONDS = 24 * 3600.0
@@ -84,6 +90,7 @@ def seal(flow_run_id: object) -> SealedExperiment:
 
     Raises:
         FlowRunNotFinishedError: It has not ended.
+        NotSealedError: Nothing of it was recorded on this Local Registry.
         SealError: It could not be sealed; its records are kept.
     """
     return seal_flow_run(str(flow_run_id))
@@ -96,7 +103,7 @@ def seal_flow_run(flow_run_id: str, state: State[Any] | None = None) -> SealedEx
     if record is not None and record.owner != flow_run_id:
         return seal_flow_run(record.owner)
     if record is None and read_sealed(stage) is None and not stage.path.is_dir():
-        raise SealError(flow_run_id, "nothing of it was recorded on this Local Registry")
+        raise NotSealedError(flow_run_id)
     end = _end_of(stage, state)
     wait_for_pending(flow_run_id, PENDING_SECONDS)
     return _sealed_or_explained(stage, record or _unnamed(flow_run_id), end)
@@ -129,6 +136,7 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
     if before and not staged.keys and before.status == end.status:
         return before
     rows, problems = _ask_prefect(record, staged)
+    staged = explained(staged, {row.task_run_id: row for row in rows})
     draft = _draft(stage, record, end, before, staged, rows, problems)
     composition = compose(draft.experiment)
     import_and_verify(stage, composition.documents, draft.experiment)
@@ -173,7 +181,7 @@ def _draft(
     rows: Sequence[TaskRunRow],
     problems: Sequence[str],
 ) -> Draft:
-    fresh = entries_of(staged, {row.task_run_id: row.state for row in rows})
+    fresh = entries_of(staged, {row.task_run_id: row for row in rows})
     old, attachments, annotations = _taken_apart(stage, before)
     entries = settle([*old, *fresh], staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
@@ -250,7 +258,7 @@ def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], 
     flow_runs = {shard.attempt.flow_run_id for shard in staged.shards} | {record.flow_run_id}
     flow_runs |= {attempt.flow_run_id for attempt in staged.cut_off} - {""}
     ended = {shard.attempt.task_run_id for shard in staged.shards}
-    unexplained = {attempt.task_run_id for attempt in staged.cut_off}
+    unexplained = {attempt.task_run_id for attempt in (*staged.cut_off, *staged.running)} - {""}
     unexplained |= submitted_task_runs(record.owner) - ended
     if "" in flow_runs:  # a task run outside flows: its shards tell all
         return [], []

@@ -15,6 +15,7 @@ from ommx_prefect._report import report_failure, report_sealed
 from ommx_prefect._seal import seal_flow_run
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._states import describe_error
+from ommx_prefect.exceptions import SealError
 
 
 def seal_in_hook(
@@ -31,6 +32,8 @@ def seal_in_hook(
             return  # a subflow: the enclosing flow run seals it
         sealed = seal_flow_run(flow_run_id, state)
     except Exception as error:
+        if not isinstance(error, SealError):  # the registry itself cannot be read
+            error = SealError(flow_run_id, describe_error(error))
         logger().error("%s", error)
         report_failure(flow_run, error)
         return

@@ -38,6 +38,7 @@ class Attempt:
         host: Name of the machine.
         pid: Process id on it.
         parent_task_run_id: Id of the task run in whose body it was called, or empty.
+        process_start: When that process started, as the system tells it; empty where it does not.
     """
 
     owner: str
@@ -52,6 +53,7 @@ class Attempt:
     host: str
     pid: int
     parent_task_run_id: str = ""
+    process_start: str = ""
 
     @property
     def key(self) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import PrefectSignal
 
+from ommx_prefect._inputs import storable
+
 # Every final or lasting state of a task run -> status of its attempt's Run; None: there is no Run.
 RUN_STATUS: dict[StateType, str | None] = {
     StateType.COMPLETED: "finished",
@@ -59,7 +61,7 @@ def outcome_of_value(value: object) -> Outcome:
 def outcome_of_exception(
     error: BaseException, elapsed_seconds: float, timeout_seconds: float | None
 ) -> Outcome:
-    """Return the outcome of an attempt that raised.
+    """Return the outcome of an attempt that raised; its reason is not yet cut to one line.
 
     Prefect interrupts a timed-out body with a BaseException (in a thread) or by cancelling its
     coroutine; it becomes TaskRunTimeoutError only outside the body, so the clock has to tell.
@@ -67,21 +69,31 @@ def outcome_of_exception(
     if isinstance(error, GeneratorExit):  # the consumer stopped early: Prefect says Completed
         return Outcome("finished", "Completed")
     timed_out = timeout_seconds is not None and elapsed_seconds >= timeout_seconds
-    if timed_out and (_is_cancellation(error) or isinstance(error, TimeoutError)):
+    if timed_out and _is_cancellation(error):
         return Outcome("failed", "TimedOut", f"timed out after {timeout_seconds:g} seconds")
+    if isinstance(error, TimeoutError):  # also one of the function's own
+        return Outcome("failed", "TimedOut", text_of_error(error))
     if isinstance(error, Exception) and not _is_cancellation(error):
-        return Outcome("failed", "Failed", describe_error(error))
-    return Outcome("interrupted", "Crashed", describe_error(error))
+        return Outcome("failed", "Failed", text_of_error(error))
+    return Outcome("interrupted", "Crashed", text_of_error(error))
 
 
 def describe_error(error: BaseException) -> str:
     """Return `Type: message`, on one line and of bounded length."""
-    return one_line(f"{type(error).__name__}: {error}")
+    return one_line(text_of_error(error))
+
+
+def text_of_error(error: BaseException) -> str:
+    """Return `Type: message`, whatever the error's own `__str__` does."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__}: (its message cannot be shown)"
 
 
 def one_line(text: str) -> str:
-    """Return the text on one line and of bounded length."""
-    text = " ".join(text.split())
+    """Return the text on one line, of bounded length, and as UTF-8 can hold it."""
+    text = storable(" ".join(text.split()))
     return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 1] + "…"
 
 

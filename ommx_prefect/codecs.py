@@ -93,10 +93,11 @@ class SkippedValue:
 
 @dataclasses.dataclass(frozen=True)
 class LoggedValue:
-    """What became of one value: the attachments written, and what was left out."""
+    """What became of one value: attachments written, parts left out, names of redacted parts."""
 
     names: tuple[str, ...]
     skipped: tuple[SkippedValue, ...]
+    redacted: tuple[str, ...] = ()
 
 
 def log_value(
@@ -126,7 +127,7 @@ def log_value(
     attaching = _Attaching(target, tuple(filter(None, forbidden)))
     if value is not None:
         attaching.add(name, value, ())
-    return LoggedValue(tuple(attaching.names), tuple(attaching.skipped))
+    return LoggedValue(tuple(attaching.names), tuple(attaching.skipped), tuple(attaching.redacted))
 
 
 @dataclasses.dataclass
@@ -137,6 +138,7 @@ class _Attaching:
     forbidden: tuple[str, ...] = ()
     names: dict[str, None] = dataclasses.field(default_factory=dict)
     skipped: list[SkippedValue] = dataclasses.field(default_factory=list)
+    redacted: list[str] = dataclasses.field(default_factory=list)
 
     def add(self, name: str, value: Any, above: tuple[int, ...]) -> None:
         entry = SECRET_ENTRY if is_secret(value) else registry.find(value)
@@ -152,6 +154,7 @@ class _Attaching:
         if isinstance(write, Encoded) and _shows(write.data, self.forbidden):
             if entry.codec is not JsonCodec:
                 return self._skip(name, value, "its bytes show a secret")
+            self.redacted.append(_cut(name, self.forbidden))
             text = json.dumps(_cut(json.loads(write.data), self.forbidden))
             write = Encoded(write.media_type, text.encode())
         return self._write(name, write)

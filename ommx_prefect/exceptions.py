@@ -161,8 +161,8 @@ class NotSealedError(OmmxPrefectError, LookupError):
     def __str__(self) -> str:
         return (
             f"No sealed experiment of flow run {self.flow_run_id} is in this Local Registry. If "
-            "the flow run ended on this registry, seal it with "
-            f"ommx_prefect.seal({self.flow_run_id!r}); otherwise check OMMX_LOCAL_REGISTRY_ROOT."
+            f"it was recorded here, seal it with ommx_prefect.seal({self.flow_run_id!r}); if that "
+            "does not know it either, check OMMX_LOCAL_REGISTRY_ROOT."
         )
 
 

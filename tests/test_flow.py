@@ -45,7 +45,7 @@ def one_task(x=1):
         ("ghcr.io/a/b", "ghcr.io/a/b:20261123T120000-brave-otter"),
         ("ghcr.io/a/b:{flow_run.name}", "ghcr.io/a/b:brave-otter"),
         ("ghcr.io/a/b:{scheduled_time:%Y%m%dT%H%M%S}", "ghcr.io/a/b:20261123T120000"),
-        ("ghcr.io/a/{flow.name}:n{n}-{site}", "ghcr.io/a/nightly:n3-K-be"),
+        ("ghcr.io/a/{flow.name}:n{n}-{site}", "ghcr.io/a/nightly:n3-K-be-4f0581"),
         ("ghcr.io/a/b-{scheduled_time:%Y}", "ghcr.io/a/b-2026:20261123T120000-brave-otter"),
     ],
 )

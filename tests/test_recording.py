@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -369,3 +370,63 @@ def test_a_recording_that_breaks_in_the_middle_is_a_degraded_run():
     assert sealed.state.result() == 5
     assert sealed.statuses == ["finished"]
     assert "could not stage the Run" in sealed.experiment.annotations["org.ommx-prefect.degraded"]
+
+
+def test_a_timeout_that_fires_while_recording_loses_no_run():
+    @task(timeout_seconds=0.15)
+    def edge(seconds):
+        time.sleep(seconds)
+        return 1
+
+    @flow
+    def one():
+        return [edge(0.134 + i / 1000, return_state=True).name for i in range(20)]
+
+    sealed = run_flow(one)
+    assert len(sealed.runs) == 20
+    prefect_says = sealed.state.result()
+    assert prefect_says.count("TimedOut") == sealed.column("prefect.state").count("TimedOut")
+
+
+def test_errors_and_texts_that_are_hard_to_write_are_recorded_all_the_same():
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError("no message")
+
+    caught = []
+
+    @task
+    def odd(name, error):
+        raise error
+
+    @flow
+    def one():
+        for error in (Mute(), FileNotFoundError("no file b\udcff")):
+            try:
+                odd("caf\udce9", error)
+            except Exception as found:
+                caught.append(type(found))
+
+    sealed = run_flow(one)
+    assert caught == [Mute, FileNotFoundError]
+    reasons = [run.lifecycle_reason for run in sealed.runs]
+    assert reasons == ["Mute: (its message cannot be shown)", r"FileNotFoundError: no file b\udcff"]
+    assert sealed.column("name") == [r"caf\udce9"] * 2
+
+
+def test_secrets_of_many_lines_in_containers_and_keywords_are_cut_out_too(tmp_path):
+    key = "-----BEGIN KEY-----\nAAAAline\nBBBBline\n-----END KEY-----"
+    secrets = ["AAAAline", "nested-secret", "keyword-secret", "long-secret-" + "z" * 700]
+
+    @task
+    def leaks(private_key, token, config, **kwargs):
+        raise ValueError(f"{private_key} {config['password']} {kwargs['password']} {token}")
+
+    @flow
+    def one():
+        leaks(key, secrets[3], {"password": secrets[1]}, password=secrets[2], return_state=True)
+        return 1
+
+    sealed = run_flow(one)
+    shown = [*secrets[:3], secrets[3][:40]]
+    assert _secrets_in(sealed.experiment.artifact.image_name, tmp_path, shown) == []

@@ -137,7 +137,7 @@ def test_a_running_flow_is_not_sealed():
 
 
 def test_an_unknown_flow_run_is_a_clear_error():
-    with pytest.raises(exceptions.SealError, match="nothing of it was recorded"):
+    with pytest.raises(exceptions.NotSealedError, match="OMMX_LOCAL_REGISTRY_ROOT"):
         seal(uuid.uuid4())
     with pytest.raises(exceptions.NotSealedError, match="OMMX_LOCAL_REGISTRY_ROOT"):
         load_experiment(uuid.uuid4())
