@@ -38,10 +38,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ommx_prefect import SealedExperiment, current_experiment, current_run, flow, seal, task
-from ommx_prefect._backends import resolve_adapter
 from ommx_prefect.exceptions import OmmxPrefectError
 from ommx_prefect.instances import InstanceFileError, NamedInstance, expand_sources, load_instance
-from ommx_prefect.solvers import SolveOutcomeError, solve
+from ommx_prefect.solvers import SolveOutcomeError, resolve_adapter, solve
 
 Row = dict[str, Any]
 Columns = tuple[tuple[str, str, str], ...]

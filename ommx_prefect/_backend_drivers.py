@@ -147,7 +147,9 @@ class ScipDriver:
         model.setObjective(0.0)
 
     def run(self, model: Any) -> None:
-        model.optimize()
+        # SCIP would catch Ctrl-C itself, and keep the GIL for the whole solve.
+        model.setParam("misc/catchctrlc", False)
+        model.optimizeNogil()
 
     def status(self, model: Any) -> str:
         return str(model.getStatus())

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
-from ommx_prefect._flow_start import read_flow_record
+from ommx_prefect._flow_start import open_flow_run, read_flow_record
 from ommx_prefect._hooks import ExperimentHook
 from ommx_prefect._inputs import Redactor
 from ommx_prefect._log import logger
@@ -15,7 +15,7 @@ from ommx_prefect._report import report_failure, report_sealed
 from ommx_prefect._seal import seal_flow_run
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._states import describe_error
-from ommx_prefect.exceptions import SealError
+from ommx_prefect.exceptions import ImageNameError, SealError
 
 
 def seal_in_hook(
@@ -55,7 +55,7 @@ def _open_late(hook: ExperimentHook, flow: Flow[Any, Any], flow_run: FlowRun) ->
     """Name the experiment of a flow run that ended before its body began."""
     if flow_run.parent_task_run_id is not None and hook.experiment is None:
         return None
-    from ommx_prefect._flow_start import open_in_hook
-
-    open_in_hook(hook, flow, flow_run)
-    return read_flow_record(LocalStage(str(flow_run.id)))
+    try:
+        return open_flow_run(hook, flow, flow_run, flow_run.parameters)
+    except ImageNameError:  # the flow was refused for it: there is nothing to seal
+        return None

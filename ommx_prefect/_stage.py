@@ -145,10 +145,9 @@ def _link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except FileExistsError:
         return
-    except FileNotFoundError:
-        if target.parent.is_dir():
-            raise
+    except FileNotFoundError:  # the first link here, or a lost blob
         target.parent.mkdir(parents=True, exist_ok=True)
-        _link_or_copy(source, target)
+        with contextlib.suppress(FileExistsError):
+            os.link(source, target)
     except OSError:  # no hard links here, or another file system
         write_whole(target, source.read_bytes())

@@ -32,6 +32,7 @@ from typing import Any
 from ommx import Instance, SampleSet, Solution
 from ommx.adapter import SamplerAdapter, SolverAdapter
 
+from ommx_prefect._backends import resolve_adapter
 from ommx_prefect._instance_digest import instance_digest, register_cache_keys
 from ommx_prefect._recording import current_run
 from ommx_prefect._solving import sample_in, solve_in
@@ -143,6 +144,7 @@ __all__ = [
     "UnboundedError",
     "UnknownAdapterError",
     "instance_digest",
+    "resolve_adapter",
     "sample",
     "solve",
 ]

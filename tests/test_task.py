@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import prefect
@@ -302,3 +304,24 @@ def test_a_task_outside_any_flow_seals_an_experiment_of_its_own():
     experiment = load_experiment(state.state_details.task_run_id)
     assert [run.status for run in experiment.runs] == ["failed", "finished"]
     assert experiment.status == "finished"
+
+
+def test_the_first_calls_of_ommx_in_two_threads_do_not_deadlock():
+    code = """
+import threading, ommx_prefect
+from ommx import DecisionVariable, Instance, Sense
+
+x = DecisionVariable.binary(0)
+instances = [
+    Instance.from_components(
+        decision_variables=[x], objective=x, constraints={}, sense=Sense.Minimize
+    )
+    for _ in range(4)
+]
+threads = [threading.Thread(target=i.evaluate, args=({0: 0.0},)) for i in instances]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
