@@ -17,11 +17,11 @@ OCI artifact in the Local Registry, which plain `ommx` opens.
 
 from ommx_prefect._instance_digest import instance_digest, register_cache_keys
 from ommx_prefect._pickling import install
-from ommx_prefect._warm_up import warm_up
+from ommx_prefect._rust_spans import silence_rust_spans
 
 install()
 register_cache_keys()
-warm_up()
+silence_rust_spans()
 
 from ommx_prefect import codecs, exceptions, instances, solvers  # noqa: E402
 from ommx_prefect._experiment import current_experiment  # noqa: E402

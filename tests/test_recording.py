@@ -429,3 +429,18 @@ def test_secrets_of_many_lines_in_containers_and_keywords_are_cut_out_too(tmp_pa
     sealed = run_flow(one)
     shown = [*secrets[:3], secrets[3][:40]]
     assert _secrets_in(sealed.experiment.artifact.image_name, tmp_path, shown) == []
+
+
+def test_traced_solves_in_many_threads_do_not_hang_the_process():
+    # OMMX's Rust spans would: see ommx_prefect._rust_spans.
+    @task(store_trace=True)
+    def traced(number):
+        return current_run().log_solve(OMMXHighsAdapter, _instance(), verbose=False).objective
+
+    @flow
+    def one():
+        return traced.map(range(24)).result()
+
+    sealed = run_flow(one)
+    assert sealed.statuses == ["finished"] * 24
+    assert all(run.trace is not None for run in sealed.runs)
