@@ -110,7 +110,10 @@ def entries_of(staged: Staged, rows: Mapping[str, TaskRunRow]) -> list[Entry]:
 
 
 def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]:
-    """Number the Runs' order, and mark what came after them: rollbacks and second executions."""
+    """Number the Runs' order, and mark what came after them: rollbacks and second executions.
+
+    Prefect 3.9 rolls back a task that returns a failed state too, and leaves its state as it is.
+    """
     ordered = sorted(entries, key=lambda entry: entry.order)
     last = {(entry.task_run_id, entry.attempt): entry.key for entry in ordered}
     final = {entry.task_run_id: entry.key for entry in ordered}
@@ -118,7 +121,9 @@ def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]
         _with_state(entry, SUPERSEDED)
         if entry.task_run_id and last[entry.task_run_id, entry.attempt] != entry.key
         else _with_state(entry, "RolledBack")
-        if entry.task_run_id in rolled_back and final[entry.task_run_id] == entry.key
+        if entry.task_run_id in rolled_back
+        and final[entry.task_run_id] == entry.key
+        and entry.record.status == "finished"
         else entry
         for entry in ordered
     ]

@@ -10,7 +10,7 @@ from ommx.experiment import Experiment, list_experiment_checkpoints, list_experi
 from ommx_prefect._flow_start import SEALED_RECORD
 from ommx_prefect._registry import find
 from ommx_prefect._stage import LocalStage
-from ommx_prefect.exceptions import NotSealedError
+from ommx_prefect.exceptions import NotSealedError, UnreadableError
 
 FLOW_RUN_ANNOTATION = "org.ommx-prefect.flow-run-id"
 
@@ -68,12 +68,16 @@ def load_experiment(flow_run_id: object) -> Experiment:
 
     Raises:
         NotSealedError: No sealed experiment of this flow run is in the Local Registry.
+        UnreadableError: It is there, but damaged.
     """
-    found = read_sealed(LocalStage(str(flow_run_id)))
-    name = found[0].stored_name if found else _find_annotated(str(flow_run_id))
-    if name is None:
-        raise NotSealedError(str(flow_run_id))
-    return Experiment.load(name)
+    try:
+        found = read_sealed(LocalStage(str(flow_run_id)))
+        name = found[0].stored_name if found else _find_annotated(str(flow_run_id))
+        if name is not None:
+            return Experiment.load(name)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UnreadableError(str(flow_run_id), " ".join(str(error).split())) from error
+    raise NotSealedError(str(flow_run_id))
 
 
 def _find_annotated(flow_run_id: str) -> str | None:

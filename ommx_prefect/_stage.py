@@ -19,9 +19,9 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
 
@@ -29,6 +29,9 @@ from ommx_prefect._decode import manifest_of
 from ommx_prefect._records import PARAMETERS_MEDIA_TYPE, Descriptor, Documents, describe
 from ommx_prefect._registry import blob_path, registry_root, write_whole
 from ommx_prefect._shards import Attempt, Shard
+from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+
+T = TypeVar("T")
 
 DIRECTORY = "ommx-prefect"
 
@@ -66,18 +69,22 @@ class LocalStage:
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        found = (Shard.from_bytes(data) for data in self._files(directory))
+        found = (_parsed(path, Shard.from_bytes) for path in self._files(directory))
         return sorted(found, key=lambda shard: shard.attempt.order)
 
     def starts(self) -> list[Attempt]:
-        """Read the start records, in order of start."""
-        found = (Attempt(**json.loads(data)) for data in self._files("starts"))
+        """Read the start records, in order of start; DocumentError as for shards."""
+        found = (Attempt(**_parsed(path, json.loads)) for path in self._files("starts"))
         return sorted(found, key=lambda attempt: attempt.order)
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Read one of the stage's JSON documents, or None."""
+        """Read one of the stage's JSON documents, or None.
+
+        Raises:
+            DocumentError: It is damaged.
+        """
         try:
-            document: dict[str, Any] = json.loads((self.path / name).read_bytes())
+            document: dict[str, Any] = _parsed(self.path / name, json.loads)
         except FileNotFoundError:
             return None
         return document
@@ -116,7 +123,7 @@ class LocalStage:
                 (self.path / directory / key).unlink(missing_ok=True)
         for name in ("index.json", "oci-layout"):
             (self.path / name).unlink(missing_ok=True)
-        if not any(self._files("shards")) and not any(self._files("parts")):
+        if not self._files("shards") and not self._files("parts"):
             shutil.rmtree(self.path / "blobs", ignore_errors=True)
 
     def add_blob(self, data: bytes, media_type: str) -> Descriptor:
@@ -126,11 +133,11 @@ class LocalStage:
         write_whole(self.path / "blobs" / "sha256" / name, data)
         return descriptor
 
-    def _files(self, directory: str) -> Iterator[bytes]:
+    def _files(self, directory: str) -> list[Path]:
         with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(self.path / directory):
-                if not entry.name.startswith("."):
-                    yield Path(entry.path).read_bytes()
+            folder = self.path / directory
+            return [folder / name for name in os.listdir(folder) if name[0] != "."]
+        return []
 
     def pin(self, documents: Documents) -> None:
         """Keep the payload of an Experiment within reach of the seal."""
@@ -138,6 +145,17 @@ class LocalStage:
             if layer["mediaType"] != PARAMETERS_MEDIA_TYPE:
                 source = blob_path(layer["digest"])
                 _link_or_copy(source, self.path / "blobs" / "sha256" / source.name)
+
+
+def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
+    try:
+        return parse(path.read_bytes())
+    except ValueError as error:
+        if isinstance(error, UnknownFormatError):
+            raise
+        raise DocumentError(
+            f"{path} is damaged: {error}. Restore it, or move it away to go on without it"
+        ) from error
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@
     ├── DocumentError           bytes that are not what they claim to be
     │   └── UnknownFormatError  a key, type or version this release does not know
     ├── NotSealedError          no sealed experiment is known for a flow run
+    ├── UnreadableError         the Local Registry, or an experiment in it, is damaged
     ├── InstanceFileError       a file, archive or data set name holds no instance to believe
     ├── SolverOptionError       an option that the backend does not know or does not take
     ├── UnknownAdapterError     a short name or class that is no adapter, or is not installed
@@ -163,6 +164,21 @@ class NotSealedError(OmmxPrefectError, LookupError):
             f"No sealed experiment of flow run {self.flow_run_id} is in this Local Registry. If "
             f"it was recorded here, seal it with ommx_prefect.seal({self.flow_run_id!r}); if that "
             "does not know it either, check OMMX_LOCAL_REGISTRY_ROOT."
+        )
+
+
+class UnreadableError(OmmxPrefectError, RuntimeError):
+    """A sealed experiment cannot be opened; fields: flow_run_id, reason."""
+
+    def __init__(self, flow_run_id: str, reason: str) -> None:
+        super().__init__(flow_run_id, reason)
+        self.flow_run_id, self.reason = flow_run_id, reason
+
+    def __str__(self) -> str:
+        return (
+            f"The experiment of flow run {self.flow_run_id} cannot be opened: {self.reason}. The "
+            "Local Registry is damaged: restore it from a backup, or load the image from the "
+            "container registry it was pushed to."
         )
 
 

@@ -243,6 +243,38 @@ def test_a_registry_that_cannot_be_written_does_not_change_the_outcome(tmp_path)
     assert "full" in outcome["degraded"]
 
 
+def test_a_read_only_registry_does_not_change_the_outcome(tmp_path):
+    outcome = _on_small_disk(
+        tmp_path,
+        """
+        @task
+        def works(x):
+            current_run().log_parameter("x", x)
+            return x + 1
+
+        @task(on_error="raise")
+        def strict(x):
+            return x
+
+        @flow
+        def one():
+            first = works(1)
+            try:
+                strict(2)
+            except exceptions.RecordingError as error:
+                second = "RecordingError" + str("Read-only" in str(error))
+            remount("rw")
+            return first, second
+
+        remount("ro")
+        """,
+    )
+    assert outcome["state"] == "Completed"
+    assert outcome["result"] == [2, "RecordingErrorTrue"]
+    assert outcome["statuses"] == ["finished"] * 2
+    assert "Read-only" in outcome["degraded"]
+
+
 def _on_small_disk(tmp_path: Path, body: str) -> dict:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -255,7 +287,7 @@ def _on_small_disk(tmp_path: Path, body: str) -> dict:
     script.write_text(
         textwrap.dedent(
             """
-            import json, os, pathlib, sys
+            import json, os, pathlib, subprocess, sys
             from ommx_prefect import current_run, exceptions, flow, load_experiment, task
 
             disk = pathlib.Path(os.environ["DISK"])
@@ -269,6 +301,8 @@ def _on_small_disk(tmp_path: Path, body: str) -> dict:
                         pass
             def free():
                 (disk / "ballast").unlink()
+            def remount(mode):
+                subprocess.run(["mount", "-o", f"remount,{mode}", str(disk)], check=True)
             """
         )
         + textwrap.dedent(body)
