@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pickle
+import socket
 import threading
 import time
 import traceback
@@ -489,6 +490,31 @@ def test_a_registry_that_is_down_is_an_error_in_bounded_time(tmp_path):
         assert server.host in str(found.value)
         server.start()
         assert repository.push_blob(b"layer", digest_of(b"layer"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_registry_that_says_nothing_is_waited_for_in_bounds_and_stops_no_thread(monkeypatch):
+    monkeypatch.setattr(_oci_http, "TIMEOUT", httpx.Timeout(0.5))
+    ticks: list[float] = []
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(0.05):
+            ticks.append(time.monotonic())
+
+    thread = threading.Thread(target=tick)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        thread.start()
+        with (
+            Repository(f"127.0.0.1:{silent.getsockname()[1]}", "acme") as repository,
+            pytest.raises(exceptions.RegistryUnavailableError, match="ReadTimeout"),
+        ):
+            repository.has_blob(digest_of(b""))
+        ended.set()
+        thread.join(10)
+    assert len(ticks) > 10
 
 
 def test_a_registry_that_comes_back_gets_the_blob(tmp_path):

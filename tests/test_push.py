@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -36,6 +38,24 @@ from ommx.experiment import Experiment
 found = Experiment.load(sys.argv[1])
 outputs = [run.get_json("output") for run in found.runs]
 print(json.dumps({"status": found.status, "outputs": outputs, "note": found.get_json("note")}))
+"""
+NIGHT = """
+import sys
+from prefect.runtime import flow_run
+from ommx_prefect import current_experiment, flow, task
+
+@task
+def double(x):
+    return {"twice": 2 * x}
+
+@flow(experiment=sys.argv[1], push=True)
+def night():
+    current_experiment().log_json("note", "of the flow")
+    double(1)
+    double(2)
+    print(flow_run.id, flush=True)
+
+night()
 """
 
 
@@ -201,19 +221,31 @@ def test_an_experiment_that_is_not_finished_is_not_pushed(registry):
     assert tags_of(name) == []
 
 
-def test_a_process_that_died_before_its_push_is_made_good_by_the_next_seal(registry):
-    name = name_in(registry)
-    sealed = run_night(name)
-    stage = LocalStage(sealed.flow_run_id)
-    document = stage.read("sealed.json")
-    assert document is not None
-    # What the seal wrote before it pushed, and what a release without push= wrote.
-    stage.write("sealed.json", {**document, "pushed": None})
-    with Repository(registry.host, name.partition("/")[2].rpartition(":")[0]) as repository:
-        assert repository.delete_manifest(str(document["manifest_digest"]))
-    assert tags_of(name) == []
-    assert seal(sealed.flow_run_id).pushed is True
-    assert tags_of(name) == ["one"]
+def test_a_process_killed_in_its_push_is_made_good_by_the_next_seal(tmp_path):
+    with running_registry(tmp_path / "r") as server:
+        name = name_in(server)
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)  # it takes connections, and says nothing
+        command = [sys.executable, "-c", textwrap.dedent(NIGHT), name]
+        night = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert night.stdout is not None
+        flow_run_id = night.stdout.readline().strip()
+        stage = LocalStage(flow_run_id)
+        deadline = time.monotonic() + 120
+        while not stage.has("sealed.json") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        night.kill()
+        night.wait(30)
+        night.stdout.close()
+        server.process.send_signal(signal.SIGCONT)
+
+        document = stage.read("sealed.json")
+        assert document is not None
+        assert document["pushed"] is None
+        assert find(name) == document["manifest_digest"]
+        answer = seal(flow_run_id)
+        assert (answer.pushed, answer.manifest_digest) == (True, document["manifest_digest"])
+        assert read_elsewhere(name, tmp_path) == WHOLE
 
 
 def test_records_of_a_release_without_push_are_read(registry):
