@@ -12,7 +12,14 @@ import prefect
 from prefect.context import FlowRunContext
 
 from ommx_prefect._flow_start import open_flow_run
-from ommx_prefect._hooks import ExperimentHook, checked, ensure_sealed, settings_of, with_seal
+from ommx_prefect._hooks import (
+    ExperimentHook,
+    checked,
+    checked_push,
+    ensure_sealed,
+    settings_of,
+    with_seal,
+)
 from ommx_prefect._image_name import NameSource
 from ommx_prefect._log import warn
 from ommx_prefect._origin import enclosing_owner, label
@@ -34,6 +41,7 @@ def flow(
     experiment: NameSource = None,
     replace: bool = False,
     aliases: Sequence[str] = (),
+    push: bool = False,
     **prefect_flow_options: Any,
 ) -> Callable[[Callable[P, R]], prefect.Flow[P, R]]: ...
 def flow(
@@ -43,6 +51,7 @@ def flow(
     experiment: NameSource = None,
     replace: bool = False,
     aliases: Sequence[str] = (),
+    push: bool = False,
     **prefect_flow_options: Any,
 ) -> Any:
     """Make a function a Prefect flow whose every run is sealed as an OMMX Experiment.
@@ -58,10 +67,13 @@ def flow(
             experiment of the enclosing flow.
         replace: Whether the name may be moved from an experiment that has it already.
         aliases: Tags, such as `latest`, that are moved to each finished experiment.
+        push: Whether each finished experiment, and its aliases, are pushed to the registry that
+            its name says. A push that fails is shown and loses nothing: `seal` takes it up again.
         prefect_flow_options: Everything that `prefect.flow` takes.
 
     Raises:
-        ImageNameError: When a flow run starts: its name does not parse, or is taken.
+        ImageNameError: When a flow run starts: its name does not parse, or is taken. At once:
+            push=True without a name.
     """
     if isinstance(aliases, str):
         raise TypeError(f"aliases={aliases!r} is a string; write [{aliases!r}]")
@@ -71,11 +83,13 @@ def flow(
             experiment=experiment,
             replace=replace,
             aliases=aliases,
+            push=push,
             **prefect_flow_options,
         )
     if isinstance(fn, prefect.Flow):
         raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
-    hook = ExperimentHook(checked(experiment), replace, tuple(aliases))
+    wanted = checked(experiment)
+    hook = ExperimentHook(wanted, replace, tuple(aliases), checked_push(push, wanted))
     recorded = _recorded(fn)
     return prefect.flow(recorded, **with_seal(hook, prefect_flow_options))
 

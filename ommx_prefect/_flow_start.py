@@ -49,6 +49,7 @@ class FlowRecord:
         deployment_id: Prefect's id, or empty.
         scheduled_time: ISO 8601, UTC.
         parameters: The flow's scalar parameters, without secrets.
+        push: Whether the finished experiment is pushed; older records do not have it.
     """
 
     owner: str
@@ -62,6 +63,7 @@ class FlowRecord:
     deployment_id: str
     scheduled_time: str
     parameters: Mapping[str, Scalar]
+    push: bool = False
 
 
 def read_flow_record(stage: LocalStage) -> FlowRecord | None:
@@ -141,6 +143,7 @@ def record_of(
         deployment_id=deployment,
         scheduled_time=facts.scheduled_time.isoformat(),
         parameters={k: redact.scalar(v) for k, v in found if not isinstance(v, ValueError)},
+        push=hook.push,
     )
 
 

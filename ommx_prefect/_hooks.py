@@ -28,6 +28,13 @@ def checked(experiment: object) -> NameSource:
     raise InvalidImageNameError(repr(experiment), "it is neither text, nor a callable, nor None")
 
 
+def checked_push(push: bool, experiment: NameSource) -> bool:
+    """Return what was given as `push`, or raise InvalidImageNameError where there is no place."""
+    if push and experiment is None:
+        raise InvalidImageNameError("None", "push=True needs a name that says where to push to")
+    return push
+
+
 @dataclass(frozen=True)
 class ExperimentHook:
     """What a flow wants of its experiment, and the hook that seals it.
@@ -36,11 +43,13 @@ class ExperimentHook:
         experiment: Image name, template, callable, or None; see `ommx_prefect.flow`.
         replace: Whether the name may be moved from another experiment.
         aliases: Tags that are moved to each finished experiment.
+        push: Whether each finished experiment is pushed to the registry that its name says.
     """
 
     experiment: NameSource = None
     replace: bool = False
     aliases: tuple[str, ...] = ()
+    push: bool = False
 
     @property
     def __name__(self) -> str:
@@ -88,6 +97,7 @@ def seal_hooks(
     *,
     replace: bool = False,
     aliases: Sequence[str] = (),
+    push: bool = False,
 ) -> dict[str, list[Callable[..., None]]]:
     """Return the state hooks that make a plain Prefect flow record an experiment.
 
@@ -99,6 +109,8 @@ def seal_hooks(
         experiment: As for `ommx_prefect.flow`.
         replace: As for `ommx_prefect.flow`.
         aliases: As for `ommx_prefect.flow`.
+        push: As for `ommx_prefect.flow`.
     """
-    hook = ExperimentHook(checked(experiment), replace, tuple(aliases))
+    wanted = checked(experiment)
+    hook = ExperimentHook(wanted, replace, tuple(aliases), checked_push(push, wanted))
     return {name: [hook] for name in (*SEALING_HOOKS, "on_running")}

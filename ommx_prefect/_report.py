@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from ommx.experiment import Experiment
 from prefect.client.schemas.actions import ArtifactCreate
@@ -42,16 +43,21 @@ def report_sealed(flow_run: FlowRun, sealed: SealedExperiment) -> None:
     """Attach the summary and the table of Runs to the flow run."""
     experiment = load_experiment(sealed.flow_run_id)
     rows = runs_table(experiment)
-    _attach(flow_run, EXPERIMENT_KEY, "markdown", summary(sealed, len(rows)))
+    _attach(flow_run.id, EXPERIMENT_KEY, "markdown", summary(sealed, len(rows)))
     if rows:
-        _attach(flow_run, RUNS_KEY, "table", json.dumps(rows[:MOST_ROWS]))
+        _attach(flow_run.id, RUNS_KEY, "table", json.dumps(rows[:MOST_ROWS]))
+
+
+def report_push(sealed: SealedExperiment) -> None:
+    """Show anew a summary that a push by hand has changed."""
+    _attach(sealed.flow_run_id, EXPERIMENT_KEY, "markdown", summary(sealed))
 
 
 def report_failure(flow_run: FlowRun, error: Exception) -> None:
     """Show a seal that failed where people look: an artifact and an event."""
     text = describe_error(error)
     try:
-        _attach(flow_run, EXPERIMENT_KEY, "markdown", f"## Experiment not sealed\n\n{text}\n")
+        _attach(flow_run.id, EXPERIMENT_KEY, "markdown", f"## Experiment not sealed\n\n{text}\n")
         resource = {
             "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
             "prefect.resource.name": flow_run.name,
@@ -71,6 +77,7 @@ def summary(sealed: SealedExperiment, rows: int = 0) -> str:
         f"| Digest | `{sealed.manifest_digest}` |",
         f"| Runs | {runs} |",
         f"| Local Registry | `{registry_root()}` |",
+        *_push_row(sealed),
         "",
         "```python",
         "from ommx.experiment import Experiment",
@@ -79,9 +86,18 @@ def summary(sealed: SealedExperiment, rows: int = 0) -> str:
     ]
     if rows > MOST_ROWS:
         lines += ["", f"The table shows the first {MOST_ROWS} of {rows} Runs."]
+    if sealed.push_problem:
+        again = f"ommx_prefect.seal({sealed.flow_run_id!r})"
+        lines += ["", "### Not pushed", "", sealed.push_problem, "", f"Push it by: `{again}`"]
     if sealed.warnings:
         lines += ["", "### Warnings", "", *(f"- {warning}" for warning in sealed.warnings)]
     return "\n".join(lines) + "\n"
+
+
+def _push_row(sealed: SealedExperiment) -> list[str]:
+    if sealed.pushed is None:
+        return []
+    return [f"| Registry | {'pushed' if sealed.pushed else '**not pushed**'} |"]
 
 
 def runs_table(experiment: Experiment) -> list[dict[str, Any]]:
@@ -114,7 +130,8 @@ def _plain(value: Any) -> Any:
     return round(value, 3) if isinstance(value, float) else value
 
 
-def _attach(flow_run: FlowRun, key: str, kind: str, data: str) -> None:
-    artifact = ArtifactCreate(key=key, type=kind, data=data, flow_run_id=flow_run.id)
+def _attach(flow_run_id: UUID | str, key: str, kind: str, data: str) -> None:
+    owner = UUID(str(flow_run_id))
+    artifact = ArtifactCreate(key=key, type=kind, data=data, flow_run_id=owner)
     with api_client() as client:
         client.create_artifact(artifact)

@@ -39,6 +39,7 @@ from ommx_prefect._prefect_api import (
     read_flow_run,
 )
 from ommx_prefect._publish import import_and_verify, publish_names
+from ommx_prefect._push_sealed import push_if_wanted, show_push
 from ommx_prefect._records import Attachments, Descriptor, ExperimentRecord
 from ommx_prefect._registry import (
     anonymous_name,
@@ -83,7 +84,8 @@ def seal(flow_run_id: object) -> SealedExperiment:
 
     The flow's hook does this by itself; call it after a crash in which no hook fired, after a
     seal that failed, or to ask what was sealed. It may be called as often as you like: without
-    new Runs the answer is the same, and what came later extends the experiment.
+    new Runs the answer is the same, and what came later extends the experiment. With `push=True`
+    on the flow, a push that failed before is tried again; `pushed` of the answer tells.
 
     Args:
         flow_run_id: Prefect's id of the flow run, as a UUID or text.
@@ -93,7 +95,10 @@ def seal(flow_run_id: object) -> SealedExperiment:
         NotSealedError: Nothing of it was recorded on this Local Registry.
         SealError: It could not be sealed; its records are kept.
     """
-    return seal_flow_run(str(flow_run_id))
+    before = read_sealed(LocalStage(str(flow_run_id)))
+    sealed = seal_flow_run(str(flow_run_id))
+    show_push(before[0] if before else None, sealed)
+    return sealed
 
 
 def seal_flow_run(flow_run_id: str, state: State[Any] | None = None) -> SealedExperiment:
@@ -122,7 +127,7 @@ def seal_task_run(attempt: Attempt, outcome: Outcome) -> SealedExperiment:
 def _sealed_or_explained(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
     try:
         with stage.locked():
-            return _seal_locked(stage, record, end)
+            return push_if_wanted(stage, record, _seal_locked(stage, record, end))
     except SealError:
         raise
     except (OmmxPrefectError, OSError, RuntimeError, ValueError) as error:

@@ -28,6 +28,9 @@ class SealedExperiment:
         counts: Number of Runs by status.
         warnings: Sentences about what is not as it should be.
         stored_name: The name in the Local Registry: the image name, or that of the checkpoint.
+        pushed: Whether it is in the registry of its name; None where nobody asked for that, or it
+            is not finished (a checkpoint has no name to push under).
+        push_problem: Why it is not, for people.
     """
 
     flow_run_id: str
@@ -37,6 +40,8 @@ class SealedExperiment:
     counts: Mapping[str, int]
     warnings: tuple[str, ...] = ()
     stored_name: str = field(default="", repr=False)
+    pushed: bool | None = None
+    push_problem: str = ""
 
     @property
     def opens_with(self) -> str:
@@ -48,6 +53,11 @@ class SealedExperiment:
 def write_sealed(stage: LocalStage, sealed: SealedExperiment, keys: list[str]) -> None:
     """Keep the answer, with the names of the shards it covers."""
     stage.write(SEALED_RECORD, {**asdict(sealed), "keys": keys})
+
+
+def update_sealed(stage: LocalStage, sealed: SealedExperiment) -> None:
+    """Keep an answer of which only the push has changed."""
+    stage.write(SEALED_RECORD, {**(stage.read(SEALED_RECORD) or {"keys": []}), **asdict(sealed)})
 
 
 def read_sealed(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | None:

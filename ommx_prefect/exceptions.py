@@ -14,6 +14,11 @@
     │   └── UnknownFormatError  a key, type or version this release does not know
     ├── NotSealedError          no sealed experiment is known for a flow run
     ├── UnreadableError         the Local Registry, or an experiment in it, is damaged
+    ├── RegistryError           an OCI registry did not do what was asked of it
+    │   ├── RegistryAuthError       it does not let us in, or not so far
+    │   ├── RegistryUnavailableError   it cannot be reached, or is overloaded
+    │   └── NotInRegistryError      it does not have this
+    ├── ManifestTooLargeError   an experiment has more layers than a registry takes
     ├── InstanceFileError       a file, archive or data set name holds no instance to believe
     ├── SolverOptionError       an option that the backend does not know or does not take
     ├── UnknownAdapterError     a short name or class that is no adapter, or is not installed
@@ -179,6 +184,65 @@ class UnreadableError(OmmxPrefectError, RuntimeError):
             f"The experiment of flow run {self.flow_run_id} cannot be opened: {self.reason}. The "
             "Local Registry is damaged: restore it from a backup, or load the image from the "
             "container registry it was pushed to."
+        )
+
+
+class RegistryError(OmmxPrefectError, RuntimeError):
+    """An OCI registry did not do what was asked of it; fields: registry, repository, reason."""
+
+    cure: ClassVar[str] = "Look into the registry's log; nothing that is stored here is lost."
+
+    def __init__(self, registry: str, repository: str, reason: str) -> None:
+        super().__init__(registry, repository, reason)
+        self.registry, self.repository, self.reason = registry, repository, reason
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.repository}: {self.reason}. {self.cure}"
+
+
+class RegistryAuthError(RegistryError):
+    """The registry does not let us in, or not so far as this."""
+
+    cure = (
+        "Log in with `docker login <registry>`, or set OMMX_BASIC_AUTH_DOMAIN (host[:port]), "
+        "OMMX_BASIC_AUTH_USERNAME and OMMX_BASIC_AUTH_PASSWORD, and check what the user may do."
+    )
+
+
+class RegistryUnavailableError(RegistryError):
+    """The registry cannot be reached or is overloaded; further field: retry_after_seconds."""
+
+    cure = "Check that it runs and that its name is right, and try again."
+
+    def __init__(
+        self, registry: str, repository: str, reason: str, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(registry, repository, reason)
+        self.args = (*self.args, retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotInRegistryError(RegistryError, LookupError):
+    """The registry does not have this manifest or blob."""
+
+    cure = "Check the name, and that it was pushed there."
+
+
+class ManifestTooLargeError(OmmxPrefectError, ValueError):
+    """A registry would refuse a manifest for its size; fields: size, layers, limit (bytes)."""
+
+    def __init__(self, size: int, layers: int, limit: int) -> None:
+        super().__init__(size, layers, limit)
+        self.size, self.layers, self.limit = size, layers, limit
+
+    def __str__(self) -> str:
+        fit = self.layers * self.limit // self.size
+        return (
+            f"The manifest has {self.size:,} bytes for {self.layers:,} layers; OCI registries take "
+            f"{self.limit:,}, about {fit:,} such layers. Each distinct output, attachment, input "
+            "and Solution is a layer, run parameters are none: log fewer attachments (put small "
+            "values into run parameters, or many into one), pass log_output=False, or split the "
+            "flow run into several."
         )
 
 

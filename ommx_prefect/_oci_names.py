@@ -1,0 +1,126 @@
+"""What an OCI registry is told: addresses, names, digests, scopes, and how large a manifest may be.
+
+Pure: nothing here touches the network. The rules are those of the OCI distribution spec 1.1
+(https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+from ommx_prefect.exceptions import ManifestTooLargeError
+
+# The limit of distribution/distribution (`maxManifestBodySize`), which most registries share.
+MOST_MANIFEST_BYTES = 4 * 1024 * 1024
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# Registries that answer under another name than the one in image names.
+API_HOSTS = {"docker.io": "registry-1.docker.io"}
+# A challenge's parameters: `realm="https://...",service="..."`, quoted or not.
+_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """An image name in its parts.
+
+    Attributes:
+        registry: `host` or `host:port`.
+        repository: The path below it.
+        tag: The tag.
+    """
+
+    registry: str
+    repository: str
+    tag: str
+
+
+def split_name(name: str) -> ImageName:
+    """Split a canonical image name, `registry/repository:tag`, as OMMX writes it."""
+    registry, _, rest = name.partition("/")
+    repository, _, tag = rest.rpartition(":")
+    return ImageName(registry, repository, tag)
+
+
+def api_url(registry: str) -> str:
+    """Return the address of a registry's API: plain HTTP on this machine only, else HTTPS."""
+    scheme = "http" if is_local(registry) else "https"
+    return f"{scheme}://{API_HOSTS.get(registry, registry)}/v2/"
+
+
+def is_local(registry: str) -> bool:
+    """Tell a registry on this machine: localhost, 127.*, ::1, as OMMX does."""
+    host = _without_port(registry)
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def _without_port(registry: str) -> str:
+    if registry.startswith("["):
+        return registry[1:].partition("]")[0]
+    return registry if registry.count(":") > 1 else registry.partition(":")[0]
+
+
+def is_digest(reference: str) -> bool:
+    """Tell a digest from a tag."""
+    return DIGEST.fullmatch(reference) is not None
+
+
+def digest_of(data: bytes) -> str:
+    """Return `sha256:<hex>` of bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def layers_of(manifest: bytes) -> int:
+    """Count the layers of a manifest; 0 where it has none."""
+    return len(json.loads(manifest).get("layers") or ())
+
+
+def check_manifest_size(manifest: bytes, layers: int) -> None:
+    """Refuse a manifest that a registry would refuse, before anything is pushed.
+
+    Args:
+        manifest: Its bytes, as they would be sent.
+        layers: How many layers it lists, for the message.
+
+    Raises:
+        ManifestTooLargeError: It has more than 4 MiB.
+    """
+    if len(manifest) > MOST_MANIFEST_BYTES:
+        raise ManifestTooLargeError(len(manifest), layers, MOST_MANIFEST_BYTES)
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What a registry wants of somebody it does not know: its `WWW-Authenticate` header.
+
+    Attributes:
+        scheme: `basic` or `bearer`, in small letters.
+        realm: Of bearer: the address of the token server.
+        service: Of bearer: the registry's name for the token server.
+        scope: Of bearer: what the request would have needed; may be empty.
+    """
+
+    scheme: str
+    realm: str = ""
+    service: str = ""
+    scope: str = ""
+
+
+def challenge_of(header: str) -> Challenge:
+    """Parse a `WWW-Authenticate` header."""
+    scheme, _, rest = header.strip().partition(" ")
+    found = {
+        name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain
+        for name, quoted, plain in _PARAMETER.findall(rest)
+    }
+    known = {key: found[key] for key in ("realm", "service", "scope") if key in found}
+    return Challenge(scheme.lower(), **known)
+
+
+def scope_of(method: str, repository: str, mounted_from: str | None = None) -> str:
+    """Return the token scope that a request needs where the challenge does not name one."""
+    actions = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(method, "pull,push")
+    scope = f"repository:{repository}:{actions}"
+    return f"{scope} repository:{mounted_from}:pull" if mounted_from else scope

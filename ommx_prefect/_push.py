@@ -1,0 +1,72 @@
+"""How a sealed image gets from the Local Registry to its own registry: blobs first, names last.
+
+OMMX can push too (3.0.0b7). It is not used here because it holds the interpreter's lock for the
+whole push and waits without a limit: a registry that accepts the connection and says nothing
+stops every thread of the process and Ctrl-C with them. It also does not try again, and a wrong
+password, a registry that is down and a missing blob are all the same RuntimeError.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ommx_prefect._oci import Repository
+from ommx_prefect._oci_credentials import Credentials
+from ommx_prefect._oci_names import check_manifest_size, split_name
+from ommx_prefect._records import MANIFEST_MEDIA_TYPE
+from ommx_prefect._registry import blob_path, read_blob
+from ommx_prefect.exceptions import RegistryError
+
+# As many as OMMX sends at once.
+BLOBS_AT_ONCE = 4
+# Anonymous experiments have a name of the Local Registry's, which nobody else can resolve.
+LOCAL_SUFFIX = ".ommx.local"
+
+
+def push_image(
+    name: str, digest: str, tags: Sequence[str] = (), credentials: Credentials | None = None
+) -> None:
+    """Push an image of the Local Registry; what the registry has already is not sent again.
+
+    Args:
+        name: Its canonical image name, which says where to.
+        digest: Its manifest's digest.
+        tags: More tags of the same repository to point to it.
+        credentials: To use instead of what this machine knows.
+
+    Raises:
+        ManifestTooLargeError: The registry would refuse it; nothing was sent.
+        RegistryError: It was not pushed; no name was moved before all blobs were there.
+        DocumentError: The Local Registry has lost its manifest.
+    """
+    where = split_name(name)
+    if where.registry.endswith(LOCAL_SUFFIX):
+        reason = "an anonymous name belongs to this machine's Local Registry; give experiment="
+        raise RegistryError(where.registry, where.repository, reason)
+    manifest = read_blob(digest)
+    document = json.loads(manifest)
+    layers = [layer["digest"] for layer in document["layers"]]
+    check_manifest_size(manifest, len(layers))
+    with Repository(where.registry, where.repository, credentials) as repository:
+        # One blob by itself: a registry that is down or refuses us is found once, not four times.
+        _push_blob(repository, document["config"]["digest"])
+        _push_blobs(repository, dict.fromkeys(layers))
+        for tag in (where.tag, *tags):
+            repository.put_manifest(tag, manifest, MANIFEST_MEDIA_TYPE)
+
+
+def _push_blobs(repository: Repository, digests: Iterable[str]) -> None:
+    with ThreadPoolExecutor(BLOBS_AT_ONCE, "ommx-prefect-push") as pool:
+        sent = [pool.submit(_push_blob, repository, digest) for digest in digests]
+        try:
+            for future in sent:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _push_blob(repository: Repository, digest: str) -> None:
+    repository.push_blob(blob_path(digest), digest)
