@@ -5,6 +5,7 @@
         starts/<key>        one small file for each attempt that began
         shards/<key>        one file for each attempt that ended, written whole or not at all
         parts/<key>         one file for each call on current_experiment()
+        checkpoints/<key>   the last checkpoint of an attempt, in files of its own
         blobs/sha256/<hex>  payload blobs, as hard links to the registry's own files
         sealed.json         what has been sealed, and with which shards
 
@@ -31,6 +32,7 @@ from ommx_prefect._registry import blob_path, registry_root, write_whole
 from ommx_prefect._shards import Attempt, Shard
 
 DIRECTORY = "ommx-prefect"
+CHECKPOINTS = "checkpoints"
 
 
 def stage_root() -> Path:
@@ -114,6 +116,7 @@ class LocalStage:
         for key in keys:
             for directory in ("shards", "parts", "starts"):
                 (self.path / directory / key).unlink(missing_ok=True)
+            shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
         for name in ("index.json", "oci-layout"):
             (self.path / name).unlink(missing_ok=True)
         if not any(self._files("shards")) and not any(self._files("parts")):
@@ -137,10 +140,11 @@ class LocalStage:
         for layer in manifest_of(documents.manifest)["layers"]:
             if layer["mediaType"] != PARAMETERS_MEDIA_TYPE:
                 source = blob_path(layer["digest"])
-                _link_or_copy(source, self.path / "blobs" / "sha256" / source.name)
+                link_or_copy(source, self.path / "blobs" / "sha256" / source.name)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put a blob where the seal looks for it, without a copy where the file system can."""
     try:
         os.link(source, target)
     except FileExistsError:
