@@ -139,7 +139,7 @@ def _part_of(
         return None, [f"checkpoint {name!r} is not recorded: {refusal}"]
     problems = []
     try:
-        scalar = as_parameter(value)
+        scalar = None if _is_file(value) else as_parameter(value)
         if scalar is not None:
             # A subclass of float is no column type of OMMX.
             scalar = float(scalar) if isinstance(scalar, float) else redact.scalar(scalar)
@@ -150,6 +150,11 @@ def _part_of(
     problems += [f"checkpoint {note}" for note in notes_of(logged, redact)]
     found = Attachments(target.entries, target.filenames)
     return (Part(attachments=found) if target.entries else None), problems
+
+
+def _is_file(value: object) -> bool:
+    # A path is text where a task is given it, and a file where a task hands it out.
+    return isinstance(value, Path) and value.is_file()
 
 
 def _refusal(name: str, value: object) -> str:
