@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 from ommx.experiment import Experiment, Run
 from prefect.context import TaskRunContext
 
-from ommx_prefect import _lost
+from ommx_prefect import _keeper, _lost
 from ommx_prefect._checkpoint_values import Checkpoints, notes_of
 from ommx_prefect._inputs import Redactor, scalars
 from ommx_prefect._late import seal_late
@@ -190,6 +190,7 @@ class Recording:
         with self._guarded("begin"):
             _require_space()
             self.stage.begin(self.attempt)
+            _keeper.keep(self.attempt)
             self._bind_transaction()
             self._experiment = open_experiment(store_trace=self.options.store_trace)
             self._open(self._experiment)
@@ -208,6 +209,8 @@ class Recording:
             self._raised(late)
             self._finish()
             raise
+        finally:
+            _keeper.release(self.attempt)
         seal_late(self.attempt, self.outcome)
         if self.failure and error is None and self.options.on_error == "raise":
             raise RecordingError(self.attempt.task, self.failure)

@@ -13,11 +13,12 @@ PACKAGE = Path(ommx_prefect.__file__).parent
 MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 
 # Pure: these know neither Prefect nor OMMX.
-PURE = {"_records", "_decode", "_encode", "_compose", "_shards", "_image_name", "_inputs"}
+PURE = {"_records", "_decode", "_encode", "_compose", "_shards", "_image_name", "_inputs", "_merge"}
 # These know OMMX, not Prefect.
 WITHOUT_PREFECT = {
     *PURE, "_registry", "_stage", "_publish", "_pickling", "_json_codec", "_table_codecs",
     "_figure_codecs", "_codec_registry", "codecs", "exceptions", "_result_origins", "_lost",
+    "_checkpoint_files", "_checkpoint_values", "_keeper",
 }  # fmt: skip
 
 

@@ -611,6 +611,58 @@ def test_gc_takes_nothing_that_was_checkpointed():
     assert sealed.column("gap") == [0.25]
 
 
+KEEPING = """
+import time, sys, uuid
+import ommx
+from ommx.artifact import gc
+from ommx_highs_adapter import OMMXHighsAdapter
+from ommx_prefect import _keeper, current_run, flow, load_experiment, task
+
+_keeper.EVERY_SECONDS = float(sys.argv[1])
+
+class Patient(OMMXHighsAdapter):
+    @classmethod
+    def solve(cls, ommx_instance, **options):
+        time.sleep(2.5)
+        gc(delete=True, grace_period="1s")
+        return OMMXHighsAdapter.solve(ommx_instance, verbose=False)
+
+@task
+def outlasts():
+    x = [ommx.DecisionVariable.binary(i) for i in range(3)]
+    instance = ommx.Instance.from_components(
+        decision_variables=x, objective=x[0] + x[1], constraints={}, sense=ommx.Sense.Maximize
+    )
+    current_run().log_json("early", [uuid.uuid4().hex])
+    return current_run().log_solve(Patient, instance).objective
+
+@flow
+def one():
+    outlasts()
+
+print("flow run", one(return_state=True).state_details.flow_run_id)
+"""
+
+
+@server
+@pytest.mark.parametrize(("every_seconds", "is_kept"), [(0.3, True), (600, False)])
+def test_gc_takes_nothing_that_an_open_run_has_logged(tmp_path, every_seconds, is_kept):
+    script = tmp_path / "keeping.py"
+    script.write_text(KEEPING)
+    done = subprocess.run(
+        [sys.executable, str(script), str(every_seconds)], capture_output=True, text=True
+    )
+    flow_run_id = done.stdout.split()[-1]
+    run = load_experiment(flow_run_id).runs[0]
+    # The control: with a grace period shorter than the interval, OMMX's own loss is seen.
+    assert sorted(run.attachment_names) == (["early", "output"] if is_kept else [])
+    if is_kept:
+        assert len(run.get_json("early")[0]) == 32
+        assert run.solves[0].input.num_variables == 3
+    else:
+        assert "could not store the Run" in done.stderr
+
+
 def _elsewhere(flow_run_id: str, task_run_id: str, nonce: str, started_at: float) -> Attempt:
     return Attempt(
         flow_run_id, flow_run_id, 1, task_run_id, "lost", "lost-0", 1, nonce, started_at,
