@@ -41,6 +41,7 @@ from ommx_prefect import (
 )
 from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._checkpoint_values import Checkpoints
+from ommx_prefect._decode import decode
 from ommx_prefect._inputs import Redactor
 from ommx_prefect._merge import SUFFIX, merged
 from ommx_prefect._records import Attachments, Descriptor, RunRecord
@@ -718,27 +719,72 @@ def test_a_checkpoint_that_lost_its_payload_stops_the_seal():
         seal(state.state_details.flow_run_id)
 
 
-def test_a_checkpoint_taken_while_it_is_replaced_is_whole(tmp_path):
+def test_a_checkpoint_taken_while_it_is_replaced_is_whole():
     attempt = _elsewhere(f"replaced-{uuid.uuid4()}", "t", "n", 1.0)
     stage = LocalStage(attempt.owner)
-    checkpoints, stop = Checkpoints(stage, attempt), threading.Event()
+    checkpoints = Checkpoints(stage, attempt)
+    written, stop = threading.Event(), threading.Event()
 
     def replace():
         number = 0
         while not stop.is_set():
             number += 1
             checkpoints.save({"number": number, "array": np.full(10, number)}, Redactor({}), {})
+            written.set()
 
     thread = threading.Thread(target=replace)
     thread.start()
+    seen = set()
     try:
-        for _ in range(200):
-            taken = CheckpointFiles(stage).take([attempt.key])
-            for shard in taken.values():
-                LocalStage.pin(stage, shard.documents)  # its payload is among the stage's
+        assert written.wait(30)
+        while len(seen) < 50:
+            shard = CheckpointFiles(stage).take([attempt.key])[attempt.key]
+            run = decode(shard.documents).runs[0]
+            seen.add(run.parameters["number"])
+            digest = run.attachments.entries["array"].digest.removeprefix("sha256:")
+            data = (stage.path / "blobs" / "sha256" / digest).read_bytes()
+            assert codecs.NumpyCodec.decode(data)[0] == run.parameters["number"]
     finally:
         stop.set()
         thread.join()
+
+
+ENDLESS = """
+import itertools, sys
+import numpy as np
+from ommx_prefect._checkpoint_values import Checkpoints
+from ommx_prefect._inputs import Redactor
+from ommx_prefect._shards import Attempt
+from ommx_prefect._stage import LocalStage
+
+attempt = Attempt(sys.argv[1], "f", 1, "t", "task", "task-0", 1, "n", 1.0, "host", 1)
+checkpoints = Checkpoints(LocalStage(attempt.owner), attempt)
+for number in itertools.count():
+    checkpoints.save({"number": number, "array": np.full(20000, number)}, Redactor({}), {})
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("milliseconds", [1, 20, 50])
+def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_no_older_than_the_last_return(milliseconds):
+    stage = LocalStage(f"endless-{uuid.uuid4()}")
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, stage.owner], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    time.sleep(milliseconds / 1000)
+    process.kill()
+    returned = [first, *process.stdout]
+    process.wait(20)
+    [attempt] = CheckpointFiles(stage).attempts()
+    shard = CheckpointFiles(stage).take([attempt.key])[attempt.key]
+    run = decode(shard.documents).runs[0]
+    whole = [line for line in returned if line.endswith("\n")]
+    assert run.parameters["number"] >= int(whole[-1])
+    digest = run.attachments.entries["array"].digest.removeprefix("sha256:")
+    data = (stage.path / "blobs" / "sha256" / digest).read_bytes()
+    assert set(codecs.NumpyCodec.decode(data)) == {run.parameters["number"]}
 
 
 # ---------------------------------------------------------------- the pure part
