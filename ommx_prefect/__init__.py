@@ -9,6 +9,7 @@ OCI artifact in the Local Registry, which plain `ommx` opens.
 | `task`, `flow` | Prefect's decorators, recording |
 | `recorded`, `seal_hooks` | the same for those who keep `@prefect.task` and `@prefect.flow` |
 | `current_run()` | the open Run of the task that runs here |
+| `checkpoint(**values)` | make values durable now, as a part of that Run |
 | `current_experiment()` | the experiment, for the flow body |
 | `seal`, `load_experiment` | seal a flow run by hand; open what it sealed |
 | `instance_digest` | a content digest of an Instance, the key of Prefect's cache |
@@ -24,6 +25,7 @@ register_cache_keys()
 silence_rust_spans()
 
 from ommx_prefect import codecs, exceptions, instances, solvers  # noqa: E402
+from ommx_prefect._checkpoint import checkpoint  # noqa: E402
 from ommx_prefect._experiment import current_experiment  # noqa: E402
 from ommx_prefect._flow import flow  # noqa: E402
 from ommx_prefect._hooks import seal_hooks  # noqa: E402
@@ -35,6 +37,7 @@ from ommx_prefect.codecs import register_codec  # noqa: E402
 
 __all__ = [
     "SealedExperiment",
+    "checkpoint",
     "codecs",
     "current_experiment",
     "current_run",

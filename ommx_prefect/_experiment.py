@@ -87,7 +87,8 @@ class FlowExperiment:
     def run(self) -> Iterator[Run]:
         """Open a Run that is no task; it is durable when the `with` block ends."""
         attempt = self._attempt("")
-        with Recording(attempt, RecordingOptions(on_error="raise"), {}) as recording:
+        recording = Recording(attempt, RecordingOptions(on_error="raise"), {})
+        with recording, recording.active():
             yield recording.run
 
     def _log(self, method: str, *args: Any, **kwargs: Any) -> None:

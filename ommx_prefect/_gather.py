@@ -14,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ommx_prefect import _ledger, _lost
+from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._compose import rejoin
 from ommx_prefect._decode import decode
 from ommx_prefect._ledger import Entry
+from ommx_prefect._merge import merged
 from ommx_prefect._origin import host_name, process_start
 from ommx_prefect._prefect_api import TaskRunRow
 from ommx_prefect._records import Attachments, Descriptor, Documents, ExperimentRecord, RunRecord
@@ -62,7 +64,7 @@ def read_stage(stage: LocalStage, sealed_keys: frozenset[str] = frozenset()) -> 
     fresh = [shard for key, shard in shards.items() if key not in sealed_keys]
     open_ones = [
         attempt
-        for attempt in stage.starts()
+        for attempt in _begun(stage)
         if attempt.key not in shards and attempt.key not in sealed_keys
     ]
     return Staged(
@@ -73,6 +75,13 @@ def read_stage(stage: LocalStage, sealed_keys: frozenset[str] = frozenset()) -> 
         rolled_back=frozenset(stage.listed("rolled-back")),
         subflows=stage.listed("subflows"),
     )
+
+
+def _begun(stage: LocalStage) -> list[Attempt]:
+    """Return the attempts that began; one may have checkpointed and left no start record."""
+    begun = {attempt.key: attempt for attempt in CheckpointFiles(stage).attempts()}
+    begun.update((attempt.key, attempt) for attempt in stage.starts())
+    return sorted(begun.values(), key=lambda attempt: attempt.order)
 
 
 def is_gone(attempt: Attempt) -> bool:
@@ -102,11 +111,15 @@ def explained(staged: Staged, rows: Mapping[str, TaskRunRow]) -> Staged:
     )
 
 
-def entries_of(staged: Staged, rows: Mapping[str, TaskRunRow]) -> list[Entry]:
-    """Return the Runs of what is staged, not yet numbered."""
-    entries = [_entry_of(shard) for shard in staged.shards]
-    entries += [_entry_of(_cut_off(x, rows.get(x.task_run_id))) for x in staged.cut_off]
-    return entries
+def entries_of(
+    staged: Staged, rows: Mapping[str, TaskRunRow], checkpoints: Mapping[str, Shard]
+) -> list[Entry]:
+    """Return the Runs of what is staged, not yet numbered, with their checkpoints by key."""
+    cut_off = [
+        _cut_off(attempt, rows.get(attempt.task_run_id), checkpoints.get(attempt.key))
+        for attempt in staged.cut_off
+    ]
+    return [_entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *cut_off)]
 
 
 def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]:
@@ -176,10 +189,13 @@ def _move_aside(name: str, entries: dict[str, Descriptor], filenames: dict[str, 
         filenames[f"{name}@{number}"] = filenames[name]
 
 
-def _entry_of(shard: Shard) -> Entry:
+def _run_of(shard: Shard | None) -> RunRecord:
+    return decode(shard.documents).runs[0] if shard and shard.documents else RunRecord("finished")
+
+
+def _entry_of(shard: Shard, checkpoint: Shard | None) -> Entry:
     attempt = shard.attempt
-    empty = RunRecord("finished")
-    run = decode(shard.documents).runs[0] if shard.documents else empty
+    run = merged(_run_of(shard), _run_of(checkpoint))
     record = dataclasses.replace(
         run,
         status=shard.status,
@@ -203,7 +219,19 @@ def _entry_of(shard: Shard) -> Entry:
     )
 
 
-def _cut_off(attempt: Attempt, row: TaskRunRow | None) -> Shard:
+def _cut_off(attempt: Attempt, row: TaskRunRow | None, checkpoint: Shard | None) -> Shard:
+    shard = _without_shard(attempt, row)
+    if checkpoint is None:
+        return shard
+    return dataclasses.replace(
+        shard,
+        reason=f"{shard.reason}; {checkpoint.reason}",
+        parameters={**checkpoint.parameters, **shard.parameters},
+        notes=(*checkpoint.notes, *shard.notes),
+    )
+
+
+def _without_shard(attempt: Attempt, row: TaskRunRow | None) -> Shard:
     state = (row and row.state) or "Running"
     if row and row.is_final and row.status not in (None, "interrupted"):
         reason = f"its record is lost; Prefect's state is {state}"

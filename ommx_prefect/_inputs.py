@@ -118,6 +118,11 @@ class Redactor:
         _known.update(x for x in found if len(x) >= SHORTEST_SECRET)
         self.secrets = sorted((x for x in found if len(x) >= SHORTEST_SECRET), key=len)[::-1]
 
+    def learn(self, values: Mapping[str, Any]) -> None:
+        """Cut the secrets among these values out as well."""
+        known = {*self.secrets, *Redactor(values).secrets}
+        self.secrets = sorted(known, key=len, reverse=True)
+
     def text(self, text: str) -> str:
         """Return the text without the secrets."""
         for secret in self.secrets:

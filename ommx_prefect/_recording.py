@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextvars import ContextVar
@@ -19,8 +20,9 @@ from typing import Any, Literal, TypeVar
 from ommx.experiment import Experiment, Run
 from prefect.context import TaskRunContext
 
-from ommx_prefect import _lost
-from ommx_prefect._inputs import REDACTED, Redactor, scalars
+from ommx_prefect import _keeper, _lost
+from ommx_prefect._checkpoint_values import Checkpoints, notes_of
+from ommx_prefect._inputs import Redactor, scalars
 from ommx_prefect._late import seal_late
 from ommx_prefect._log import warn
 from ommx_prefect._origin import current_attempt, enclosing_owner
@@ -56,6 +58,10 @@ CLOSED_BY: dict[str, type[BaseException] | None] = {
 }
 
 _open: ContextVar[Recording | None] = ContextVar("ommx_prefect_recording", default=None)
+# The recordings whose functions run in this process, each with the one around it: a solver may
+# call back in a thread that knows no context.
+_active: dict[Recording, Recording | None] = {}
+_active_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,18 @@ def current_run() -> Run:
     if recording is None:
         raise NoOpenRunError
     return recording.run
+
+
+def recording_here() -> Recording | None:
+    """Return the recording of the innermost recorded task in this thread, if there is one."""
+    return _open.get()
+
+
+def innermost_recordings() -> list[Recording]:
+    """Return the recordings of this process that no other one runs inside of."""
+    with _active_lock:
+        around = set(_active.values())
+        return [recording for recording in _active if recording not in around]
 
 
 def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Recording | None:
@@ -133,7 +151,9 @@ class Recording:
         self.timeout_seconds: float | None = None
         self.running_since = attempt.started_at
         self.stage = LocalStage(attempt.owner)
+        self.checkpoints = Checkpoints(self.stage, attempt)
         self.redact = Redactor(arguments)
+        self.inputs: dict[str, Scalar] = {}
         self.notes: list[str] = []
         self.failure: str | None = None
         self.outcome = Outcome("finished", "Completed")
@@ -170,6 +190,7 @@ class Recording:
         with self._guarded("begin"):
             _require_space()
             self.stage.begin(self.attempt)
+            _keeper.keep(self.attempt)
             self._bind_transaction()
             self._experiment = open_experiment(store_trace=self.options.store_trace)
             self._open(self._experiment)
@@ -188,6 +209,8 @@ class Recording:
             self._raised(late)
             self._finish()
             raise
+        finally:
+            _keeper.release(self.attempt)
         seal_late(self.attempt, self.outcome)
         if self.failure and error is None and self.options.on_error == "raise":
             raise RecordingError(self.attempt.task, self.failure)
@@ -195,10 +218,15 @@ class Recording:
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         """Make this recording's Run the current one."""
+        around = _open.get()
         tokens = _open.set(self), enclosing_owner.set(self.attempt.owner)
         try:
+            with _active_lock:
+                _active[self] = around
             yield
         finally:
+            with _active_lock:
+                _active.pop(self, None)
             _open.reset(tokens[0])
             enclosing_owner.reset(tokens[1])
 
@@ -208,6 +236,26 @@ class Recording:
         if self.options.log_output:
             self._log_output(OUTPUT, value)
         return value
+
+    def checkpoint(self, values: Mapping[str, Any]) -> None:
+        """Make values durable now, whatever becomes of the attempt.
+
+        Raises:
+            RecordingError: They could not be written, and on_error="raise".
+        """
+        if self._run is not None and self._is_closed():
+            self.note_once("a checkpoint is not recorded: the Run was closed by finish() before")
+            return
+        try:
+            self.redact.learn(values)
+            for note in self.checkpoints.save(values, self.redact, self.inputs, self.notes):
+                self._note(note)
+        except Exception as error:
+            reason = self.redact.text(f"could not write a checkpoint: {describe_error(error)}")
+            self.failure = self.failure or reason
+            self.note_once(reason, about="write a checkpoint")
+            if self.options.on_error == "raise":
+                raise RecordingError(self.attempt.task, reason) from error
 
     def steps(self, generator: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         """Run a generator, with the Run current only while its own code runs."""
@@ -262,7 +310,8 @@ class Recording:
             if isinstance(value, ValueError):
                 self._note(f"argument {name!r} is not recorded: {value}")
             else:
-                self.run.log_parameter(name, self.redact.scalar(value))
+                self.inputs[name] = self.redact.scalar(value)
+                self.run.log_parameter(name, self.inputs[name])
 
     def _log_output(self, name: str, value: Any) -> None:
         if self._is_closed():
@@ -271,11 +320,8 @@ class Recording:
             return
         with self._guarded(f"attach {name}"):
             logged = log_value(self.run, name, value, forbidden=self.redact.secrets)
-            for part in logged.redacted:
-                self._note(f"{part}: a secret in it is replaced by {REDACTED}")
-            for skipped in logged.skipped:
-                reason = one_line(self.redact.text(skipped.reason))
-                self._note(f"{skipped.name} ({skipped.type_name}) is not recorded: {reason}")
+            for note in notes_of(logged, self.redact):
+                self._note(note)
 
     def _finish(self) -> None:
         if self.yielded > MOST_YIELDED:
@@ -313,8 +359,13 @@ class Recording:
     def _is_closed(self) -> bool:
         try:
             return self._run is None or self._run.run_id < 0
-        except RuntimeError:
-            return True
+        except RuntimeError as error:
+            return "borrowed" not in str(error)  # `log_solve` is at work in it
+
+    def note_once(self, note: str, about: str = "") -> None:
+        """Note something that a callback would say again and again."""
+        if not any((about or note) in known for known in self.notes):
+            self._note(note)
 
     def _note(self, note: str) -> None:
         self.notes.append(note)

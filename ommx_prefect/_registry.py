@@ -7,6 +7,7 @@ registry, 7 ms with 10,000 names), so an attempt's Experiment is stored without 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -226,12 +227,17 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
     except FileNotFoundError:
         os.makedirs(folder, exist_ok=True)
         file = open(scratch, "xb")  # noqa: SIM115
-    with file:
-        file.write(data)
-        if durable:
-            file.flush()
-            _sync(file.fileno())
-    os.replace(scratch, path)
+    try:
+        with file:
+            file.write(data)
+            if durable:
+                file.flush()
+                _sync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException:  # half a file on a full disk helps nobody
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
 
 
 def _index(manifest: bytes, name: str) -> dict[str, object]:

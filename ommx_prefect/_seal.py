@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.utilities.urls import url_for
 
 from ommx_prefect import _ledger, _lost
+from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._compose import compose, settle_columns
 from ommx_prefect._encode import columns_of
 from ommx_prefect._flow_start import STATE_RECORD, FlowRecord, read_flow_record
@@ -186,7 +187,8 @@ def _draft(
     rows: Sequence[TaskRunRow],
     problems: Sequence[str],
 ) -> Draft:
-    fresh = entries_of(staged, {row.task_run_id: row for row in rows})
+    checkpoints = CheckpointFiles(stage).take(staged.keys)
+    fresh = entries_of(staged, {row.task_run_id: row for row in rows}, checkpoints)
     old, attachments, annotations = _taken_apart(stage, before)
     entries = settle([*old, *fresh], staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)

@@ -5,6 +5,7 @@
         starts/<key>        one small file for each attempt that began
         shards/<key>        one file for each attempt that ended, written whole or not at all
         parts/<key>         one file for each call on current_experiment()
+        checkpoints/<key>   the last checkpoint of an attempt, in files of its own
         blobs/sha256/<hex>  payload blobs, as hard links to the registry's own files
         sealed.json         what has been sealed, and with which shards
 
@@ -34,6 +35,7 @@ from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 T = TypeVar("T")
 
 DIRECTORY = "ommx-prefect"
+CHECKPOINTS = "checkpoints"
 
 
 def stage_root() -> Path:
@@ -121,6 +123,7 @@ class LocalStage:
         for key in keys:
             for directory in ("shards", "parts", "starts"):
                 (self.path / directory / key).unlink(missing_ok=True)
+            shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
         for name in ("index.json", "oci-layout"):
             (self.path / name).unlink(missing_ok=True)
         if not self._files("shards") and not self._files("parts"):
@@ -144,7 +147,7 @@ class LocalStage:
         for layer in manifest_of(documents.manifest)["layers"]:
             if layer["mediaType"] != PARAMETERS_MEDIA_TYPE:
                 source = blob_path(layer["digest"])
-                _link_or_copy(source, self.path / "blobs" / "sha256" / source.name)
+                link_or_copy(source, self.path / "blobs" / "sha256" / source.name)
 
 
 def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
@@ -158,7 +161,8 @@ def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
         ) from error
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put a blob where the seal looks for it, without a copy where the file system can."""
     try:
         os.link(source, target)
     except FileExistsError:

@@ -2,6 +2,7 @@
 
     OmmxPrefectError
     ├── NoOpenRunError          current_run() outside a recorded task
+    │   └── NoCheckpointError   checkpoint() outside a recorded task
     ├── NoExperimentError       current_experiment() outside a recorded flow
     ├── DuplicateAttachmentError   a name given twice on current_experiment()
     ├── ImageNameError          the experiment's image name cannot be used
@@ -50,6 +51,17 @@ class NoOpenRunError(OmmxPrefectError, RuntimeError):
             "with ommx_prefect.task or ommx_prefect.recorded, while Prefect runs it, and in the "
             "task's own thread (hand the Run over to threads that you start). In the flow body "
             "use current_experiment()."
+        )
+
+
+class NoCheckpointError(NoOpenRunError):
+    """No attempt is being recorded here that a checkpoint could belong to."""
+
+    def __str__(self) -> str:
+        return (
+            "checkpoint() found no recorded task that runs here. Call it inside the body of a "
+            "function decorated with ommx_prefect.task or ommx_prefect.recorded, or in a solver's "
+            "callback while that function runs. In the flow body use current_experiment()."
         )
 
 

@@ -25,7 +25,12 @@ os.environ.pop("PREFECT_API_URL", None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import httpx  # noqa: E402
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+
+# A busy machine is no wrong answer.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 START_SECONDS = 90

@@ -14,7 +14,7 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 
 # Pure: these know neither Prefect nor OMMX.
 PURE = {
-    "_records", "_decode", "_encode", "_compose", "_shards", "_image_name", "_inputs",
+    "_records", "_decode", "_encode", "_compose", "_merge", "_shards", "_image_name", "_inputs",
     "_oci", "_oci_auth", "_oci_credentials", "_oci_http", "_oci_names",
 }  # fmt: skip
 # These know OMMX, not Prefect.
@@ -22,6 +22,7 @@ WITHOUT_PREFECT = {
     *PURE, "_registry", "_stage", "_publish", "_pickling", "_json_codec", "_table_codecs",
     "_figure_codecs", "_codec_registry", "codecs", "exceptions", "_result_origins", "_lost",
     "_push",
+    "_checkpoint_files", "_checkpoint_values", "_keeper",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import assert_type
 
-from ommx_prefect import flow, recorded, task
+from ommx_prefect import checkpoint, flow, recorded, task
 
 
 @task
@@ -34,6 +34,7 @@ def simple(n: int) -> int:
     return n
 
 
+checkpoint(incumbent=[1.0], gap=0.03)
 assert_type(bare(1), float)
 assert_type(with_options(1), list[int])
 assert_type(plain(1), str)

@@ -1,0 +1,98 @@
+"""Where the checkpoints of attempts wait for the seal: one directory for each attempt.
+
+    <stage>/checkpoints/<key>/record       a shard: the latest value of every name
+    <stage>/checkpoints/<key>/blobs/<hex>  the payloads that it names, and no others
+
+A checkpoint replaces the one before it, so ten thousand take the room of one. Payloads lie here
+and not in the Local Registry: there each replaced one would stay until somebody runs `ommx gc`,
+and `ommx gc --delete` would take the one that counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ommx_prefect._decode import manifest_of
+from ommx_prefect._records import PARAMETERS_MEDIA_TYPE, Documents
+from ommx_prefect._registry import write_whole
+from ommx_prefect._shards import Attempt, Shard
+from ommx_prefect._stage import CHECKPOINTS, LocalStage, link_or_copy
+from ommx_prefect.exceptions import DocumentError
+
+# How often a checkpoint may be replaced while it is taken.
+REPLACEMENTS = 100
+
+
+class CheckpointFiles:
+    """The checkpoints in the stage of one flow run.
+
+    Args:
+        stage: The stage.
+    """
+
+    def __init__(self, stage: LocalStage) -> None:
+        self.stage = stage
+        self.path = stage.path / CHECKPOINTS
+
+    def put(self, shard: Shard, blobs: Mapping[str, bytes]) -> None:
+        """Make a checkpoint durable, whole or not at all, and let go of the one before it.
+
+        Args:
+            shard: The latest value of every name.
+            blobs: The payloads that are new, by digest.
+        """
+        folder = self.path / shard.attempt.key
+        for digest, data in blobs.items():
+            if not (path := _blob(folder, digest)).exists():
+                write_whole(path, data, durable=True)
+        write_whole(folder / "record", shard.to_bytes(), durable=True)
+        named = {_blob(folder, digest).name for digest in _payloads(shard.documents)}
+        with contextlib.suppress(FileNotFoundError):  # no payload so far
+            for name in set(os.listdir(folder / "blobs")) - named:
+                (folder / "blobs" / name).unlink(missing_ok=True)
+
+    def attempts(self) -> list[Attempt]:
+        """Return who has checkpointed."""
+        with contextlib.suppress(FileNotFoundError):
+            found = [self._record(key) for key in os.listdir(self.path)]
+            return [shard.attempt for shard in found if shard is not None]
+        return []
+
+    def take(self, keys: Iterable[str]) -> dict[str, Shard]:
+        """Return the last checkpoints of attempts by key, with their payloads among the stage's.
+
+        Raises:
+            DocumentError: One is damaged, or its payload is lost.
+        """
+        found = {key: self._take(key) for key in keys}
+        return {key: shard for key, shard in found.items() if shard is not None}
+
+    def _take(self, key: str) -> Shard | None:
+        for _ in range(REPLACEMENTS):
+            shard = self._record(key)
+            with contextlib.suppress(FileNotFoundError):  # an attempt that lives has replaced it
+                for digest in _payloads(shard.documents) if shard else ():
+                    source = _blob(self.path / key, digest)
+                    link_or_copy(source, self.stage.path / "blobs" / "sha256" / source.name)
+                return shard
+        raise DocumentError(f"the checkpoint of {key} has lost its payload")
+
+    def _record(self, key: str) -> Shard | None:
+        try:
+            return Shard.from_bytes((self.path / key / "record").read_bytes())
+        except FileNotFoundError:
+            return None
+
+
+def _blob(folder: Path, digest: str) -> Path:
+    return folder / "blobs" / digest.removeprefix("sha256:")
+
+
+def _payloads(documents: Documents | None) -> list[str]:
+    if documents is None:
+        return []
+    layers = manifest_of(documents.manifest)["layers"]
+    return [x["digest"] for x in layers if x["mediaType"] != PARAMETERS_MEDIA_TYPE]
