@@ -10,6 +10,7 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
 
+from ommx_prefect._flow_process import note_flow_process
 from ommx_prefect._hooks import ExperimentHook
 from ommx_prefect._image_name import (
     FlowRunFacts,
@@ -89,6 +90,7 @@ def open_flow_run(
     """
     stage = LocalStage(str(flow_run.id))
     stage.remove(STATE_RECORD)
+    note_flow_process(stage)
     record = read_flow_record(stage)
     if record is None:
         facts = facts_of(flow, flow_run, parameters)

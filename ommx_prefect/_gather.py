@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,9 +16,9 @@ from ommx_prefect import _ledger, _lost
 from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._compose import rejoin
 from ommx_prefect._decode import decode
+from ommx_prefect._flow_process import whereabouts
 from ommx_prefect._ledger import Entry
 from ommx_prefect._merge import merged
-from ommx_prefect._origin import host_name, process_start
 from ommx_prefect._prefect_api import TaskRunRow
 from ommx_prefect._records import Attachments, Descriptor, Documents, ExperimentRecord, RunRecord
 from ommx_prefect._registry import read_blob
@@ -52,25 +51,28 @@ class Staged:
 
     @property
     def keys(self) -> list[str]:
-        """The names of everything in it."""
-        shards = [shard.attempt.key for shard in (*self.shards, *self.parts)]
-        return sorted({*shards, *(attempt.key for attempt in self.cut_off)})
+        """The names of what will not change any more: of all shards and parts."""
+        return sorted({shard.attempt.key for shard in (*self.shards, *self.parts)})
+
+    @property
+    def cut_off_keys(self) -> list[str]:
+        """The names of attempts whose shards may come after all: from another host, say."""
+        return sorted({attempt.key for attempt in self.cut_off})
 
 
 def read_stage(stage: LocalStage, sealed_keys: frozenset[str] = frozenset()) -> Staged:
     """Read what a stage holds beyond what is sealed already."""
+    starts = [attempt for attempt in _begun(stage) if attempt.key not in sealed_keys]
+    # Who is gone is asked before the shards are read: a process that ends has written its own.
+    gone = {attempt.key for attempt in starts if is_gone(attempt)}
     shards = {shard.attempt.key: shard for shard in _lost.of(stage.owner)}
     shards.update((shard.attempt.key, shard) for shard in stage.shards())
     fresh = [shard for key, shard in shards.items() if key not in sealed_keys]
-    open_ones = [
-        attempt
-        for attempt in _begun(stage)
-        if attempt.key not in shards and attempt.key not in sealed_keys
-    ]
+    open_ones = [attempt for attempt in starts if attempt.key not in shards]
     return Staged(
         shards=sorted(fresh, key=lambda shard: shard.attempt.order),
-        cut_off=[attempt for attempt in open_ones if is_gone(attempt)],
-        running=[attempt for attempt in open_ones if not is_gone(attempt)],
+        cut_off=[attempt for attempt in open_ones if attempt.key in gone],
+        running=[attempt for attempt in open_ones if attempt.key not in gone],
         parts=[part for part in stage.shards("parts") if part.attempt.key not in sealed_keys],
         rolled_back=frozenset(stage.listed("rolled-back")),
         subflows=stage.listed("subflows"),
@@ -84,21 +86,20 @@ def _begun(stage: LocalStage) -> list[Attempt]:
     return sorted(begun.values(), key=lambda attempt: attempt.order)
 
 
+def repin(stage: LocalStage, staged: Staged) -> None:
+    """Put back links to payload that an earlier seal let go just before its shard was written."""
+    for shard in (*staged.shards, *staged.parts):
+        if shard.documents is not None:
+            stage.pin(shard.documents)
+
+
 def is_gone(attempt: Attempt) -> bool:
     """Tell whether the process of an attempt is gone; one on another host counts as gone.
 
     A flow run is sealed when Prefect calls it ended. An attempt that still runs here (a thread
     after a flow timeout, a background task) seals again when it ends.
     """
-    if attempt.host != host_name() or attempt.process_start != process_start(attempt.pid):
-        return True
-    try:
-        os.kill(attempt.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return whereabouts(attempt) != "alive"
 
 
 def explained(staged: Staged, rows: Mapping[str, TaskRunRow]) -> Staged:
@@ -120,6 +121,18 @@ def entries_of(
         for attempt in staged.cut_off
     ]
     return [_entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *cut_off)]
+
+
+def joined(old: Sequence[Entry], fresh: Sequence[Entry]) -> list[Entry]:
+    """Join what was sealed before and what is staged; what is staged knows better.
+
+    An attempt that was sealed as cut off may end after all; what it had checkpointed stays.
+    """
+    entries = {entry.key: entry for entry in old}
+    for entry in fresh:
+        before = entries.get(entry.key)
+        entries[entry.key] = _with_kept(entry, before.record) if before else entry
+    return list(entries.values())
 
 
 def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]:
@@ -242,6 +255,12 @@ def _without_shard(attempt: Attempt, row: TaskRunRow | None) -> Shard:
         f"Prefect's last state is {state}"
     )
     return Shard(attempt, "interrupted", reason, attempt.parameters(state, None))
+
+
+def _with_kept(entry: Entry, before: RunRecord) -> Entry:
+    own = {k: v for k, v in before.parameters.items() if not k.startswith("prefect.")}
+    kept = dataclasses.replace(before, parameters=own)
+    return dataclasses.replace(entry, record=merged(entry.record, kept))
 
 
 def _with_state(entry: Entry, state: str) -> Entry:

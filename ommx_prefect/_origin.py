@@ -90,13 +90,15 @@ def new_nonce() -> str:
 def process_start(pid: int) -> str:
     """Return when a process started, in clock ticks since the boot; empty where Linux is not.
 
-    A container that starts again has the same host name and the same process ids.
+    A container that starts again has the same host name and the same process ids. A zombie (it
+    is dead, and nobody has asked how it ended) has no start any more.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] == "Z" else fields[19]
 
 
 @functools.cache

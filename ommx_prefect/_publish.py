@@ -27,10 +27,10 @@ def import_and_verify(stage: LocalStage, documents: Documents, wanted: Experimen
         raise DocumentError(f"the composed experiment reads back differently: {problem}")
 
 
-def publish_names(stage: LocalStage, documents: Documents, names: list[str]) -> None:
+def publish_names(stage: LocalStage, digest: str, names: list[str]) -> None:
     """Point names to the imported experiment, and remove the name of ours."""
     for name in names:
-        move_name(name, documents.digest)
+        move_name(name, digest)
     drop_name(scratch_name(stage))
 
 

@@ -17,7 +17,7 @@ from ommx_prefect import _ledger, _lost
 from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._compose import compose, settle_columns
 from ommx_prefect._encode import columns_of
-from ommx_prefect._flow_start import STATE_RECORD, FlowRecord, read_flow_record
+from ommx_prefect._flow_start import FLOW_RECORD, STATE_RECORD, FlowRecord, read_flow_record
 from ommx_prefect._gather import (
     Staged,
     attachments_of,
@@ -25,7 +25,9 @@ from ommx_prefect._gather import (
     entries_of,
     entries_of_sealed,
     explained,
+    joined,
     read_stage,
+    repin,
     settle,
 )
 from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_suffix, with_tag
@@ -39,13 +41,13 @@ from ommx_prefect._prefect_api import (
     deployment_name,
     read_flow_run,
 )
-from ommx_prefect._publish import import_and_verify, publish_names
+from ommx_prefect._publication import Publication, finish_publication, publish
+from ommx_prefect._publish import import_and_verify
 from ommx_prefect._push_sealed import push_if_wanted, show_push
 from ommx_prefect._records import Attachments, Descriptor, ExperimentRecord
 from ommx_prefect._registry import (
     anonymous_name,
     checkpoint_name,
-    drop_name,
     find,
     read_documents,
 )
@@ -53,7 +55,6 @@ from ommx_prefect._sealed import (
     FLOW_RUN_ANNOTATION,
     SealedExperiment,
     read_sealed,
-    write_sealed,
 )
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
@@ -102,17 +103,28 @@ def seal(flow_run_id: object) -> SealedExperiment:
     return sealed
 
 
-def seal_flow_run(flow_run_id: str, state: State[Any] | None = None) -> SealedExperiment:
-    """Seal a flow run; the hook hands over the state it was called with."""
+def seal_flow_run(
+    flow_run_id: str, state: State[Any] | None = None, end: End | None = None
+) -> SealedExperiment:
+    """Seal a flow run.
+
+    Args:
+        flow_run_id: Prefect's id.
+        state: The state with which Prefect called a hook.
+        end: How it ended, where the caller knows better than Prefect.
+    """
     stage = LocalStage(flow_run_id)
     record = read_flow_record(stage)
     if record is not None and record.owner != flow_run_id:
         return seal_flow_run(record.owner)
     if record is None and read_sealed(stage) is None and not stage.path.is_dir():
         raise NotSealedError(flow_run_id)
-    end = _end_of(stage, state)
+    end = end or _end_of(stage, state)
     wait_for_pending(flow_run_id, PENDING_SECONDS)
-    return _sealed_or_explained(stage, record or _unnamed(flow_run_id), end)
+    if record is None:  # kept, so that a later seal finds the same name
+        record = _unnamed(flow_run_id)
+        stage.write(FLOW_RECORD, asdict(record))
+    return _sealed_or_explained(stage, record, end)
 
 
 def seal_task_run(attempt: Attempt, outcome: Outcome) -> SealedExperiment:
@@ -120,7 +132,7 @@ def seal_task_run(attempt: Attempt, outcome: Outcome) -> SealedExperiment:
     stage = LocalStage(attempt.owner)
     started = datetime.fromtimestamp(attempt.started_at, timezone.utc)
     record = read_flow_record(stage) or _unnamed(attempt.owner, attempt.task_run, started)
-    stage.write("flow.json", asdict(record))
+    stage.write(FLOW_RECORD, asdict(record))
     end = End(outcome.status, outcome.state, outcome.reason)
     return _sealed_or_explained(stage, record, end)
 
@@ -136,20 +148,19 @@ def _sealed_or_explained(stage: LocalStage, record: FlowRecord, end: End) -> Sea
 
 
 def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
+    finish_publication(stage, replace=record.replace)
     found = read_sealed(stage)
     before, sealed_keys = found or (None, frozenset())
     staged = read_stage(stage, sealed_keys)
-    if before and not staged.keys and before.status == end.status:
+    if before and not staged.keys and not staged.cut_off and before.status == end.status:
         return before
     rows, problems = _ask_prefect(record, staged)
     staged = explained(staged, {row.task_run_id: row for row in rows})
     draft = _draft(stage, record, end, before, staged, rows, problems)
     composition = compose(draft.experiment)
+    repin(stage, staged)
     import_and_verify(stage, composition.documents, draft.experiment)
     finished = end.status == "finished"
-    stored = draft.image_name if finished else checkpoint_name(draft.image_name)
-    aliases = [with_tag(draft.image_name, tag) for tag in record.aliases] if finished else []
-    publish_names(stage, composition.documents, [stored, *aliases])
     sealed = SealedExperiment(
         flow_run_id=stage.owner,
         image_name=draft.image_name,
@@ -157,12 +168,11 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
         status=end.status,
         counts=draft.counts,
         warnings=(*draft.warnings, *composition.warnings),
-        stored_name=stored,
+        stored_name=draft.image_name if finished else checkpoint_name(draft.image_name),
     )
-    write_sealed(stage, sealed, sorted({*staged.keys, *sealed_keys}))
-    if finished:
-        drop_name(checkpoint_name(draft.image_name))
-    stage.discard(staged.keys)
+    aliases = [with_tag(draft.image_name, tag) for tag in record.aliases] if finished else []
+    keys = sorted({*staged.keys, *sealed_keys})
+    publish(stage, Publication(sealed, tuple(aliases), tuple(keys), tuple(staged.cut_off_keys)))
     _lost.forget(stage.owner)
     forget_submitted(stage.owner)
     return sealed
@@ -187,10 +197,10 @@ def _draft(
     rows: Sequence[TaskRunRow],
     problems: Sequence[str],
 ) -> Draft:
-    checkpoints = CheckpointFiles(stage).take(staged.keys)
+    checkpoints = CheckpointFiles(stage).take([*staged.keys, *staged.cut_off_keys])
     fresh = entries_of(staged, {row.task_run_id: row for row in rows}, checkpoints)
     old, attachments, annotations = _taken_apart(stage, before)
-    entries = settle([*old, *fresh], staged.rolled_back)
+    entries = settle(joined(old, fresh), staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
     name = _free_name(record, before)
     warnings = (*problems, *_degradations(entries), *_name_warning(record, name))

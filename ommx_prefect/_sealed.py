@@ -62,12 +62,18 @@ def update_sealed(stage: LocalStage, sealed: SealedExperiment) -> None:
 
 def read_sealed(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | None:
     """Return the last answer while its experiment still stands, and the shards it covers."""
+    found = read_answer(stage)
+    stands = found is not None and find(found[0].stored_name) == found[0].manifest_digest
+    return found if stands else None
+
+
+def read_answer(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | None:
+    """Return the last answer, whatever became of its experiment."""
     document = stage.read(SEALED_RECORD)
     if document is None:
         return None
     keys = frozenset(document.pop("keys"))
-    sealed = SealedExperiment(**{**document, "warnings": tuple(document["warnings"])})
-    return (sealed, keys) if find(sealed.stored_name) == sealed.manifest_digest else None
+    return SealedExperiment(**{**document, "warnings": tuple(document["warnings"])}), keys
 
 
 def load_experiment(flow_run_id: object) -> Experiment:

@@ -2,11 +2,14 @@
 
     <registry root>/ommx-prefect/<owner>/
         flow.json           what the seal needs to know of the flow run
+        process.json        which process started it last
+        state.json          how the hook was told that it ended
         starts/<key>        one small file for each attempt that began
         shards/<key>        one file for each attempt that ended, written whole or not at all
         parts/<key>         one file for each call on current_experiment()
         checkpoints/<key>   the last checkpoint of an attempt, in files of its own
         blobs/sha256/<hex>  payload blobs, as hard links to the registry's own files
+        sealing.json        what a seal is publishing, while it does
         sealed.json         what has been sealed, and with which shards
 
 The directory is an OCI image layout in the making. Its links keep every payload alive whatever
@@ -76,7 +79,9 @@ class LocalStage:
 
     def starts(self) -> list[Attempt]:
         """Read the start records, in order of start; DocumentError as for shards."""
-        found = (Attempt(**_parsed(path, json.loads)) for path in self._files("starts"))
+        # Not worth a flush to the disk each: after a power failure one may be empty.
+        paths = (path for path in self._files("starts") if path.stat().st_size)
+        found = (Attempt(**_parsed(path, json.loads)) for path in paths)
         return sorted(found, key=lambda attempt: attempt.order)
 
     def read(self, name: str) -> dict[str, Any] | None:
@@ -126,8 +131,15 @@ class LocalStage:
             shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
         for name in ("index.json", "oci-layout"):
             (self.path / name).unlink(missing_ok=True)
-        if not self._files("shards") and not self._files("parts"):
+        # An attempt that runs may have linked its payload, and not yet written its shard.
+        if not any(self._files(x) for x in ("shards", "parts", "starts")):
             shutil.rmtree(self.path / "blobs", ignore_errors=True)
+
+    def discard_starts(self, keys: Iterable[str]) -> None:
+        """Let go of start records and checkpoints; a shard that comes after all stays."""
+        for key in keys:
+            (self.path / "starts" / key).unlink(missing_ok=True)
+            shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
 
     def add_blob(self, data: bytes, media_type: str) -> Descriptor:
         """Write a payload blob of our own."""
@@ -168,6 +180,8 @@ def link_or_copy(source: Path, target: Path) -> None:
     except FileExistsError:
         return
     except FileNotFoundError:  # the first link here, or a lost blob
+        if target.exists():  # `ommx gc` took the registry's own
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             os.link(source, target)

@@ -196,7 +196,7 @@ def test_the_latest_of_a_name_wins_in_the_run_of_the_attempt():
     assert run.get_json("changed") == [1, 2]
     assert run.get_with_codec(codecs.NumpyCodec, "parts.b").tolist() == [0, 1, 2]
     files = {path.name for path in (stage_root() / sealed.flow_run_id).rglob("*") if path.is_file()}
-    assert files - {".lock"} == {"flow.json", "sealed.json", "state.json"}
+    assert files - {".lock"} == {"flow.json", "process.json", "sealed.json", "state.json"}
 
 
 @server

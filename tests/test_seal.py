@@ -408,4 +408,4 @@ def test_stages_are_small_once_sealed():
 
     stage = Path(stage_root() / run_flow(one).flow_run_id)
     names = {path.name for path in stage.rglob("*") if path.is_file()} - {".lock"}
-    assert names == {"flow.json", "sealed.json", "state.json"}
+    assert names == {"flow.json", "process.json", "sealed.json", "state.json"}

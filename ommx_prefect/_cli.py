@@ -1,0 +1,158 @@
+"""The command line: seal what no hook has sealed, and show what waits."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ommx_prefect._recover import Recovered, recover, seal_by_hand
+from ommx_prefect._registry import registry_root
+from ommx_prefect._sealed import SealedExperiment
+from ommx_prefect.exceptions import OmmxPrefectError
+
+SECONDS_OF_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+# Where output is no terminal: in a mail of cron, say.
+PLAIN_WIDTH = 160
+STYLES = {"sealed": "green", "would seal": "cyan", "waits": "yellow", "failed": "bold red"}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Seal the OMMX Experiments of Prefect flow runs that no hook has sealed.
+
+    A flow run's hook seals its experiment. After kill -9 of a script, SIGTERM of a process
+    worker, or a power failure no hook runs, and the records wait in the Local Registry
+    (OMMX_LOCAL_REGISTRY_ROOT) until `recover` finds them. Prefect is asked where the Prefect
+    profile or PREFECT_API_URL says.""",
+)
+
+
+@app.callback()
+def main() -> None:
+    """Keep the commands apart, also if there is one only."""
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no duration; write 90, 90s, 10m, 2h or 1d")
+    return float(found[1]) * SECONDS_OF_UNIT[found[2]]
+
+
+MinAge = Annotated[
+    str,
+    typer.Option(
+        help="Leave alone what was touched later, here or in Prefect: 90s, 10m, 2h, 1d.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+@app.command("recover")
+def recover_command(
+    min_age: MinAge = "10m",
+    mark_crashed: Annotated[
+        bool,
+        typer.Option(
+            "--mark-crashed",
+            help="Also tell Prefect that a Running flow run whose process is gone is Crashed, "
+            "now or after an earlier recovery. Prefect's rules apply: its automations see it.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Seal every flow run that ended, or died, and was not sealed.
+
+    A flow run that Prefect calls ended is sealed as it ended. One that Prefect calls Running,
+    while its process on this machine is gone, is sealed as interrupted. What runs, here or on
+    another machine, is paused, or is to run again, is left alone and listed. Without Prefect's
+    API only what needs no asking is sealed.
+
+    Run it as often as you like, also from cron, two at once, and beside running flows.
+    The exit code is 1 when something could not be sealed.
+    """
+    seconds = _seconds(min_age)
+    found = recover(min_age_seconds=seconds, mark_crashed=mark_crashed, dry_run=dry_run)
+    _finish(list(found), as_json)
+
+
+@app.command()
+def status(min_age: MinAge = "10m", as_json: AsJson = False) -> None:
+    """Show what waits unsealed, since when, and what `recover` would do about it."""
+    _finish(list(recover(min_age_seconds=_seconds(min_age), dry_run=True)), as_json)
+
+
+@app.command("seal")
+def seal_command(
+    flow_run_id: Annotated[str, typer.Argument(help="Prefect's id of the flow run.")],
+    interrupted: Annotated[
+        bool,
+        typer.Option(
+            "--interrupted",
+            help="Do not ask Prefect how it ended: it was interrupted. For flow runs that Prefect "
+            "does not know any more, or whose machine is lost.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Seal one flow run (or task run outside flows) now, and say what is sealed."""
+    try:
+        sealed = seal_by_hand(flow_run_id, interrupted=interrupted)
+    except OmmxPrefectError as error:
+        _console(stderr=True).print(str(error), style="bold red", markup=False, highlight=False)
+        raise typer.Exit(1) from error
+    if as_json:
+        print(json.dumps(asdict(sealed)))
+        return
+    _console().print(_said(sealed), markup=False, highlight=False)
+
+
+def _finish(rows: list[Recovered], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    elif rows:
+        _console().print(_table(rows))
+    else:
+        _console().print(f"Nothing waits unsealed in {registry_root()}.", highlight=False)
+    failed = [row for row in rows if row.done == "failed"]
+    if failed:
+        text = f"{len(failed)} of {len(rows)} could not be sealed; their records are kept."
+        _console(stderr=True).print(text, style="bold red", highlight=False)
+        raise typer.Exit(1)
+
+
+def _table(rows: Iterable[Recovered]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("flow run", "id", "Prefect", "waits since", "records", "done", "why"):
+        table.add_column(title, overflow="fold", no_wrap=title == "id")
+    for row in rows:
+        why = f"{row.why}; {_said(row.sealed)}" if row.sealed else row.why
+        records = f"{row.ended} ended, {row.open} open"
+        style = STYLES[row.done]
+        cells = (row.name, row.owner, row.state, row.since, records, row.done, why)
+        table.add_row(*(escape(cell) for cell in cells), style=style)
+    return table
+
+
+def _said(sealed: SealedExperiment) -> str:
+    runs = ", ".join(f"{count} {status}" for status, count in sealed.counts.items()) or "no"
+    return f"{sealed.status}, {runs} Runs: {sealed.opens_with}"
+
+
+def _console(*, stderr: bool = False) -> Console:
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if terminal else PLAIN_WIDTH)

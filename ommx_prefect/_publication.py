@@ -1,0 +1,82 @@
+"""How a verified experiment is published so that a seal may be killed at any step of it.
+
+Moving names, writing the answer down and letting the shards go are several steps. What they are
+is written to the stage first (`sealing.json`); the next seal of the flow run takes all of them
+again, and each may be taken twice. Without that a seal killed between two of them would lose
+the Runs of the seal before, or publish the same experiment under a second name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from ommx_prefect._publish import publish_names
+from ommx_prefect._registry import blob_path, checkpoint_name, drop_name, find
+from ommx_prefect._sealed import SealedExperiment, read_answer, write_sealed
+from ommx_prefect._stage import LocalStage
+
+INTENT = "sealing.json"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What is to be published, and what is let go then.
+
+    Attributes:
+        sealed: The answer of the seal.
+        aliases: Further names to move to the experiment.
+        keys: The names of all shards and parts that the experiment holds.
+        cut_off: The names of the attempts that it holds without a shard.
+    """
+
+    sealed: SealedExperiment
+    aliases: tuple[str, ...]
+    keys: tuple[str, ...]
+    cut_off: tuple[str, ...]
+
+
+def publish(stage: LocalStage, publication: Publication) -> None:
+    """Publish an experiment that is imported and verified, and let its shards go."""
+    stage.write(INTENT, asdict(publication))
+    _publish(stage, publication)
+
+
+def finish_publication(stage: LocalStage, *, replace: bool) -> None:
+    """Finish what a killed seal has begun to publish, if it may still be published."""
+    publication = _read(stage)
+    if publication is None:
+        return
+    if _is_possible(stage, publication.sealed, replace):
+        _publish(stage, publication)
+    else:  # nothing is lost: the shards are there until the answer is written
+        stage.remove(INTENT)
+
+
+def _publish(stage: LocalStage, publication: Publication) -> None:
+    sealed = publication.sealed
+    publish_names(stage, sealed.manifest_digest, [sealed.stored_name, *publication.aliases])
+    write_sealed(stage, sealed, list(publication.keys))
+    if sealed.status == "finished":
+        drop_name(checkpoint_name(sealed.image_name))
+    stage.discard_starts(publication.cut_off)
+    stage.discard(publication.keys)
+    stage.remove(INTENT)
+
+
+def _is_possible(stage: LocalStage, sealed: SealedExperiment, replace: bool) -> bool:
+    if not blob_path(sealed.manifest_digest).exists():
+        return False
+    before = read_answer(stage)
+    own = {None, sealed.manifest_digest, before and before[0].manifest_digest}
+    return replace or find(sealed.stored_name) in own
+
+
+def _read(stage: LocalStage) -> Publication | None:
+    document = stage.read(INTENT)
+    if document is None:
+        return None
+    sealed = document.pop("sealed")
+    return Publication(
+        SealedExperiment(**{**sealed, "warnings": tuple(sealed["warnings"])}),
+        **{name: tuple(value) for name, value in document.items()},
+    )

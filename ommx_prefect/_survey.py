@@ -1,0 +1,145 @@
+"""Which stages of the Local Registry hold records that no seal has taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ommx_prefect._flow_process import PROCESS_RECORD, FlowProcess, read_flow_process
+from ommx_prefect._flow_start import (
+    FLOW_RECORD,
+    SEALED_RECORD,
+    STATE_RECORD,
+    FlowRecord,
+    read_flow_record,
+)
+from ommx_prefect._publication import INTENT
+from ommx_prefect._shards import Attempt, Shard
+from ommx_prefect._stage import LocalStage, stage_root
+
+# What an attempt, or a call on current_experiment(), leaves in a stage until it is sealed.
+RECORDS = ("starts", "shards", "parts")
+# What else tells that somebody was here.
+DOCUMENTS = (FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, INTENT)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A stage that holds what no seal has taken, or whose flow run was never sealed.
+
+    Attributes:
+        stage: Where it waits.
+        record: What is known of the flow run; None where it never came to say.
+        shards: Attempts that ended.
+        open_attempts: Attempts that began and left no shard.
+        process: Who started the flow run last, where that is known.
+        since: When the oldest of it was written, in seconds since the epoch.
+        touched: When the newest was.
+        is_sealed: Whether there is an earlier seal, which this one extends.
+    """
+
+    stage: LocalStage
+    record: FlowRecord | None
+    shards: tuple[Shard, ...]
+    open_attempts: tuple[Attempt, ...]
+    process: FlowProcess | None
+    since: float
+    touched: float
+    is_sealed: bool
+
+    @property
+    def owner(self) -> str:
+        """Prefect's id of the flow run; of the task run outside flows."""
+        return self.stage.owner
+
+    @property
+    def name(self) -> str:
+        """The name that people know it by."""
+        if self.record is not None:
+            return self.record.flow_run
+        return next((x.task_run for x in self._attempts if x.task_run_id == self.owner), "")
+
+    @property
+    def _attempts(self) -> list[Attempt]:
+        return [*(shard.attempt for shard in self.shards), *self.open_attempts]
+
+    @property
+    def lone_attempt(self) -> Attempt | None:
+        """The last attempt of a task run outside flows, if this is one."""
+        lone = [x for x in self._attempts if x.task_run_id == self.owner and not x.flow_run_id]
+        return max(lone, key=lambda attempt: attempt.order, default=None)
+
+    @property
+    def has_records(self) -> bool:
+        """Tell whether something waits, besides the flow run as such."""
+        return _waits(self.stage.path)
+
+
+def waiting_owners(*, unended: bool = False) -> list[str]:
+    """Return the owners of stages that wait to be sealed; cheap, for there can be thousands.
+
+    Args:
+        unended: Also those that were sealed before Prefect called their flow run ended.
+    """
+    try:
+        folders = [Path(entry.path) for entry in os.scandir(stage_root()) if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+    return sorted(x.name for x in folders if _waits(x) or (unended and _is_unended(x)))
+
+
+def survey(owner: str) -> Waiting | None:
+    """Read what waits in a stage, or None where it is a subflow's, which its parent seals.
+
+    Raises:
+        DocumentError: A shard of it is damaged.
+    """
+    stage = LocalStage(owner)
+    record = read_flow_record(stage)
+    if record is not None and record.owner != owner:
+        return None
+    starts = stage.starts()  # before the shards: what ends meanwhile is not open
+    shards = stage.shards()
+    ended = {shard.attempt.key for shard in shards}
+    times = list(_times(stage.path))
+    return Waiting(
+        stage=stage,
+        record=record,
+        shards=tuple(shards),
+        open_attempts=tuple(x for x in starts if x.key not in ended),
+        process=read_flow_process(stage),
+        since=min(times, default=0.0),
+        touched=max(times, default=0.0),
+        is_sealed=stage.has(SEALED_RECORD),
+    )
+
+
+def _waits(folder: Path) -> bool:
+    if (folder / INTENT).exists() or any(any(_names(folder / x)) for x in RECORDS):
+        return True
+    return (folder / FLOW_RECORD).exists() and not (folder / SEALED_RECORD).exists()
+
+
+def _is_unended(folder: Path) -> bool:
+    return (folder / SEALED_RECORD).exists() and not (folder / STATE_RECORD).exists()
+
+
+def _names(folder: Path) -> Iterator[str]:
+    try:
+        for name in os.listdir(folder):
+            if not name.startswith("."):
+                yield name
+    except FileNotFoundError:
+        return
+
+
+def _times(folder: Path) -> Iterator[float]:
+    paths = [folder / name for name in DOCUMENTS]
+    paths += [folder / record / name for record in RECORDS for name in _names(folder / record)]
+    for path in paths:
+        try:
+            yield path.stat().st_mtime
+        except FileNotFoundError:  # not there, or sealed meanwhile
+            continue
