@@ -46,7 +46,7 @@ from ommx_prefect._inputs import Redactor
 from ommx_prefect._merge import SUFFIX, merged
 from ommx_prefect._records import Attachments, Descriptor, RunRecord
 from ommx_prefect._registry import registry_root
-from ommx_prefect._shards import Attempt
+from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage, stage_root
 
 server = pytest.mark.usefixtures("server")
@@ -703,6 +703,28 @@ def test_lost_executions_keep_their_checkpoints_each_its_own_and_later_ones_exte
     assert again.run_parameters_df()["number"].tolist() == [1, 2, 3]
     assert [run.attachment_names for run in again.runs] == [["incumbent"], ["incumbent"], []]
     assert again.runs[1].get_json("incumbent") == [2]
+
+
+@server
+def test_an_attempt_sealed_as_cut_off_that_ends_after_all_keeps_what_it_had_checkpointed():
+    @flow
+    def one():
+        attempt = _elsewhere(str(prefect.runtime.flow_run.id), str(uuid.uuid4()), "n", 1.0)
+        LocalStage(attempt.owner).begin(attempt)
+        _checkpointed(attempt, gap=0.5, incumbent=[1])
+        return attempt
+
+    sealed = run_flow(one)
+    assert sealed.statuses == ["interrupted"]
+    attempt = sealed.state.result()
+    parameters = {**attempt.parameters("Completed", 9.0), "gap": 0.0}
+    LocalStage(attempt.owner).put(Shard(attempt, "finished", parameters=parameters))
+    assert seal(sealed.flow_run_id).counts == {"finished": 1}
+    (run,) = load_experiment(sealed.flow_run_id).runs
+    cells = load_experiment(sealed.flow_run_id).run_parameters_df().loc[0]
+    assert (cells["gap"], cells["gap@checkpoint"]) == (0.0, 0.5)
+    assert (cells["prefect.state"], cells["asked"]) == ("Completed", 1)
+    assert run.get_json("incumbent") == [1]
 
 
 @server
