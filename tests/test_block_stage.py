@@ -47,6 +47,8 @@ from ommx_prefect._stage import DIRECTORY, LocalStage, stage_root
 pytestmark = pytest.mark.usefixtures("server")
 
 TAKEN_SECONDS = 120
+# What stays of a sealed flow run on the host that sealed it.
+KEPT = {"flow.json", "process.json", "sealed.json", "state.json"}
 
 
 @pytest.fixture(scope="module")
@@ -167,12 +169,12 @@ def test_a_failed_flow_run_keeps_what_a_retry_elsewhere_needs(place):
 
 def _assert_nothing_waits(place, flow_run_id, registry=None):
     names = {name.split("/", 1)[1] for name in place.objects(flow_run_id)}
-    assert names <= {"flow.json", "sealed.json", "state.json"}
+    assert names <= KEPT
     assert names == set() or place.stage == "local"
     for root in {str(registry_root()), registry or str(registry_root())}:
         stage = Path(root) / DIRECTORY / flow_run_id
         left = {path.name for path in stage.rglob("*") if path.is_file() and path.name[0] != "."}
-        assert left <= {"flow.json", "sealed.json", "state.json"}
+        assert left <= KEPT
 
 
 # ---------------------------------------------------------------- when the place goes away
