@@ -22,7 +22,7 @@ from typing import Any
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 # The temporary server ends before it has taken in the plain tasks, and would complain at length.
-os.environ.setdefault("PREFECT_LOGGING_SERVER_LEVEL", "CRITICAL")
+os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
 # A registry of its own: the benchmark leaves nothing behind, and finds nothing in its way.
 os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = tempfile.mkdtemp(prefix="overhead-")
 

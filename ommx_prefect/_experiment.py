@@ -26,7 +26,7 @@ from ommx_prefect._origin import (
 from ommx_prefect._recording import Recording, RecordingOptions
 from ommx_prefect._registry import open_experiment, store
 from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stages import stage_of
 from ommx_prefect.exceptions import DuplicateAttachmentError, NoExperimentError
 
 # The attachment names of the flow runs of this process. A flow run that is retried or resumed
@@ -64,7 +64,7 @@ class FlowExperiment:
     """
 
     def __init__(self, owner: str, flow_run_id: str, flow_attempt: int) -> None:
-        self._stage = LocalStage(owner)
+        self._stage = stage_of(owner)
         self._flow_run_id = flow_run_id
         self._flow_attempt = flow_attempt
 

@@ -12,20 +12,14 @@ import prefect
 from prefect.context import FlowRunContext
 
 from ommx_prefect._flow_start import open_flow_run
-from ommx_prefect._hooks import (
-    ExperimentHook,
-    checked,
-    checked_push,
-    ensure_sealed,
-    settings_of,
-    with_seal,
-)
+from ommx_prefect._hooks import ensure_sealed, hook_of, settings_of, with_seal
 from ommx_prefect._image_name import NameSource
 from ommx_prefect._log import warn
 from ommx_prefect._origin import enclosing_owner, label
 from ommx_prefect._registry import registry_root
+from ommx_prefect._stage import LOCAL
 from ommx_prefect._states import describe_error
-from ommx_prefect.exceptions import ImageNameError
+from ommx_prefect.exceptions import ImageNameError, StageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +36,7 @@ def flow(
     replace: bool = False,
     aliases: Sequence[str] = (),
     push: bool = False,
+    stage: str | None = None,
     **prefect_flow_options: Any,
 ) -> Callable[[Callable[P, R]], prefect.Flow[P, R]]: ...
 def flow(
@@ -52,6 +47,7 @@ def flow(
     replace: bool = False,
     aliases: Sequence[str] = (),
     push: bool = False,
+    stage: str | None = None,
     **prefect_flow_options: Any,
 ) -> Any:
     """Make a function a Prefect flow whose every run is sealed as an OMMX Experiment.
@@ -69,11 +65,16 @@ def flow(
         aliases: Tags, such as `latest`, that are moved to each finished experiment.
         push: Whether each finished experiment, and its aliases, are pushed to the registry that
             its name says. A push that fails is shown and loses nothing: `seal` takes it up again.
+        stage: Where the shards of attempts wait to be sealed: `local` for the Local Registry, or a
+            Prefect storage block as `type-slug/name` (`s3-bucket/shards`) for workers on other
+            hosts. None: `PREFECT_INTEGRATIONS_OMMX_STAGE`, or `local`.
         prefect_flow_options: Everything that `prefect.flow` takes.
 
     Raises:
         ImageNameError: When a flow run starts: its name does not parse, or is taken. At once:
             push=True without a name.
+        StageError: When a flow run starts: the block does not exist, does not answer, or cannot
+            list.
     """
     if isinstance(aliases, str):
         raise TypeError(f"aliases={aliases!r} is a string; write [{aliases!r}]")
@@ -84,12 +85,12 @@ def flow(
             replace=replace,
             aliases=aliases,
             push=push,
+            stage=stage,
             **prefect_flow_options,
         )
     if isinstance(fn, prefect.Flow):
         raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
-    wanted = checked(experiment)
-    hook = ExperimentHook(wanted, replace, tuple(aliases), checked_push(push, wanted))
+    hook = hook_of(experiment, replace, aliases, push, stage)
     recorded = _recorded(fn)
     return prefect.flow(recorded, **with_seal(hook, prefect_flow_options))
 
@@ -107,13 +108,13 @@ def recorded_flow_run() -> Iterator[None]:
     enclosing = enclosing_owner.get()
     try:
         record = open_flow_run(hook, context.flow, flow_run, context.parameters or {}, enclosing)
-        owner = record.owner
-    except ImageNameError:
+        owner, stage = record.owner, record.stage
+    except (ImageNameError, StageError):
         raise
     except Exception as error:  # a registry that cannot be written must not stop the flow
         warn(f"The experiment could not be opened: {describe_error(error)}")
-        owner = str(flow_run.id)
-    label(flow_run, owner, str(registry_root()))
+        owner, stage = str(flow_run.id), hook.stage or LOCAL
+    label(flow_run, owner, str(registry_root()), stage)
     token = enclosing_owner.set(owner)
     try:
         yield

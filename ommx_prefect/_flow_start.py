@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -24,8 +24,14 @@ from ommx_prefect._inputs import Redactor, scalars
 from ommx_prefect._log import warn
 from ommx_prefect._records import Scalar
 from ommx_prefect._registry import anonymous_name, canonical_name, find
-from ommx_prefect._stage import LocalStage
-from ommx_prefect.exceptions import ImageNameError, ImageNameTakenError, InvalidImageNameError
+from ommx_prefect._stage import LOCAL, LocalStage
+from ommx_prefect._stages import stage_of
+from ommx_prefect.exceptions import (
+    ImageNameError,
+    ImageNameTakenError,
+    InvalidImageNameError,
+    StageError,
+)
 
 FLOW_RECORD = "flow.json"
 SEALED_RECORD = "sealed.json"
@@ -51,6 +57,7 @@ class FlowRecord:
         scheduled_time: ISO 8601, UTC.
         parameters: The flow's scalar parameters, without secrets.
         push: Whether the finished experiment is pushed; older records do not have it.
+        stage: Where its shards wait.
     """
 
     owner: str
@@ -65,6 +72,7 @@ class FlowRecord:
     scheduled_time: str
     parameters: Mapping[str, Scalar]
     push: bool = False
+    stage: str = LOCAL
 
 
 def read_flow_record(stage: LocalStage) -> FlowRecord | None:
@@ -87,18 +95,23 @@ def open_flow_run(
     Raises:
         InvalidImageNameError: The name does not parse.
         ImageNameTakenError: It stands in the Local Registry already, and replace is False.
+        StageError: The stage cannot be listed or written.
     """
-    stage = LocalStage(str(flow_run.id))
+    own_id = str(flow_run.id)
+    member_of = enclosing if hook.experiment is None else None
+    # The record of a member concerns this host alone; its shards are the enclosing flow run's.
+    stage = LocalStage(own_id) if member_of else stage_of(own_id, default=hook.stage)
     stage.remove(STATE_RECORD)
-    note_flow_process(stage)
+    note_flow_process(LocalStage(own_id))
     record = read_flow_record(stage)
     if record is None:
         facts = facts_of(flow, flow_run, parameters)
-        member_of = enclosing if hook.experiment is None else None
         record = _member(facts, member_of) if member_of else _named(hook, facts, flow_run)
+        place = stage_of(enclosing) if enclosing and member_of else stage
+        record = replace(record, stage=place.name)
         stage.write(FLOW_RECORD, asdict(record))
         if enclosing:
-            LocalStage(enclosing).write(f"subflows/{flow_run.id}", asdict(record))
+            stage_of(enclosing).write(f"subflows/{flow_run.id}", asdict(record))
     return record
 
 
@@ -106,9 +119,12 @@ def open_in_hook(hook: ExperimentHook, flow: Flow[Any, Any], flow_run: FlowRun) 
     """Open a flow run from its on_running hook, which cannot refuse it."""
     try:
         open_flow_run(hook, flow, flow_run, flow_run.parameters)
+    except StageError as error:
+        warn(f"{error}. This flow run goes on, and its shards wait in the Local Registry.")
+        open_in_hook(replace(hook, stage=LOCAL), flow, flow_run)
     except ImageNameError as error:
         warn(f"{error} This flow run goes on, and its experiment gets an anonymous name.")
-        anonymous = ExperimentHook(None, False, ())
+        anonymous = ExperimentHook(stage=hook.stage)
         open_flow_run(anonymous, flow, flow_run, flow_run.parameters)
 
 

@@ -15,6 +15,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
 from ommx_prefect._image_name import NameSource
+from ommx_prefect._stages import checked_stage
 from ommx_prefect.exceptions import InvalidImageNameError
 
 # The hook lists of a Flow in which a seal must be reachable.
@@ -44,12 +45,14 @@ class ExperimentHook:
         replace: Whether the name may be moved from another experiment.
         aliases: Tags that are moved to each finished experiment.
         push: Whether each finished experiment is pushed to the registry that its name says.
+        stage: Where shards wait; None for that of the settings.
     """
 
     experiment: NameSource = None
     replace: bool = False
     aliases: tuple[str, ...] = ()
     push: bool = False
+    stage: str | None = None
 
     @property
     def __name__(self) -> str:
@@ -65,6 +68,15 @@ class ExperimentHook:
             from ommx_prefect._seal_hook import seal_in_hook
 
             seal_in_hook(self, flow, flow_run, state)
+
+
+def hook_of(
+    experiment: NameSource, replace: bool, aliases: Sequence[str], push: bool, stage: str | None
+) -> ExperimentHook:
+    """Return the hook for what a flow was decorated with, checked."""
+    wanted = checked(experiment)
+    pushed, place = checked_push(push, wanted), checked_stage(stage)
+    return ExperimentHook(wanted, replace, tuple(aliases), pushed, place)
 
 
 def settings_of(flow: Flow[Any, Any] | None) -> ExperimentHook | None:
@@ -98,6 +110,7 @@ def seal_hooks(
     replace: bool = False,
     aliases: Sequence[str] = (),
     push: bool = False,
+    stage: str | None = None,
 ) -> dict[str, list[Callable[..., None]]]:
     """Return the state hooks that make a plain Prefect flow record an experiment.
 
@@ -110,7 +123,7 @@ def seal_hooks(
         replace: As for `ommx_prefect.flow`.
         aliases: As for `ommx_prefect.flow`.
         push: As for `ommx_prefect.flow`.
+        stage: As for `ommx_prefect.flow`.
     """
-    wanted = checked(experiment)
-    hook = ExperimentHook(wanted, replace, tuple(aliases), checked_push(push, wanted))
+    hook = hook_of(experiment, replace, aliases, push, stage)
     return {name: [hook] for name in (*SEALING_HOOKS, "on_running")}

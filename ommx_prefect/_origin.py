@@ -22,17 +22,22 @@ from prefect.runtime import flow_run as runtime_flow_run
 
 from ommx_prefect._hooks import settings_of
 from ommx_prefect._shards import Attempt
+from ommx_prefect._stage import LOCAL
+from ommx_prefect._stages import stage_of, tell_stage
 
 OWNER_LABEL = "org.ommx-prefect.owner"
 ROOT_LABEL = "org.ommx-prefect.registry-root"
+STAGE_LABEL = "org.ommx-prefect.stage"
 
 # The owner that an enclosing flow in this thread records for; a plain subflow inherits it.
 enclosing_owner: ContextVar[str | None] = ContextVar("ommx_prefect_owner", default=None)
 
 
-def label(flow_run: FlowRun, owner: str, registry_root: str) -> None:
+def label(flow_run: FlowRun, owner: str, registry_root: str, stage: str) -> None:
     """Tell the tasks of a flow run, wherever they run, whose experiment they belong to."""
-    flow_run.labels = {**flow_run.labels, OWNER_LABEL: owner, ROOT_LABEL: registry_root}
+    ours = {OWNER_LABEL: owner, ROOT_LABEL: registry_root, STAGE_LABEL: stage}
+    flow_run.labels = {**flow_run.labels, **ours}
+    tell_stage(owner, stage)
 
 
 def owner_of_flow_run(context: FlowRunContext) -> str:
@@ -61,12 +66,13 @@ def current_attempt(context: TaskRunContext) -> Attempt:
     task_run = context.task_run
     flow_context = FlowRunContext.get()
     flow_run = flow_context.flow_run if flow_context else None
-    if flow_run is not None:
-        _adopt_registry(flow_run)
+    if flow_context is not None and flow_run is not None:
+        owner = owner_of_flow_run(flow_context)
+        _adopt_stage(flow_context, flow_run, owner)
+    else:
+        owner = enclosing_owner.get() or str(task_run.id)
     return Attempt(
-        owner=owner_of_flow_run(flow_context)
-        if flow_context and flow_run
-        else enclosing_owner.get() or str(task_run.id),
+        owner=owner,
         flow_run_id=str(flow_run.id) if flow_run else "",
         flow_attempt=flow_run.run_count if flow_run else 0,
         task_run_id=str(task_run.id),
@@ -109,6 +115,17 @@ def host_name() -> str:
 
 def _parent_of(task_inputs: dict[str, Any]) -> str:
     return next((str(parent.id) for parent in task_inputs.get("__parents__", ())), "")
+
+
+def _adopt_stage(context: FlowRunContext, flow_run: FlowRun, owner: str) -> None:
+    """Use the flow's stage in a worker: with a shared one, each host has its own registry."""
+    stage = flow_run.labels.get(STAGE_LABEL)
+    if stage is None:  # under seal_hooks nothing labels the flow run
+        hook = settings_of(context.flow)
+        stage = stage_of(owner, default=hook.stage if hook else None).name
+    tell_stage(owner, str(stage))
+    if stage == LOCAL:
+        _adopt_registry(flow_run)
 
 
 def _adopt_registry(flow_run: FlowRun) -> None:

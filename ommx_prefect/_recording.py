@@ -31,7 +31,8 @@ from ommx_prefect._registry import open_experiment, registry_root, store
 from ommx_prefect._result_origins import remember_origin
 from ommx_prefect._rolled_back import bind_transaction
 from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage import LOCAL, LocalStage
+from ommx_prefect._stages import stage_of
 from ommx_prefect._states import (
     Outcome,
     describe_error,
@@ -150,7 +151,9 @@ class Recording:
         self.arguments = arguments
         self.timeout_seconds: float | None = None
         self.running_since = attempt.started_at
-        self.stage = LocalStage(attempt.owner)
+        # Outside flows an attempt is sealed in its own process.
+        here = not attempt.flow_run_id
+        self.stage = LocalStage(attempt.owner) if here else stage_of(attempt.owner)
         self.checkpoints = Checkpoints(self.stage, attempt)
         self.redact = Redactor(arguments)
         self.inputs: dict[str, Scalar] = {}
@@ -246,6 +249,8 @@ class Recording:
         if self._run is not None and self._is_closed():
             self.note_once("a checkpoint is not recorded: the Run was closed by finish() before")
             return
+        if self.stage.name != LOCAL:
+            self.note_once(f"checkpoints stay on this host, out of reach of {self.stage.name!r}")
         try:
             self.redact.learn(values)
             for note in self.checkpoints.save(values, self.redact, self.inputs, self.notes):
@@ -331,7 +336,8 @@ class Recording:
             if self._experiment is not None and self._documents is None:
                 self._documents = store(self._experiment)
         with self._guarded("stage the Run"):
-            self.stage.put(self._shard())
+            kept_here = self.stage.put(self._shard())
+            self.failure = self.failure or kept_here
             return
         self._documents = None
         _lost.remember(self._shard())

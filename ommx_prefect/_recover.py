@@ -169,7 +169,7 @@ def _seal(waiting: Waiting, verdict: Verdict) -> SealedExperiment:
     attempt, end = waiting.lone_attempt, verdict.end
     if attempt is not None and end is not None:
         return seal_task_run(attempt, Outcome(end.status, end.state, end.reason))
-    return seal_flow_run(waiting.owner, verdict.state, end)
+    return seal_flow_run(waiting.owner, verdict.state, end=end)
 
 
 def seal_by_hand(owner: str, *, interrupted: bool = False) -> SealedExperiment:

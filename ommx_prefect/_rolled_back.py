@@ -7,7 +7,7 @@ from typing import Any
 from prefect.transactions import get_transaction
 
 from ommx_prefect._shards import Attempt
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stages import stage_of
 
 _ATTEMPT = "org.ommx-prefect.attempt"
 
@@ -26,4 +26,4 @@ def record_rollback(transaction: Any) -> None:
     bound = transaction.get(_ATTEMPT, None)
     if bound is not None:
         owner, task_run_id = bound
-        LocalStage(owner).write(f"rolled-back/{task_run_id}", {})
+        stage_of(owner).write(f"rolled-back/{task_run_id}", {})

@@ -58,6 +58,7 @@ from ommx_prefect._sealed import (
 )
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
+from ommx_prefect._stages import stage_of
 from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
 from ommx_prefect.exceptions import (
     FlowRunNotFinishedError,
@@ -81,7 +82,7 @@ class End:
     reason: str | None
 
 
-def seal(flow_run_id: object) -> SealedExperiment:
+def seal(flow_run_id: object, *, stage: str | None = None) -> SealedExperiment:
     """Seal a flow run that has ended: compose its Runs into one Experiment and publish it.
 
     The flow's hook does this by itself; call it after a crash in which no hook fired, after a
@@ -91,20 +92,28 @@ def seal(flow_run_id: object) -> SealedExperiment:
 
     Args:
         flow_run_id: Prefect's id of the flow run, as a UUID or text.
+        stage: Where its shards wait, as for `ommx_prefect.flow`; a host on which the flow run
+            never ran does not know by itself.
 
     Raises:
         FlowRunNotFinishedError: It has not ended.
         NotSealedError: Nothing of it was recorded on this Local Registry.
         SealError: It could not be sealed; its records are kept.
+        StageError: The stage does not answer.
     """
     before = read_sealed(LocalStage(str(flow_run_id)))
-    sealed = seal_flow_run(str(flow_run_id))
+    sealed = seal_flow_run(str(flow_run_id), stage=stage)
     show_push(before[0] if before else None, sealed)
     return sealed
 
 
 def seal_flow_run(
-    flow_run_id: str, state: State[Any] | None = None, end: End | None = None
+    flow_run_id: str,
+    state: State[Any] | None = None,
+    *,
+    end: End | None = None,
+    stage: str | None = None,
+    default: str | None = None,
 ) -> SealedExperiment:
     """Seal a flow run.
 
@@ -112,19 +121,21 @@ def seal_flow_run(
         flow_run_id: Prefect's id.
         state: The state with which Prefect called a hook.
         end: How it ended, where the caller knows better than Prefect.
+        stage: Where its shards wait, where the caller knows.
+        default: The stage of its flow, where nobody knows better.
     """
-    stage = LocalStage(flow_run_id)
-    record = read_flow_record(stage)
+    place = stage_of(flow_run_id, stage, default)
+    record = read_flow_record(place)
     if record is not None and record.owner != flow_run_id:
-        return seal_flow_run(record.owner)
-    if record is None and read_sealed(stage) is None and not stage.path.is_dir():
+        return seal_flow_run(record.owner, stage=stage or record.stage)
+    if record is None and read_sealed(place) is None and not place.exists():
         raise NotSealedError(flow_run_id)
-    end = end or _end_of(stage, state)
+    end = end or _end_of(place, state)
     wait_for_pending(flow_run_id, PENDING_SECONDS)
     if record is None:  # kept, so that a later seal finds the same name
         record = _unnamed(flow_run_id)
-        stage.write(FLOW_RECORD, asdict(record))
-    return _sealed_or_explained(stage, record, end)
+        place.write(FLOW_RECORD, asdict(record))
+    return _sealed_or_explained(place, record, end)
 
 
 def seal_task_run(attempt: Attempt, outcome: Outcome) -> SealedExperiment:
@@ -151,8 +162,12 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
     finish_publication(stage, replace=record.replace)
     found = read_sealed(stage)
     before, sealed_keys = found or (None, frozenset())
+    stage.collect(sealed_keys)
     staged = read_stage(stage, sealed_keys)
+    finished = end.status == "finished"
     if before and not staged.keys and not staged.cut_off and before.status == end.status:
+        if finished:  # an earlier seal may have been cut off before this
+            stage.release()
         return before
     rows, problems = _ask_prefect(record, staged)
     staged = explained(staged, {row.task_run_id: row for row in rows})
@@ -160,7 +175,6 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
     composition = compose(draft.experiment)
     repin(stage, staged)
     import_and_verify(stage, composition.documents, draft.experiment)
-    finished = end.status == "finished"
     sealed = SealedExperiment(
         flow_run_id=stage.owner,
         image_name=draft.image_name,
@@ -173,6 +187,8 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
     aliases = [with_tag(draft.image_name, tag) for tag in record.aliases] if finished else []
     keys = sorted({*staged.keys, *sealed_keys})
     publish(stage, Publication(sealed, tuple(aliases), tuple(keys), tuple(staged.cut_off_keys)))
+    if finished:
+        stage.release()
     _lost.forget(stage.owner)
     forget_submitted(stage.owner)
     return sealed

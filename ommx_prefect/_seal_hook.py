@@ -13,7 +13,7 @@ from ommx_prefect._inputs import Redactor
 from ommx_prefect._log import logger
 from ommx_prefect._report import report_failure, report_sealed
 from ommx_prefect._seal import seal_flow_run
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stages import stage_of
 from ommx_prefect._states import describe_error
 from ommx_prefect.exceptions import ImageNameError, SealError
 
@@ -25,12 +25,12 @@ def seal_in_hook(
     Redactor(flow_run.parameters)  # its secrets must not come back in a message of Prefect's
     flow_run_id = str(flow_run.id)
     try:
-        record = read_flow_record(LocalStage(flow_run_id))
+        record = read_flow_record(stage_of(flow_run_id, default=hook.stage))
         if record is None:
             record = _open_late(hook, flow, flow_run)
         if record is None or record.owner != flow_run_id:
             return  # a subflow: the enclosing flow run seals it
-        sealed = seal_flow_run(flow_run_id, state)
+        sealed = seal_flow_run(flow_run_id, state, default=hook.stage)
     except Exception as error:
         if not isinstance(error, SealError):  # the registry itself cannot be read
             error = SealError(flow_run_id, describe_error(error))

@@ -23,7 +23,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 DIRECTORY = "ommx-prefect"
 CHECKPOINTS = "checkpoints"
+# The name of the stage in the Local Registry, where a storage block could stand.
+LOCAL = "local"
 
 
 def stage_root() -> Path:
@@ -53,6 +55,8 @@ class LocalStage:
         owner: Id of the flow run whose experiment is recorded; of the task run outside flows.
     """
 
+    name = LOCAL
+
     def __init__(self, owner: str) -> None:
         self.owner = owner
         self.path = stage_root() / owner
@@ -62,11 +66,16 @@ class LocalStage:
         document = json.dumps(vars(attempt)).encode()
         write_whole(self.path / "starts" / attempt.key, document)
 
-    def put(self, shard: Shard, directory: str = "shards") -> None:
-        """Make a shard durable: first its payload, then the file that names it."""
+    def put(self, shard: Shard, directory: str = "shards") -> str | None:
+        """Make a shard durable: first its payload, then the file that names it.
+
+        Returns:
+            Why it waits in another place than it should, or None.
+        """
         if shard.documents is not None:
             self.pin(shard.documents)
         write_whole(self.path / directory / shard.attempt.key, shard.to_bytes(), durable=True)
+        return None
 
     def shards(self, directory: str = "shards") -> list[Shard]:
         """Read all shards, in order of start.
@@ -122,6 +131,16 @@ class LocalStage:
         self.path.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path / ".lock"):
             yield
+
+    def exists(self) -> bool:
+        """Tell whether a flow run has left anything here."""
+        return self.path.is_dir()
+
+    def collect(self, sealed: Collection[str]) -> None:
+        """Bring what waits elsewhere, and is not sealed yet, here before a seal."""
+
+    def release(self) -> None:
+        """Let go of what waits elsewhere, once a finished seal holds it."""
 
     def discard(self, keys: Iterable[str]) -> None:
         """Let go of shards that a verified seal holds; what came later stays."""

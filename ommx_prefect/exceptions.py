@@ -8,6 +8,7 @@
     ├── ImageNameError          the experiment's image name cannot be used
     │   ├── InvalidImageNameError
     │   └── ImageNameTakenError
+    ├── StageError              the place where shards should wait cannot be used
     ├── RecordingError          an attempt could not be recorded (on_error="raise")
     ├── SealError               a flow run could not be sealed; its shards are kept
     │   └── FlowRunNotFinishedError
@@ -120,6 +121,17 @@ class ImageNameTakenError(ImageNameError):
             "{flow_run.name} or {scheduled_time:%Y%m%dT%H%M%S} into it, pass replace=True to "
             f"move the name, or remove it: ommx.artifact.remove_image({self.name!r})"
         )
+
+
+class StageError(OmmxPrefectError, RuntimeError):
+    """The stage of a flow run cannot be used; fields: stage, reason."""
+
+    def __init__(self, stage: str, reason: str) -> None:
+        super().__init__(stage, reason)
+        self.stage, self.reason = stage, reason
+
+    def __str__(self) -> str:
+        return f"stage={self.stage!r} cannot be used: {self.reason}"
 
 
 class RecordingError(OmmxPrefectError, RuntimeError):

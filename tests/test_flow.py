@@ -324,6 +324,10 @@ def test_the_registry_lists_no_shards():
     def one():
         one_task.map([1, 2, 3])
 
+    before = _names_of_ours()  # a test that kills a seal may have left its scratch name
     run_flow(one)
-    names = [ref.image_name for ref in list_experiments("ommx-prefect.local/")]
-    assert names == ["ommx-prefect.local/reserved:unnamed"]
+    assert _names_of_ours() - before <= {"ommx-prefect.local/reserved:unnamed"}
+
+
+def _names_of_ours():
+    return {ref.image_name for ref in list_experiments("ommx-prefect.local/")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from ommx_prefect._flow_start import STATE_RECORD
 from ommx_prefect._origin import host_name, process_start
 from ommx_prefect._recover import recover, seal_by_hand
 from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage import LocalStage, stage_root
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -51,6 +52,12 @@ def one():
 
 one()
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_else_waits():
+    """What other tests left unsealed would be found, and fail, here."""
+    shutil.rmtree(stage_root(), ignore_errors=True)
 
 
 @pytest.fixture

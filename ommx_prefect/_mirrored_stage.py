@@ -1,0 +1,202 @@
+"""Where shards wait for a seal on another host: a place that all hosts reach.
+
+Each record is one object, named as in the directory of a local stage:
+
+    <owner>/flow.json           what the seal needs to know of the flow run
+    <owner>/starts/<key>        an attempt that began
+    <owner>/shards/<key>        an attempt that ended, with its payload (see _shard_archive)
+    <owner>/parts/<key>         a call on current_experiment(), likewise
+    <owner>/rolled-back/<id>    a task run that was rolled back
+    <owner>/subflows/<id>       the record of a subflow run
+
+What cannot be written there is written into the local stage of this host, its outbox, and goes
+out with the next record that can; a seal on this host takes it from there, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ommx_prefect._block_remote import open_remote
+from ommx_prefect._log import warn
+from ommx_prefect._registry import blob_path, read_blob, write_whole
+from ommx_prefect._remote import Remote
+from ommx_prefect._shard_archive import check_attempt, open_archive, pack_archive
+from ommx_prefect._shards import Attempt, Shard
+from ommx_prefect._stage import LocalStage
+from ommx_prefect.exceptions import DocumentError, StageError
+
+FLOW_RECORD = "flow.json"
+# Documents that other hosts must see; all others concern the sealing host alone.
+SHARED = (FLOW_RECORD, "subflows/", "rolled-back/")
+# How many objects are read at a time.
+READERS = 8
+
+
+class MirroredStage(LocalStage):
+    """The stage of one flow run in a place that many hosts share.
+
+    Args:
+        owner: As for `LocalStage`.
+        name: The storage block, as `type-slug/name`.
+    """
+
+    def __init__(self, owner: str, name: str) -> None:
+        super().__init__(owner)
+        self.name = name
+        self._seen: list[str] = []
+
+    @property
+    def remote(self) -> Remote:
+        """The shared place."""
+        return open_remote(self.name)
+
+    # ------------------------------------------------------------ records go out
+
+    def begin(self, attempt: Attempt) -> None:
+        """Note that an attempt has begun; it is not the attempt's fault if that fails there."""
+        if self._sent(f"starts/{attempt.key}", json.dumps(vars(attempt)).encode()):
+            super().begin(attempt)
+
+    def put(self, shard: Shard, directory: str = "shards") -> str | None:
+        """Make a shard durable there, or here; return why it is here."""
+        data = pack_archive(shard, read_blob)
+        if problem := self._sent(f"{directory}/{shard.attempt.key}", data):
+            with self.locked():
+                super().put(shard, directory)
+            warn(
+                f"The record of {shard.attempt.task_run or shard.attempt.task!r} waits on "
+                f"{shard.attempt.host} in {self.path}: {problem}. It goes out with the next "
+                "record of this flow run on this host; a seal here takes it, too"
+            )
+            return problem
+        self.remove(f"starts/{shard.attempt.key}")
+        self.flush()
+        return None
+
+    def write(self, name: str, document: dict[str, Any]) -> None:
+        """Write a document here, and for other hosts where they need it.
+
+        Raises:
+            StageError: The record of the flow run cannot be written: nothing has begun yet.
+        """
+        if name.startswith(SHARED):
+            data = json.dumps(document).encode()
+            if (problem := self._sent(name, data)) and name == FLOW_RECORD:
+                raise StageError(self.name, problem)
+        super().write(name, document)
+
+    def flush(self) -> None:
+        """Send what could not be sent before."""
+        if not self._files("shards") and not self._files("parts"):
+            return
+        with self.locked():  # no other process pins or lets go of payload meanwhile
+            for directory in ("shards", "parts"):
+                for path in self._files(directory):
+                    data = pack_archive(Shard.from_bytes(path.read_bytes()), self._read_pinned)
+                    if self._sent(f"{directory}/{path.name}", data):
+                        return
+                    super().discard([path.name])
+
+    def _sent(self, name: str, data: bytes) -> str | None:
+        """Write an object; return the problem, or None."""
+        try:
+            self.remote.write(f"{self.owner}/{name}", data)
+        except StageError as error:
+            open_remote.cache_clear()  # a block may have got new credentials
+            return str(error)
+        return None
+
+    def _read_pinned(self, digest: str) -> bytes:
+        pinned = self.path / "blobs" / "sha256" / blob_path(digest).name
+        return pinned.read_bytes() if pinned.exists() else read_blob(digest)
+
+    # ------------------------------------------------------------ records come in
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Read a document here; the flow run's record from there where this host has none."""
+        if name == FLOW_RECORD and not self.has(name):
+            shared = f"{self.owner}/{name}"
+            if shared not in self.remote.names(f"{self.owner}/"):
+                return None
+            self._bring(shared)
+        return super().read(name)
+
+    def exists(self) -> bool:
+        """Tell whether anything waits, here or there."""
+        here = any(self._files(name) for name in ("starts", "shards", "parts"))
+        return here or self.has(FLOW_RECORD) or bool(self.remote.names(f"{self.owner}/"))
+
+    def collect(self, sealed: Collection[str]) -> None:
+        """Bring what waits there, and is not sealed yet, into the local stage.
+
+        Raises:
+            DocumentError: An object is damaged, or no record of this flow run. It is named.
+            StageError: The place does not answer.
+        """
+        self._seen = self.remote.names(f"{self.owner}/")
+        ended = {x.replace("/shards/", "/starts/") for x in self._seen if "/shards/" in x}
+        wanted = [
+            name
+            for name in self._seen
+            if not self.has(name.removeprefix(f"{self.owner}/"))
+            and name.rpartition("/")[2] not in sealed
+            and name not in ended
+        ]
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(self._bring, wanted))
+
+    def release(self) -> None:
+        """Remove what a finished seal holds; what came there later stays."""
+        try:
+            with ThreadPoolExecutor(READERS) as pool:
+                list(pool.map(self.remote.remove, self._seen))
+        except StageError as error:
+            warn(f"The experiment is sealed; {error}. What is left there is in it already")
+
+    def _bring(self, name: str) -> None:
+        directory, _, key = name.removeprefix(f"{self.owner}/").rpartition("/")
+        try:
+            if directory not in BRINGERS or key[:1] in ("", "."):
+                raise DocumentError("it is none of a stage's records")
+            data = self.remote.read(name)
+            BRINGERS[directory](self, directory, key, data)
+        except (DocumentError, ValueError, TypeError) as error:
+            raise DocumentError(
+                f"{name} in stage {self.name!r} is refused: {error}. Remove the object, or put "
+                "the right one in its place"
+            ) from error
+
+    def _bring_shard(self, directory: str, key: str, data: bytes) -> None:
+        shard, blobs = open_archive(data, self.owner, key)
+        for blob, content in blobs.items():
+            write_whole(self.path / "blobs" / "sha256" / blob, content)
+        write_whole(self.path / directory / key, shard.to_bytes(), durable=True)
+
+    def _bring_start(self, directory: str, key: str, data: bytes) -> None:
+        attempt = Attempt(**json.loads(data))
+        check_attempt(attempt, self.owner, key)
+        super().begin(attempt)
+
+    def _bring_document(self, directory: str, key: str, data: bytes) -> None:
+        document = json.loads(data)
+        if not isinstance(document, dict):
+            raise DocumentError("it is no JSON object")
+        owner = document.get("flow_run_id", key)
+        if owner != (self.owner if directory == "" else key):
+            raise DocumentError(f"it belongs to flow run {owner}")
+        super().write(f"{directory}/{key}".lstrip("/"), document)
+
+
+# Directory of an object -> how it is checked and kept.
+BRINGERS: dict[str, Callable[[MirroredStage, str, str, bytes], None]] = {
+    "": MirroredStage._bring_document,
+    "starts": MirroredStage._bring_start,
+    "shards": MirroredStage._bring_shard,
+    "parts": MirroredStage._bring_shard,
+    "subflows": MirroredStage._bring_document,
+    "rolled-back": MirroredStage._bring_document,
+}

@@ -1,0 +1,162 @@
+"""The places in which a stage can be, for the contract suite: folders, and a real S3 server."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from prefect.filesystems import LocalFileSystem, RemoteFileSystem
+from pydantic import SecretStr
+
+from ommx_prefect._stage import stage_root
+
+SECRET = "s3cr3t-of-the-bucket"
+START_SECONDS = 60
+
+
+class Place(Protocol):
+    """Where the objects of a stage are, seen from outside this package."""
+
+    stage: str
+
+    def objects(self, owner: str) -> dict[str, bytes]: ...
+    def put(self, name: str, data: bytes) -> None: ...
+    def delete(self, name: str) -> None: ...
+    def go_away(self) -> None: ...
+    def come_back(self) -> None: ...
+
+
+class Folder:
+    """A folder; away while a file stands in its place."""
+
+    def __init__(self, stage: str, folder: Path) -> None:
+        self.stage, self.folder = stage, folder
+
+    def objects(self, owner: str) -> dict[str, bytes]:
+        files = (path for path in (self.folder / owner).rglob("*") if path.is_file())
+        return {
+            path.relative_to(self.folder).as_posix(): path.read_bytes()
+            for path in files
+            if path.name[0] != "."
+        }
+
+    def put(self, name: str, data: bytes) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def delete(self, name: str) -> None:
+        (self.folder / name).unlink()
+
+    def go_away(self) -> None:
+        self.folder.rename(self.folder.with_name("away"))
+        self.folder.write_bytes(b"")
+
+    def come_back(self) -> None:
+        self.folder.unlink()
+        self.folder.with_name("away").rename(self.folder)
+
+
+class Bucket:
+    """A bucket on an S3 server; away while it is deleted."""
+
+    def __init__(self, stage: str, client: Any, bucket: str) -> None:
+        self.stage, self.client, self.bucket = stage, client, bucket
+        self._kept: dict[str, bytes] = {}
+        client.create_bucket(Bucket=bucket)
+
+    def objects(self, owner: str) -> dict[str, bytes]:
+        prefix = f"night/{owner}/"
+        found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", ())
+        keys = [x["Key"] for x in found]
+        return {key.removeprefix("night/"): self._read(key) for key in keys}
+
+    def put(self, name: str, data: bytes) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=f"night/{name}", Body=data)
+
+    def delete(self, name: str) -> None:
+        self.client.delete_object(Bucket=self.bucket, Key=f"night/{name}")
+
+    def go_away(self) -> None:
+        found = self.client.list_objects_v2(Bucket=self.bucket).get("Contents", ())
+        for key in [x["Key"] for x in found]:
+            self._kept[key] = self._read(key)
+            self.client.delete_object(Bucket=self.bucket, Key=key)
+        self.client.delete_bucket(Bucket=self.bucket)
+
+    def come_back(self) -> None:
+        self.client.create_bucket(Bucket=self.bucket)
+        for key, data in self._kept.items():
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=data)
+
+    def _read(self, key: str) -> bytes:
+        return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+
+def local_place() -> Folder:
+    """The Local Registry's own stages."""
+    return Folder("local", stage_root())
+
+
+def folder_place(folder: Path, name: str) -> Folder:
+    """A LocalFileSystem block: a disk that hosts share."""
+    LocalFileSystem(basepath=str(folder / "shared")).save(name, overwrite=True)
+    (folder / "shared").mkdir()
+    return Folder(f"local-file-system/{name}", folder / "shared")
+
+
+def s3_place(url: str, name: str) -> Bucket:
+    """An S3Bucket block of prefect-aws."""
+    from prefect_aws import AwsClientParameters, AwsCredentials, S3Bucket
+
+    credentials = AwsCredentials(
+        aws_access_key_id="testing",
+        aws_secret_access_key=SecretStr(SECRET),
+        region_name="us-east-1",
+        aws_client_parameters=AwsClientParameters(endpoint_url=url),
+    )
+    block = S3Bucket(bucket_name=name, bucket_folder="night", credentials=credentials)
+    block.save(name, overwrite=True)
+    return Bucket(f"s3-bucket/{name}", credentials.get_s3_client(), name)
+
+
+def fsspec_place(url: str, name: str) -> Bucket:
+    """A RemoteFileSystem block, with fsspec's S3."""
+    client = s3_place(url, f"{name}-client").client
+    settings = {"key": "testing", "secret": SECRET, "client_kwargs": {"endpoint_url": url}}
+    block = RemoteFileSystem(basepath=f"s3://{name}/night", settings=settings)
+    block.save(name, overwrite=True)
+    return Bucket(f"remote-file-system/{name}", client, name)
+
+
+def require(*modules: str) -> None:
+    """Skip, visibly, where an extra is not installed; CI installs them all."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"{missing} are not installed, and CI must not skip what needs them")
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+def start_s3(log: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start moto's S3 server on 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process, f"http://127.0.0.1:{port}"
+        time.sleep(0.2)
+    pytest.fail(f"the S3 server did not start:\n{log.read_text()}")
