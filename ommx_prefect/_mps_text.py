@@ -1,8 +1,8 @@
-"""What does an MPS file say that OMMX's loader does not? Its end, its constant, its zero bounds.
+"""What does an MPS file say that OMMX's loader does not? Its end, its constant, some of its bounds.
 
 The loader takes a file that stops in the middle for a smaller model, forgets an objective constant
 (the RHS entry of the objective row, with the sign turned: MPIPSX and CPLEX conventions), and reads
-an upper bound of 0 without a lower bound as (-inf, 0].
+an upper bound u <= 0 without a lower bound as (-inf, u], where readers differ.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def missing_end(text: str) -> bool:
 def mps_warnings(text: str) -> tuple[str, ...]:
     """Say what the loaded instance means otherwise than the file."""
     sections = _sections(text)
-    return (*_objective_constant(sections), *_zero_upper_bounds(sections["BOUNDS"]))
+    return (*_objective_constant(sections), *_upper_bounds_alone(sections["BOUNDS"]))
 
 
 def _sections(text: str) -> dict[str, list[list[str]]]:
@@ -52,19 +52,19 @@ def _objective_constant(sections: dict[str, list[list[str]]]) -> Iterator[str]:
                 )
 
 
-def _zero_upper_bounds(bounds: list[list[str]]) -> Iterator[str]:
+def _upper_bounds_alone(bounds: list[list[str]]) -> Iterator[str]:
     bounded = {_column(fields) for fields in bounds if fields[0].upper() in _LOWER_BOUNDS}
-    zero = [
+    low = [
         _column(fields)
         for fields in bounds
-        if fields[0].upper() in {"UP", "UI"} and _float(fields[-1]) == 0
+        if fields[0].upper() in {"UP", "UI"} and (_float(fields[-1]) or 0) <= 0
     ]
-    free = [column for column in zero if column not in bounded]
+    free = [column for column in low if column not in bounded]
     if free:
         names = ", ".join(free[:3]) + (", ..." if len(free) > 3 else "")
         yield (
-            f"{len(free)} upper bounds of 0 without a lower bound ({names}) are read by OMMX's "
-            "loader as (-inf, 0]; most readers mean [0, 0]"
+            f"{len(free)} upper bounds of 0 or less without a lower bound ({names}) are read by "
+            "OMMX's loader as (-inf, u]; other readers keep the lower bound 0"
         )
 
 

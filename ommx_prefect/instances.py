@@ -132,7 +132,10 @@ def _guarded(path: Path, load: _Loader) -> tuple[Instance, tuple[str, ...]]:
     except BaseException as error:
         if not is_panic(error):
             raise
-        reason = f"it breaks off in the middle of a line ({error}). Fetch it again"
+        reason = (
+            f"OMMX's loader misses a field ({error}): a line is cut off, or leaves out what it may, "
+            "such as the name of the BOUNDS set. Fetch it again, or write it in full"
+        )
         raise InstanceFileError(str(path), reason) from error
 
 

@@ -71,16 +71,24 @@ def test_an_objective_constant_that_ommx_drops_is_a_warning(open_instances):
     assert load_instance(open_instances / "p0033.mps.gz").warnings == ()
 
 
-def test_zero_upper_bounds_without_a_lower_bound_are_a_warning(tmp_path):
+def test_upper_bounds_of_zero_or_less_without_a_lower_bound_are_a_warning(tmp_path):
     path = tmp_path / "small.mps"
     path.write_text(MPS)
     constant, bounds = load_instance(path).warnings
     assert "constant 7.5 " in constant
-    assert bounds.startswith("1 upper bounds of 0 without a lower bound (X1)")
+    assert bounds.startswith("1 upper bounds of 0 or less without a lower bound (X1)")
     x1 = load_instance(path).instance.decision_variables[0]
     assert (x1.bound.lower, x1.bound.upper) == (float("-inf"), 0.0)
     path.write_text(MPS.replace(" UP BND       X1 ", " LO BND       X1  0.0\n UP BND       X1 "))
     assert len(load_instance(path).warnings) == 1
+    path.write_text(MPS.replace("X1           0.0", "X1          -1.0"))
+    assert "(-inf, u]" in load_instance(path).warnings[1]
+
+
+def test_a_bound_without_the_name_of_its_set_is_an_error_that_says_so(tmp_path):
+    path = tmp_path / "nameless.mps"
+    path.write_text(MPS.replace(" UP BND       X1 ", " UP X1 "))
+    assert "the name of the BOUNDS set" in reason_of(path)
 
 
 @pytest.mark.parametrize("lines", [3, 6, 9, 12])
