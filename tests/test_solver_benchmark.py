@@ -29,7 +29,8 @@ UNREADABLE = {
     "p0033-truncated.mps.gz": "gzip",
 }
 ADAPTERS = {"highs": "OMMXHighsAdapter", "scip": "OMMXPySCIPOptAdapter"}
-TIME_LIMIT_SECONDS = 2.0
+# Ample for what is solved in 0.5 s, on a busy machine too; gen-ip054 takes all of it.
+TIME_LIMIT_SECONDS = 8.0
 
 
 @pytest.fixture(scope="module")
