@@ -21,6 +21,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.runtime import flow_run as runtime_flow_run
 
 from ommx_prefect._hooks import settings_of
+from ommx_prefect._inputs import storable
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LOCAL
 from ommx_prefect._stages import stage_of, tell_stage
@@ -76,8 +77,8 @@ def current_attempt(context: TaskRunContext) -> Attempt:
         flow_run_id=str(flow_run.id) if flow_run else "",
         flow_attempt=flow_run.run_count if flow_run else 0,
         task_run_id=str(task_run.id),
-        task=context.task.name,
-        task_run=task_run.name,
+        task=storable(context.task.name),
+        task_run=storable(task_run.name),
         attempt=task_run.run_count,
         nonce=new_nonce(),
         started_at=time.time(),

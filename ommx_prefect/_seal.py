@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import platform
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -69,6 +70,8 @@ from ommx_prefect.exceptions import (
 
 # How long a seal waits for submitted tasks that nobody awaited: as long as Prefect would.
 PENDING_SECONDS = 24 * 3600.0
+# Of a task run, in a warning.
+LONGEST_NAME = 80
 PREFIX = "org.ommx-prefect."
 DEGRADED = f"{PREFIX}degraded"
 
@@ -302,9 +305,14 @@ def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], 
         return [], [f"Prefect's API could not be asked for task runs: {describe_error(error)}"]
 
 
+def _short(name: str) -> str:
+    # A name made of an argument can be a whole table.
+    return textwrap.shorten(name, LONGEST_NAME, placeholder="…") or "…"
+
+
 def _degradations(entries: Sequence[Entry]) -> list[str]:
     return [
-        f"{entry.task_run or entry.task} (attempt {entry.attempt}): {note}"
+        f"{_short(entry.task_run or entry.task)} (attempt {entry.attempt}): {note}"
         for entry in entries
         for note in entry.notes
     ]

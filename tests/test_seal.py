@@ -409,3 +409,18 @@ def test_stages_are_small_once_sealed():
     stage = Path(stage_root() / run_flow(one).flow_run_id)
     names = {path.name for path in stage.rglob("*") if path.is_file()} - {".lock"}
     assert names == {"flow.json", "process.json", "sealed.json", "state.json"}
+
+
+def test_a_task_run_name_of_any_text_is_sealed_and_a_warning_shows_its_beginning():
+    @task(task_run_name="{x}")
+    def odd(x):
+        return object()
+
+    @flow
+    def one():
+        odd("\ud800 lone\n" + "x" * 200)
+
+    sealed = run_flow(one)
+    assert sealed.ledger["runs"][0]["task_run"].startswith("\\ud800 lone\n")
+    (warning,) = sealed.ledger["warnings"]
+    assert warning.startswith("\\ud800 lone… (attempt 1): output (object) is not recorded")
