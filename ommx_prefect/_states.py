@@ -86,9 +86,10 @@ def describe_error(error: BaseException) -> str:
 def text_of_error(error: BaseException) -> str:
     """Return `Type: message`, whatever the error's own `__str__` does."""
     try:
-        return f"{type(error).__name__}: {error}"
+        message = str(error)
     except Exception:
-        return f"{type(error).__name__}: (its message cannot be shown)"
+        message = "(its message cannot be shown)"
+    return f"{type(error).__name__}: {message}".removesuffix(": ")
 
 
 def one_line(text: str) -> str:
