@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 if __name__ == "__main__":  # a first run shows its table, not the log of a server it started
@@ -51,6 +52,7 @@ WITHOUT_TIME_LIMIT = frozenset({"openjij"})
 WORKERS = 2
 EXPERIMENT = "ommx.local/solver-benchmark"
 PIPE_WIDTH = 160
+LONGEST_REASON = 200
 
 SUMMARY_COLUMNS: Columns = (
     # key, title, format; a column without values is not shown
@@ -363,8 +365,10 @@ def table(title: str, columns: Columns, rows: list[Row]) -> Table:
 
 
 def cell(row: Row, key: str, form: str) -> str:
-    """Return the text of a cell; nothing for None."""
+    """Return the text of a cell; nothing for None. The whole of a long reason is in its Run."""
     text = "" if row[key] is None else format(row[key], form)
+    if key == "reason":
+        text = shorten(text, LONGEST_REASON, placeholder="…")
     style = STYLES.get(text) if key == "outcome" else None
     return f"[{style}]{text}[/{style}]" if style else escape(text)
 

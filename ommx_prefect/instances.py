@@ -133,8 +133,8 @@ def _guarded(path: Path, load: _Loader) -> tuple[Instance, tuple[str, ...]]:
         if not is_panic(error):
             raise
         reason = (
-            f"OMMX's loader misses a field ({error}): a line is cut off, or leaves out what it may, "
-            "such as the name of the BOUNDS set. Fetch it again, or write it in full"
+            f"OMMX's loader misses a field ({error}): a line is cut off, or leaves out what it "
+            "may, such as the name of the BOUNDS set. Fetch it again, or write it in full"
         )
         raise InstanceFileError(str(path), reason) from error
 
