@@ -71,7 +71,6 @@ class Checkpoints:
         self,
         values: Mapping[str, Any],
         redact: Redactor,
-        inputs: Mapping[str, Scalar],
         notes: Collection[str] = (),
     ) -> list[str]:
         """Make values durable beside those of other names; return what could not be recorded.
@@ -79,7 +78,6 @@ class Checkpoints:
         Args:
             values: Values by name; each takes the place of an earlier value of its name.
             redact: Cuts out the secrets of the attempt.
-            inputs: Run parameters that a cut-off attempt shall have besides.
             notes: What could not be recorded of the attempt so far.
 
         Raises:
@@ -94,20 +92,17 @@ class Checkpoints:
                 if part is not None:
                     latest[storable(name)] = part
                 problems += self._untold(name, value, found)
-            shard = self._shard(latest, inputs, (*notes, *problems))
+            shard = self._shard(latest, (*notes, *problems))
             self._files.put(shard, blobs)
             self._parts, self._count = latest, self._count + 1
             return problems
 
-    def _shard(
-        self, parts: Mapping[str, Part], inputs: Mapping[str, Scalar], notes: Collection[str]
-    ) -> Shard:
+    def _shard(self, parts: Mapping[str, Part], notes: Collection[str]) -> Shard:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         return Shard(
             attempt=self._attempt,
             status="interrupted",
             reason=f"the last of its {self._count + 1} checkpoints is of {now}",
-            parameters=inputs,
             notes=tuple(notes),
             documents=_documents_of(parts),
         )
@@ -141,9 +136,7 @@ def _part_of(
     try:
         scalar = None if _is_file(value) else as_parameter(value)
         if scalar is not None:
-            # A subclass of float is no column type of OMMX.
-            scalar = float(scalar) if isinstance(scalar, float) else redact.scalar(scalar)
-            return Part({name: scalar}), []
+            return Part({name: redact.scalar(scalar)}), []
     except ValueError as error:
         problems = [f"checkpoint {name!r} is attached, and no run parameter: {error}"]
     logged = log_value(cast(Run, target), name, value, forbidden=redact.secrets)

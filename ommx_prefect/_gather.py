@@ -206,9 +206,14 @@ def _run_of(shard: Shard | None) -> RunRecord:
     return decode(shard.documents).runs[0] if shard and shard.documents else RunRecord("finished")
 
 
+def _with_inputs(run: RunRecord, attempt: Attempt) -> RunRecord:
+    """Return the Run with the attempt's arguments; what the function logged itself has the name."""
+    return dataclasses.replace(run, parameters={**attempt.inputs, **run.parameters})
+
+
 def _entry_of(shard: Shard, checkpoint: Shard | None) -> Entry:
     attempt = shard.attempt
-    run = merged(_run_of(shard), _run_of(checkpoint))
+    run = merged(_with_inputs(_run_of(shard), attempt), _run_of(checkpoint))
     record = dataclasses.replace(
         run,
         status=shard.status,
@@ -239,7 +244,6 @@ def _cut_off(attempt: Attempt, row: TaskRunRow | None, checkpoint: Shard | None)
     return dataclasses.replace(
         shard,
         reason=f"{shard.reason}; {checkpoint.reason}",
-        parameters={**checkpoint.parameters, **shard.parameters},
         notes=(*checkpoint.notes, *shard.notes),
     )
 

@@ -78,7 +78,9 @@ def as_parameter(value: object) -> Scalar | None:
         return _checked_text(str(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return _checked_int(int(value))
-    return value if isinstance(value, (bool, float)) else None
+    if isinstance(value, float):
+        return float(value)  # a subclass is no column type of OMMX
+    return value if isinstance(value, bool) else None
 
 
 def scalars(

@@ -8,13 +8,14 @@ noted, and decides nothing unless the task says `on_error="raise"`.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from ommx.experiment import Experiment, Run
@@ -65,7 +66,7 @@ _active: dict[Recording, Recording | None] = {}
 _active_lock = threading.Lock()
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class RecordingOptions:
     """What a task wants recorded; plain data, for it travels to workers with the function."""
 
@@ -154,9 +155,7 @@ class Recording:
         # Outside flows an attempt is sealed in its own process.
         here = not attempt.flow_run_id
         self.stage = LocalStage(attempt.owner) if here else stage_of(attempt.owner)
-        self.checkpoints = Checkpoints(self.stage, attempt)
         self.redact = Redactor(arguments)
-        self.inputs: dict[str, Scalar] = {}
         self.notes: list[str] = []
         self.failure: str | None = None
         self.outcome = Outcome("finished", "Completed")
@@ -166,6 +165,11 @@ class Recording:
         self._documents: Documents | None = None
         self._experiment: Experiment | None = None
         self._began = time.monotonic()
+
+    @functools.cached_property
+    def checkpoints(self) -> Checkpoints:
+        """What this attempt has checkpointed."""
+        return Checkpoints(self.stage, self.attempt)
 
     @property
     def run(self) -> Run:
@@ -192,6 +196,7 @@ class Recording:
     def _begin(self) -> None:
         with self._guarded("begin"):
             _require_space()
+            self.attempt = dataclasses.replace(self.attempt, inputs=self._inputs())
             self.stage.begin(self.attempt)
             _keeper.keep(self.attempt)
             self._bind_transaction()
@@ -253,7 +258,7 @@ class Recording:
             self.note_once(f"checkpoints stay on this host, out of reach of {self.stage.name!r}")
         try:
             self.redact.learn(values)
-            for note in self.checkpoints.save(values, self.redact, self.inputs, self.notes):
+            for note in self.checkpoints.save(values, self.redact, self.notes):
                 self._note(note)
         except Exception as error:
             reason = self.redact.text(f"could not write a checkpoint: {describe_error(error)}")
@@ -294,7 +299,6 @@ class Recording:
         self._run = experiment.run()
         if self.options.store_trace:  # OMMX traces a Run's context, and allows no finish() in it
             self.run.__enter__()
-        self._log_inputs()
 
     def _bind_transaction(self) -> None:
         key = bind_transaction(self.attempt)
@@ -310,13 +314,14 @@ class Recording:
         reason = self.outcome.reason
         return None if reason is None else one_line(self.redact.text(reason))
 
-    def _log_inputs(self) -> None:
+    def _inputs(self) -> dict[str, Scalar]:
+        found: dict[str, Scalar] = {}
         for name, value in scalars(self.arguments, self.options.log_inputs):
             if isinstance(value, ValueError):
                 self._note(f"argument {name!r} is not recorded: {value}")
             else:
-                self.inputs[name] = self.redact.scalar(value)
-                self.run.log_parameter(name, self.inputs[name])
+                found[name] = self.redact.scalar(value)
+        return found
 
     def _log_output(self, name: str, value: Any) -> None:
         if self._is_closed():

@@ -23,7 +23,12 @@ from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 ARCHIVE_FORMAT = "application/vnd.ommx-prefect.shard.v1+msgpack"
-FIELD_TYPES: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}
+FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "Mapping[str, Scalar]": dict,
+}
 
 
 def pack_archive(shard: Shard, read_blob: Callable[[str], bytes]) -> bytes:

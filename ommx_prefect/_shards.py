@@ -39,6 +39,7 @@ class Attempt:
         pid: Process id on it.
         parent_task_run_id: Id of the task run in whose body it was called, or empty.
         process_start: When that process started, as the system tells it; empty where it does not.
+        inputs: The scalar arguments, without secrets: run parameters however the attempt ends.
     """
 
     owner: str
@@ -54,6 +55,7 @@ class Attempt:
     pid: int
     parent_task_run_id: str = ""
     process_start: str = ""
+    inputs: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

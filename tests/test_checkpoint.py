@@ -667,13 +667,12 @@ def test_gc_takes_nothing_that_an_open_run_has_logged(tmp_path, every_seconds, i
 def _elsewhere(flow_run_id: str, task_run_id: str, nonce: str, started_at: float) -> Attempt:
     return Attempt(
         flow_run_id, flow_run_id, 1, task_run_id, "lost", "lost-0", 1, nonce, started_at,
-        "another-host", 1,
+        "another-host", 1, inputs={"asked": 1},
     )  # fmt: skip
 
 
 def _checkpointed(attempt: Attempt, **values) -> None:
-    inputs = {"asked": 1}
-    Checkpoints(LocalStage(attempt.owner), attempt).save(values, Redactor({}), inputs, ["noted"])
+    Checkpoints(LocalStage(attempt.owner), attempt).save(values, Redactor({}), ["noted"])
 
 
 @server
@@ -751,7 +750,7 @@ def test_a_checkpoint_taken_while_it_is_replaced_is_whole():
         number = 0
         while not stop.is_set():
             number += 1
-            checkpoints.save({"number": number, "array": np.full(10, number)}, Redactor({}), {})
+            checkpoints.save({"number": number, "array": np.full(10, number)}, Redactor({}))
             written.set()
 
     thread = threading.Thread(target=replace)
@@ -782,7 +781,7 @@ from ommx_prefect._stage import LocalStage
 attempt = Attempt(sys.argv[1], "f", 1, "t", "task", "task-0", 1, "n", 1.0, "host", 1)
 checkpoints = Checkpoints(LocalStage(attempt.owner), attempt)
 for number in itertools.count():
-    checkpoints.save({"number": number, "array": np.full(20000, number)}, Redactor({}), {})
+    checkpoints.save({"number": number, "array": np.full(20000, number)}, Redactor({}))
     print(number, flush=True)
 """
 

@@ -478,3 +478,16 @@ def test_traced_solves_in_many_threads_do_not_hang_the_process():
     sealed = run_flow(one)
     assert sealed.statuses == ["finished"] * 24
     assert all(run.trace is not None for run in sealed.runs)
+
+
+def test_what_the_function_logs_under_the_name_of_an_argument_wins():
+    @task
+    def shadowing(x, y):
+        current_run().log_parameter("x", "mine")
+
+    @flow
+    def one():
+        shadowing(1, 2.5)
+
+    sealed = run_flow(one)
+    assert [sealed.column(name) for name in ("x", "y")] == [["mine"], [2.5]]

@@ -39,7 +39,7 @@ def ok(x):
     return x
 
 @task
-def wait():
+def wait(x):
     print(flow_run.id, flush=True)
     time.sleep(120)
 
@@ -48,7 +48,7 @@ def one():
     current_experiment().log_json("plan", [1, 2])
     ok(1)
     ok(2)
-    wait()
+    wait(3)
 
 one()
 """
@@ -122,6 +122,7 @@ def test_a_killed_script_is_recovered_and_prefect_told_on_request(killed):
     assert experiment.status == "interrupted"
     assert [run.status for run in experiment.runs] == ["finished", "finished", "interrupted"]
     assert experiment.get_json("plan") == [1, 2]
+    assert experiment.run_parameters_df()["x"].tolist() == [1, 2, 3]
     assert _state_of(flow_run_id).is_running()
     assert flow_run_id not in _recover()  # nothing waits any more
     assert "Prefect was told" in _recover(mark_crashed=True)[flow_run_id]["why"]
