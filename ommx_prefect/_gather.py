@@ -88,9 +88,8 @@ def _begun(stage: LocalStage) -> list[Attempt]:
 
 def repin(stage: LocalStage, staged: Staged) -> None:
     """Put back links to payload that an earlier seal let go just before its shard was written."""
-    for shard in (*staged.shards, *staged.parts):
-        if shard.documents is not None:
-            stage.pin(shard.documents)
+    found = (shard.documents for shard in (*staged.shards, *staged.parts))
+    stage.pin(*(documents for documents in found if documents is not None))
 
 
 def is_gone(attempt: Attempt) -> bool:

@@ -47,6 +47,14 @@ RETRY: RetryTable = {
     "wait_max": 10.0,
     "wait_jitter": 1.0,
 }
+# Where what cannot be sent now waits and goes out later: nobody waits long for it.
+BRIEF_RETRY: RetryTable = {
+    "attempts": 3,
+    "timeout": 10.0,
+    "wait_initial": 0.2,
+    "wait_max": 1.0,
+    "wait_jitter": 0.2,
+}
 # The most that a registry's Retry-After is heeded.
 MOST_RETRY_AFTER_SECONDS = 30.0
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
@@ -72,8 +80,15 @@ class FileBody:
 class Connection:
     """Speaks HTTP with one registry about one repository; may be used by many threads."""
 
-    def __init__(self, registry: str, repository: str, credentials: Credentials | None) -> None:
+    def __init__(
+        self,
+        registry: str,
+        repository: str,
+        credentials: Credentials | None,
+        retry: RetryTable = RETRY,
+    ) -> None:
         self.registry, self.repository = registry, repository
+        self._retry = retry
         self._client = httpx.Client(
             base_url=api_url(registry),
             auth=RegistryAuth(registry, repository, credentials),
@@ -92,9 +107,9 @@ class Connection:
         """Do an operation, again and again while the registry is not to be had.
 
         Raises:
-            RegistryUnavailableError: Not within the attempts and seconds of `RETRY`.
+            RegistryUnavailableError: Not within the attempts and seconds of the retry table.
         """
-        for attempt in stamina.retry_context(on=_backoff, **RETRY):
+        for attempt in stamina.retry_context(on=_backoff, **self._retry):
             with attempt:
                 return operation()
         raise AssertionError("stamina ends with a return or the last error")

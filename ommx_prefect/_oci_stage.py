@@ -1,0 +1,98 @@
+"""Where shards wait for a seal in an OCI registry: payload is pushed once, and stays there.
+
+    <repository>:<owner>_flow.json          what the seal needs to know of the flow run
+    <repository>:<owner>_starts_<key>       an attempt that began
+    <repository>:<owner>_shards_<key>       an attempt that ended: its manifest lists its payload
+    <repository>:<owner>_parts_<key>, ...   and so on: see _mirrored_stage and _oci_records
+
+A seal fetches manifests and configs. Payload comes to its host only where the experiment is to
+stand in the Local Registry; see _homes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ommx_prefect._decode import decode
+from ommx_prefect._mirrored_stage import READERS, MirroredStage
+from ommx_prefect._oci_access import open_repository, translated
+from ommx_prefect._oci_names import split_name, split_stage
+from ommx_prefect._oci_remote import OciRemote
+from ommx_prefect._records import Documents
+from ommx_prefect._registry import blob_path, write_whole
+from ommx_prefect._shard_archive import check_attempt, payload_layers
+from ommx_prefect._shards import Shard
+from ommx_prefect._stage import link_or_copy
+from ommx_prefect.exceptions import NotInRegistryError
+
+
+class OciStage(MirroredStage):
+    """The stage of one flow run in a repository of an OCI registry.
+
+    Args:
+        owner: As for `LocalStage`.
+        name: `oci://registry/repository`, perhaps with `?credentials=type-slug/name`.
+    """
+
+    @property
+    def remote(self) -> OciRemote:
+        """The repository."""
+        return OciRemote(self.name)
+
+    def is_in_registry_of(self, image_name: str) -> bool:
+        """Tell whether an image name belongs to the stage's registry."""
+        return split_name(image_name).registry == split_stage(self.name).registry
+
+    def _send_shard(self, name: str, shard: Shard) -> None:
+        self.remote.write_shard(f"{self.owner}/{name}", shard, self.payload)
+
+    def collect(self, sealed: Collection[str]) -> None:
+        """Bring the records that wait there; their payload stays."""
+        self.remote.await_answer()
+        super().collect(sealed)
+
+    def _bring_shard(self, directory: str, key: str, data: bytes) -> None:
+        shard = Shard.from_bytes(data)
+        check_attempt(shard.attempt, self.owner, key)
+        if shard.documents is not None:
+            decode(shard.documents)  # checks the digests of its documents
+        write_whole(self.path / directory / key, data, durable=True)
+
+    # ------------------------------------------------------------ payload
+
+    def payload(self, digest: str) -> Path:
+        """Return the file of a payload that this host has; it need not be there."""
+        pinned = self.path / "blobs" / "sha256" / blob_path(digest).name
+        return pinned if pinned.exists() else blob_path(digest)
+
+    def pin(self, *documents: Documents) -> None:
+        """Keep the payload of Experiments within reach; what is not here is fetched.
+
+        Raises:
+            StageError: It is not there, either.
+        """
+        digests = {x.digest for each in documents for x in payload_layers(each)}
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(self._pin_blob, sorted(digests)))
+
+    def _pin_blob(self, digest: str) -> None:
+        target = self.path / "blobs" / "sha256" / blob_path(digest).name
+        try:
+            link_or_copy(blob_path(digest), target)
+        except FileNotFoundError:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.fetch(digest, target)
+
+    def fetch(self, digest: str, target: Path) -> None:
+        """Fetch a payload from the stage's repository, or from that of an earlier seal."""
+        with translated(self.name, f"fetch {digest}"):
+            try:
+                open_repository(self.name).save_blob(digest, target)
+            except NotInRegistryError:
+                open_repository(self.name, self._sealed_repository()).save_blob(digest, target)
+
+    def _sealed_repository(self) -> str:
+        image_name = str((self.read("flow.json") or {}).get("image_name", ""))
+        return split_name(image_name).repository if self.is_in_registry_of(image_name) else ""
