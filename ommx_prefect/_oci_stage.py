@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ommx_prefect._decode import decode
-from ommx_prefect._mirrored_stage import READERS, MirroredStage
+from ommx_prefect._mirrored_stage import FLOW_RECORD, READERS, MirroredStage
 from ommx_prefect._oci_access import open_repository, translated
 from ommx_prefect._oci_names import split_name, split_stage
 from ommx_prefect._oci_remote import OciRemote
@@ -24,7 +24,6 @@ from ommx_prefect._records import Documents
 from ommx_prefect._registry import blob_path, write_whole
 from ommx_prefect._shard_archive import check_attempt, payload_layers
 from ommx_prefect._shards import Shard
-from ommx_prefect._stage import link_or_copy
 from ommx_prefect.exceptions import NotInRegistryError
 
 
@@ -46,7 +45,7 @@ class OciStage(MirroredStage):
         return split_name(image_name).registry == split_stage(self.name).registry
 
     def _send_shard(self, name: str, shard: Shard) -> None:
-        self.remote.write_shard(f"{self.owner}/{name}", shard, self.payload)
+        self.remote.write_shard(f"{self.owner}/{name}", shard, self.bring)
 
     def collect(self, sealed: Collection[str]) -> None:
         """Bring the records that wait there; their payload stays."""
@@ -62,10 +61,15 @@ class OciStage(MirroredStage):
 
     # ------------------------------------------------------------ payload
 
-    def payload(self, digest: str) -> Path:
-        """Return the file of a payload that this host has; it need not be there."""
-        pinned = self.path / "blobs" / "sha256" / blob_path(digest).name
-        return pinned if pinned.exists() else blob_path(digest)
+    def bring(self, digest: str) -> Path:
+        """Return a file with a payload, fetched where this host does not have it."""
+        pinned = self._pinned(digest)
+        if not pinned.exists() and blob_path(digest).exists():
+            return blob_path(digest)
+        if not pinned.exists():
+            pinned.parent.mkdir(parents=True, exist_ok=True)
+            self._fetch(digest, pinned)
+        return pinned
 
     def pin(self, *documents: Documents) -> None:
         """Keep the payload of Experiments within reach; what is not here is fetched.
@@ -78,14 +82,15 @@ class OciStage(MirroredStage):
             list(pool.map(self._pin_blob, sorted(digests)))
 
     def _pin_blob(self, digest: str) -> None:
-        target = self.path / "blobs" / "sha256" / blob_path(digest).name
         try:
-            link_or_copy(blob_path(digest), target)
+            super()._pin_blob(digest)
         except FileNotFoundError:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self.fetch(digest, target)
+            self.bring(digest)
 
-    def fetch(self, digest: str, target: Path) -> None:
+    def _pinned(self, digest: str) -> Path:
+        return self.path / "blobs" / "sha256" / blob_path(digest).name
+
+    def _fetch(self, digest: str, target: Path) -> None:
         """Fetch a payload from the stage's repository, or from that of an earlier seal."""
         with translated(self.name, f"fetch {digest}"):
             try:
@@ -94,5 +99,5 @@ class OciStage(MirroredStage):
                 open_repository(self.name, self._sealed_repository()).save_blob(digest, target)
 
     def _sealed_repository(self) -> str:
-        image_name = str((self.read("flow.json") or {}).get("image_name", ""))
+        image_name = str((self.read(FLOW_RECORD) or {}).get("image_name", ""))
         return split_name(image_name).repository if self.is_in_registry_of(image_name) else ""
