@@ -11,7 +11,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
 
 from ommx_prefect._flow_process import note_flow_process
-from ommx_prefect._homes import home_for
+from ommx_prefect._homes import homes_for
 from ommx_prefect._hooks import ExperimentHook
 from ommx_prefect._image_name import (
     FlowRunFacts,
@@ -208,5 +208,5 @@ def _where_taken(stage: LocalStage, name: str) -> str:
     """Return where a name stands already, of the places in which it is to stand; or nothing."""
     if find(name) is not None:
         return "the Local Registry"
-    home = home_for(stage, name, "finished")
+    home = homes_for(stage, name, "finished")[0]
     return split_name(name).registry if home.composed_in and home.find(name) else ""

@@ -33,6 +33,9 @@ class Home(Protocol):
     def read_blob(self, layer: Descriptor) -> bytes:
         """Read one of its layers."""
 
+    def refusal(self, documents: Documents) -> str:
+        """Say why an experiment cannot stand here; empty if it can."""
+
     def keep(self, *documents: Documents) -> None:
         """Keep payload within reach until an experiment that names it is stored."""
 
@@ -77,6 +80,10 @@ class LocalHome:
     def read_blob(self, layer: Descriptor) -> bytes:
         """Read one of its layers."""
         return read_blob(layer.digest)
+
+    def refusal(self, documents: Documents) -> str:
+        """Every experiment can stand here."""
+        return ""
 
     def keep(self, *documents: Documents) -> None:
         """Link or copy payload into the stage, from which it is imported."""

@@ -3,7 +3,7 @@
 | stage | flow run | the experiment stands |
 |---|---|---|
 | `oci://REGISTRY/...` | finished, with a name in REGISTRY | in REGISTRY, and is composed there |
-| any | any other | in the Local Registry; payload is brought there |
+| any | any other, or too large for a registry | in the Local Registry, with all payload |
 
 A checkpoint of OMMX is a thing of the Local Registry, and so is an anonymous experiment. A name
 in another registry than the stage's is pushed where `push=True` says so, as always.
@@ -17,11 +17,12 @@ from ommx_prefect._registry_home import RegistryHome
 from ommx_prefect._stage import LocalStage
 
 
-def home_for(stage: LocalStage, image_name: str, status: str) -> Home:
-    """Return where an experiment that ended with this status is to stand."""
-    if isinstance(stage, OciStage) and status == "finished" and stage.is_in_registry_of(image_name):
-        return RegistryHome(stage, image_name)
-    return LocalHome(stage)
+def homes_for(stage: LocalStage, image_name: str, status: str) -> tuple[Home, ...]:
+    """Return where an experiment that ended with this status can stand, best first."""
+    here = LocalHome(stage)
+    if isinstance(stage, OciStage) and status == "finished" and stage.serves(image_name):
+        return RegistryHome(stage, image_name), here
+    return (here,)
 
 
 def home_of(stage: LocalStage, image_name: str, composed_in: str) -> Home:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
@@ -98,6 +99,7 @@ class Connection:
             trust_env=not is_local(registry),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
         )
+        weakref.finalize(self, self._client.close)  # one that is kept has nobody to close it
 
     def close(self) -> None:
         """Close the connections."""

@@ -40,7 +40,7 @@ class OciStage(MirroredStage):
         """The repository."""
         return OciRemote(self.name)
 
-    def is_in_registry_of(self, image_name: str) -> bool:
+    def serves(self, image_name: str) -> bool:
         """Tell whether an image name belongs to the stage's registry."""
         return split_name(image_name).registry == split_stage(self.name).registry
 
@@ -100,4 +100,4 @@ class OciStage(MirroredStage):
 
     def _sealed_repository(self) -> str:
         image_name = str((self.read(FLOW_RECORD) or {}).get("image_name", ""))
-        return split_name(image_name).repository if self.is_in_registry_of(image_name) else ""
+        return split_name(image_name).repository if self.serves(image_name) else ""

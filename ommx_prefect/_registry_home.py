@@ -28,7 +28,7 @@ from ommx_prefect._publish import import_scratch, publish_names
 from ommx_prefect._records import MANIFEST_MEDIA_TYPE, Descriptor, Documents, ExperimentRecord
 from ommx_prefect._registry import drop_name, find
 from ommx_prefect._shard_archive import payload_layers
-from ommx_prefect.exceptions import DocumentError
+from ommx_prefect.exceptions import DocumentError, ManifestTooLargeError
 
 
 class RegistryHome:
@@ -70,6 +70,14 @@ class RegistryHome:
         check_blob(layer, data)
         return data
 
+    def refusal(self, documents: Documents) -> str:
+        """Say that a manifest is too large for a registry; empty if it is not."""
+        try:
+            check_manifest_size(documents.manifest, layers_of(documents.manifest))
+        except ManifestTooLargeError as error:
+            return str(error)
+        return ""
+
     def keep(self, *documents: Documents) -> None:
         """Do nothing: the registry keeps payload as long as the shards are there."""
 
@@ -78,7 +86,6 @@ class RegistryHome:
         if problem := difference(documents, wanted):
             raise DocumentError(f"the composed experiment reads back differently: {problem}")
         with translated(self._stage.name, "compose the experiment there"):
-            check_manifest_size(documents.manifest, layers_of(documents.manifest))
             with ThreadPoolExecutor(READERS, "ommx-prefect-supply") as pool:
                 list(pool.map(self._supply, payload_layers(documents)))
             self._push(documents)

@@ -15,7 +15,7 @@ from prefect.utilities.urls import url_for
 
 from ommx_prefect import _ledger, _lost
 from ommx_prefect._checkpoint_files import CheckpointFiles
-from ommx_prefect._compose import compose, settle_columns
+from ommx_prefect._compose import Composition, compose, settle_columns
 from ommx_prefect._encode import columns_of
 from ommx_prefect._flow_start import FLOW_RECORD, STATE_RECORD, FlowRecord, read_flow_record
 from ommx_prefect._gather import (
@@ -31,10 +31,11 @@ from ommx_prefect._gather import (
     settle,
 )
 from ommx_prefect._home import Home
-from ommx_prefect._homes import home_for
+from ommx_prefect._homes import homes_for
 from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_suffix, with_tag
 from ommx_prefect._inputs import redact_known
 from ommx_prefect._ledger import Entry
+from ommx_prefect._log import warn
 from ommx_prefect._pending import forget_submitted, submitted_task_runs, wait_for_pending
 from ommx_prefect._prefect_api import (
     TaskRunRow,
@@ -168,9 +169,7 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
         return before
     rows, problems = _ask_prefect(record, staged)
     staged = explained(staged, {row.task_run_id: row for row in rows})
-    home = home_for(stage, record.image_name, end.status)
-    draft = _draft(stage, home, record, end, before, staged, rows, problems)
-    composition = compose(draft.experiment)
+    home, draft, composition = _composed(stage, record, end, before, staged, rows, problems)
     repin(home, staged)
     home.store(composition.documents, draft.experiment)
     sealed = SealedExperiment(
@@ -193,6 +192,21 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
     _lost.forget(stage.owner)
     forget_submitted(stage.owner)
     return sealed
+
+
+def _composed(
+    stage: LocalStage, record: FlowRecord, end: End, *what: Any
+) -> tuple[Home, Draft, Composition]:
+    """Compose an experiment for the best home that takes it."""
+    *others, last = homes_for(stage, record.image_name, end.status)
+    for home in others:
+        draft = _draft(stage, home, record, end, *what)
+        composition = compose(draft.experiment)
+        if not (refusal := home.refusal(composition.documents)):
+            return home, draft, composition
+        warn(f"{draft.image_name} is sealed in the Local Registry instead of its own: {refusal}")
+    draft = _draft(stage, last, record, end, *what)
+    return last, draft, compose(draft.experiment)
 
 
 @dataclass(frozen=True)

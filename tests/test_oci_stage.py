@@ -1,0 +1,598 @@
+"""Stages in an OCI registry: what travels, who may, and what a seal there does not believe.
+
+The contract of every stage is in test_block_stage; here is what only a registry can do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import uuid
+
+import numpy
+import prefect
+import pytest
+from ommx.experiment import Experiment
+from places import RegistryPlace
+from prefect.blocks.system import Secret
+from prefect.task_runners import ProcessPoolTaskRunner
+from reading import run_flow
+from registry_server import USER, running_registry
+from token_server import running_token_server
+
+from ommx_prefect import (
+    _oci_http,
+    _oci_names,
+    _oci_remote,
+    _publication,
+    current_experiment,
+    current_run,
+    exceptions,
+    flow,
+    load_experiment,
+    seal,
+    task,
+)
+from ommx_prefect._oci import Repository
+from ommx_prefect._oci_names import StageAddress, digest_of, split_stage
+from ommx_prefect._oci_records import RECORD_TYPE, name_of, tag_of
+from ommx_prefect._registry import blob_path, find, registry_root
+from ommx_prefect._registry_home import RegistryHome
+from ommx_prefect._stage import LocalStage
+
+pytestmark = pytest.mark.usefixtures("server", "_this_test_alone")
+
+PASSWORD = "correct-horse-battery"
+IDENTITY_TOKEN = "identity-token-of-alice"
+PAYLOAD_BYTES = 2_000_000
+TAKEN_SECONDS = 120
+GOT_BLOB = re.compile(r'"GET /v2/[^ ]*/blobs/(sha256:[0-9a-f]{64})[^"]*" 200 (\d+)')
+SENT_BLOB = re.compile(r'"PUT /v2/[^ ]*/blobs/uploads/[^ ]*digest=sha256(?:%3A|:)([0-9a-f]{64})')
+READ_ELSEWHERE = """
+import json, sys
+from ommx.experiment import Experiment
+found = Experiment.load(sys.argv[1])
+outputs = [run.get_json("output") for run in found.runs]
+print(json.dumps([found.status, outputs]))
+"""
+
+
+@pytest.fixture
+def _this_test_alone(monkeypatch, tmp_path):
+    registry_root()  # of this process, whatever its workers are told
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    for name in ("DOMAIN", "USERNAME", "PASSWORD"):
+        monkeypatch.delenv(f"OMMX_BASIC_AUTH_{name}", raising=False)
+    for table in (_oci_http.RETRY, _oci_http.BRIEF_RETRY):
+        for name, value in {"attempts": 2, "wait_initial": 0.05, "wait_jitter": 0.05}.items():
+            monkeypatch.setitem(table, name, value)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    with running_registry(tmp_path_factory.mktemp("registry")) as server:
+        yield server
+
+
+@pytest.fixture
+def place(registry):
+    """A stage, and an image name in another repository of its registry."""
+    name = f"p{uuid.uuid4().hex[:8]}"
+    return RegistryPlace(registry, f"{name}/shards", f"{registry.host}/{name}/night:one")
+
+
+def read_elsewhere(name, tmp_path):
+    """Open an image with plain ommx in a process whose own Local Registry is empty."""
+    env = {**os.environ, "OMMX_LOCAL_REGISTRY_ROOT": str(tmp_path / f"third-{uuid.uuid4().hex}")}
+    command = [sys.executable, "-c", READ_ELSEWHERE, name]
+    answer = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TAKEN_SECONDS)
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout)
+
+
+def tags_of(name):
+    host, _, rest = name.partition("/")
+    with Repository(host, rest.rpartition(":")[0]) as repository:
+        return repository.tags()
+
+
+def _hex(digest):
+    return digest.removeprefix("sha256:")
+
+
+@task
+def note(x):
+    return {"x": x}
+
+
+@task
+def heavy(seed):
+    noise = numpy.random.default_rng(seed).bytes(PAYLOAD_BYTES)
+    current_run().log_attachment("noise", "application/octet-stream", noise)
+    current_run().log_parameter("registry", os.environ["OMMX_LOCAL_REGISTRY_ROOT"])
+    return seed
+
+
+# ---------------------------------------------------------------- what travels
+
+
+@pytest.mark.parametrize("repository", ["shards", "night"])
+def test_no_payload_comes_to_the_host_that_seals(registry, tmp_path, monkeypatch, repository):
+    """Composed in the stage's own repository, and in one to which its payload is mounted."""
+    name = f"p{uuid.uuid4().hex[:8]}"
+    worker = str(tmp_path / "worker")
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", worker)
+    image_name = f"{registry.host}/{name}/{repository}:one"
+
+    @flow(
+        stage=f"oci://{registry.host}/{name}/shards",
+        experiment=image_name,
+        aliases=["latest"],
+        task_runner=ProcessPoolTaskRunner(max_workers=1),
+    )
+    def night():
+        return [heavy.submit(seed).result() for seed in range(3)]
+
+    before = len(registry.log)
+    state = night(return_state=True)
+    received = GOT_BLOB.findall(registry.log[before:])
+    answer = seal(state.state_details.flow_run_id)
+    assert answer.counts == {"finished": 3}
+    assert (answer.pushed, answer.composed_in) == (True, f"oci://{registry.host}/{name}/shards")
+
+    with Repository(registry.host, f"{name}/{repository}") as there:
+        manifest = json.loads(there.get_manifest("latest"))
+    payload = {x["digest"]: x["size"] for x in manifest["layers"]}
+    assert sum(payload.values()) > 3 * PAYLOAD_BYTES
+    # Shards, and the documents that were read back; never the noise, nor an output.
+    assert sum(int(size) for _, size in received) < 50_000
+    noise = {digest for digest, size in payload.items() if size >= PAYLOAD_BYTES}
+    assert len(noise) == 3
+    assert not noise & {digest for digest, _ in received}
+    assert not any(blob_path(digest).exists() for digest in noise)
+    # Nor was any of it sent twice: the worker pushed each once.
+    pushed = SENT_BLOB.findall(registry.log[before:])
+    assert sorted(set(pushed) & set(map(_hex, noise))) == sorted(map(_hex, noise))
+    assert len(pushed) == len(set(pushed))
+    assert find(image_name) is None
+
+    assert read_elsewhere(image_name, tmp_path) == ["finished", [0, 1, 2]]
+    experiment = load_experiment(state.state_details.flow_run_id)
+    assert experiment.run_parameters_df()["registry"].tolist() == [worker] * 3
+    assert find(image_name) == answer.manifest_digest
+
+
+def test_a_registry_that_mounts_nothing_gets_the_payload_through_this_host(
+    place, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Repository, "mount_blob", lambda *_: False)
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(tmp_path / "worker"))
+
+    @flow(
+        stage=place.stage,
+        experiment=place.experiment,
+        task_runner=ProcessPoolTaskRunner(max_workers=1),
+    )
+    def night():
+        return heavy.submit(1).result()
+
+    sealed = run_flow(night)
+    assert seal(sealed.flow_run_id).composed_in == place.stage
+    assert read_elsewhere(place.experiment, tmp_path) == ["finished", [1]]
+    blobs = LocalStage(sealed.flow_run_id).path / "blobs"
+    assert not blobs.exists()
+
+
+def test_a_name_in_another_registry_is_sealed_here_and_pushed_as_ever(place, tmp_path):
+    with running_registry(tmp_path / "other") as other:
+        name = f"{other.host}/acme/night:one"
+
+        @flow(stage=place.stage, experiment=name, push=True)
+        def night():
+            note(1)
+
+        sealed = run_flow(night)
+        answer = seal(sealed.flow_run_id)
+        assert (answer.composed_in, answer.pushed) == ("", True)
+        assert find(name) == answer.manifest_digest
+        assert read_elsewhere(name, tmp_path) == ["finished", [{"x": 1}]]
+        assert place.objects(sealed.flow_run_id) == {}
+
+
+def test_a_failed_flow_run_is_a_checkpoint_here_and_its_retry_is_composed_there(
+    place, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(tmp_path / "worker"))
+    tries = []
+
+    @flow(
+        stage=place.stage,
+        experiment=place.experiment,
+        retries=0,
+        task_runner=ProcessPoolTaskRunner(max_workers=1),
+    )
+    def night():
+        note.submit(len(tries)).wait()
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("first")
+
+    sealed = run_flow(night)
+    answer = seal(sealed.flow_run_id)
+    assert (answer.status, answer.pushed, answer.composed_in) == ("failed", None, "")
+    restored = Experiment.restore_from_checkpoint(place.experiment)
+    assert restored.run_parameters_df()["prefect.task"].tolist() == ["note"]
+    assert [run.get_json("output") for run in sealed.runs] == [{"x": 0}]
+
+    from prefect import get_client
+    from prefect.flow_engine import run_flow as run_again
+    from prefect.states import AwaitingRetry
+
+    with get_client(sync_client=True) as client:
+        flow_run_id = uuid.UUID(sealed.flow_run_id)
+        client.set_flow_run_state(flow_run_id, AwaitingRetry(), force=True)
+        flow_run = client.read_flow_run(flow_run_id)
+    run_again(night, flow_run=flow_run)
+    answer = seal(sealed.flow_run_id)
+    assert (answer.status, answer.composed_in) == ("finished", place.stage)
+    assert read_elsewhere(place.experiment, tmp_path) == ["finished", [{"x": 0}, {"x": 1}]]
+    assert place.objects(sealed.flow_run_id) == {}
+
+
+def test_an_experiment_too_large_for_a_registry_is_sealed_here(place, monkeypatch, caplog):
+    @flow(stage=place.stage, experiment=place.experiment, push=True)
+    def night():
+        for x in range(12):
+            note(x)
+        monkeypatch.setattr(_oci_names, "MOST_MANIFEST_BYTES", 2_000)
+
+    sealed = run_flow(night)
+    answer = seal(sealed.flow_run_id)
+    assert (answer.composed_in, answer.pushed) == ("", False)
+    assert "OCI registries take 2,000" in answer.push_problem
+    assert "sealed in the Local Registry instead" in caplog.text
+    assert [run.get_json("output")["x"] for run in sealed.runs] == list(range(12))
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_a_name_that_stands_in_the_registry_is_refused_or_made_another(place):
+    def run_night(name, **options):
+        @flow(stage=place.stage, experiment=name, **options)
+        def night():
+            note(1)
+
+        return run_flow(night)
+
+    run_night(place.experiment)
+    with pytest.raises(exceptions.ImageNameTakenError, match=f"stands in {place.server.host}"):
+        run_night(place.experiment).state.result()
+    moved = run_night(place.experiment, replace=True)
+    assert seal(moved.flow_run_id).image_name == place.experiment
+    assert tags_of(place.experiment) == ["one"]
+
+
+def test_what_comes_after_the_seal_extends_the_experiment_there(place, tmp_path):
+    kept = {}
+
+    @flow(stage=place.stage, experiment=place.experiment)
+    def night():
+        current_experiment().log_json("plan", [1])
+        note(1)
+        note(2)
+        objects = place.objects(prefect.runtime.flow_run.id)
+        name = max(name for name in objects if "/shards/" in name)
+        kept[name] = objects[name]
+        place.delete(name)
+        place.delete(name.replace("/shards/", "/starts/"))
+
+    sealed = run_flow(night)
+    first = seal(sealed.flow_run_id)
+    assert first.counts == {"finished": 1}
+    assert len(load_experiment(sealed.flow_run_id).runs) == 1
+    for name, data in kept.items():
+        place.put(name, data)
+    second = seal(sealed.flow_run_id)
+    assert second.counts == {"finished": 2}
+    assert second.image_name == first.image_name
+    # What was pulled here before is not taken for it.
+    experiment = load_experiment(sealed.flow_run_id)
+    assert sorted(run.get_json("output")["x"] for run in experiment.runs) == [1, 2]
+    assert experiment.get_json("plan") == [1]
+    assert read_elsewhere(place.experiment, tmp_path)[0] == "finished"
+    assert place.objects(sealed.flow_run_id) == {}
+
+
+# ---------------------------------------------------------------- who may
+
+
+def _one_night(stage, name):
+    @flow(stage=stage, experiment=name)
+    def night():
+        note(1)
+
+    return run_flow(night)
+
+
+def test_a_password_of_the_environment_or_of_a_block_opens_the_registry(tmp_path, monkeypatch):
+    block = f"registry-{uuid.uuid4().hex[:8]}"
+    Secret(value={"username": USER, "password": PASSWORD}).save(block)
+    with running_registry(tmp_path / "r", password=PASSWORD) as server:
+        stage, name = f"oci://{server.host}/acme/shards", f"{server.host}/acme/night"
+        with pytest.raises(exceptions.StageError, match="OMMX_BASIC_AUTH_DOMAIN"):
+            _one_night(stage, f"{name}:refused").state.result()
+
+        sealed = _one_night(f"{stage}?credentials=secret/{block}", f"{name}:block")
+        assert sealed.ledger["flow_run"]["stage"] == f"{stage}?credentials=secret/{block}"
+        assert sealed.statuses == ["finished"]
+        assert PASSWORD not in json.dumps(sealed.ledger)
+
+        for part, value in {"DOMAIN": server.host, "USERNAME": USER, "PASSWORD": PASSWORD}.items():
+            monkeypatch.setenv(f"OMMX_BASIC_AUTH_{part}", value)
+        assert _one_night(stage, f"{name}:environment").statuses == ["finished"]
+        assert read_elsewhere(f"{name}:block", tmp_path) == ["finished", [{"x": 1}]]
+        assert tags_of(f"{name}:any") == ["block", "environment"]
+        assert tags_of(f"{server.host}/acme/shards:any") == []
+
+
+def test_a_bearer_token_and_the_docker_config_open_it_too(tmp_path):
+    with (
+        running_token_server(tmp_path / "tokens", USER, PASSWORD, IDENTITY_TOKEN) as tokens,
+        running_registry(tmp_path / "r", auth=tokens.auth) as server,
+    ):
+        (tmp_path / "docker").mkdir()
+        config = {"auths": {server.host: {"username": USER, "password": PASSWORD}}}
+        (tmp_path / "docker" / "config.json").write_text(json.dumps(config))
+        sealed = _one_night(f"oci://{server.host}/acme/shards", f"{server.host}/acme/night:one")
+        assert seal(sealed.flow_run_id).composed_in
+        assert sealed.statuses == ["finished"]
+        mounting = {"repository:acme/night:pull,push", "repository:acme/shards:pull"}
+        assert any(mounting <= set(scopes) for scopes in tokens.asked)
+        assert ["repository:acme/shards:delete"] in tokens.asked
+
+
+@pytest.mark.parametrize("held", ["just a text", {"username": "alice"}])
+def test_a_block_without_user_and_password_is_refused_when_the_flow_starts(place, held):
+    block = f"registry-{uuid.uuid4().hex[:8]}"
+    Secret(value=held).save(block)
+    with pytest.raises(exceptions.StageError, match="has no username and password") as caught:
+        _one_night(f"{place.stage}?credentials=secret/{block}", None).state.result()
+    assert "just a text" not in str(caught.value)
+    with pytest.raises(exceptions.StageError, match="Save it first"):
+        _one_night(f"{place.stage}?credentials=secret/there-is-none", None).state.result()
+
+
+def test_a_registry_that_does_not_answer_is_refused_when_the_flow_starts(place):
+    ran = []
+
+    @flow(stage=place.stage)
+    def night():
+        ran.append(1)
+
+    place.go_away()
+    try:
+        with pytest.raises(exceptions.StageError, match="Check that it runs") as caught:
+            night()
+    finally:
+        place.come_back()
+    assert ran == []
+    assert f"stage='{place.stage}' cannot be used" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "oci://",
+        "oci://ghcr.io",
+        "oci://ghcr.io/acme/shards:tag",
+        f"oci://ghcr.io/acme/shards@sha256:{'0' * 64}",
+        "oci://ghcr.io/Acme/shards",
+        "oci://alice:secret@ghcr.io/acme/shards",
+        "oci://ghcr.io/acme/shards?credentials=ghcr",
+        "oci://ghcr.io/acme//shards",
+    ],
+)
+def test_an_address_that_is_none_is_refused_at_once(stage):
+    with pytest.raises(exceptions.StageError, match="oci://registry/repository"):
+        flow(stage=stage)(print)
+
+
+@pytest.mark.parametrize(
+    ("stage", "parts"),
+    [
+        ("oci://ghcr.io/acme/shards", ("ghcr.io", "acme/shards", "")),
+        ("oci://127.0.0.1:5000/a", ("127.0.0.1:5000", "a", "")),
+        ("oci://[::1]:5000/a_b/c-d", ("[::1]:5000", "a_b/c-d", "")),
+        ("oci://r.io/a?credentials=secret/ghcr", ("r.io", "a", "secret/ghcr")),
+    ],
+)
+def test_an_address_has_its_parts(stage, parts):
+    assert split_stage(stage) == StageAddress(*parts)
+
+
+# ---------------------------------------------------------------- a registry that keeps or loses
+
+
+def test_a_registry_that_deletes_nothing_is_told_once_and_sealed_once(tmp_path, caplog):
+    with running_registry(tmp_path / "r", allow_delete=False) as server:
+        place = RegistryPlace(server, "acme/shards", f"{server.host}/acme/night:one")
+        sealed = _one_night(place.stage, place.experiment)
+        assert place.objects(sealed.flow_run_id)
+        first = seal(sealed.flow_run_id)
+        assert first.counts == {"finished": 1}
+        requests = server.log.count("PUT")
+        assert seal(sealed.flow_run_id) == first
+        assert server.log.count("PUT") == requests
+        assert caplog.text.count("does not let anybody delete") == 1
+        assert read_elsewhere(place.experiment, tmp_path) == ["finished", [{"x": 1}]]
+        _oci_remote._keepers.clear()
+
+
+# What the flow of the next test meets: flows travel to pool processes, and a place does not.
+HERE = {}
+
+
+def _lose_a_payload():
+    place, registry = HERE["place"], HERE["worker"]
+    shards = place.objects(prefect.runtime.flow_run.id)
+    manifest = json.loads(next(data for name, data in shards.items() if "/shards/" in name))
+    digest = manifest["layers"][0]["digest"]
+    kept = registry / "blobs" / "sha256" / _hex(digest)
+    HERE["lost"] = (digest, kept.read_bytes())
+    place._ask("DELETE", f"blobs/{digest}")
+
+
+def test_a_payload_that_the_registry_lost_stops_the_seal_by_name(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(tmp_path / "worker"))
+    HERE.update(place=place, worker=tmp_path / "worker")
+    repository = place.stage.removeprefix(f"oci://{place.server.host}/")
+
+    @flow(
+        stage=place.stage,
+        experiment=f"{place.server.host}/{repository}:one",
+        task_runner=ProcessPoolTaskRunner(max_workers=1),
+    )
+    def night():
+        note.submit(1).wait()
+        _lose_a_payload()
+
+    flow_run_id = night(return_state=True).state_details.flow_run_id
+    digest, data = HERE["lost"]
+    with pytest.raises(exceptions.SealError, match=digest):
+        seal(flow_run_id)
+    assert any("/shards/" in name for name in place.objects(str(flow_run_id)))
+    with Repository(place.server.host, repository) as there:
+        there.push_blob(data, digest)
+    assert seal(flow_run_id).counts == {"finished": 1}
+    assert load_experiment(flow_run_id).runs[0].get_json("output") == {"x": 1}
+
+
+def _changed(manifest, change):
+    document = json.loads(manifest)
+    change(document)
+    return json.dumps(document).encode()
+
+
+def _foreign_config(document):
+    document["config"] = document["layers"][0]
+
+
+# What was done to the manifest of a shard -> what the refusal says.
+DAMAGE = {
+    "another artifact": (lambda d: d.update(artifactType="application/x"), "is neither"),
+    "the name of another": (
+        lambda d: d["annotations"].update({"org.ommx-prefect.object": "other"}),
+        "it is the record of other",
+    ),
+    "no name": (lambda d: d.pop("annotations"), "it is no record"),
+    "a lost layer": (lambda d: d["layers"].pop(), "disagree about the payload"),
+    "a config that is no shard": (_foreign_config, "not a shard"),
+    "a record in its place": (lambda d: d.update(artifactType=RECORD_TYPE), "not a shard"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_manifest_that_is_not_the_shard_is_refused_by_name(place, damage):
+    change, said = DAMAGE[damage]
+    names = {}
+
+    @flow(stage=place.stage, experiment=place.experiment)
+    def night():
+        note(1)
+        objects = place.objects(prefect.runtime.flow_run.id)
+        name = next(name for name in objects if "/shards/" in name)
+        names[name] = objects[name]
+        place.put(name, _changed(objects[name], change))
+
+    flow_run_id = str(night(return_state=True).state_details.flow_run_id)
+    with pytest.raises(exceptions.SealError, match=said) as caught:
+        seal(flow_run_id)
+    name = next(iter(names))
+    assert f"{name} in stage '{place.stage}' is refused" in str(caught.value)
+    place.put(name, names[name])
+    assert seal(flow_run_id).counts == {"finished": 1}
+
+
+# ---------------------------------------------------------------- a seal that is cut off
+
+
+class Cut(BaseException):
+    """The process ends here."""
+
+
+STEPS = {
+    "payload": (RegistryHome, "_supply"),
+    "documents": (RegistryHome, "_push"),
+    "verified": (_publication, "_publish"),
+    "names": (RegistryHome, "publish"),
+    "answer": (_publication, "write_sealed"),
+    "let go": (LocalStage, "discard"),
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_seal_that_is_cut_off_is_finished_by_the_next(place, tmp_path, monkeypatch, step, when):
+    owner, name = STEPS[step]
+
+    @flow(stage=place.stage, experiment=place.experiment)
+    def night():
+        note(1)
+        note(2)
+
+    original = getattr(owner, name)
+
+    def cut(*args, **kwargs):
+        if when == "after":
+            original(*args, **kwargs)
+        raise Cut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, cut)
+        try:
+            state = night(return_state=True)
+            flow_run_id = state.state_details.flow_run_id
+        except Cut:
+            raise AssertionError("the hook let it through") from None
+    answer = seal(flow_run_id)
+    assert answer.counts == {"finished": 2}
+    assert tags_of(place.experiment) == ["one"]
+    outputs = [run.get_json("output")["x"] for run in load_experiment(flow_run_id).runs]
+    assert outputs == [1, 2]
+    assert seal(flow_run_id) == answer
+    assert place.objects(str(flow_run_id)) == {}
+
+
+# ---------------------------------------------------------------- names of records
+
+
+def test_tags_say_which_record_they_are():
+    name = "00000000-0000-0000-0000-000000000000/rolled-back/1-2"
+    assert tag_of(name) == "00000000-0000-0000-0000-000000000000_rolled-back_1-2"
+    assert name_of(tag_of(name)) == name
+    for wrong in ("a/b_c", "a b", "x" * 129, "", ".hidden"):
+        with pytest.raises(exceptions.DocumentError, match="cannot be the name"):
+            tag_of(wrong)
+
+
+def test_records_are_small_requests(place):
+    """A start is one manifest, and has no blob of its own."""
+
+    @flow(stage=place.stage)
+    def night():
+        note(1)
+        return place.objects(prefect.runtime.flow_run.id)
+
+    objects = run_flow(night).state.result()
+    start = next(data for name, data in objects.items() if "/starts/" in name)
+    document = json.loads(start)
+    assert document["config"]["digest"] == digest_of(b"{}")
+    assert [layer["digest"] for layer in document["layers"]] == [digest_of(b"{}")]
+    attempt = json.loads(document["annotations"]["org.ommx-prefect.document"])
+    assert attempt["task"] == "note"
+    assert hashlib.sha256(start).hexdigest() not in {p.name for p in registry_root().rglob("*")}
