@@ -13,7 +13,6 @@ import subprocess
 import sys
 import uuid
 
-import numpy
 import prefect
 import pytest
 from ommx.experiment import Experiment
@@ -110,11 +109,11 @@ def note(x):
 
 
 @task
-def heavy(seed):
-    noise = numpy.random.default_rng(seed).bytes(PAYLOAD_BYTES)
+def heavy(x):
+    noise = os.urandom(PAYLOAD_BYTES)
     current_run().log_attachment("noise", "application/octet-stream", noise)
     current_run().log_parameter("registry", os.environ["OMMX_LOCAL_REGISTRY_ROOT"])
-    return seed
+    return x
 
 
 # ---------------------------------------------------------------- what travels
@@ -135,7 +134,7 @@ def test_no_payload_comes_to_the_host_that_seals(registry, tmp_path, monkeypatch
         task_runner=ProcessPoolTaskRunner(max_workers=1),
     )
     def night():
-        return [heavy.submit(seed).result() for seed in range(3)]
+        return [heavy.submit(x).result() for x in range(3)]
 
     before = len(registry.log)
     state = night(return_state=True)
