@@ -16,14 +16,14 @@ out with the next record that can; a seal on this host takes it from there, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ommx_prefect._block_remote import open_remote
 from ommx_prefect._log import warn
 from ommx_prefect._registry import blob_path, read_blob, write_whole
-from ommx_prefect._remote import Remote
+from ommx_prefect._remote import READERS, Remote
 from ommx_prefect._shard_archive import check_attempt, open_archive, pack_archive
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage
@@ -43,8 +43,6 @@ BRINGERS = {
     "subflows": "_bring_document",
     "rolled-back": "_bring_document",
 }
-# How many objects are read at a time.
-READERS = 8
 
 
 class MirroredStage(LocalStage):
@@ -175,10 +173,13 @@ class MirroredStage(LocalStage):
     def release(self) -> None:
         """Remove what a finished seal holds; what came there later stays."""
         try:
-            with ThreadPoolExecutor(READERS) as pool:
-                list(pool.map(self.remote.remove, self._seen))
+            self._remove_there(self._seen)
         except StageError as error:
             warn(f"The experiment is sealed; {error}. What is left there is in it already")
+
+    def _remove_there(self, names: Sequence[str]) -> None:
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(self.remote.remove, names))
 
     def _bring(self, name: str) -> None:
         directory, _, key = name.removeprefix(f"{self.owner}/").rpartition("/")

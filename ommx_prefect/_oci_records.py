@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from ommx_prefect._shards import Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 RECORD_TYPE = "application/vnd.ommx-prefect.record.v1"
+TOMBSTONE_TYPE = "application/vnd.ommx-prefect.tombstone.v1"
 SHARD_TYPE = "application/vnd.ommx-prefect.shard.v1"
 SHARD_CONFIG_TYPE = "application/vnd.ommx-prefect.shard.config.v1+msgpack"
 OBJECT_ANNOTATION = "org.ommx-prefect.object"
@@ -61,8 +63,16 @@ def shard_manifest(name: str, shard: Shard) -> tuple[bytes, bytes]:
     return _manifest(name, SHARD_TYPE, describe(SHARD_CONFIG_TYPE, config), layers, {}), config
 
 
-def document_of(name: str, manifest: bytes) -> bytes | Descriptor:
+def tombstone() -> bytes:
+    """Write a manifest to which the tags of removed records point, until it is removed."""
+    return _manifest(uuid.uuid4().hex, TOMBSTONE_TYPE, EMPTY, [EMPTY], {})
+
+
+def document_of(name: str, manifest: bytes) -> bytes | Descriptor | None:
     """Return the document that a record's manifest holds, or where a shard's config is.
+
+    Returns:
+        None where the record is being removed.
 
     Raises:
         DocumentError: It is no record, or another object's.
@@ -77,6 +87,8 @@ def document_of(name: str, manifest: bytes) -> bytes | Descriptor:
         text = annotations.get(DOCUMENT_ANNOTATION, "")
     except (KeyError, TypeError, AttributeError) as error:
         raise DocumentError(f"it is no record: {error!r}") from error
+    if found == TOMBSTONE_TYPE:
+        return None
     if found not in (RECORD_TYPE, SHARD_TYPE):
         raise UnknownFormatError(f"{found!r} is neither {RECORD_TYPE!r} nor {SHARD_TYPE!r}")
     if owner != name:

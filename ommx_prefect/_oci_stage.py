@@ -11,20 +11,21 @@ stand in the Local Registry; see _homes.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ommx_prefect._decode import decode
-from ommx_prefect._mirrored_stage import FLOW_RECORD, READERS, MirroredStage
+from ommx_prefect._mirrored_stage import FLOW_RECORD, MirroredStage
 from ommx_prefect._oci_access import open_repository, translated
 from ommx_prefect._oci_names import split_name, split_stage
 from ommx_prefect._oci_remote import OciRemote
 from ommx_prefect._records import Documents
 from ommx_prefect._registry import blob_path, write_whole
+from ommx_prefect._remote import READERS
 from ommx_prefect._shard_archive import check_attempt, payload_layers
 from ommx_prefect._shards import Shard
-from ommx_prefect.exceptions import NotInRegistryError
+from ommx_prefect.exceptions import NotInRegistryError, StageError
 
 
 class OciStage(MirroredStage):
@@ -34,6 +35,8 @@ class OciStage(MirroredStage):
         owner: As for `LocalStage`.
         name: `oci://registry/repository`, perhaps with `?credentials=type-slug/name`.
     """
+
+    _extends = False
 
     @property
     def remote(self) -> OciRemote:
@@ -50,7 +53,19 @@ class OciStage(MirroredStage):
     def collect(self, sealed: Collection[str]) -> None:
         """Bring the records that wait there; their payload stays."""
         self.remote.await_answer()
+        self._extends = bool(sealed)
         super().collect(sealed)
+
+    def _bring(self, name: str) -> None:
+        try:
+            super()._bring(name)
+        except StageError as error:
+            # A seal that was cut off while it removed what it holds.
+            if not (self._extends and isinstance(error.__cause__, NotInRegistryError)):
+                raise
+
+    def _remove_there(self, names: Sequence[str]) -> None:
+        self.remote.remove_all(names)
 
     def _bring_shard(self, directory: str, key: str, data: bytes) -> None:
         shard = Shard.from_bytes(data)

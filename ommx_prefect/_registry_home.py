@@ -19,7 +19,6 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._compose import difference
 from ommx_prefect._decode import check_blob, descriptor_of, manifest_of, parameters_layer
-from ommx_prefect._mirrored_stage import READERS
 from ommx_prefect._oci import Repository
 from ommx_prefect._oci_access import open_repository, translated
 from ommx_prefect._oci_names import check_manifest_size, layers_of, split_name, split_stage
@@ -27,6 +26,7 @@ from ommx_prefect._oci_stage import OciStage
 from ommx_prefect._publish import import_scratch, publish_names
 from ommx_prefect._records import MANIFEST_MEDIA_TYPE, Descriptor, Documents, ExperimentRecord
 from ommx_prefect._registry import drop_name, find
+from ommx_prefect._remote import READERS
 from ommx_prefect._shard_archive import payload_layers
 from ommx_prefect.exceptions import DocumentError, ManifestTooLargeError
 

@@ -57,6 +57,7 @@ from ommx_prefect._sealed import (
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of
+from ommx_prefect._standing import adopt
 from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
 from ommx_prefect.exceptions import (
     FlowRunNotFinishedError,
@@ -158,7 +159,7 @@ def _sealed_or_explained(stage: LocalStage, record: FlowRecord, end: End) -> Sea
 
 def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
     finish_publication(stage, replace=record.replace)
-    found = read_sealed(stage)
+    found = read_sealed(stage) or adopt(stage, record)
     before, sealed_keys = found or (None, frozenset())
     stage.collect(sealed_keys)
     staged = read_stage(stage, sealed_keys)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import uuid
@@ -38,7 +39,7 @@ from ommx_prefect import (
 )
 from ommx_prefect._oci import Repository
 from ommx_prefect._oci_names import StageAddress, digest_of, split_stage
-from ommx_prefect._oci_records import RECORD_TYPE, name_of, tag_of
+from ommx_prefect._oci_records import RECORD_TYPE, TOMBSTONE_TYPE, name_of, tag_of
 from ommx_prefect._registry import blob_path, find, registry_root
 from ommx_prefect._registry_home import RegistryHome
 from ommx_prefect._stage import LocalStage
@@ -427,6 +428,10 @@ def test_a_registry_that_deletes_nothing_is_told_once_and_sealed_once(tmp_path, 
         requests = server.log.count("PUT")
         assert seal(sealed.flow_run_id) == first
         assert server.log.count("PUT") == requests
+        # Another host, which finds all records there, finds what was made of them, too.
+        shutil.rmtree(LocalStage(sealed.flow_run_id).path)
+        assert seal(sealed.flow_run_id, stage=place.stage) == first
+        assert tags_of(place.experiment) == ["one"]
         assert caplog.text.count("does not let anybody delete") == 1
         assert read_elsewhere(place.experiment, tmp_path) == ["finished", [{"x": 1}]]
         _oci_remote._keepers.clear()
@@ -564,6 +569,32 @@ def test_a_seal_that_is_cut_off_is_finished_by_the_next(place, tmp_path, monkeyp
     outputs = [run.get_json("output")["x"] for run in load_experiment(flow_run_id).runs]
     assert outputs == [1, 2]
     assert seal(flow_run_id) == answer
+    assert place.objects(str(flow_run_id)) == {}
+
+
+def test_a_removal_that_is_cut_off_disturbs_no_later_seal(place, monkeypatch):
+    """Its tags are left on a tombstone, which is no record of anything."""
+    deleted = []
+    delete = Repository.delete_manifest
+
+    def cut(self, digest):
+        if deleted:
+            raise Cut
+        deleted.append(digest)
+        return delete(self, digest)
+
+    @flow(stage=place.stage, experiment=place.experiment)
+    def night():
+        current_experiment().log_json("plan", [1])
+        note(1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Repository, "delete_manifest", cut)
+        flow_run_id = night(return_state=True).state_details.flow_run_id
+    left = place.objects(str(flow_run_id))
+    assert {json.loads(data)["artifactType"] for data in left.values()} == {TOMBSTONE_TYPE}
+    answer = seal(flow_run_id)
+    assert answer.counts == {"finished": 1}
     assert place.objects(str(flow_run_id)) == {}
 
 
