@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from ommx_prefect._oci_credentials import Credentials, find_credentials
-from ommx_prefect._oci_http import CHUNK_BYTES, RETRY, Connection, FileBody, RetryTable
+from ommx_prefect._oci_http import CHUNK_BYTES, Connection, FileBody
 from ommx_prefect._oci_names import (
     MOST_MANIFEST_BYTES,
     check_manifest_size,
@@ -51,7 +51,8 @@ class Repository:
         registry: str,
         repository: str,
         credentials: Credentials | None = None,
-        retry: RetryTable = RETRY,
+        *,
+        brief: bool = False,
     ) -> None:
         """Connect nothing yet, but look credentials up.
 
@@ -59,14 +60,14 @@ class Repository:
             registry: `host` or `host:port`.
             repository: The path below it.
             credentials: To use instead of what `find_credentials` knows.
-            retry: How long to try again where that helps.
+            brief: Whether to give up soon, where what is not sent now can be sent later.
 
         Raises:
             RegistryAuthError: The environment names this registry without a user or password.
         """
         self.registry, self.repository = registry, repository
         found = credentials or find_credentials(registry)
-        self._connection = Connection(registry, repository, found, retry)
+        self._connection = Connection(registry, repository, found, brief=brief)
 
     def __enter__(self) -> Repository:
         return self

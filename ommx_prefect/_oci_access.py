@@ -18,7 +18,6 @@ from pydantic import SecretStr
 from ommx_prefect._block_remote import settled
 from ommx_prefect._oci import Repository
 from ommx_prefect._oci_credentials import Credentials
-from ommx_prefect._oci_http import BRIEF_RETRY, RETRY
 from ommx_prefect._oci_names import split_stage
 from ommx_prefect._states import describe_error
 from ommx_prefect.exceptions import (
@@ -36,15 +35,15 @@ def open_repository(stage: str, repository: str = "", *, brief: bool = False) ->
     Args:
         stage: The stage, `oci://registry/repository`.
         repository: Another repository of the same registry; empty for the stage's own.
-        brief: Do not try again for long.
+        brief: Whether to give up soon.
 
     Raises:
         StageError: The block with the credentials cannot be used.
     """
     where = split_stage(stage)
     credentials = _credentials_of(stage, where.credentials) if where.credentials else None
-    retry = BRIEF_RETRY if brief else RETRY
-    return Repository(where.registry, repository or where.repository, credentials, retry)
+    path = repository or where.repository
+    return Repository(where.registry, path, credentials, brief=brief)
 
 
 @contextlib.contextmanager

@@ -48,6 +48,7 @@ RETRY: RetryTable = {
     "wait_max": 10.0,
     "wait_jitter": 1.0,
 }
+TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 # Where what cannot be sent now waits and goes out later: nobody waits long for it.
 BRIEF_RETRY: RetryTable = {
     "attempts": 3,
@@ -56,9 +57,9 @@ BRIEF_RETRY: RetryTable = {
     "wait_max": 1.0,
     "wait_jitter": 0.2,
 }
+BRIEF_TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 # The most that a registry's Retry-After is heeded.
 MOST_RETRY_AFTER_SECONDS = 30.0
-TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 CHUNK_BYTES = 1024 * 1024
 MOST_ERROR_BYTES = 4096
 USER_AGENT = f"ommx-prefect/{importlib.metadata.version('ommx-prefect')}"
@@ -86,14 +87,15 @@ class Connection:
         registry: str,
         repository: str,
         credentials: Credentials | None,
-        retry: RetryTable = RETRY,
+        *,
+        brief: bool = False,
     ) -> None:
         self.registry, self.repository = registry, repository
-        self._retry = retry
+        self._retry = BRIEF_RETRY if brief else RETRY
         self._client = httpx.Client(
             base_url=api_url(registry),
             auth=RegistryAuth(registry, repository, credentials),
-            timeout=TIMEOUT,
+            timeout=BRIEF_TIMEOUT if brief else TIMEOUT,
             follow_redirects=True,
             # A proxy has no business between this machine and itself.
             trust_env=not is_local(registry),

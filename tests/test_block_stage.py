@@ -41,6 +41,7 @@ from registry_server import running_registry
 
 from ommx_prefect import (
     _oci_http,
+    checkpoint,
     current_experiment,
     current_run,
     exceptions,
@@ -276,6 +277,27 @@ def test_what_waited_on_a_worker_goes_out_with_its_next_record(shared):
     sealed = run_flow(one)
     assert waiting == [1, 0]
     assert sealed.column("prefect.task") == ["away", "back"]
+
+
+def test_a_record_that_goes_out_late_leaves_its_checkpoint_for_the_seal(shared):
+    @task
+    def away():
+        checkpoint(incumbent=[1, 0, 1])
+        shared.go_away()
+
+    @task
+    def back():
+        shared.come_back()
+
+    @flow(stage=shared.stage)
+    def one():
+        away()
+        back()
+        return len(LocalStage(prefect.runtime.flow_run.id).shards())
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == 0
+    assert sealed.runs[0].get_json("incumbent") == [1, 0, 1]
 
 
 def test_a_task_that_must_be_recorded_there_fails(shared):
