@@ -84,8 +84,8 @@ def registry(tmp_path_factory):
 
 
 # Where the experiment of a flow run ends up with a stage in a registry: in the Local Registry
-# without a name there, in the stage's own repository, or in another one.
-EXPERIMENTS = {"oci": None, "oci-same": "{host}/{name}", "oci-other": "{host}/acme/{name}/night"}
+# without a name there, or in that registry.
+EXPERIMENTS = {"oci": None, "oci-composed": "{host}/acme/{name}/night"}
 
 
 @pytest.fixture(
