@@ -18,8 +18,14 @@ import prefect
 import pytest
 from ommx.experiment import Experiment
 from places import RegistryPlace
+from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.flow_engine import run_flow as run_again
+from prefect.states import AwaitingRetry
 from prefect.task_runners import ProcessPoolTaskRunner
+from pydantic import SecretStr
 from reading import run_flow
 from registry_server import USER, running_registry
 from token_server import running_token_server
@@ -104,6 +110,14 @@ def _hex(digest):
     return digest.removeprefix("sha256:")
 
 
+def shown_of(flow_run_id):
+    """What the flow run's page shows, by key."""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=wanted, limit=20)
+    return {artifact.key: str(artifact.data) for artifact in found}
+
+
 @task
 def note(x):
     return {"x": x}
@@ -170,6 +184,9 @@ def test_no_payload_comes_to_the_host_that_seals(registry, tmp_path, monkeypatch
     assert sorted(set(pushed) & set(map(_hex, noise))) == sorted(map(_hex, noise))
     assert len(pushed) == len(set(pushed))
     assert find(image_name) is None
+    shown = shown_of(state.state_details.flow_run_id)
+    assert "| Registry | composed there |" in shown["ommx-experiment"]
+    assert [row["task"] for row in json.loads(shown["ommx-runs"])] == ["heavy"] * 3
 
     assert read_elsewhere(image_name, tmp_path) == ["finished", [0, 1, 2]]
     experiment = load_experiment(state.state_details.flow_run_id)
@@ -226,10 +243,6 @@ def test_a_failed_flow_run_is_a_checkpoint_here_and_its_retry_is_composed_there(
     restored = Experiment.restore_from_checkpoint(place.experiment)
     assert restored.run_parameters_df()["prefect.task"].tolist() == ["note"]
     assert [run.get_json("output") for run in sealed.runs] == [{"x": 0}]
-
-    from prefect import get_client
-    from prefect.flow_engine import run_flow as run_again
-    from prefect.states import AwaitingRetry
 
     with get_client(sync_client=True) as client:
         flow_run_id = uuid.UUID(sealed.flow_run_id)
@@ -318,9 +331,19 @@ def _one_night(stage, name):
     return run_flow(night)
 
 
+class Login(Block):
+    """What prefect-docker's DockerRegistryCredentials has, too."""
+
+    _block_type_slug = "ommx-test-login"
+
+    username: str
+    password: SecretStr
+
+
 def test_a_password_of_the_environment_or_of_a_block_opens_the_registry(tmp_path, monkeypatch):
     block = f"registry-{uuid.uuid4().hex[:8]}"
     Secret(value={"username": USER, "password": PASSWORD}).save(block)
+    Login(username=USER, password=SecretStr(PASSWORD)).save(block)
     with running_registry(tmp_path / "r", password=PASSWORD) as server:
         stage, name = f"oci://{server.host}/acme/shards", f"{server.host}/acme/night"
         with pytest.raises(exceptions.StageError, match="OMMX_BASIC_AUTH_DOMAIN"):
@@ -331,11 +354,14 @@ def test_a_password_of_the_environment_or_of_a_block_opens_the_registry(tmp_path
         assert sealed.statuses == ["finished"]
         assert PASSWORD not in json.dumps(sealed.ledger)
 
+        login = f"{stage}?credentials=ommx-test-login/{block}"
+        assert _one_night(login, f"{name}:login").statuses == ["finished"]
+
         for part, value in {"DOMAIN": server.host, "USERNAME": USER, "PASSWORD": PASSWORD}.items():
             monkeypatch.setenv(f"OMMX_BASIC_AUTH_{part}", value)
         assert _one_night(stage, f"{name}:environment").statuses == ["finished"]
         assert read_elsewhere(f"{name}:block", tmp_path) == ["finished", [{"x": 1}]]
-        assert tags_of(f"{name}:any") == ["block", "environment"]
+        assert tags_of(f"{name}:any") == ["block", "environment", "login"]
         assert tags_of(f"{server.host}/acme/shards:any") == []
 
 
