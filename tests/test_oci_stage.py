@@ -10,10 +10,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import uuid
 
+import httpx
 import prefect
 import pytest
 from ommx.experiment import Experiment
@@ -406,6 +409,33 @@ def test_a_registry_that_does_not_answer_is_refused_when_the_flow_starts(place):
         place.come_back()
     assert ran == []
     assert f"stage='{place.stage}' cannot be used" in str(caught.value)
+
+
+def test_a_registry_that_hangs_holds_no_task_for_long_and_loses_nothing(place, monkeypatch):
+    monkeypatch.setattr(_oci_http, "BRIEF_TIMEOUT", httpx.Timeout(0.5))
+    monkeypatch.setattr(_oci_http, "TIMEOUT", httpx.Timeout(0.5))
+    taken = []
+
+    @task
+    def during():
+        place.server.process.send_signal(signal.SIGSTOP)
+        taken.append(time.monotonic())
+        return {"x": 1}
+
+    @flow(stage=place.stage, experiment=place.experiment)
+    def night():
+        during()
+        taken.append(time.monotonic())
+
+    try:
+        state = night(return_state=True)
+    finally:
+        place.server.process.send_signal(signal.SIGCONT)
+    assert state.is_completed()
+    assert taken[1] - taken[0] < 10
+    answer = seal(state.state_details.flow_run_id)
+    assert (answer.counts, answer.composed_in) == ({"finished": 1}, place.stage)
+    assert load_experiment(answer.flow_run_id).runs[0].get_json("output") == {"x": 1}
 
 
 @pytest.mark.parametrize(
