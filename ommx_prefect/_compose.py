@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ommx_prefect._decode import decode
 from ommx_prefect._encode import columns_of, encode
 from ommx_prefect._records import (
     COLUMN_TYPES,
@@ -78,6 +79,26 @@ def rejoin(run: RunRecord, split_columns: Mapping[str, str]) -> RunRecord:
     """Give the parameters of an already composed Run their own names back."""
     parameters = {split_columns.get(name, name): cell for name, cell in run.parameters.items()}
     return dataclasses.replace(run, parameters=parameters)
+
+
+def difference(documents: Documents, wanted: ExperimentRecord) -> str:
+    """Say how composed documents differ from what they were made of; empty if they do not."""
+    found = decode(documents)
+    for name in ("status", "reason", "requested_image_name", "attachments", "annotations"):
+        if getattr(found, name) != getattr(wanted, name):
+            return f"its {name.replace('_', ' ')}"
+    if len(found.runs) != len(wanted.runs):
+        return f"{len(found.runs)} Runs instead of {len(wanted.runs)}"
+    for run_id, (run, record) in enumerate(zip(found.runs, wanted.runs, strict=True)):
+        if dataclasses.replace(run, parameters={}) != dataclasses.replace(record, parameters={}):
+            return f"Run {run_id}"
+    columns, _ = settle_columns(columns_of(wanted.runs))
+    # repr tells True, 1 and 1.0 apart, and makes NaN the same as itself.
+    return "" if repr(_sorted(columns_of(found.runs))) == repr(_sorted(columns)) else "a parameter"
+
+
+def _sorted(columns: Mapping[str, Cells]) -> dict[str, dict[int, Scalar]]:
+    return {name: dict(sorted(cells.items())) for name, cells in sorted(columns.items())}
 
 
 def layers_of(experiment: ExperimentRecord) -> set[Descriptor]:

@@ -65,16 +65,18 @@ def flow(
         aliases: Tags, such as `latest`, that are moved to each finished experiment.
         push: Whether each finished experiment, and its aliases, are pushed to the registry that
             its name says. A push that fails is shown and loses nothing: `seal` takes it up again.
-        stage: Where the shards of attempts wait to be sealed: `local` for the Local Registry, or a
-            Prefect storage block as `type-slug/name` (`s3-bucket/shards`) for workers on other
-            hosts. None: `PREFECT_INTEGRATIONS_OMMX_STAGE`, or `local`.
+        stage: Where the shards of attempts wait to be sealed: `local` for the Local Registry; for
+            workers on other hosts a Prefect storage block as `type-slug/name`
+            (`s3-bucket/shards`), or a repository of an OCI registry
+            (`oci://ghcr.io/acme/shards`), where a finished experiment with a name in the same
+            registry is composed. None: `PREFECT_INTEGRATIONS_OMMX_STAGE`, or `local`.
         prefect_flow_options: Everything that `prefect.flow` takes.
 
     Raises:
         ImageNameError: When a flow run starts: its name does not parse, or is taken. At once:
             push=True without a name.
-        StageError: When a flow run starts: the block does not exist, does not answer, or cannot
-            list.
+        StageError: When a flow run starts: the block or registry does not exist, does not answer,
+            cannot list, or does not let us in. At once: it is none of the kinds above.
     """
     if isinstance(aliases, str):
         raise TypeError(f"aliases={aliases!r} is a string; write [{aliases!r}]")

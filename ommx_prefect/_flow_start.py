@@ -11,6 +11,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
 
 from ommx_prefect._flow_process import note_flow_process
+from ommx_prefect._homes import homes_for
 from ommx_prefect._hooks import ExperimentHook
 from ommx_prefect._image_name import (
     FlowRunFacts,
@@ -22,6 +23,7 @@ from ommx_prefect._image_name import (
 )
 from ommx_prefect._inputs import Redactor, scalars
 from ommx_prefect._log import warn
+from ommx_prefect._oci_names import split_name
 from ommx_prefect._records import Scalar
 from ommx_prefect._registry import anonymous_name, canonical_name, find
 from ommx_prefect._stage import LOCAL, LocalStage
@@ -106,7 +108,7 @@ def open_flow_run(
     record = read_flow_record(stage)
     if record is None:
         facts = facts_of(flow, flow_run, parameters)
-        record = _member(facts, member_of) if member_of else _named(hook, facts, flow_run)
+        record = _member(facts, member_of) if member_of else _named(hook, facts, flow_run, stage)
         place = stage_of(enclosing) if enclosing and member_of else stage
         record = replace(record, stage=place.name)
         stage.write(FLOW_RECORD, asdict(record))
@@ -182,7 +184,9 @@ def _called(source: NameSource, flow_run: FlowRun) -> str | None:
     return name
 
 
-def _named(hook: ExperimentHook, facts: FlowRunFacts, flow_run: FlowRun) -> FlowRecord:
+def _named(
+    hook: ExperimentHook, facts: FlowRunFacts, flow_run: FlowRun, stage: LocalStage
+) -> FlowRecord:
     template = _called(hook.experiment, flow_run)
     deployment = str(flow_run.deployment_id or "")
     if template is None:
@@ -192,8 +196,17 @@ def _named(hook: ExperimentHook, facts: FlowRunFacts, flow_run: FlowRun) -> Flow
     name = canonical_name(name)
     for alias in hook.aliases:
         canonical_name(with_tag(name, alias))
-    if find(name) is not None and not hook.replace:
+    place = "" if hook.replace else _where_taken(stage, name)
+    if place:
         if chosen:
-            raise ImageNameTakenError(name)
+            raise ImageNameTakenError(name, place)
         name = with_suffix(name, facts.flow_run_id.replace("-", "")[-8:])
     return record_of(facts, hook, name, chosen=chosen, deployment=deployment)
+
+
+def _where_taken(stage: LocalStage, name: str) -> str:
+    """Return where a name stands already, of the places in which it is to stand; or nothing."""
+    if find(name) is not None:
+        return "the Local Registry"
+    home = homes_for(stage, name, "finished")[0]
+    return split_name(name).registry if home.composed_in and home.find(name) else ""

@@ -17,11 +17,11 @@ from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._compose import rejoin
 from ommx_prefect._decode import decode
 from ommx_prefect._flow_process import whereabouts
+from ommx_prefect._home import Home
 from ommx_prefect._ledger import Entry
 from ommx_prefect._merge import merged
 from ommx_prefect._prefect_api import TaskRunRow
 from ommx_prefect._records import Attachments, Descriptor, Documents, ExperimentRecord, RunRecord
-from ommx_prefect._registry import read_blob
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage
 
@@ -86,11 +86,13 @@ def _begun(stage: LocalStage) -> list[Attempt]:
     return sorted(begun.values(), key=lambda attempt: attempt.order)
 
 
-def repin(stage: LocalStage, staged: Staged) -> None:
-    """Put back links to payload that an earlier seal let go just before its shard was written."""
-    for shard in (*staged.shards, *staged.parts):
-        if shard.documents is not None:
-            stage.pin(shard.documents)
+def repin(home: Home, staged: Staged) -> None:
+    """Keep the payload of what is staged within reach.
+
+    An earlier seal may have let links to it go just before its shard was written.
+    """
+    found = (shard.documents for shard in (*staged.shards, *staged.parts))
+    home.keep(*(documents for documents in found if documents is not None))
 
 
 def is_gone(attempt: Attempt) -> bool:
@@ -155,10 +157,10 @@ def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]
     ]
 
 
-def entries_of_sealed(documents: Documents) -> tuple[list[Entry], ExperimentRecord]:
+def entries_of_sealed(home: Home, documents: Documents) -> tuple[list[Entry], ExperimentRecord]:
     """Take an experiment that was sealed before apart again, with its ledger."""
     experiment = decode(documents)
-    ledger = json.loads(read_blob(experiment.attachments.entries[_ledger.NAME].digest))
+    ledger = json.loads(home.read_blob(experiment.attachments.entries[_ledger.NAME]))
     runs = [rejoin(run, ledger["split_columns"]) for run in experiment.runs]
     entries = [Entry.from_json(document, runs[document["run_id"]]) for document in ledger["runs"]]
     return entries, experiment

@@ -16,24 +16,33 @@ out with the next record that can; a seal on this host takes it from there, too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from ommx_prefect._block_remote import open_remote
 from ommx_prefect._log import warn
 from ommx_prefect._registry import blob_path, read_blob, write_whole
-from ommx_prefect._remote import Remote
+from ommx_prefect._remote import READERS, Remote
 from ommx_prefect._shard_archive import check_attempt, open_archive, pack_archive
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage
 from ommx_prefect.exceptions import DocumentError, StageError
 
+T = TypeVar("T")
+
 FLOW_RECORD = "flow.json"
 # Documents that other hosts must see; all others concern the sealing host alone.
 SHARED = (FLOW_RECORD, "subflows/", "rolled-back/")
-# How many objects are read at a time.
-READERS = 8
+# Directory of an object -> the method that checks it and keeps it here.
+BRINGERS = {
+    "": "_bring_document",
+    "starts": "_bring_start",
+    "shards": "_bring_shard",
+    "parts": "_bring_shard",
+    "subflows": "_bring_document",
+    "rolled-back": "_bring_document",
+}
 
 
 class MirroredStage(LocalStage):
@@ -41,7 +50,7 @@ class MirroredStage(LocalStage):
 
     Args:
         owner: As for `LocalStage`.
-        name: The storage block, as `type-slug/name`.
+        name: The place: a storage block as `type-slug/name`, say.
     """
 
     def __init__(self, owner: str, name: str) -> None:
@@ -58,13 +67,15 @@ class MirroredStage(LocalStage):
 
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun; it is not the attempt's fault if that fails there."""
-        if self._sent(f"starts/{attempt.key}", json.dumps(vars(attempt)).encode()):
+        document = json.dumps(vars(attempt)).encode()
+        if self._problem_with(self._send, f"starts/{attempt.key}", document):
             super().begin(attempt)
 
     def put(self, shard: Shard, directory: str = "shards") -> str | None:
         """Make a shard durable there, or here; return why it is here."""
-        data = pack_archive(shard, read_blob)
-        if problem := self._sent(f"{directory}/{shard.attempt.key}", data):
+        if problem := self._problem_with(
+            self._send_shard, f"{directory}/{shard.attempt.key}", shard
+        ):
             with self.locked():
                 super().put(shard, directory)
             warn(
@@ -85,7 +96,8 @@ class MirroredStage(LocalStage):
         """
         if name.startswith(SHARED):
             data = json.dumps(document).encode()
-            if (problem := self._sent(name, data)) and name == FLOW_RECORD:
+            problem = self._problem_with(self._send, name, data)
+            if problem and name == FLOW_RECORD:
                 raise StageError(self.name, problem)
         super().write(name, document)
 
@@ -96,19 +108,28 @@ class MirroredStage(LocalStage):
         with self.locked():  # no other process pins or lets go of payload meanwhile
             for directory in ("shards", "parts"):
                 for path in self._files(directory):
-                    data = pack_archive(Shard.from_bytes(path.read_bytes()), self._read_pinned)
-                    if self._sent(f"{directory}/{path.name}", data):
+                    shard = Shard.from_bytes(path.read_bytes())
+                    name = f"{directory}/{path.name}"
+                    if self._problem_with(self._send_shard, name, shard):
                         return
-                    super().discard([path.name])
+                    self.remove(name)
+                    self.remove(f"starts/{path.name}")  # its checkpoints stay for a seal here
+            super().discard(())
 
-    def _sent(self, name: str, data: bytes) -> str | None:
-        """Write an object; return the problem, or None."""
+    def _problem_with(self, send: Callable[[str, T], None], name: str, what: T) -> str | None:
+        """Send an object; return the problem, or None."""
         try:
-            self.remote.write(f"{self.owner}/{name}", data)
+            send(name, what)
         except StageError as error:
             open_remote.cache_clear()  # a block may have got new credentials
             return str(error)
         return None
+
+    def _send(self, name: str, data: bytes) -> None:
+        self.remote.write(f"{self.owner}/{name}", data)
+
+    def _send_shard(self, name: str, shard: Shard) -> None:
+        self._send(name, pack_archive(shard, self._read_pinned))
 
     def _read_pinned(self, digest: str) -> bytes:
         pinned = self.path / "blobs" / "sha256" / blob_path(digest).name
@@ -152,10 +173,13 @@ class MirroredStage(LocalStage):
     def release(self) -> None:
         """Remove what a finished seal holds; what came there later stays."""
         try:
-            with ThreadPoolExecutor(READERS) as pool:
-                list(pool.map(self.remote.remove, self._seen))
+            self._remove_there(self._seen)
         except StageError as error:
             warn(f"The experiment is sealed; {error}. What is left there is in it already")
+
+    def _remove_there(self, names: Sequence[str]) -> None:
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(self.remote.remove, names))
 
     def _bring(self, name: str) -> None:
         directory, _, key = name.removeprefix(f"{self.owner}/").rpartition("/")
@@ -163,7 +187,7 @@ class MirroredStage(LocalStage):
             if directory not in BRINGERS or key[:1] in ("", "."):
                 raise DocumentError("it is none of a stage's records")
             data = self.remote.read(name)
-            BRINGERS[directory](self, directory, key, data)
+            getattr(self, BRINGERS[directory])(directory, key, data)
         except (DocumentError, ValueError, TypeError) as error:
             raise DocumentError(
                 f"{name} in stage {self.name!r} is refused: {error}. Remove the object, or put "
@@ -189,14 +213,3 @@ class MirroredStage(LocalStage):
         if owner != (self.owner if directory == "" else key):
             raise DocumentError(f"it belongs to flow run {owner}")
         super().write(f"{directory}/{key}".lstrip("/"), document)
-
-
-# Directory of an object -> how it is checked and kept.
-BRINGERS: dict[str, Callable[[MirroredStage, str, str, bytes], None]] = {
-    "": MirroredStage._bring_document,
-    "starts": MirroredStage._bring_start,
-    "shards": MirroredStage._bring_shard,
-    "parts": MirroredStage._bring_shard,
-    "subflows": MirroredStage._bring_document,
-    "rolled-back": MirroredStage._bring_document,
-}

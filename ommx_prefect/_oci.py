@@ -10,6 +10,9 @@ Every operation is idempotent, tried again by `_oci_http`, and raises a Registry
 from __future__ import annotations
 
 import functools
+import hashlib
+import os
+import uuid
 from pathlib import Path
 
 import httpx
@@ -23,6 +26,7 @@ from ommx_prefect._oci_names import (
     is_digest,
     layers_of,
 )
+from ommx_prefect.exceptions import NotInRegistryError
 
 ACCEPTED = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "
@@ -43,7 +47,12 @@ class Repository:
     """
 
     def __init__(
-        self, registry: str, repository: str, credentials: Credentials | None = None
+        self,
+        registry: str,
+        repository: str,
+        credentials: Credentials | None = None,
+        *,
+        brief: bool = False,
     ) -> None:
         """Connect nothing yet, but look credentials up.
 
@@ -51,13 +60,14 @@ class Repository:
             registry: `host` or `host:port`.
             repository: The path below it.
             credentials: To use instead of what `find_credentials` knows.
+            brief: Whether to give up soon, where what is not sent now can be sent later.
 
         Raises:
             RegistryAuthError: The environment names this registry without a user or password.
         """
         self.registry, self.repository = registry, repository
         found = credentials or find_credentials(registry)
-        self._connection = Connection(registry, repository, found)
+        self._connection = Connection(registry, repository, found, brief=brief)
 
     def __enter__(self) -> Repository:
         return self
@@ -89,6 +99,13 @@ class Repository:
             return data
 
         return self._connection.retrying(get)
+
+    def find_manifest(self, reference: str) -> str | None:
+        """Return the digest of the manifest that a tag or digest names, or None without one."""
+        try:
+            return digest_of(self.get_manifest(reference))
+        except NotInRegistryError:
+            return None
 
     def put_manifest(self, reference: str, manifest: bytes, media_type: str) -> str:
         """Store a manifest under a tag or its digest, moving the tag; return its digest.
@@ -162,11 +179,22 @@ class Repository:
 
     # ------------------------------------------------------------ blobs
 
-    def has_blob(self, digest: str) -> bool:
-        """Tell whether the repository has a blob."""
+    def has_blob(self, digest: str, size: int | None = None) -> bool:
+        """Tell whether the repository has a blob.
+
+        Args:
+            digest: Its `sha256:<hex>`.
+            size: The bytes that it must have, where they are known.
+
+        Raises:
+            RegistryError: It has another size.
+        """
 
         def head() -> bool:
             answer = self._connection.send("HEAD", f"blobs/{digest}", frozenset({200, 404}))
+            found = answer.headers.get("Content-Length", size)
+            if answer.status_code == 200 and size is not None and int(found) != size:
+                raise self._connection.error(f"{digest} has {found} bytes there, not {size}")
             return answer.status_code == 200
 
         return self._connection.retrying(head)
@@ -188,6 +216,33 @@ class Repository:
                 return self._check_digest(self._read(found, most_bytes), digest)
 
         return self._connection.retrying(get)
+
+    def save_blob(self, digest: str, path: Path) -> None:
+        """Write a blob into a file as it is read; the file is seen whole or not at all.
+
+        Raises:
+            NotInRegistryError: There is none.
+            RegistryError: It has another digest.
+        """
+        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+
+        def get() -> None:
+            checked = hashlib.sha256()
+            with (
+                self._connection.stream("GET", f"blobs/{digest}", frozenset({200})) as found,
+                scratch.open("wb") as file,
+            ):
+                for chunk in found.iter_bytes(CHUNK_BYTES):
+                    checked.update(chunk)
+                    file.write(chunk)
+            if digest != f"sha256:{checked.hexdigest()}":
+                raise self._connection.error(f"what it sent for {digest} has another digest")
+            os.replace(scratch, path)
+
+        try:
+            self._connection.retrying(get)
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def push_blob(self, source: Path | bytes, digest: str) -> bool:
         """Store a blob; a file is sent as it is read.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
@@ -47,9 +48,18 @@ RETRY: RetryTable = {
     "wait_max": 10.0,
     "wait_jitter": 1.0,
 }
+TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+# Where what cannot be sent now waits and goes out later: nobody waits long for it.
+BRIEF_RETRY: RetryTable = {
+    "attempts": 3,
+    "timeout": 10.0,
+    "wait_initial": 0.2,
+    "wait_max": 1.0,
+    "wait_jitter": 0.2,
+}
+BRIEF_TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 # The most that a registry's Retry-After is heeded.
 MOST_RETRY_AFTER_SECONDS = 30.0
-TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 CHUNK_BYTES = 1024 * 1024
 MOST_ERROR_BYTES = 4096
 USER_AGENT = f"ommx-prefect/{importlib.metadata.version('ommx-prefect')}"
@@ -72,17 +82,26 @@ class FileBody:
 class Connection:
     """Speaks HTTP with one registry about one repository; may be used by many threads."""
 
-    def __init__(self, registry: str, repository: str, credentials: Credentials | None) -> None:
+    def __init__(
+        self,
+        registry: str,
+        repository: str,
+        credentials: Credentials | None,
+        *,
+        brief: bool = False,
+    ) -> None:
         self.registry, self.repository = registry, repository
+        self._retry = BRIEF_RETRY if brief else RETRY
         self._client = httpx.Client(
             base_url=api_url(registry),
             auth=RegistryAuth(registry, repository, credentials),
-            timeout=TIMEOUT,
+            timeout=BRIEF_TIMEOUT if brief else TIMEOUT,
             follow_redirects=True,
             # A proxy has no business between this machine and itself.
             trust_env=not is_local(registry),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
         )
+        weakref.finalize(self, self._client.close)  # one that is kept has nobody to close it
 
     def close(self) -> None:
         """Close the connections."""
@@ -92,9 +111,9 @@ class Connection:
         """Do an operation, again and again while the registry is not to be had.
 
         Raises:
-            RegistryUnavailableError: Not within the attempts and seconds of `RETRY`.
+            RegistryUnavailableError: Not within the attempts and seconds of the retry table.
         """
-        for attempt in stamina.retry_context(on=_backoff, **RETRY):
+        for attempt in stamina.retry_context(on=_backoff, **self._retry):
             with attempt:
                 return operation()
         raise AssertionError("stamina ends with a return or the last error")

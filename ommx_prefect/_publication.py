@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from ommx_prefect._publish import publish_names
-from ommx_prefect._registry import blob_path, checkpoint_name, drop_name, find
-from ommx_prefect._sealed import SealedExperiment, read_answer, write_sealed
+from ommx_prefect._home import Home
+from ommx_prefect._registry import checkpoint_name, drop_name
+from ommx_prefect._sealed import SealedExperiment, home_of_sealed, read_answer, write_sealed
 from ommx_prefect._stage import LocalStage
 
 INTENT = "sealing.json"
@@ -35,10 +35,10 @@ class Publication:
     cut_off: tuple[str, ...]
 
 
-def publish(stage: LocalStage, publication: Publication) -> None:
-    """Publish an experiment that is imported and verified, and let its shards go."""
+def publish(stage: LocalStage, home: Home, publication: Publication) -> None:
+    """Publish an experiment that is stored and verified, and let its shards go."""
     stage.write(INTENT, asdict(publication))
-    _publish(stage, publication)
+    _publish(stage, home, publication)
 
 
 def finish_publication(stage: LocalStage, *, replace: bool) -> None:
@@ -46,15 +46,16 @@ def finish_publication(stage: LocalStage, *, replace: bool) -> None:
     publication = _read(stage)
     if publication is None:
         return
-    if _is_possible(stage, publication.sealed, replace):
-        _publish(stage, publication)
+    home = home_of_sealed(publication.sealed)
+    if _is_possible(stage, home, publication.sealed, replace):
+        _publish(stage, home, publication)
     else:  # nothing is lost: the shards are there until the answer is written
         stage.remove(INTENT)
 
 
-def _publish(stage: LocalStage, publication: Publication) -> None:
+def _publish(stage: LocalStage, home: Home, publication: Publication) -> None:
     sealed = publication.sealed
-    publish_names(stage, sealed.manifest_digest, [sealed.stored_name, *publication.aliases])
+    home.publish(sealed.manifest_digest, [sealed.stored_name, *publication.aliases])
     write_sealed(stage, sealed, list(publication.keys))
     if sealed.status == "finished":
         drop_name(checkpoint_name(sealed.image_name))
@@ -63,12 +64,12 @@ def _publish(stage: LocalStage, publication: Publication) -> None:
     stage.remove(INTENT)
 
 
-def _is_possible(stage: LocalStage, sealed: SealedExperiment, replace: bool) -> bool:
-    if not blob_path(sealed.manifest_digest).exists():
+def _is_possible(stage: LocalStage, home: Home, sealed: SealedExperiment, replace: bool) -> bool:
+    if not home.holds(sealed.manifest_digest):
         return False
     before = read_answer(stage)
     own = {None, sealed.manifest_digest, before and before[0].manifest_digest}
-    return replace or find(sealed.stored_name) in own
+    return replace or home.find(sealed.stored_name) in own
 
 
 def _read(stage: LocalStage) -> Publication | None:

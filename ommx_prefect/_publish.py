@@ -20,11 +20,16 @@ def import_and_verify(stage: LocalStage, documents: Documents, wanted: Experimen
     Raises:
         DocumentError: It reads something else; the shards are kept.
     """
-    name = scratch_name(stage)
-    drop_name(name)
-    found = import_layout(stage.path, documents, name)
+    found = import_scratch(stage, documents)
     if problem := difference(found, wanted):
         raise DocumentError(f"the composed experiment reads back differently: {problem}")
+
+
+def import_scratch(stage: LocalStage, documents: Documents) -> Experiment:
+    """Import documents, with the payload that the stage holds, under a name of ours."""
+    name = scratch_name(stage)
+    drop_name(name)
+    return import_layout(stage.path, documents, name)
 
 
 def publish_names(stage: LocalStage, digest: str, names: list[str]) -> None:

@@ -9,8 +9,9 @@ password, a registry that is down and a missing blob are all the same RuntimeErr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from ommx_prefect._oci import Repository
 from ommx_prefect._oci_credentials import Credentials
@@ -51,22 +52,20 @@ def push_image(
     check_manifest_size(manifest, len(layers))
     with Repository(where.registry, where.repository, credentials) as repository:
         # One blob by itself: a registry that is down or refuses us is found once, not four times.
-        _push_blob(repository, document["config"]["digest"])
-        _push_blobs(repository, dict.fromkeys(layers))
+        config = document["config"]["digest"]
+        repository.push_blob(blob_path(config), config)
+        push_blobs(repository, {digest: blob_path(digest) for digest in layers})
         for tag in (where.tag, *tags):
             repository.put_manifest(tag, manifest, MANIFEST_MEDIA_TYPE)
 
 
-def _push_blobs(repository: Repository, digests: Iterable[str]) -> None:
+def push_blobs(repository: Repository, blobs: Mapping[str, Path | bytes]) -> None:
+    """Push blobs by digest, some at a time, and stop at the first that is refused."""
     with ThreadPoolExecutor(BLOBS_AT_ONCE, "ommx-prefect-push") as pool:
-        sent = [pool.submit(_push_blob, repository, digest) for digest in digests]
+        sent = [pool.submit(repository.push_blob, blobs[digest], digest) for digest in blobs]
         try:
             for future in sent:
                 future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _push_blob(repository: Repository, digest: str) -> None:
-    repository.push_blob(blob_path(digest), digest)

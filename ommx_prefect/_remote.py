@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+# How many objects are read or removed at a time.
+READERS = 8
+
 
 class Remote(Protocol):
     """Objects under names such as `<owner>/shards/<key>`, the same from every host.

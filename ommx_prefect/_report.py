@@ -7,18 +7,18 @@ the flow run only in some hooks, and make nothing in a sync hook of an async flo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from ommx.experiment import Experiment
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
 
+from ommx_prefect._decode import decode
 from ommx_prefect._prefect_api import api_client
+from ommx_prefect._records import ExperimentRecord, Scalar
 from ommx_prefect._registry import registry_root
-from ommx_prefect._sealed import SealedExperiment, load_experiment
+from ommx_prefect._sealed import SealedExperiment, home_of_sealed
 from ommx_prefect._states import describe_error
 
 EXPERIMENT_KEY = "ommx-experiment"
@@ -41,8 +41,7 @@ HIDDEN_COLUMNS = frozenset(
 
 def report_sealed(flow_run: FlowRun, sealed: SealedExperiment) -> None:
     """Attach the summary and the table of Runs to the flow run."""
-    experiment = load_experiment(sealed.flow_run_id)
-    rows = runs_table(experiment)
+    rows = runs_table(decode(home_of_sealed(sealed).read(sealed.manifest_digest)))
     _attach(flow_run.id, EXPERIMENT_KEY, "markdown", summary(sealed, len(rows)))
     if rows:
         _attach(flow_run.id, RUNS_KEY, "table", json.dumps(rows[:MOST_ROWS]))
@@ -76,8 +75,7 @@ def summary(sealed: SealedExperiment, rows: int = 0) -> str:
         f"| | |\n|---|---|\n| Image | `{sealed.image_name}` |",
         f"| Digest | `{sealed.manifest_digest}` |",
         f"| Runs | {runs} |",
-        f"| Local Registry | `{registry_root()}` |",
-        *_push_row(sealed),
+        *_place_rows(sealed),
         "",
         "```python",
         "from ommx.experiment import Experiment",
@@ -94,40 +92,34 @@ def summary(sealed: SealedExperiment, rows: int = 0) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _push_row(sealed: SealedExperiment) -> list[str]:
+def _place_rows(sealed: SealedExperiment) -> list[str]:
+    if sealed.composed_in:
+        return ["| Registry | composed there |"]
+    local = f"| Local Registry | `{registry_root()}` |"
     if sealed.pushed is None:
-        return []
-    return [f"| Registry | {'pushed' if sealed.pushed else '**not pushed**'} |"]
+        return [local]
+    return [local, f"| Registry | {'pushed' if sealed.pushed else '**not pushed**'} |"]
 
 
-def runs_table(experiment: Experiment) -> list[dict[str, Any]]:
+def runs_table(experiment: ExperimentRecord) -> list[dict[str, Any]]:
     """Return one row for each Run: status, who, and the run parameters."""
-    parameters = experiment.run_parameters_df()
-    wanted = [name for name in parameters.columns if name not in HIDDEN_COLUMNS]
-    wanted.sort(key=lambda name: name not in FIRST_COLUMNS)
-    cells = parameters.reindex(columns=wanted).to_dict("index")
+    names = {name for run in experiment.runs for name in run.parameters} - HIDDEN_COLUMNS
+    wanted = sorted(names, key=lambda name: (name not in FIRST_COLUMNS, name))
     return [
         {
-            "run": run.run_id,
+            "run": run_id,
             "status": run.status,
-            **_named(cells.get(run.run_id, {})),
-            "reason": run.lifecycle_reason or "",
+            **{FIRST_COLUMNS.get(x, x): _plain(run.parameters.get(x)) for x in wanted},
+            "reason": run.reason or "",
         }
-        for run in experiment.runs
+        for run_id, run in enumerate(experiment.runs)
     ]
 
 
-def _named(cells: Mapping[Any, Any]) -> dict[str, Any]:
-    # A missing cell is NaN in pandas; in the UI it is empty.
-    return {
-        FIRST_COLUMNS.get(name, name): None if value != value else _plain(value)
-        for name, value in cells.items()
-    }
-
-
-def _plain(value: Any) -> Any:
-    value = value.item() if hasattr(value, "item") else value
-    return round(value, 3) if isinstance(value, float) else value
+def _plain(value: Scalar | None) -> Scalar | None:
+    if not isinstance(value, float):
+        return value
+    return None if value != value else round(value, 3)  # JSON has no NaN
 
 
 def _attach(flow_run_id: UUID | str, key: str, kind: str, data: str) -> None:

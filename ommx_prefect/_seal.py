@@ -16,7 +16,7 @@ from prefect.utilities.urls import url_for
 
 from ommx_prefect import _ledger, _lost
 from ommx_prefect._checkpoint_files import CheckpointFiles
-from ommx_prefect._compose import compose, settle_columns
+from ommx_prefect._compose import Composition, compose, settle_columns
 from ommx_prefect._encode import columns_of
 from ommx_prefect._flow_start import FLOW_RECORD, STATE_RECORD, FlowRecord, read_flow_record
 from ommx_prefect._gather import (
@@ -31,9 +31,12 @@ from ommx_prefect._gather import (
     repin,
     settle,
 )
+from ommx_prefect._home import Home
+from ommx_prefect._homes import homes_for
 from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_suffix, with_tag
 from ommx_prefect._inputs import redact_known
 from ommx_prefect._ledger import Entry
+from ommx_prefect._log import warn
 from ommx_prefect._pending import forget_submitted, submitted_task_runs, wait_for_pending
 from ommx_prefect._prefect_api import (
     TaskRunRow,
@@ -43,23 +46,19 @@ from ommx_prefect._prefect_api import (
     read_flow_run,
 )
 from ommx_prefect._publication import Publication, finish_publication, publish
-from ommx_prefect._publish import import_and_verify
 from ommx_prefect._push_sealed import push_if_wanted, show_push
 from ommx_prefect._records import Attachments, Descriptor, ExperimentRecord
-from ommx_prefect._registry import (
-    anonymous_name,
-    checkpoint_name,
-    find,
-    read_documents,
-)
+from ommx_prefect._registry import anonymous_name, checkpoint_name
 from ommx_prefect._sealed import (
     FLOW_RUN_ANNOTATION,
     SealedExperiment,
+    home_of_sealed,
     read_sealed,
 )
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of
+from ommx_prefect._standing import adopt
 from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
 from ommx_prefect.exceptions import (
     FlowRunNotFinishedError,
@@ -163,7 +162,7 @@ def _sealed_or_explained(stage: LocalStage, record: FlowRecord, end: End) -> Sea
 
 def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
     finish_publication(stage, replace=record.replace)
-    found = read_sealed(stage)
+    found = read_sealed(stage) or adopt(stage, record)
     before, sealed_keys = found or (None, frozenset())
     stage.collect(sealed_keys)
     staged = read_stage(stage, sealed_keys)
@@ -174,10 +173,9 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
         return before
     rows, problems = _ask_prefect(record, staged)
     staged = explained(staged, {row.task_run_id: row for row in rows})
-    draft = _draft(stage, record, end, before, staged, rows, problems)
-    composition = compose(draft.experiment)
-    repin(stage, staged)
-    import_and_verify(stage, composition.documents, draft.experiment)
+    home, draft, composition = _composed(stage, record, end, before, staged, rows, problems)
+    repin(home, staged)
+    home.store(composition.documents, draft.experiment)
     sealed = SealedExperiment(
         flow_run_id=stage.owner,
         image_name=draft.image_name,
@@ -186,15 +184,33 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
         counts=draft.counts,
         warnings=(*draft.warnings, *composition.warnings),
         stored_name=draft.image_name if finished else checkpoint_name(draft.image_name),
+        pushed=True if home.composed_in else None,
+        composed_in=home.composed_in,
     )
     aliases = [with_tag(draft.image_name, tag) for tag in record.aliases] if finished else []
     keys = sorted({*staged.keys, *sealed_keys})
-    publish(stage, Publication(sealed, tuple(aliases), tuple(keys), tuple(staged.cut_off_keys)))
+    cut_off = tuple(staged.cut_off_keys)
+    publish(stage, home, Publication(sealed, tuple(aliases), tuple(keys), cut_off))
     if finished:
         stage.release()
     _lost.forget(stage.owner)
     forget_submitted(stage.owner)
     return sealed
+
+
+def _composed(
+    stage: LocalStage, record: FlowRecord, end: End, *what: Any
+) -> tuple[Home, Draft, Composition]:
+    """Compose an experiment for the best home that takes it."""
+    *others, last = homes_for(stage, record.image_name, end.status)
+    for home in others:
+        draft = _draft(stage, home, record, end, *what)
+        composition = compose(draft.experiment)
+        if not (refusal := home.refusal(composition.documents)):
+            return home, draft, composition
+        warn(f"{draft.image_name} is sealed in the Local Registry instead of its own: {refusal}")
+    draft = _draft(stage, last, record, end, *what)
+    return last, draft, compose(draft.experiment)
 
 
 @dataclass(frozen=True)
@@ -209,6 +225,7 @@ class Draft:
 
 def _draft(
     stage: LocalStage,
+    home: Home,
     record: FlowRecord,
     end: End,
     before: SealedExperiment | None,
@@ -218,10 +235,10 @@ def _draft(
 ) -> Draft:
     checkpoints = CheckpointFiles(stage).take([*staged.keys, *staged.cut_off_keys])
     fresh = entries_of(staged, {row.task_run_id: row for row in rows}, checkpoints)
-    old, attachments, annotations = _taken_apart(stage, before)
+    old, attachments, annotations = _taken_apart(home, before)
     entries = settle(joined(old, fresh), staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
-    name = _free_name(record, before)
+    name = _free_name(home, record, before)
     warnings = (*problems, *_degradations(entries), *_name_warning(record, name))
     ledger = _ledger_of(stage, record, end, staged, entries, rows, warnings)
     experiment = ExperimentRecord(
@@ -236,14 +253,15 @@ def _draft(
 
 
 def _taken_apart(
-    stage: LocalStage, before: SealedExperiment | None
+    home: Home, before: SealedExperiment | None
 ) -> tuple[list[Entry], Attachments, Mapping[str, str]]:
     """Take what was sealed before apart, so that it can be sealed again with what came later."""
     if before is None:
         return [], Attachments(), {}
-    documents = read_documents(before.manifest_digest)
-    stage.pin(documents)
-    entries, experiment = entries_of_sealed(documents)
+    earlier = home_of_sealed(before)
+    documents = earlier.read(before.manifest_digest)
+    home.keep(documents)
+    entries, experiment = entries_of_sealed(earlier, documents)
     kept = {k: v for k, v in experiment.attachments.entries.items() if k != _ledger.NAME}
     return entries, Attachments(kept, experiment.attachments.filenames), experiment.annotations
 
@@ -324,9 +342,9 @@ def _name_warning(record: FlowRecord, name: str) -> list[str]:
     return [f"{record.image_name} was taken meanwhile; this experiment stands under {name}"]
 
 
-def _free_name(record: FlowRecord, before: SealedExperiment | None) -> str:
+def _free_name(home: Home, record: FlowRecord, before: SealedExperiment | None) -> str:
     """Return the name to publish: never one that another flow run has taken meanwhile."""
-    standing = find(record.image_name)
+    standing = home.find(record.image_name)
     own = before is not None and standing == before.manifest_digest
     if standing is None or own or record.replace:
         return record.image_name

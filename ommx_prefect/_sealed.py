@@ -8,16 +8,17 @@ from dataclasses import asdict, dataclass, field
 from ommx.experiment import Experiment, list_experiment_checkpoints, list_experiments
 
 from ommx_prefect._flow_start import SEALED_RECORD
-from ommx_prefect._registry import find
+from ommx_prefect._home import Home
+from ommx_prefect._homes import home_of
 from ommx_prefect._stage import LocalStage
-from ommx_prefect.exceptions import NotSealedError, UnreadableError
+from ommx_prefect.exceptions import NotSealedError, StageError, UnreadableError
 
 FLOW_RUN_ANNOTATION = "org.ommx-prefect.flow-run-id"
 
 
 @dataclass(frozen=True)
 class SealedExperiment:
-    """A flow run's experiment in the Local Registry.
+    """A flow run's experiment, in the Local Registry or composed in that of its name.
 
     Attributes:
         flow_run_id: Prefect's id of the flow run (of the task run outside flows).
@@ -31,6 +32,8 @@ class SealedExperiment:
         pushed: Whether it is in the registry of its name; None where nobody asked for that, or it
             is not finished (a checkpoint has no name to push under).
         push_problem: Why it is not, for people.
+        composed_in: The stage in whose registry it was composed, so that it is there and not in
+            the Local Registry; empty otherwise.
     """
 
     flow_run_id: str
@@ -42,6 +45,7 @@ class SealedExperiment:
     stored_name: str = field(default="", repr=False)
     pushed: bool | None = None
     push_problem: str = ""
+    composed_in: str = ""
 
     @property
     def opens_with(self) -> str:
@@ -63,8 +67,14 @@ def update_sealed(stage: LocalStage, sealed: SealedExperiment) -> None:
 def read_sealed(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | None:
     """Return the last answer while its experiment still stands, and the shards it covers."""
     found = read_answer(stage)
-    stands = found is not None and find(found[0].stored_name) == found[0].manifest_digest
-    return found if stands else None
+    stands = found and home_of_sealed(found[0]).find(found[0].stored_name)
+    return found if found and stands == found[0].manifest_digest else None
+
+
+def home_of_sealed(sealed: SealedExperiment) -> Home:
+    """Return where a sealed experiment stands."""
+    stage = LocalStage(sealed.flow_run_id)
+    return home_of(stage, sealed.image_name, sealed.composed_in)
 
 
 def read_answer(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | None:
@@ -79,21 +89,34 @@ def read_answer(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | 
 def load_experiment(flow_run_id: object) -> Experiment:
     """Open the experiment that a flow run sealed, whatever its status.
 
+    One that was composed in an OCI registry is pulled into the Local Registry first.
+
     Args:
         flow_run_id: Prefect's id of the flow run, as a UUID or text.
 
     Raises:
-        NotSealedError: No sealed experiment of this flow run is in the Local Registry.
+        NotSealedError: No sealed experiment of this flow run is known here.
         UnreadableError: It is there, but damaged.
+        StageError: It was composed in a registry that does not answer.
     """
     try:
-        found = read_sealed(LocalStage(str(flow_run_id)))
-        name = found[0].stored_name if found else _find_annotated(str(flow_run_id))
-        if name is not None:
+        if experiment := _open_sealed(str(flow_run_id)):
+            return experiment
+        if name := _find_annotated(str(flow_run_id)):
             return Experiment.load(name)
+    except StageError:
+        raise
     except (RuntimeError, ValueError, OSError) as error:
         raise UnreadableError(str(flow_run_id), " ".join(str(error).split())) from error
     raise NotSealedError(str(flow_run_id))
+
+
+def _open_sealed(flow_run_id: str) -> Experiment | None:
+    found = read_answer(LocalStage(flow_run_id))
+    if found is None:
+        return None
+    sealed, _ = found
+    return home_of_sealed(sealed).open(sealed.manifest_digest, sealed.stored_name)
 
 
 def _find_annotated(flow_run_id: str) -> str | None:

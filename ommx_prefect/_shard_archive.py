@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 import msgpack
 
 from ommx_prefect._decode import check_blob, decode, descriptor_of, manifest_of
-from ommx_prefect._records import PARAMETERS_MEDIA_TYPE, Descriptor
+from ommx_prefect._records import PARAMETERS_MEDIA_TYPE, Descriptor, Documents
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
@@ -81,9 +81,12 @@ def check_attempt(attempt: Attempt, owner: str, key: str) -> None:
 
 def payload_of(shard: Shard) -> list[Descriptor]:
     """Return the payload layers of a shard: all but its run parameters."""
-    if shard.documents is None:
-        return []
-    layers = map(descriptor_of, manifest_of(shard.documents.manifest)["layers"])
+    return [] if shard.documents is None else payload_layers(shard.documents)
+
+
+def payload_layers(documents: Documents) -> list[Descriptor]:
+    """Return the payload layers of an Experiment: all but its run parameters."""
+    layers = map(descriptor_of, manifest_of(documents.manifest)["layers"])
     return [layer for layer in layers if layer.media_type != PARAMETERS_MEDIA_TYPE]
 
 

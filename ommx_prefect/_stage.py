@@ -173,12 +173,16 @@ class LocalStage:
             return [folder / name for name in os.listdir(folder) if name[0] != "."]
         return []
 
-    def pin(self, documents: Documents) -> None:
-        """Keep the payload of an Experiment within reach of the seal."""
-        for layer in manifest_of(documents.manifest)["layers"]:
-            if layer["mediaType"] != PARAMETERS_MEDIA_TYPE:
-                source = blob_path(layer["digest"])
-                link_or_copy(source, self.path / "blobs" / "sha256" / source.name)
+    def pin(self, *documents: Documents) -> None:
+        """Keep the payload of Experiments within reach of the seal."""
+        for each in documents:
+            for layer in manifest_of(each.manifest)["layers"]:
+                if layer["mediaType"] != PARAMETERS_MEDIA_TYPE:
+                    self._pin_blob(layer["digest"])
+
+    def _pin_blob(self, digest: str) -> None:
+        source = blob_path(digest)
+        link_or_copy(source, self.path / "blobs" / "sha256" / source.name)
 
 
 def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:

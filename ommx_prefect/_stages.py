@@ -7,6 +7,8 @@ import re
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
 
 from ommx_prefect._mirrored_stage import FLOW_RECORD, MirroredStage
+from ommx_prefect._oci_names import STAGE_SCHEME, split_stage
+from ommx_prefect._oci_stage import OciStage
 from ommx_prefect._stage import LOCAL, LocalStage
 from ommx_prefect.exceptions import StageError
 
@@ -32,9 +34,13 @@ def checked_stage(stage: str | None) -> str | None:
     """Return a stage as it was given, or raise StageError where it cannot be one."""
     if stage is None or stage == LOCAL or _BLOCK.fullmatch(stage):
         return stage
+    if isinstance(stage, str) and stage.startswith(STAGE_SCHEME):
+        split_stage(stage)
+        return stage
     raise StageError(
         str(stage),
-        f"it is neither {LOCAL!r} nor a storage block as type-slug/name, such as s3-bucket/shards",
+        f"it is neither {LOCAL!r}, nor a storage block as type-slug/name, such as "
+        "s3-bucket/shards, nor oci://registry/repository",
     )
 
 
@@ -58,7 +64,7 @@ def stage_of(owner: str, stage: str | None = None, default: str | None = None) -
     name = name or checked_stage(default or OmmxSettings().stage)
     if name is None or name == LOCAL:
         return local
-    return MirroredStage(owner, name)
+    return (OciStage if name.startswith(STAGE_SCHEME) else MirroredStage)(owner, name)
 
 
 def _recorded(local: LocalStage) -> str | None:

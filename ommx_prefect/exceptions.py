@@ -108,18 +108,20 @@ class InvalidImageNameError(ImageNameError):
 
 
 class ImageNameTakenError(ImageNameError):
-    """An image name already stands in the Local Registry; field: name."""
+    """An image name already stands in the Local Registry, or its own; fields: name, place."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
+    def __init__(self, name: str, place: str = "the Local Registry") -> None:
+        super().__init__(name, place)
+        self.name, self.place = name, place
 
     def __str__(self) -> str:
+        is_local = self.place == "the Local Registry"
+        how = f": ommx.artifact.remove_image({self.name!r})" if is_local else " there"
         return (
-            f"{self.name} already stands in the Local Registry, and a sealed experiment is not "
+            f"{self.name} already stands in {self.place}, and a sealed experiment is not "
             "overwritten. Leave out the tag so that every flow run gets its own, put "
             "{flow_run.name} or {scheduled_time:%Y%m%dT%H%M%S} into it, pass replace=True to "
-            f"move the name, or remove it: ommx.artifact.remove_image({self.name!r})"
+            f"move the name, or remove it{how}"
         )
 
 

@@ -20,16 +20,17 @@ os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = sys.argv[1]
 
 from ommx.artifact import list_artifacts
 
-from ommx_prefect import _publication, _publish, _registry, _seal, load_experiment
+from ommx_prefect import _home, _publication, _publish, _registry, _seal, load_experiment
 from ommx_prefect._seal import End, seal_flow_run
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._survey import waiting_owners
 
 STEPS = (
-    (_seal, ("read_stage", "compose", "repin", "import_and_verify", "publish")),
+    (_seal, ("read_stage", "compose", "repin", "publish")),
+    (_home, ("import_and_verify", "publish_names")),
     (_publish, ("import_layout", "move_name", "drop_name")),
     (_registry, ("remove_image", "restore_image")),
-    (_publication, ("publish_names", "write_sealed", "drop_name")),
+    (_publication, ("write_sealed", "drop_name")),
     (LocalStage, ("write", "remove", "discard", "discard_starts", "pin", "add_blob")),
     (os, ("replace", "link")),
     (Path, ("unlink",)),

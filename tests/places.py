@@ -1,7 +1,10 @@
-"""The places in which a stage can be, for the contract suite: folders, and a real S3 server."""
+"""The places in which a stage can be, for the contract suite: folders, a real S3 server, and a
+real OCI registry.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import socket
@@ -11,20 +14,29 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+import httpx
 import pytest
 from prefect.filesystems import LocalFileSystem, RemoteFileSystem
 from pydantic import SecretStr
+from registry_server import RegistryServer
 
 from ommx_prefect._stage import stage_root
 
 SECRET = "s3cr3t-of-the-bucket"
 START_SECONDS = 60
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Place(Protocol):
-    """Where the objects of a stage are, seen from outside this package."""
+    """Where the objects of a stage are, seen from outside this package.
+
+    Attributes:
+        stage: What a flow is told.
+        experiment: The name that experiments get there, where the stage makes a difference to it.
+    """
 
     stage: str
+    experiment: str | None = None
 
     def objects(self, owner: str) -> dict[str, bytes]: ...
     def put(self, name: str, data: bytes) -> None: ...
@@ -33,7 +45,7 @@ class Place(Protocol):
     def come_back(self) -> None: ...
 
 
-class Folder:
+class Folder(Place):
     """A folder; away while a file stands in its place."""
 
     def __init__(self, stage: str, folder: Path) -> None:
@@ -64,7 +76,7 @@ class Folder:
         self.folder.with_name("away").rename(self.folder)
 
 
-class Bucket:
+class Bucket(Place):
     """A bucket on an S3 server; away while it is deleted."""
 
     def __init__(self, stage: str, client: Any, bucket: str) -> None:
@@ -98,6 +110,44 @@ class Bucket:
 
     def _read(self, key: str) -> bytes:
         return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+
+class RegistryPlace(Place):
+    """A repository of a registry; away while the registry is stopped."""
+
+    def __init__(self, server: RegistryServer, repository: str, experiment: str | None) -> None:
+        self.stage, self.server = f"oci://{server.host}/{repository}", server
+        self.url = f"{server.url}{repository}"
+        self.experiment = experiment
+
+    def tags(self, prefix: str = "") -> list[str]:
+        found = httpx.get(f"{self.url}/tags/list?n=10000", trust_env=False)
+        tags = found.json().get("tags") or () if found.status_code == 200 else ()
+        return [tag for tag in tags if tag.startswith(prefix)]
+
+    def objects(self, owner: str) -> dict[str, bytes]:
+        return {tag.replace("_", "/"): self.manifest(tag) for tag in self.tags(f"{owner}_")}
+
+    def manifest(self, tag: str) -> bytes:
+        return self._ask("GET", f"manifests/{tag}", headers={"Accept": MANIFEST_TYPE}).content
+
+    def put(self, name: str, data: bytes) -> None:
+        headers = {"Content-Type": MANIFEST_TYPE}
+        self._ask("PUT", f"manifests/{name.replace('/', '_')}", content=data, headers=headers)
+
+    def delete(self, name: str) -> None:
+        digest = hashlib.sha256(self.manifest(name.replace("/", "_"))).hexdigest()
+        self._ask("DELETE", f"manifests/sha256:{digest}")
+
+    def go_away(self) -> None:
+        self.server.stop()
+
+    def come_back(self) -> None:
+        self.server.start()
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        answer = httpx.request(method, f"{self.url}/{path}", trust_env=False, **options)
+        return answer.raise_for_status()
 
 
 def local_place() -> Folder:

@@ -16,11 +16,11 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 PURE = {
     "_records", "_decode", "_encode", "_compose", "_merge", "_shards", "_image_name", "_inputs",
     "_oci", "_oci_auth", "_oci_credentials", "_oci_http", "_oci_names",
-    "_remote", "_shard_archive",
+    "_remote", "_shard_archive", "_oci_records",
 }  # fmt: skip
 # These know OMMX, not Prefect.
 WITHOUT_PREFECT = {
-    *PURE, "_registry", "_stage", "_publish", "_pickling", "_json_codec", "_table_codecs",
+    *PURE, "_registry", "_stage", "_publish", "_home", "_pickling", "_json_codec", "_table_codecs",
     "_figure_codecs", "_codec_registry", "codecs", "exceptions", "_result_origins", "_lost",
     "_push",
     "_checkpoint_files", "_checkpoint_values", "_keeper",

@@ -20,7 +20,16 @@ import ommx
 import prefect
 import pytest
 from ommx_highs_adapter import OMMXHighsAdapter
-from places import SECRET, folder_place, fsspec_place, local_place, require, s3_place, start_s3
+from places import (
+    SECRET,
+    RegistryPlace,
+    folder_place,
+    fsspec_place,
+    local_place,
+    require,
+    s3_place,
+    start_s3,
+)
 from prefect import get_client
 from prefect.blocks.system import Secret
 from prefect.filesystems import WritableFileSystem
@@ -28,8 +37,11 @@ from prefect.states import AwaitingRetry
 from prefect.task_runners import ProcessPoolTaskRunner
 from pydantic import SecretStr
 from reading import run_flow, sealed_of
+from registry_server import running_registry
 
 from ommx_prefect import (
+    _oci_http,
+    checkpoint,
     current_experiment,
     current_run,
     exceptions,
@@ -65,9 +77,27 @@ def shared(tmp_path):
     return folder_place(tmp_path, f"folder-{uuid.uuid4().hex[:8]}")
 
 
-@pytest.fixture(params=["local", "local-file-system", "remote-file-system", "s3-bucket"])
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    with running_registry(tmp_path_factory.mktemp("oci")) as server:
+        yield server
+
+
+# Where the experiment of a flow run ends up with a stage in a registry: in the Local Registry
+# without a name there, or in that registry.
+EXPERIMENTS = {"oci": None, "oci-composed": "{host}/acme/{name}/night"}
+
+
+@pytest.fixture(
+    params=["local", "local-file-system", "remote-file-system", "s3-bucket", *EXPERIMENTS]
+)
 def place(request, tmp_path):
     name = f"place-{uuid.uuid4().hex[:8]}"
+    if request.param in EXPERIMENTS:
+        server = request.getfixturevalue("registry")
+        experiment = EXPERIMENTS[request.param]
+        experiment = experiment and experiment.format(host=server.host, name=name)
+        return RegistryPlace(server, name, experiment)
     if request.param == "local":
         return local_place()
     if request.param == "local-file-system":
@@ -112,7 +142,11 @@ def test_workers_with_other_registries_are_sealed_here(place, tmp_path, monkeypa
     other = str(registry_root()) if place.stage == "local" else str(tmp_path / "other")
     monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", other)
 
-    @flow(stage=place.stage, task_runner=ProcessPoolTaskRunner(max_workers=1))
+    @flow(
+        stage=place.stage,
+        experiment=place.experiment,
+        task_runner=ProcessPoolTaskRunner(max_workers=1),
+    )
     def one():
         current_experiment().log_json("plan", {"hours": 8})
         results = [solve_one.submit(number).result() for number in (10, 20)]
@@ -141,7 +175,7 @@ def test_async_flows_and_tasks_write_and_seal(place):
         current_run().log_json("seen", x)
         return x + 1
 
-    @flow(stage=place.stage)
+    @flow(stage=place.stage, experiment=place.experiment)
     async def one():
         current_experiment().log_json("kind", "async")
         note(0)
@@ -155,7 +189,7 @@ def test_async_flows_and_tasks_write_and_seal(place):
 
 
 def test_a_failed_flow_run_keeps_what_a_retry_elsewhere_needs(place):
-    @flow(stage=place.stage)
+    @flow(stage=place.stage, experiment=place.experiment)
     def one():
         note(1)
         raise ValueError("first")
@@ -180,9 +214,14 @@ def _assert_nothing_waits(place, flow_run_id, registry=None):
 # ---------------------------------------------------------------- when the place goes away
 
 
-@pytest.fixture(params=["local-file-system", "s3-bucket"])
-def fickle(request, tmp_path):
+@pytest.fixture(params=["local-file-system", "s3-bucket", "oci"])
+def fickle(request, tmp_path, monkeypatch):
     name = f"fickle-{uuid.uuid4().hex[:8]}"
+    if request.param == "oci":
+        for table in (_oci_http.RETRY, _oci_http.BRIEF_RETRY):
+            monkeypatch.setitem(table, "attempts", 2)
+        server = request.getfixturevalue("registry")
+        return RegistryPlace(server, name, f"{server.host}/acme/{name}")
     if request.param == "s3-bucket":
         return s3_place(request.getfixturevalue("s3"), name)
     return folder_place(tmp_path, name)
@@ -195,7 +234,7 @@ def test_a_place_that_goes_away_loses_nothing_and_fails_no_task(fickle, caplog):
         fickle.go_away()
         return x
 
-    @flow(stage=fickle.stage)
+    @flow(stage=fickle.stage, experiment=fickle.experiment)
     def one():
         note(1)
         return during(2)
@@ -238,6 +277,27 @@ def test_what_waited_on_a_worker_goes_out_with_its_next_record(shared):
     sealed = run_flow(one)
     assert waiting == [1, 0]
     assert sealed.column("prefect.task") == ["away", "back"]
+
+
+def test_a_record_that_goes_out_late_leaves_its_checkpoint_for_the_seal(shared):
+    @task
+    def away():
+        checkpoint(incumbent=[1, 0, 1])
+        shared.go_away()
+
+    @task
+    def back():
+        shared.come_back()
+
+    @flow(stage=shared.stage)
+    def one():
+        away()
+        back()
+        return len(LocalStage(prefect.runtime.flow_run.id).shards())
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == 0
+    assert sealed.runs[0].get_json("incumbent") == [1, 0, 1]
 
 
 def test_a_task_that_must_be_recorded_there_fails(shared):
@@ -594,7 +654,7 @@ def test_a_bucket_that_is_not_there_is_refused_when_the_flow_starts(s3):
 
 
 def test_a_text_that_names_no_stage_is_refused_at_once():
-    for text in ("s3-bucket", "oci://ghcr.io/acme/shards", "", "S3 Bucket/shards"):
+    for text in ("s3-bucket", "", "S3 Bucket/shards"):
         with pytest.raises(exceptions.StageError, match="type-slug/name"):
             flow(stage=text)(print)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 
 import msgpack
@@ -14,7 +15,7 @@ from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
 
 from ommx_prefect import _registry as registry
-from ommx_prefect._compose import compose, settle_columns
+from ommx_prefect._compose import compose, difference, settle_columns
 from ommx_prefect._decode import decode
 from ommx_prefect._encode import encode
 from ommx_prefect._records import Attachments, Descriptor, Documents, ExperimentRecord, RunRecord
@@ -160,6 +161,32 @@ def test_composing_keeps_every_run_and_stores_identical_layers_once(records):
         (r.status, r.attachments.entries) for r in records
     ]
     assert compose(ExperimentRecord("finished", records)).documents == documents
+
+
+@given(runs)
+def test_what_was_composed_differs_in_nothing_from_what_it_was_made_of(records):
+    experiment = ExperimentRecord("finished", tuple(records))
+    assert difference(compose(experiment).documents, experiment) == ""
+
+
+LAYER = Descriptor("application/json", f"sha256:{'1' * 64}", 1)
+FIRST = RunRecord("finished", attachments=Attachments({"a": LAYER}), parameters={"x": 1})
+CHANGED = {
+    "its status": {"status": "failed"},
+    "its annotations": {"annotations": {"a": "b"}},
+    "its attachments": {"attachments": Attachments({"b": LAYER})},
+    "2 Runs instead of 1": {"runs": (FIRST,)},
+    "Run 0": {"runs": (dataclasses.replace(FIRST, status="failed"), FIRST)},
+    "Run 1": {"runs": (FIRST, dataclasses.replace(FIRST, attachments=Attachments()))},
+    "a parameter": {"runs": (FIRST, dataclasses.replace(FIRST, parameters={"x": True}))},
+}
+
+
+@pytest.mark.parametrize("said", CHANGED)
+def test_what_differs_is_said(said):
+    wanted = ExperimentRecord("finished", (FIRST, FIRST))
+    documents = compose(wanted).documents
+    assert difference(documents, dataclasses.replace(wanted, **CHANGED[said])) == said
 
 
 def test_shards_survive_their_bytes_and_damaged_ones_are_refused(documents):
