@@ -120,7 +120,34 @@ def entries_of(
         _cut_off(attempt, rows.get(attempt.task_run_id), checkpoints.get(attempt.key))
         for attempt in staged.cut_off
     ]
-    return [_entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *cut_off)]
+    return [entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *cut_off)]
+
+
+def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
+    """Return the Run of an attempt, with what it had checkpointed."""
+    attempt = shard.attempt
+    run = merged(_run_of(shard), _run_of(checkpoint))
+    record = dataclasses.replace(
+        run,
+        status=shard.status,
+        # OMMX refuses a finished Run with a reason.
+        reason=None if shard.status == "finished" else shard.reason,
+        parameters={**run.parameters, **shard.parameters},
+    )
+    return Entry(
+        key=attempt.key,
+        started_at=attempt.started_at,
+        task_run_id=attempt.task_run_id,
+        flow_run_id=attempt.flow_run_id,
+        task=attempt.task,
+        task_run=attempt.task_run,
+        attempt=attempt.attempt,
+        host=attempt.host,
+        parent_task_run_id=attempt.parent_task_run_id,
+        state=str(shard.parameters.get(STATE_COLUMN, "")),
+        notes=shard.notes,
+        record=record,
+    )
 
 
 def joined(old: Sequence[Entry], fresh: Sequence[Entry]) -> list[Entry]:
@@ -141,7 +168,7 @@ def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]
     Prefect 3.9 rolls back a task that returns a failed state too, and leaves its state as it is.
     """
     ordered = sorted(entries, key=lambda entry: entry.order)
-    last = {(entry.task_run_id, entry.attempt): entry.key for entry in ordered}
+    last = _last_executions(ordered)
     final = {entry.task_run_id: entry.key for entry in ordered}
     return [
         _with_state(entry, SUPERSEDED)
@@ -153,6 +180,16 @@ def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]
         else entry
         for entry in ordered
     ]
+
+
+def _last_executions(ordered: Sequence[Entry]) -> dict[tuple[str, int], str]:
+    """Return the key of the execution that counts, of each attempt: the last one that ended.
+
+    Dask runs finished tasks again when the worker that held their results dies. If the flow
+    ends before they do, they are cut off, and what the flow saw is the execution before.
+    """
+    by_weight = sorted(ordered, key=lambda entry: entry.record.status != "interrupted")
+    return {(entry.task_run_id, entry.attempt): entry.key for entry in by_weight}
 
 
 def entries_of_sealed(documents: Documents) -> tuple[list[Entry], ExperimentRecord]:
@@ -204,32 +241,6 @@ def _move_aside(name: str, entries: dict[str, Descriptor], filenames: dict[str, 
 
 def _run_of(shard: Shard | None) -> RunRecord:
     return decode(shard.documents).runs[0] if shard and shard.documents else RunRecord("finished")
-
-
-def _entry_of(shard: Shard, checkpoint: Shard | None) -> Entry:
-    attempt = shard.attempt
-    run = merged(_run_of(shard), _run_of(checkpoint))
-    record = dataclasses.replace(
-        run,
-        status=shard.status,
-        # OMMX refuses a finished Run with a reason.
-        reason=None if shard.status == "finished" else shard.reason,
-        parameters={**run.parameters, **shard.parameters},
-    )
-    return Entry(
-        key=attempt.key,
-        started_at=attempt.started_at,
-        task_run_id=attempt.task_run_id,
-        flow_run_id=attempt.flow_run_id,
-        task=attempt.task,
-        task_run=attempt.task_run,
-        attempt=attempt.attempt,
-        host=attempt.host,
-        parent_task_run_id=attempt.parent_task_run_id,
-        state=str(shard.parameters.get(STATE_COLUMN, "")),
-        notes=shard.notes,
-        record=record,
-    )
 
 
 def _cut_off(attempt: Attempt, row: TaskRunRow | None, checkpoint: Shard | None) -> Shard:

@@ -25,7 +25,7 @@ from ommx_prefect._checkpoint_values import Checkpoints, notes_of
 from ommx_prefect._inputs import Redactor, scalars
 from ommx_prefect._late import seal_late
 from ommx_prefect._log import warn
-from ommx_prefect._origin import current_attempt, enclosing_owner
+from ommx_prefect._origin import current_attempt, enclosing_owner, label_task_run
 from ommx_prefect._records import Documents, Scalar
 from ommx_prefect._registry import open_experiment, registry_root, store
 from ommx_prefect._result_origins import remember_origin
@@ -115,6 +115,7 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
     enclosing = _open.get()
     if enclosing is not None and enclosing.runs(attempt):
         return None
+    label_task_run(context)
     recording = Recording(attempt, options, context.parameters)
     recording.timeout_seconds = context.task.timeout_seconds
     if context.task_run.state is not None:

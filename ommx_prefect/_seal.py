@@ -60,6 +60,7 @@ from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of
 from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
+from ommx_prefect._unrecorded import with_unrecorded
 from ommx_prefect.exceptions import (
     FlowRunNotFinishedError,
     NotSealedError,
@@ -216,7 +217,8 @@ def _draft(
     checkpoints = CheckpointFiles(stage).take([*staged.keys, *staged.cut_off_keys])
     fresh = entries_of(staged, {row.task_run_id: row for row in rows}, checkpoints)
     old, attachments, annotations = _taken_apart(stage, before)
-    entries = settle(joined(old, fresh), staged.rolled_back)
+    entries = with_unrecorded(joined(old, fresh), rows, staged.running)
+    entries = settle(entries, staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
     name = _free_name(record, before)
     warnings = (*problems, *_degradations(entries), *_name_warning(record, name))

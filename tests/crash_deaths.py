@@ -14,7 +14,17 @@ from uuid import UUID
 
 import prefect
 from crash_judge import Found, Row
-from crash_scene import FLOWS, HERE, Suite, flow_of, python, running, until, working_pids
+from crash_scene import (
+    FLOWS,
+    HERE,
+    Suite,
+    count,
+    flow_of,
+    python,
+    running,
+    until,
+    working_pids,
+)
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.states import AwaitingRetry, Cancelling
@@ -23,6 +33,8 @@ from ommx_prefect import exceptions, load_experiment
 from ommx_prefect._recover import recover
 
 OUTAGE_SECONDS = 10
+# Several times as long as a step of the pool takes.
+ORPHAN_SECONDS = 1.5
 SERVED, POOLED = "one-by-one/crash", "one-by-one/pooled"
 
 
@@ -59,7 +71,21 @@ def script_dies(
     suite.wait_for_steps(journal, most)
     process.send_signal(number)
     process.wait(60)
+    settle(flow_run_id)
+    _let_orphans_end(journal, process.pid)
     _settle_and_judge(row, journal, flow_run_id)
+
+
+def _let_orphans_end(journal: Path, flow_pid: int) -> None:
+    """The processes of a pool outlive its flow: they do what is queued, and then stand idle."""
+    orphans = [pid for pid in working_pids(journal) if pid != flow_pid]
+    seen = -1
+    while orphans and count(journal, "began") > seen:
+        seen = count(journal, "began")
+        time.sleep(ORPHAN_SECONDS)
+    for pid in orphans:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def script_ends(suite: Suite, row: Row, name: str) -> None:

@@ -81,9 +81,9 @@ def disk_fills_up(suite: Suite, row: Row) -> None:
         process = python(FLOWS, "short", journal, env=env)
         flow_run_id, _ = flow_of(journal)
         suite.wait_for_steps(journal)
-        _fill(disk)
         with journal.open("a") as file:
-            file.write("full\n")
+            file.write("full\n")  # before: a step may end while it fills up
+        _fill(disk)
         process.wait(120)
         (disk / "ballast").unlink()
         recovered = _recover_in(registry)
