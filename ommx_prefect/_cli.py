@@ -22,7 +22,14 @@ from ommx_prefect.exceptions import OmmxPrefectError
 SECONDS_OF_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 # Where output is no terminal: in a mail of cron, say.
 PLAIN_WIDTH = 160
-STYLES = {"sealed": "green", "would seal": "cyan", "waits": "yellow", "failed": "bold red"}
+STYLES = {
+    "sealed": "green",
+    "sent": "green",
+    "would seal": "cyan",
+    "would send": "cyan",
+    "waits": "yellow",
+    "failed": "bold red",
+}
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -10,7 +10,8 @@ Each record is one object, named as in the directory of a local stage:
     <owner>/subflows/<id>       the record of a subflow run
 
 What cannot be written there is written into the local stage of this host, its outbox, and goes
-out with the next record that can; a seal on this host takes it from there, too.
+out with the next record that can, or by `ommx-prefect recover` on this host; a seal here takes it
+from there, too. On a host that has no record of the flow run, `outbox.json` names the place.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from ommx_prefect._block_remote import open_remote
@@ -30,6 +32,8 @@ from ommx_prefect._stage import LocalStage
 from ommx_prefect.exceptions import DocumentError, StageError
 
 FLOW_RECORD = "flow.json"
+# Whose outbox a local stage is: {"stage": name}.
+OUTBOX_RECORD = "outbox.json"
 # Documents that other hosts must see; all others concern the sealing host alone.
 SHARED = (FLOW_RECORD, "subflows/", "rolled-back/")
 # How many objects are read at a time.
@@ -59,12 +63,14 @@ class MirroredStage(LocalStage):
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun; it is not the attempt's fault if that fails there."""
         if self._sent(f"starts/{attempt.key}", json.dumps(vars(attempt)).encode()):
+            self._open_outbox()
             super().begin(attempt)
 
     def put(self, shard: Shard, directory: str = "shards") -> str | None:
         """Make a shard durable there, or here; return why it is here."""
         data = pack_archive(shard, read_blob)
         if problem := self._sent(f"{directory}/{shard.attempt.key}", data):
+            self._open_outbox()
             with self.locked():
                 super().put(shard, directory)
             warn(
@@ -74,7 +80,8 @@ class MirroredStage(LocalStage):
             )
             return problem
         self.remove(f"starts/{shard.attempt.key}")
-        self.flush()
+        if self._files("shards") or self._files("parts"):
+            self.flush()
         return None
 
     def write(self, name: str, document: dict[str, Any]) -> None:
@@ -89,17 +96,25 @@ class MirroredStage(LocalStage):
                 raise StageError(self.name, problem)
         super().write(name, document)
 
-    def flush(self) -> None:
-        """Send what could not be sent before."""
-        if not self._files("shards") and not self._files("parts"):
-            return
+    def flush(self) -> str | None:
+        """Send what could not be sent before; return the problem where it cannot be sent now."""
         with self.locked():  # no other process pins or lets go of payload meanwhile
-            for directory in ("shards", "parts"):
+            for directory in ("shards", "parts", "starts"):
                 for path in self._files(directory):
-                    data = pack_archive(Shard.from_bytes(path.read_bytes()), self._read_pinned)
-                    if self._sent(f"{directory}/{path.name}", data):
-                        return
+                    if problem := self._sent(f"{directory}/{path.name}", self._packed(path)):
+                        return problem
                     super().discard([path.name])
+        return None
+
+    def _open_outbox(self) -> None:
+        if not self.has(FLOW_RECORD):  # which names the stage, too
+            super().write(OUTBOX_RECORD, {"stage": self.name})
+
+    def _packed(self, path: Path) -> bytes:
+        data = path.read_bytes()
+        if path.parent.name == "starts":
+            return data
+        return pack_archive(Shard.from_bytes(data), self._read_pinned)
 
     def _sent(self, name: str, data: bytes) -> str | None:
         """Write an object; return the problem, or None."""

@@ -72,6 +72,7 @@ from ommx_prefect.exceptions import (
 PENDING_SECONDS = 24 * 3600.0
 PREFIX = "org.ommx-prefect."
 DEGRADED = f"{PREFIX}degraded"
+WARNINGS = f"{PREFIX}warnings"
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,8 @@ def _taken_apart(
     stage.pin(documents)
     entries, experiment = entries_of_sealed(documents)
     kept = {k: v for k, v in experiment.attachments.entries.items() if k != _ledger.NAME}
-    return entries, Attachments(kept, experiment.attachments.filenames), experiment.annotations
+    annotations = {k: v for k, v in experiment.annotations.items() if k not in (WARNINGS, DEGRADED)}
+    return entries, Attachments(kept, experiment.attachments.filenames), annotations
 
 
 def _ledger_of(
@@ -341,7 +343,7 @@ def _annotations(record: FlowRecord, end: End, warnings: Sequence[str]) -> dict[
         f"{PREFIX}prefect-version": importlib.metadata.version("prefect"),
         f"{PREFIX}ommx-version": importlib.metadata.version("ommx"),
         f"{PREFIX}python-version": platform.python_version(),
-        f"{PREFIX}warnings": str(len(warnings)) if warnings else "",
+        WARNINGS: str(len(warnings)) if warnings else "",
         DEGRADED: "; ".join(x for x in warnings if "degraded" in x)[:1000],
     }
     return {key: value for key, value in found.items() if value}

@@ -6,7 +6,7 @@ import re
 
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
 
-from ommx_prefect._mirrored_stage import FLOW_RECORD, MirroredStage
+from ommx_prefect._mirrored_stage import FLOW_RECORD, OUTBOX_RECORD, MirroredStage
 from ommx_prefect._stage import LOCAL, LocalStage
 from ommx_prefect.exceptions import StageError
 
@@ -62,5 +62,5 @@ def stage_of(owner: str, stage: str | None = None, default: str | None = None) -
 
 
 def _recorded(local: LocalStage) -> str | None:
-    record = local.read(FLOW_RECORD)
+    record = local.read(FLOW_RECORD) or local.read(OUTBOX_RECORD)
     return None if record is None else str(record.get("stage", LOCAL))

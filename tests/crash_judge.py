@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 SUPERSEDED = "Superseded"
+CACHED = "Cached"
 CUT_OFF = ("finished", "interrupted")
 
 
@@ -82,8 +83,13 @@ class FoundRun:
     task_run_id: str
     attempt: int
     status: str
-    counts: bool
+    state: str
     has_output: bool
+
+    @property
+    def counts(self) -> bool:
+        """It is no execution that was done again."""
+        return self.state != SUPERSEDED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +171,8 @@ class Wanted:
         """Name the attempts of which more than one Run counts, and those that never began."""
         counted = Counter((run.task_run_id, run.attempt) for run in runs if run.counts)
         yield from (f"{key}: {times} Runs" for key, times in counted.items() if times > 1)
-        unknown = {run.task_run_id for run in runs if run.status != "interrupted"}
-        yield from sorted(unknown - self.known)
+        ran = {x.task_run_id for x in runs if x.status != "interrupted" and x.state != CACHED}
+        yield from sorted(ran - self.known)
 
 
 def lines_of(journal: Path) -> Iterator[list[str]]:
@@ -186,7 +192,7 @@ def _runs_of(experiment: Any) -> Iterator[FoundRun]:
             task_run_id=str(row["prefect.task_run_id"]),
             attempt=int(row["prefect.attempt"]),
             status=run.status,
-            counts=row["prefect.state"] != SUPERSEDED,
+            state=str(row["prefect.state"]),
             has_output=has_output,
         )
 

@@ -240,6 +240,56 @@ def test_what_waited_on_a_worker_goes_out_with_its_next_record(shared):
     assert sealed.column("prefect.task") == ["away", "back"]
 
 
+@task
+def while_away(place):
+    current_run().log_json("plan", [1, 2])
+    place.go_away()
+    return "kept"
+
+
+def test_recover_on_a_worker_s_host_sends_its_records_and_seals_nothing_there(
+    shared, tmp_path, monkeypatch
+):
+    here, worker = str(registry_root()), tmp_path / "worker"
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(worker))
+
+    @flow(stage=shared.stage, task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def one():
+        note.submit(1).wait()
+        while_away.submit(shared).wait()
+        shared.come_back()
+
+    sealed = run_flow(one)
+    assert sealed.column("prefect.task") == ["note", "while_away"]
+    assert "its record is lost" in sealed.experiment.annotations["org.ommx-prefect.degraded"]
+
+    assert _recovered(sealed.flow_run_id, "--dry-run")["done"] == "would send"
+    shared.go_away()
+    assert _recovered(sealed.flow_run_id, returns=1)["done"] == "failed"
+    shared.come_back()
+    row = _recovered(sealed.flow_run_id)
+    assert (row["done"], row["sealed"]) == ("sent", None)
+    assert shared.stage in row["why"]
+    left = {path.name for path in (worker / DIRECTORY / sealed.flow_run_id).iterdir()}
+    assert not left & {"sealed.json", "flow.json"}
+    assert _recovered(sealed.flow_run_id) is None
+
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", here)
+    assert seal(sealed.flow_run_id).counts == {"finished": 2}
+    experiment = load_experiment(sealed.flow_run_id)
+    assert experiment.runs[1].get_json("plan") == [1, 2]
+    assert experiment.runs[1].get_json("output") == "kept"
+    assert "org.ommx-prefect.degraded" not in experiment.annotations
+
+
+def _recovered(flow_run_id, *arguments, returns=0):
+    """What `recover` says of a flow run, on the host whose registry the environment names."""
+    command = [sys.executable, "-m", "ommx_prefect", "recover", "--json", "--min-age", "0"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == returns, done.stdout + done.stderr
+    return next((x for x in json.loads(done.stdout) if x["owner"] == flow_run_id), None)
+
+
 def test_a_task_that_must_be_recorded_there_fails(shared):
     @task(on_error="raise")
     def strict():
