@@ -126,14 +126,21 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What a journal demands: how often each task run began, and how those that ended did."""
+    """What a journal demands: how often each task run began, and how those that ended did.
+
+    Attributes:
+        began: How often each task run began, while the disk took something.
+        ended: How task runs ended, likewise.
+        executions: How often each began in all.
+    """
 
     began: Counter[str]
     ended: dict[str, str]
-    known: frozenset[str]
+    executions: Counter[str]
 
     @classmethod
     def of(cls, journal: Path) -> Wanted:
+        executions: Counter[str] = Counter()
         began: Counter[str] = Counter()
         ended: dict[str, str] = {}
         last: dict[str, str] = {}
@@ -143,10 +150,11 @@ class Wanted:
                 is_full = True
             elif kind == "began":
                 last[words[0]] = words[1]
+                executions[words[1]] += 1
                 began[words[1]] += not is_full
             elif kind == "ended" and not is_full:
                 ended[last[words[0]]] = words[1]
-        return cls(began, ended, frozenset(began))
+        return cls(began, ended, executions)
 
     def missing_in(self, runs: Sequence[FoundRun]) -> Iterator[str]:
         """Name the executions that have no Run, and the steps whose Run says something else."""
@@ -168,11 +176,16 @@ class Wanted:
             yield f"{task_run_id}: its output"
 
     def too_many_in(self, runs: Sequence[FoundRun]) -> Iterator[str]:
-        """Name the attempts of which more than one Run counts, and those that never began."""
+        """Name the attempts of which more than one Run counts, and Runs of no execution."""
         counted = Counter((run.task_run_id, run.attempt) for run in runs if run.counts)
         yield from (f"{key}: {times} Runs" for key, times in counted.items() if times > 1)
-        ran = {x.task_run_id for x in runs if x.status != "interrupted" and x.state != CACHED}
-        yield from sorted(ran - self.known)
+        # One that was cut off may not have come to say that it began.
+        ran = Counter(
+            x.task_run_id for x in runs if x.status != "interrupted" and x.state != CACHED
+        )
+        for task_run_id, times in ran.items():
+            if times > self.executions[task_run_id]:
+                yield f"{task_run_id}: {times} Runs of {self.executions[task_run_id]} executions"
 
 
 def lines_of(journal: Path) -> Iterator[list[str]]:

@@ -113,10 +113,21 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=1, help="how often each process is killed")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--without", nargs="*", default=[], help="cases to leave out, likewise")
+    parser.add_argument("--part", default="1/1", help="2/3: every third case, from the second")
     parser.add_argument("--every", type=int, default=1, help="every n-th point of sealing")
     parser.add_argument("--seed", type=int, default=None, help="says when to kill")
     parser.add_argument("--json", type=Path, default=None, help="also write the rows there")
     return parser.parse_args()
+
+
+def _chosen(arguments: argparse.Namespace) -> dict[str, Case]:
+    found = {
+        name: case
+        for name, case in cases().items()
+        if arguments.only in name and not any(x in name for x in arguments.without)
+    }
+    part, parts = map(int, arguments.part.split("/"))
+    return dict(list(found.items())[part - 1 :: parts])
 
 
 def main() -> int:
@@ -143,10 +154,9 @@ def _run(folder: Path, arguments: argparse.Namespace, chance: random.Random) -> 
     suite = Suite(folder, server, chance, every=arguments.every)
     rows: list[Row] = []
     try:
-        for name, case in cases().items():
-            if arguments.only in name and not any(x in name for x in arguments.without):
-                rows.append(run_case(suite, name, case, arguments.repeat))
-                print(table(rows[-1:], title=len(rows) == 1), flush=True)
+        for name, case in _chosen(arguments).items():
+            rows.append(run_case(suite, name, case, arguments.repeat))
+            print(table(rows[-1:], title=len(rows) == 1), flush=True)
     finally:
         server.kill()
     return rows
