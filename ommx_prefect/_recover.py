@@ -21,13 +21,13 @@ from ommx_prefect._log import warn
 from ommx_prefect._mirrored_stage import OUTBOX_RECORD, MirroredStage
 from ommx_prefect._prefect_api import api_client, read_flow_run
 from ommx_prefect._report import report_sealed
-from ommx_prefect._seal import End, seal_flow_run, seal_task_run
+from ommx_prefect._seal import End, seal, seal_flow_run, seal_task_run
 from ommx_prefect._sealed import SealedExperiment
 from ommx_prefect._stages import stage_of
 from ommx_prefect._states import Outcome, describe_error
 from ommx_prefect._survey import Waiting, survey, waiting_owners
 from ommx_prefect._verdict import UNKNOWN, Answer, Verdict, judge
-from ommx_prefect.exceptions import NotSealedError, SealError
+from ommx_prefect.exceptions import SealError
 
 MIN_AGE_SECONDS = 600.0
 
@@ -198,29 +198,33 @@ def _seal(waiting: Waiting, verdict: Verdict) -> SealedExperiment:
     return seal_flow_run(waiting.owner, verdict.state, end=end)
 
 
-def seal_by_hand(owner: str, *, interrupted: bool = False) -> SealedExperiment:
+def seal_by_hand(
+    owner: str, *, interrupted: bool = False, stage: str | None = None
+) -> SealedExperiment:
     """Seal one flow run, or task run outside flows, now.
 
     Args:
         owner: Prefect's id of it.
         interrupted: Do not ask Prefect how it ended: it was interrupted.
+        stage: Where its shards wait, as for `ommx_prefect.seal`.
 
     Raises:
         NotSealedError: Nothing of it was recorded on this Local Registry.
         SealError: It could not be sealed; its records are kept.
     """
     waiting = survey(owner)
+    is_lone = waiting is not None and waiting.lone_attempt is not None
     if interrupted:
         end = End("interrupted", UNKNOWN, "it was called interrupted by hand")
-        if waiting is None or not waiting.stage.path.is_dir():
-            raise NotSealedError(owner)
-        return _seal(waiting, Verdict("seal", "", end=end))
-    if waiting is not None and waiting.lone_attempt is not None:
-        found = next(_recover_now(owner))
-        if found.sealed is not None:
-            return found.sealed
+        if waiting is not None and is_lone:
+            return _seal(waiting, Verdict("seal", "", end=end))
+        return seal_flow_run(owner, end=end, stage=stage)
+    if not is_lone:
+        return seal(owner, stage=stage)
+    found = next(_recover_now(owner))
+    if found.sealed is None:
         raise SealError(owner, found.why)
-    return seal_flow_run(owner)
+    return found.sealed
 
 
 def _recover_now(owner: str) -> Iterator[Recovered]:
