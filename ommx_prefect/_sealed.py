@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from ommx.experiment import Experiment, list_experiment_checkpoints, list_experiments
 
-from ommx_prefect._flow_start import SEALED_RECORD
-from ommx_prefect._registry import find
+from ommx_prefect._decode import decode
+from ommx_prefect._flow_start import SEALED_RECORD, read_flow_record
+from ommx_prefect._image_name import with_suffix
+from ommx_prefect._records import ExperimentRecord
+from ommx_prefect._registry import checkpoint_name, find, read_documents
 from ommx_prefect._stage import LocalStage
 from ommx_prefect.exceptions import NotSealedError, UnreadableError
 
@@ -71,9 +75,35 @@ def read_answer(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | 
     """Return the last answer, whatever became of its experiment."""
     document = stage.read(SEALED_RECORD)
     if document is None:
-        return None
+        return _told_by_registry(stage)
     keys = frozenset(document.pop("keys"))
     return SealedExperiment(**{**document, "warnings": tuple(document["warnings"])}), keys
+
+
+def _told_by_registry(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | None:
+    """Make the answer anew from the experiment, for `sealed.json` may have been moved away.
+
+    It tells no names of shards; those that are there join what is sealed by their names.
+    """
+    record = read_flow_record(stage)
+    if record is None or not record.image_name:
+        return None
+    own_name = with_suffix(record.image_name, record.flow_run_id.replace("-", "")[-8:])
+    for name in (record.image_name, own_name):
+        for stored in (name, checkpoint_name(name)):
+            digest = find(stored)
+            experiment = decode(read_documents(digest)) if digest else None
+            if digest and experiment and _is_of(experiment, stage.owner):
+                counts = Counter(run.status for run in experiment.runs)
+                answer = SealedExperiment(
+                    stage.owner, name, digest, experiment.status, counts, stored_name=stored
+                )
+                return answer, frozenset()
+    return None
+
+
+def _is_of(experiment: ExperimentRecord, flow_run_id: str) -> bool:
+    return experiment.annotations.get(FLOW_RUN_ANNOTATION) == flow_run_id
 
 
 def load_experiment(flow_run_id: object) -> Experiment:
