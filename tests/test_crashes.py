@@ -20,7 +20,7 @@ from ommx_prefect._stage import LocalStage
 SUITE = HERE / "crash_suite.py"
 # Cases mostly wait, so two suites run beside each other, each with a server of its own.
 PARTS = 2
-EVERY_SEALING_POINT = 45
+EVERY_SEALING_POINT = 90
 SUITE_SECONDS = 600
 # What only some machines can do at all; whatever else is missing is an error in CI.
 MAY_BE_MISSING = "cannot be mounted"
@@ -38,7 +38,6 @@ def rows(tmp_path_factory):
     for file, process in zip(files, running, strict=True):
         own = [Row(**row) for row in json.loads(file.read_text())]
         assert process.returncode == exit_code(own)
-    print("\n".join(said))
     return {row.where: row for row in found}
 
 
