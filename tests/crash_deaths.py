@@ -27,10 +27,12 @@ from crash_scene import (
 )
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
 from prefect.states import AwaitingRetry, Cancelling
 
 from ommx_prefect import exceptions, load_experiment
 from ommx_prefect._recover import recover
+from ommx_prefect._verdict import WAITS_FOR
 
 OUTAGE_SECONDS = 10
 # Several times as long as a step of the pool takes.
@@ -126,7 +128,8 @@ def server_goes_away(suite: Suite, row: Row) -> None:
 def served_flow_dies(suite: Suite, row: Row, number: int | None) -> None:
     journal = suite.journal()
     with running(FLOWS, "serve", "-"):
-        flow_run_id, pid = _run_deployment(suite, SERVED, journal)
+        flow_run_id, pid = _run_deployment(SERVED, journal)
+        suite.wait_for_steps(journal)
         _kill_or_cancel(flow_run_id, pid, number)
         _settle_and_judge(row, journal, flow_run_id, by_hook=True)
 
@@ -134,7 +137,8 @@ def served_flow_dies(suite: Suite, row: Row, number: int | None) -> None:
 def worker_flow_dies(suite: Suite, row: Row, number: int | None) -> None:
     journal = suite.journal()
     with _worker():
-        flow_run_id, pid = _run_deployment(suite, POOLED, journal)
+        flow_run_id, pid = _run_deployment(POOLED, journal)
+        suite.wait_for_steps(journal)
         _kill_or_cancel(flow_run_id, pid, number)
         _settle_and_judge(row, journal, flow_run_id, by_hook=True)
 
@@ -143,22 +147,33 @@ def worker_service_dies(suite: Suite, row: Row, number: int) -> None:
     """Killed with -9, it leaves its flow runs alone, and they run to their end."""
     journal = suite.journal()
     with _worker() as worker:
-        flow_run_id, _ = _run_deployment(suite, POOLED, journal, steps=100)
+        flow_run_id, _ = _run_deployment(POOLED, journal, steps=100)
+        suite.wait_for_steps(journal)
         worker.send_signal(number)
         _settle_and_judge(row, journal, flow_run_id)
 
 
-def killed_and_retried(suite: Suite, row: Row) -> None:
-    """Kill a served flow, let its hook seal, and retry the same flow run from the API.
+def suspended_killed_and_retried(suite: Suite, row: Row) -> None:
+    """A flow run that suspends itself is resumed, killed, and retried from the API.
 
-    The first half of its tasks is persisted, so that Prefect does not run it again.
+    It is one flow run in three processes. What ended before the suspension is persisted, so that
+    Prefect does not run it again.
     """
     journal = suite.journal()
-    with running(FLOWS, "serve-kept", "-"), get_client(sync_client=True) as client:
-        flow_run_id, pid = _run_deployment(suite, "kept/crash", journal, steps=60)
-        os.kill(pid, signal.SIGKILL)
+    with running(FLOWS, "serve-suspended", "-"), get_client(sync_client=True) as client:
+        flow_run_id, _ = _run_deployment("suspended/crash", journal, steps=60)
+        run_id = UUID(flow_run_id)
+        until(lambda: client.read_flow_run(run_id).state_name == "Suspended", "it is suspended")
+        waits = [x.why for x in recover(min_age_seconds=0) if x.owner == flow_run_id]
+        if waits != [WAITS_FOR[StateType.PAUSED]]:
+            row.problems.append(f"{flow_run_id} is suspended, and recover says {waits}")
+        client.resume_flow_run(run_id)
+        until(lambda: count(journal, "flow") == 2, "it is resumed")
+        wanted = count(journal, "ended") + suite.chance.randint(1, 25)
+        until(lambda: count(journal, "ended") >= wanted, "steps end")
+        os.kill(flow_of(journal)[1], signal.SIGKILL)
         settle(flow_run_id, "interrupted", by_hook=True)
-        client.set_flow_run_state(UUID(flow_run_id), AwaitingRetry(), force=True)
+        client.set_flow_run_state(run_id, AwaitingRetry(), force=True)
         settle(flow_run_id, "finished", by_hook=True)
     row.judge(journal, Found.here(flow_run_id))
 
@@ -171,15 +186,13 @@ def _kill_or_cancel(flow_run_id: str, pid: int, number: int | None) -> None:
         client.set_flow_run_state(UUID(flow_run_id), Cancelling(), force=True)
 
 
-def _run_deployment(suite: Suite, name: str, journal: Path, steps: int = 400) -> tuple[str, int]:
-    """Run a deployment until a random moment; return the flow run's id and its process."""
+def _run_deployment(name: str, journal: Path, steps: int = 400) -> tuple[str, int]:
+    """Run a deployment; return the flow run's id and its process, once it has begun."""
     parameters = {"path": str(journal), "steps": steps}
     with get_client(sync_client=True) as client:
         deployment = until(lambda: _deployment(client, name), f"{name} is there")
         client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
-    found = flow_of(journal)
-    suite.wait_for_steps(journal)
-    return found
+    return flow_of(journal)
 
 
 def _deployment(client: SyncPrefectClient, name: str) -> Any:

@@ -35,11 +35,11 @@ COLUMNS = ("times", "ended", "found", "interrupted", "superseded", "lost", "doub
 def cases() -> dict[str, Case]:
     """Return the cases by name; imported late, for OMMX fixes its registry at import."""
     from crash_deaths import (
-        killed_and_retried,
         script_dies,
         script_ends,
         served_flow_dies,
         server_goes_away,
+        suspended_killed_and_retried,
         worker_flow_dies,
         worker_process_dies,
         worker_service_dies,
@@ -58,7 +58,7 @@ def cases() -> dict[str, Case]:
         "served flow, kill -9": lambda s, r: served_flow_dies(s, r, kill),
         "served flow, SIGTERM": lambda s, r: served_flow_dies(s, r, term),
         "served flow, cancelled": lambda s, r: served_flow_dies(s, r, None),
-        "served flow, kill -9, then retried": killed_and_retried,
+        "flow run suspended, resumed, killed, retried": suspended_killed_and_retried,
         "worker's flow, kill -9": lambda s, r: worker_flow_dies(s, r, kill),
         "worker's flow, SIGTERM": lambda s, r: worker_flow_dies(s, r, term),
         "worker's flow, cancelled": lambda s, r: worker_flow_dies(s, r, None),
@@ -94,10 +94,10 @@ def run_case(suite: Suite, name: str, case: Case, repeat: int) -> Row:
 
 def table(rows: Sequence[Row], *, title: bool = True) -> str:
     """Return the table as text, with the problems below the lines they belong to."""
-    lines = ["".join((f"{'where killed':<36}", *(f"{x:>12}" for x in COLUMNS)))] if title else []
+    lines = ["".join((f"{'where killed':<44}", *(f"{x:>12}" for x in COLUMNS)))] if title else []
     for row in rows:
         cells = (f"{getattr(row, name):>12}" for name in COLUMNS)
-        lines.append("".join((f"{row.where:<36}", *cells, f"{row.seconds:>8.0f} s")))
+        lines.append("".join((f"{row.where:<44}", *cells, f"{row.seconds:>8.0f} s")))
         lines += [f"    SKIPPED: {row.skipped}"] if row.skipped else []
         lines += [f"    {problem[:2000]}" for problem in row.problems]
     return "\n".join(lines)
