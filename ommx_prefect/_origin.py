@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ommx.artifact import set_local_registry_root
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.runtime import flow_run as runtime_flow_run
 
@@ -41,10 +41,9 @@ def label(flow_run: FlowRun, owner: str, registry_root: str, stage: str) -> None
     tell_stage(owner, stage)
 
 
-def label_task_run(context: TaskRunContext) -> None:
+def label_task_run(task_run: TaskRun, attempt: Attempt) -> None:
     """Tell Prefect that this task run is recorded; it goes out with the state that comes next."""
-    task_run = context.task_run
-    ours = {TASK_LABEL: context.task.name, HOST_LABEL: host_name()}
+    ours = {TASK_LABEL: attempt.task, HOST_LABEL: attempt.host}
     task_run.labels = {**task_run.labels, **ours}
 
 

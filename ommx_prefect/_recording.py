@@ -115,7 +115,7 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
     enclosing = _open.get()
     if enclosing is not None and enclosing.runs(attempt):
         return None
-    label_task_run(context)
+    label_task_run(context.task_run, attempt)
     recording = Recording(attempt, options, context.parameters)
     recording.timeout_seconds = context.task.timeout_seconds
     if context.task_run.state is not None:
