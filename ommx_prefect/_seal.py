@@ -172,6 +172,9 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
             stage.release()
         return before
     rows, problems = _ask_prefect(record, staged)
+    if staged.running or staged.cut_off:  # that takes a while, and they may have ended meanwhile
+        stage.collect(sealed_keys)
+        staged = read_stage(stage, sealed_keys)
     staged = explained(staged, {row.task_run_id: row for row in rows})
     draft = _draft(stage, record, end, before, staged, rows, problems)
     composition = compose(draft.experiment)
