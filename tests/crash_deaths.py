@@ -25,6 +25,7 @@ from crash_scene import (
     until,
     working_pids,
 )
+from places import require
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
@@ -34,6 +35,8 @@ from ommx_prefect import exceptions, load_experiment
 from ommx_prefect._recover import recover
 from ommx_prefect._verdict import WAITS_FOR
 
+# Flow -> what must be installed for it.
+NEEDS = {"in_dask": ["prefect_dask"], "in_ray": ["prefect_ray"]}
 OUTAGE_SECONDS = 10
 # Several times as long as a step of the pool takes.
 ORPHAN_SECONDS = 1.5
@@ -98,6 +101,7 @@ def script_ends(suite: Suite, row: Row, name: str) -> None:
 
 def worker_process_dies(suite: Suite, row: Row, name: str, *, reruns: bool = True) -> None:
     """Kill the process that runs a step; Dask and Ray run it again, and a pool does not."""
+    require(*NEEDS.get(name, ()))
     journal = suite.journal()
     process = python(FLOWS, name, journal)
     flow_run_id, _ = flow_of(journal)

@@ -88,7 +88,7 @@ def run_case(suite: Suite, name: str, case: Case, repeat: int) -> Row:
             case(suite, row)
         except pytest.skip.Exception as skipped:  # it needs what is not installed here
             row.skipped = str(skipped)
-        except Exception as error:
+        except (pytest.fail.Exception, Exception) as error:
             row.problems.append(f"{type(error).__name__}: {error}")
     row.seconds = time.monotonic() - began
     return row
