@@ -40,8 +40,10 @@ from ommx_prefect import (
     task,
 )
 from ommx_prefect._block_remote import BlockRemote
+from ommx_prefect._mirrored_stage import MirroredStage
+from ommx_prefect._recover import recover
 from ommx_prefect._registry import registry_root
-from ommx_prefect._shards import Shard
+from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import DIRECTORY, LocalStage, stage_root
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -288,6 +290,20 @@ def _recovered(flow_run_id, *arguments, returns=0):
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
     assert done.returncode == returns, done.stdout + done.stderr
     return next((x for x in json.loads(done.stdout) if x["owner"] == flow_run_id), None)
+
+
+def test_recover_sends_the_start_of_an_attempt_that_was_killed_before_it_could(shared):
+    owner = str(uuid.uuid4())
+    stage = MirroredStage(owner, shared.stage)
+    attempt = Attempt(owner, owner, 1, str(uuid.uuid4()), "t", "t-0", 1, "n", 1.0, "elsewhere", 1)
+    shared.go_away()
+    stage.begin(attempt)
+    shared.come_back()
+    assert LocalStage(owner).starts() == [attempt]
+    done = {row.owner: row.done for row in recover(min_age_seconds=0)}
+    assert done[owner] == "sent"
+    assert list(shared.objects(owner)) == [f"{owner}/starts/{attempt.key}"]
+    assert LocalStage(owner).starts() == []
 
 
 def test_a_task_that_must_be_recorded_there_fails(shared):
