@@ -59,9 +59,9 @@ def kept_step(x, path):
     return _work(x, path, STEP_SECONDS)
 
 
-@task(timeout_seconds=0.5)
+@task(timeout_seconds=2)
 def too_slow(x, path):
-    return _work(x, path, 5)
+    return _work(x, path, 10)
 
 
 def _steps(path, steps):
