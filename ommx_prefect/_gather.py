@@ -120,34 +120,12 @@ def entries_of(
         _cut_off(attempt, rows.get(attempt.task_run_id), checkpoints.get(attempt.key))
         for attempt in staged.cut_off
     ]
-    return [entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *cut_off)]
+    return [_entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *cut_off)]
 
 
-def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
-    """Return the Run of an attempt, with what it had checkpointed."""
-    attempt = shard.attempt
-    run = merged(_run_of(shard), _run_of(checkpoint))
-    record = dataclasses.replace(
-        run,
-        status=shard.status,
-        # OMMX refuses a finished Run with a reason.
-        reason=None if shard.status == "finished" else shard.reason,
-        parameters={**run.parameters, **shard.parameters},
-    )
-    return Entry(
-        key=attempt.key,
-        started_at=attempt.started_at,
-        task_run_id=attempt.task_run_id,
-        flow_run_id=attempt.flow_run_id,
-        task=attempt.task,
-        task_run=attempt.task_run,
-        attempt=attempt.attempt,
-        host=attempt.host,
-        parent_task_run_id=attempt.parent_task_run_id,
-        state=str(shard.parameters.get(STATE_COLUMN, "")),
-        notes=shard.notes,
-        record=record,
-    )
+def entry_of(shard: Shard) -> Entry:
+    """Return the Run of a shard that has no checkpoint."""
+    return _entry_of(shard, None)
 
 
 def joined(old: Sequence[Entry], fresh: Sequence[Entry]) -> list[Entry]:
@@ -241,6 +219,32 @@ def _move_aside(name: str, entries: dict[str, Descriptor], filenames: dict[str, 
 
 def _run_of(shard: Shard | None) -> RunRecord:
     return decode(shard.documents).runs[0] if shard and shard.documents else RunRecord("finished")
+
+
+def _entry_of(shard: Shard, checkpoint: Shard | None) -> Entry:
+    attempt = shard.attempt
+    run = merged(_run_of(shard), _run_of(checkpoint))
+    record = dataclasses.replace(
+        run,
+        status=shard.status,
+        # OMMX refuses a finished Run with a reason.
+        reason=None if shard.status == "finished" else shard.reason,
+        parameters={**run.parameters, **shard.parameters},
+    )
+    return Entry(
+        key=attempt.key,
+        started_at=attempt.started_at,
+        task_run_id=attempt.task_run_id,
+        flow_run_id=attempt.flow_run_id,
+        task=attempt.task,
+        task_run=attempt.task_run,
+        attempt=attempt.attempt,
+        host=attempt.host,
+        parent_task_run_id=attempt.parent_task_run_id,
+        state=str(shard.parameters.get(STATE_COLUMN, "")),
+        notes=shard.notes,
+        record=record,
+    )
 
 
 def _cut_off(attempt: Attempt, row: TaskRunRow | None, checkpoint: Shard | None) -> Shard:

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ommx.artifact import set_local_registry_root
-from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.runtime import flow_run as runtime_flow_run
 
 from ommx_prefect._hooks import settings_of
-from ommx_prefect._prefect_api import HOST_LABEL, TASK_LABEL
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LOCAL
 from ommx_prefect._stages import stage_of, tell_stage
@@ -39,12 +38,6 @@ def label(flow_run: FlowRun, owner: str, registry_root: str, stage: str) -> None
     ours = {OWNER_LABEL: owner, ROOT_LABEL: registry_root, STAGE_LABEL: stage}
     flow_run.labels = {**flow_run.labels, **ours}
     tell_stage(owner, stage)
-
-
-def label_task_run(task_run: TaskRun, attempt: Attempt) -> None:
-    """Tell Prefect that this task run is recorded; it goes out with the state that comes next."""
-    ours = {TASK_LABEL: attempt.task, HOST_LABEL: attempt.host}
-    task_run.labels = {**task_run.labels, **ours}
 
 
 def owner_of_flow_run(context: FlowRunContext) -> str:

@@ -19,10 +19,8 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 
 from ommx_prefect._states import RUN_STATUS
+from ommx_prefect._task_labels import HOST_LABEL, TASK_LABEL
 
-# What a recorded attempt says of itself on its task run.
-TASK_LABEL = "org.ommx-prefect.task"
-HOST_LABEL = "org.ommx-prefect.host"
 PAGE = 200
 POLL_SECONDS = 0.25
 # How long a seal waits for task runs that its shards do not explain.

@@ -25,7 +25,7 @@ from ommx_prefect._checkpoint_values import Checkpoints, notes_of
 from ommx_prefect._inputs import Redactor, scalars
 from ommx_prefect._late import seal_late
 from ommx_prefect._log import warn
-from ommx_prefect._origin import current_attempt, enclosing_owner, label_task_run
+from ommx_prefect._origin import current_attempt, enclosing_owner
 from ommx_prefect._records import Documents, Scalar
 from ommx_prefect._registry import open_experiment, registry_root, store
 from ommx_prefect._result_origins import remember_origin
@@ -40,6 +40,7 @@ from ommx_prefect._states import (
     outcome_of_exception,
     outcome_of_value,
 )
+from ommx_prefect._task_labels import label_task_run
 from ommx_prefect.codecs import log_value
 from ommx_prefect.exceptions import NoOpenRunError, RecordingError
 

@@ -59,8 +59,8 @@ from ommx_prefect._sealed import (
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of
+from ommx_prefect._stand_ins import with_stand_ins
 from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
-from ommx_prefect._unrecorded import with_unrecorded
 from ommx_prefect.exceptions import (
     FlowRunNotFinishedError,
     NotSealedError,
@@ -221,7 +221,7 @@ def _draft(
     checkpoints = CheckpointFiles(stage).take([*staged.keys, *staged.cut_off_keys])
     fresh = entries_of(staged, {row.task_run_id: row for row in rows}, checkpoints)
     old, attachments, annotations = _taken_apart(stage, before)
-    entries = with_unrecorded(joined(old, fresh), rows, staged.running)
+    entries = with_stand_ins(joined(old, fresh), rows, staged.running)
     entries = settle(entries, staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
     name = _free_name(record, before)

@@ -18,7 +18,7 @@ from ommx_prefect._shards import Attempt, Shard
 NONCE = "unrecorded"
 
 
-def with_unrecorded(
+def with_stand_ins(
     entries: Iterable[Entry], rows: Iterable[TaskRunRow], running: Sequence[Attempt]
 ) -> list[Entry]:
     """Add a Run for each attempt without a record; let it go once its record has come after all."""
