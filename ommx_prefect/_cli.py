@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -17,23 +18,33 @@ from rich.table import Table
 from ommx_prefect._recover import Recovered, recover, seal_by_hand
 from ommx_prefect._registry import registry_root
 from ommx_prefect._sealed import SealedExperiment
-from ommx_prefect.exceptions import OmmxPrefectError
+from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError
 
 SECONDS_OF_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 # Where output is no terminal: in a mail of cron, say.
 PLAIN_WIDTH = 160
-STYLES = {"sealed": "green", "would seal": "cyan", "waits": "yellow", "failed": "bold red"}
+STYLES = {
+    "sealed": "green",
+    "sent": "green",
+    "would seal": "cyan",
+    "would send": "cyan",
+    "waits": "yellow",
+    "failed": "bold red",
+}
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # which joins the lines of a paragraph
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Seal the OMMX Experiments of Prefect flow runs that no hook has sealed.
 
     A flow run's hook seals its experiment. After kill -9 of a script, SIGTERM of a process
     worker, or a power failure no hook runs, and the records wait in the Local Registry
-    (OMMX_LOCAL_REGISTRY_ROOT) until `recover` finds them. Prefect is asked where the Prefect
-    profile or PREFECT_API_URL says.""",
+    (`OMMX_LOCAL_REGISTRY_ROOT`) until `recover` finds them. Which Prefect is asked, the Prefect
+    profile or `PREFECT_API_URL` says.
+
+    Begin with `ommx-prefect status`, which changes nothing.""",
 )
 
 
@@ -70,9 +81,7 @@ def recover_command(
             "now or after an earlier recovery. Prefect's rules apply: its automations see it.",
         ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Seal every flow run that ended, or died, and was not sealed.
@@ -80,10 +89,13 @@ def recover_command(
     A flow run that Prefect calls ended is sealed as it ended. One that Prefect calls Running,
     while its process on this machine is gone, is sealed as interrupted. What runs, here or on
     another machine, is paused, or is to run again, is left alone and listed. Without Prefect's
-    API only what needs no asking is sealed.
+    API only what needs no asking is sealed. On a worker's host it sends the records that could
+    not be sent to their stage, and seals nothing.
 
     Run it as often as you like, also from cron, two at once, and beside running flows.
-    The exit code is 1 when something could not be sealed.
+
+    Exit code: 0, or 1 when something could not be sealed or sent (it is kept), or 2 when an
+    option is wrong.
     """
     seconds = _seconds(min_age)
     found = recover(min_age_seconds=seconds, mark_crashed=mark_crashed, dry_run=dry_run)
@@ -98,7 +110,7 @@ def status(min_age: MinAge = "10m", as_json: AsJson = False) -> None:
 
 @app.command("seal")
 def seal_command(
-    flow_run_id: Annotated[str, typer.Argument(help="Prefect's id of the flow run.")],
+    flow_run_id: Annotated[UUID, typer.Argument(help="Prefect's id of the flow run.")],
     interrupted: Annotated[
         bool,
         typer.Option(
@@ -107,13 +119,30 @@ def seal_command(
             "does not know any more, or whose machine is lost.",
         ),
     ] = False,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            help="Where its records wait, such as s3-bucket/shards; needed on a host on which "
+            "the flow run never ran.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Seal one flow run (or task run outside flows) now, and say what is sealed."""
+    """Seal one flow run (or task run outside flows) now, and say what is sealed.
+
+    It may be sealed already: then the answer is the same, records that came later are added, and
+    a push that failed is tried again. The exit code is 1 when it could not be sealed.
+    """
     try:
-        sealed = seal_by_hand(flow_run_id, interrupted=interrupted)
+        sealed = seal_by_hand(str(flow_run_id), interrupted=interrupted, stage=stage)
+    except NotSealedError as error:
+        _complain(
+            f"Nothing of flow run {flow_run_id} is in the Local Registry {registry_root()}. "
+            "Is OMMX_LOCAL_REGISTRY_ROOT that of the flow run, or does it wait in a --stage?"
+        )
+        raise typer.Exit(1) from error
     except OmmxPrefectError as error:
-        _console(stderr=True).print(str(error), style="bold red", markup=False, highlight=False)
+        _complain(str(error))
         raise typer.Exit(1) from error
     if as_json:
         print(json.dumps(asdict(sealed)))
@@ -130,9 +159,12 @@ def _finish(rows: list[Recovered], as_json: bool) -> None:
         _console().print(f"Nothing waits unsealed in {registry_root()}.", highlight=False)
     failed = [row for row in rows if row.done == "failed"]
     if failed:
-        text = f"{len(failed)} of {len(rows)} could not be sealed; their records are kept."
-        _console(stderr=True).print(text, style="bold red", highlight=False)
+        _complain(f"{len(failed)} of {len(rows)} could not be sealed; their records are kept.")
         raise typer.Exit(1)
+
+
+def _complain(text: str) -> None:
+    _console(stderr=True).print(text, style="bold red", markup=False, highlight=False)
 
 
 def _table(rows: Iterable[Recovered]) -> Table:

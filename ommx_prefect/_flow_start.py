@@ -76,6 +76,11 @@ class FlowRecord:
     push: bool = False
     stage: str = LOCAL
 
+    @property
+    def other_name(self) -> str:
+        """The name that the experiment gets where another flow run has taken its own."""
+        return with_suffix(self.image_name, suffix_of(self.flow_run_id))
+
 
 def read_flow_record(stage: LocalStage) -> FlowRecord | None:
     """Read the record of a flow run, or None where it never started here."""
@@ -200,8 +205,13 @@ def _named(
     if place:
         if chosen:
             raise ImageNameTakenError(name, place)
-        name = with_suffix(name, facts.flow_run_id.replace("-", "")[-8:])
+        name = with_suffix(name, suffix_of(facts.flow_run_id))
     return record_of(facts, hook, name, chosen=chosen, deployment=deployment)
+
+
+def suffix_of(flow_run_id: str) -> str:
+    """Return what tells the names of two flow runs apart."""
+    return flow_run_id.replace("-", "")[-8:]
 
 
 def _where_taken(stage: LocalStage, name: str) -> str:

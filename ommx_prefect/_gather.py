@@ -125,6 +125,11 @@ def entries_of(
     return [_entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *cut_off)]
 
 
+def entry_of(shard: Shard) -> Entry:
+    """Return the Run of a shard that has no checkpoint."""
+    return _entry_of(shard, None)
+
+
 def joined(old: Sequence[Entry], fresh: Sequence[Entry]) -> list[Entry]:
     """Join what was sealed before and what is staged; what is staged knows better.
 
@@ -143,7 +148,7 @@ def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]
     Prefect 3.9 rolls back a task that returns a failed state too, and leaves its state as it is.
     """
     ordered = sorted(entries, key=lambda entry: entry.order)
-    last = {(entry.task_run_id, entry.attempt): entry.key for entry in ordered}
+    last = _last_executions(ordered)
     final = {entry.task_run_id: entry.key for entry in ordered}
     return [
         _with_state(entry, SUPERSEDED)
@@ -155,6 +160,16 @@ def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]
         else entry
         for entry in ordered
     ]
+
+
+def _last_executions(ordered: Sequence[Entry]) -> dict[tuple[str, int], str]:
+    """Return the key of the execution that counts, of each attempt: the last one that ended.
+
+    Dask runs finished tasks again when the worker that held their results dies. If the flow
+    ends before they do, they are cut off, and what the flow saw is the execution before.
+    """
+    by_weight = sorted(ordered, key=lambda entry: entry.record.status != "interrupted")
+    return {(entry.task_run_id, entry.attempt): entry.key for entry in by_weight}
 
 
 def entries_of_sealed(home: Home, documents: Documents) -> tuple[list[Entry], ExperimentRecord]:

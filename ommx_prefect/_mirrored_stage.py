@@ -10,7 +10,8 @@ Each record is one object, named as in the directory of a local stage:
     <owner>/subflows/<id>       the record of a subflow run
 
 What cannot be written there is written into the local stage of this host, its outbox, and goes
-out with the next record that can; a seal on this host takes it from there, too.
+out with the next record that can, or by `ommx-prefect recover` on this host; a seal here takes it
+from there, too. On a host that has no record of the flow run, `outbox.json` names the place.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ommx_prefect._block_remote import open_remote
@@ -32,6 +34,8 @@ from ommx_prefect.exceptions import DocumentError, StageError
 T = TypeVar("T")
 
 FLOW_RECORD = "flow.json"
+# Whose outbox a local stage is: {"stage": name}.
+OUTBOX_RECORD = "outbox.json"
 # Documents that other hosts must see; all others concern the sealing host alone.
 SHARED = (FLOW_RECORD, "subflows/", "rolled-back/")
 # Directory of an object -> the method that checks it and keeps it here.
@@ -69,6 +73,7 @@ class MirroredStage(LocalStage):
         """Note that an attempt has begun; it is not the attempt's fault if that fails there."""
         document = json.dumps(vars(attempt)).encode()
         if self._problem_with(self._send, f"starts/{attempt.key}", document):
+            self._open_outbox()
             super().begin(attempt)
 
     def put(self, shard: Shard, directory: str = "shards") -> str | None:
@@ -76,6 +81,7 @@ class MirroredStage(LocalStage):
         if problem := self._problem_with(
             self._send_shard, f"{directory}/{shard.attempt.key}", shard
         ):
+            self._open_outbox()
             with self.locked():
                 super().put(shard, directory)
             warn(
@@ -85,7 +91,8 @@ class MirroredStage(LocalStage):
             )
             return problem
         self.remove(f"starts/{shard.attempt.key}")
-        self.flush()
+        if self._files("shards") or self._files("parts"):
+            self.flush()
         return None
 
     def write(self, name: str, document: dict[str, Any]) -> None:
@@ -101,20 +108,29 @@ class MirroredStage(LocalStage):
                 raise StageError(self.name, problem)
         super().write(name, document)
 
-    def flush(self) -> None:
-        """Send what could not be sent before."""
-        if not self._files("shards") and not self._files("parts"):
-            return
+    def flush(self) -> str | None:
+        """Send what could not be sent before; return the problem where it cannot be sent now."""
         with self.locked():  # no other process pins or lets go of payload meanwhile
-            for directory in ("shards", "parts"):
+            for directory in ("shards", "parts", "starts"):
                 for path in self._files(directory):
-                    shard = Shard.from_bytes(path.read_bytes())
                     name = f"{directory}/{path.name}"
-                    if self._problem_with(self._send_shard, name, shard):
-                        return
+                    if problem := self._problem_with(self._send_file, name, path):
+                        return problem
                     self.remove(name)
                     self.remove(f"starts/{path.name}")  # its checkpoints stay for a seal here
             super().discard(())
+        return None
+
+    def _send_file(self, name: str, path: Path) -> None:
+        data = path.read_bytes()
+        if name.startswith("starts/"):
+            self._send(name, data)
+        else:
+            self._send_shard(name, Shard.from_bytes(data))
+
+    def _open_outbox(self) -> None:
+        if not self.has(FLOW_RECORD):  # which names the stage, too
+            super().write(OUTBOX_RECORD, {"stage": self.name})
 
     def _problem_with(self, send: Callable[[str, T], None], name: str, what: T) -> str | None:
         """Send an object; return the problem, or None."""

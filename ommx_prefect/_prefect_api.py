@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 
 from ommx_prefect._states import RUN_STATUS
+from ommx_prefect._task_labels import HOST_LABEL, TASK_LABEL
 
 PAGE = 200
 POLL_SECONDS = 0.25
@@ -30,7 +31,22 @@ EPHEMERAL_SECONDS = (5.0, 60.0)
 
 @dataclass(frozen=True)
 class TaskRunRow:
-    """What the API knows of a task run; `status` is that of a Run which ended in its state."""
+    """What the API knows of a task run.
+
+    Attributes:
+        task_run_id: Its id.
+        flow_run_id: Id of the flow run that ran it.
+        name: Name of the task run.
+        state: Name of its state.
+        status: The status of a Run that ended in that state.
+        is_final: Whether it has ended, or will never begin.
+        is_subflow: Whether it stands for a subflow run.
+        attempt: Its run count.
+        flow_attempt: The flow run's run count.
+        started_at: When its last attempt began, in seconds since the epoch.
+        task_of_recording: Name of the task, where a recording has said so; otherwise empty.
+        host: Where that was.
+    """
 
     task_run_id: str
     flow_run_id: str
@@ -39,6 +55,11 @@ class TaskRunRow:
     status: str | None
     is_final: bool
     is_subflow: bool
+    attempt: int = 0
+    flow_attempt: int = 0
+    started_at: float = 0.0
+    task_of_recording: str = ""
+    host: str = ""
 
 
 @contextlib.contextmanager
@@ -89,6 +110,11 @@ def _row(run: TaskRun) -> TaskRunRow:
         # NotReady is Pending for ever: its task run was never started.
         is_final=state is not None and (state.is_final() or state.name == "NotReady"),
         is_subflow=state is not None and state.state_details.child_flow_run_id is not None,
+        attempt=run.run_count,
+        flow_attempt=run.flow_run_run_count,
+        started_at=run.start_time.timestamp() if run.start_time else 0.0,
+        task_of_recording=str(run.labels.get(TASK_LABEL, "")),
+        host=str(run.labels.get(HOST_LABEL, "")),
     )
 
 

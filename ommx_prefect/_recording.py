@@ -41,6 +41,7 @@ from ommx_prefect._states import (
     outcome_of_exception,
     outcome_of_value,
 )
+from ommx_prefect._task_labels import label_task_run
 from ommx_prefect.codecs import log_value
 from ommx_prefect.exceptions import NoOpenRunError, RecordingError
 
@@ -116,6 +117,7 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
     enclosing = _open.get()
     if enclosing is not None and enclosing.runs(attempt):
         return None
+    label_task_run(context.task_run, attempt)
     recording = Recording(attempt, options, context.parameters)
     recording.timeout_seconds = context.task.timeout_seconds
     if context.task_run.state is not None:

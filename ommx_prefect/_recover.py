@@ -18,16 +18,20 @@ from prefect.states import Crashed
 
 from ommx_prefect._inputs import Redactor
 from ommx_prefect._log import warn
+from ommx_prefect._mirrored_stage import OUTBOX_RECORD, MirroredStage
 from ommx_prefect._prefect_api import api_client, read_flow_run
 from ommx_prefect._report import report_sealed
-from ommx_prefect._seal import End, seal_flow_run, seal_task_run
+from ommx_prefect._seal import End, seal, seal_flow_run, seal_task_run
 from ommx_prefect._sealed import SealedExperiment
+from ommx_prefect._stages import stage_of
 from ommx_prefect._states import Outcome, describe_error
 from ommx_prefect._survey import Waiting, survey, waiting_owners
 from ommx_prefect._verdict import UNKNOWN, Answer, Verdict, judge
-from ommx_prefect.exceptions import NotSealedError, SealError
+from ommx_prefect.exceptions import SealError
 
 MIN_AGE_SECONDS = 600.0
+
+Done = Literal["sealed", "sent", "waits", "would seal", "would send", "failed"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class Recovered:
         since: When the oldest unsealed record was written, ISO 8601, UTC.
         ended: Number of attempts that wait, and ended.
         open: Number of attempts that wait, and left no record of their end.
-        done: `sealed`; `waits`, for something to end; `would seal` (a dry run); or `failed`.
+        done: `sealed`; `sent`, to the stage that the host which seals reads; `waits`, for something
+            to end; `would seal` or `would send` (a dry run); or `failed`.
         why: One sentence.
         sealed: The experiment, where it was sealed.
     """
@@ -52,7 +57,7 @@ class Recovered:
     since: str
     ended: int
     open: int
-    done: Literal["sealed", "waits", "would seal", "failed"]
+    done: Done
     why: str
     sealed: SealedExperiment | None = None
 
@@ -116,11 +121,32 @@ def _recover_one(
         return
     if waiting is None:
         return
+    if waiting.record is None and waiting.stage.has(OUTBOX_RECORD):
+        yield _sent_out(waiting, how)
+        return
     answer = _ask(waiting, client, problem)
     verdict = judge(waiting, answer, how.min_age_seconds, time.time())
     if verdict.action == "wait" and waiting.is_sealed and not waiting.has_records:
         return  # sealed, running again, and nothing new yet
     yield _done(waiting, answer, verdict, how, client)
+
+
+def _sent_out(waiting: Waiting, how: Recovery) -> Recovered:
+    """Send what a worker's host could not send; its flow run is sealed elsewhere."""
+    stage = stage_of(waiting.owner)
+    age = time.time() - waiting.touched
+    if age < how.min_age_seconds:
+        return _row(waiting, Answer(), "waits", f"it was touched {age:.0f} s ago")
+    if how.dry_run or not isinstance(stage, MirroredStage):
+        return _row(waiting, Answer(), "would send", f"its stage is {stage.name}")
+    try:
+        problem = stage.flush()
+    except Exception as error:
+        problem = describe_error(error)
+    if problem:
+        return _row(waiting, Answer(), "failed", f"its records cannot be sent: {problem}")
+    why = f"its records went to {stage.name}; if it is sealed already, seal it once more there"
+    return _row(waiting, Answer(), "sent", why)
 
 
 def _done(
@@ -172,29 +198,33 @@ def _seal(waiting: Waiting, verdict: Verdict) -> SealedExperiment:
     return seal_flow_run(waiting.owner, verdict.state, end=end)
 
 
-def seal_by_hand(owner: str, *, interrupted: bool = False) -> SealedExperiment:
+def seal_by_hand(
+    owner: str, *, interrupted: bool = False, stage: str | None = None
+) -> SealedExperiment:
     """Seal one flow run, or task run outside flows, now.
 
     Args:
         owner: Prefect's id of it.
         interrupted: Do not ask Prefect how it ended: it was interrupted.
+        stage: Where its shards wait, as for `ommx_prefect.seal`.
 
     Raises:
         NotSealedError: Nothing of it was recorded on this Local Registry.
         SealError: It could not be sealed; its records are kept.
     """
     waiting = survey(owner)
+    is_lone = waiting is not None and waiting.lone_attempt is not None
     if interrupted:
         end = End("interrupted", UNKNOWN, "it was called interrupted by hand")
-        if waiting is None or not waiting.stage.path.is_dir():
-            raise NotSealedError(owner)
-        return _seal(waiting, Verdict("seal", "", end=end))
-    if waiting is not None and waiting.lone_attempt is not None:
-        found = next(_recover_now(owner))
-        if found.sealed is not None:
-            return found.sealed
+        if waiting is not None and is_lone:
+            return _seal(waiting, Verdict("seal", "", end=end))
+        return seal_flow_run(owner, end=end, stage=stage)
+    if not is_lone:
+        return seal(owner, stage=stage)
+    found = next(_recover_now(owner))
+    if found.sealed is None:
         raise SealError(owner, found.why)
-    return seal_flow_run(owner)
+    return found.sealed
 
 
 def _recover_now(owner: str) -> Iterator[Recovered]:
@@ -227,7 +257,7 @@ def _report(answer: Answer, sealed: SealedExperiment) -> None:
 def _row(
     waiting: Waiting,
     answer: Answer,
-    done: Literal["sealed", "waits", "would seal", "failed"],
+    done: Done,
     why: str,
     sealed: SealedExperiment | None = None,
 ) -> Recovered:

@@ -33,7 +33,7 @@ from ommx_prefect._gather import (
 )
 from ommx_prefect._home import Home
 from ommx_prefect._homes import homes_for
-from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_suffix, with_tag
+from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_tag
 from ommx_prefect._inputs import redact_known
 from ommx_prefect._ledger import Entry
 from ommx_prefect._log import warn
@@ -58,6 +58,7 @@ from ommx_prefect._sealed import (
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of
+from ommx_prefect._stand_ins import with_stand_ins
 from ommx_prefect._standing import adopt
 from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
 from ommx_prefect.exceptions import (
@@ -73,6 +74,7 @@ PENDING_SECONDS = 24 * 3600.0
 LONGEST_NAME = 80
 PREFIX = "org.ommx-prefect."
 DEGRADED = f"{PREFIX}degraded"
+WARNINGS = f"{PREFIX}warnings"
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,9 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
             stage.release()
         return before
     rows, problems = _ask_prefect(record, staged)
+    if staged.running or staged.cut_off:  # that takes a while, and they may have ended meanwhile
+        stage.collect(sealed_keys)
+        staged = read_stage(stage, sealed_keys)
     staged = explained(staged, {row.task_run_id: row for row in rows})
     home, draft, composition = _composed(stage, record, end, before, staged, rows, problems)
     repin(home, staged)
@@ -236,7 +241,8 @@ def _draft(
     checkpoints = CheckpointFiles(stage).take([*staged.keys, *staged.cut_off_keys])
     fresh = entries_of(staged, {row.task_run_id: row for row in rows}, checkpoints)
     old, attachments, annotations = _taken_apart(home, before)
-    entries = settle(joined(old, fresh), staged.rolled_back)
+    entries = with_stand_ins(joined(old, fresh), rows, staged.running)
+    entries = settle(entries, staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
     name = _free_name(home, record, before)
     warnings = (*problems, *_degradations(entries), *_name_warning(record, name))
@@ -263,7 +269,8 @@ def _taken_apart(
     home.keep(documents)
     entries, experiment = entries_of_sealed(earlier, documents)
     kept = {k: v for k, v in experiment.attachments.entries.items() if k != _ledger.NAME}
-    return entries, Attachments(kept, experiment.attachments.filenames), experiment.annotations
+    annotations = {k: v for k, v in experiment.annotations.items() if k not in (WARNINGS, DEGRADED)}
+    return entries, Attachments(kept, experiment.attachments.filenames), annotations
 
 
 def _ledger_of(
@@ -348,7 +355,7 @@ def _free_name(home: Home, record: FlowRecord, before: SealedExperiment | None) 
     own = before is not None and standing == before.manifest_digest
     if standing is None or own or record.replace:
         return record.image_name
-    return with_suffix(record.image_name, record.flow_run_id.replace("-", "")[-8:])
+    return record.other_name
 
 
 def _annotations(record: FlowRecord, end: End, warnings: Sequence[str]) -> dict[str, str]:
@@ -365,7 +372,7 @@ def _annotations(record: FlowRecord, end: End, warnings: Sequence[str]) -> dict[
         f"{PREFIX}prefect-version": importlib.metadata.version("prefect"),
         f"{PREFIX}ommx-version": importlib.metadata.version("ommx"),
         f"{PREFIX}python-version": platform.python_version(),
-        f"{PREFIX}warnings": str(len(warnings)) if warnings else "",
+        WARNINGS: str(len(warnings)) if warnings else "",
         DEGRADED: "; ".join(x for x in warnings if "degraded" in x)[:1000],
     }
     return {key: value for key, value in found.items() if value}

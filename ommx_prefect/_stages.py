@@ -6,7 +6,7 @@ import re
 
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
 
-from ommx_prefect._mirrored_stage import FLOW_RECORD, MirroredStage
+from ommx_prefect._mirrored_stage import FLOW_RECORD, OUTBOX_RECORD, MirroredStage
 from ommx_prefect._oci_names import STAGE_SCHEME, split_stage
 from ommx_prefect._oci_stage import OciStage
 from ommx_prefect._stage import LOCAL, LocalStage
@@ -68,5 +68,5 @@ def stage_of(owner: str, stage: str | None = None, default: str | None = None) -
 
 
 def _recorded(local: LocalStage) -> str | None:
-    record = local.read(FLOW_RECORD)
+    record = local.read(FLOW_RECORD) or local.read(OUTBOX_RECORD)
     return None if record is None else str(record.get("stage", LOCAL))

@@ -1,47 +1,64 @@
-"""What another host has sealed of a flow run, read back from the registry of its name.
+"""What stands of a flow run although `sealed.json` does not tell: read back from its experiment.
 
-`sealed.json` lies on the host that sealed. Where the experiment was composed in a registry, that
-tells the same to any other host: one whose pod took over, or one that seals what came late.
+`sealed.json` lies on the host that sealed. Where an experiment was composed in a registry, that
+tells the same to any other host: one whose pod took over, or one that seals what came late. And
+somebody may have moved the file away.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from ommx_prefect import _ledger
 from ommx_prefect._decode import decode
 from ommx_prefect._flow_start import FlowRecord
 from ommx_prefect._gather import count_by_status, entries_of_sealed
-from ommx_prefect._home import Home
+from ommx_prefect._home import Home, LocalHome
 from ommx_prefect._homes import homes_for
 from ommx_prefect._records import Documents
+from ommx_prefect._registry import checkpoint_name
 from ommx_prefect._sealed import FLOW_RUN_ANNOTATION, SealedExperiment, write_sealed
 from ommx_prefect._stage import LocalStage
 from ommx_prefect.exceptions import DocumentError
 
 
 def adopt(stage: LocalStage, record: FlowRecord) -> tuple[SealedExperiment, frozenset[str]] | None:
-    """Take over what stands in the registry under the name of a flow run, if it is its own.
+    """Take over what stands under the name of a flow run, if it is its own.
 
     Returns:
         As `read_sealed` does; it is kept for later seals on this host.
     """
-    home = homes_for(stage, record.image_name, "finished")[0]
-    digest = home.find(record.image_name) if home.composed_in else None
-    documents = digest and _own_documents(home, digest, record.flow_run_id)
-    if not documents:
-        return None
+    for home, image_name, stored_name in _places(stage, record):
+        digest = home.find(stored_name)
+        documents = digest and _own_documents(home, digest, record.flow_run_id)
+        if documents:
+            return _adopted(stage, home, documents, image_name, stored_name)
+    return None
+
+
+def _places(stage: LocalStage, record: FlowRecord) -> Iterator[tuple[Home, str, str]]:
+    """Yield the homes, image names and stored names under which it could stand."""
+    for name in (record.image_name, record.other_name):
+        for home in homes_for(stage, name, "finished"):
+            yield home, name, name
+        yield LocalHome(stage), name, checkpoint_name(name)
+
+
+def _adopted(
+    stage: LocalStage, home: Home, documents: Documents, image_name: str, stored_name: str
+) -> tuple[SealedExperiment, frozenset[str]]:
     entries, experiment = entries_of_sealed(home, documents)
     ledger = json.loads(home.read_blob(experiment.attachments.entries[_ledger.NAME]))
     sealed = SealedExperiment(
         flow_run_id=stage.owner,
-        image_name=record.image_name,
+        image_name=image_name,
         manifest_digest=documents.digest,
         status=experiment.status,
         counts=count_by_status(entries),
         warnings=tuple(ledger["warnings"]),
-        stored_name=record.image_name,
-        pushed=True,
+        stored_name=stored_name,
+        pushed=True if home.composed_in else None,
         composed_in=home.composed_in,
     )
     # The shard of an attempt that was cut off may have come since.

@@ -56,6 +56,13 @@ class RegistryServer:
             self.process.wait(20)
             self.process = None
 
+    def kill(self) -> None:
+        """Let it die in the middle of whatever it does."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(20)
+        self.process = None
+
     def restart(self) -> None:
         self.stop()
         self.start()

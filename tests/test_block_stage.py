@@ -52,8 +52,10 @@ from ommx_prefect import (
     task,
 )
 from ommx_prefect._block_remote import BlockRemote
+from ommx_prefect._mirrored_stage import MirroredStage
+from ommx_prefect._recover import recover
 from ommx_prefect._registry import registry_root
-from ommx_prefect._shards import Shard
+from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import DIRECTORY, LocalStage, stage_root
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -298,6 +300,70 @@ def test_a_record_that_goes_out_late_leaves_its_checkpoint_for_the_seal(shared):
     sealed = run_flow(one)
     assert sealed.state.result() == 0
     assert sealed.runs[0].get_json("incumbent") == [1, 0, 1]
+
+
+@task
+def while_away(place):
+    current_run().log_json("plan", [1, 2])
+    place.go_away()
+    return "kept"
+
+
+def test_recover_on_a_worker_s_host_sends_its_records_and_seals_nothing_there(
+    shared, tmp_path, monkeypatch
+):
+    here, worker = str(registry_root()), tmp_path / "worker"
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(worker))
+
+    @flow(stage=shared.stage, task_runner=ProcessPoolTaskRunner(max_workers=1))
+    def one():
+        note.submit(1).wait()
+        while_away.submit(shared).wait()
+        shared.come_back()
+
+    sealed = run_flow(one)
+    assert sealed.runs[0].get_json("output") == {"x": 1}
+    assert not any("plan" in run.attachment_names for run in sealed.runs)
+
+    assert _recovered(sealed.flow_run_id, "--dry-run")["done"] == "would send"
+    shared.go_away()
+    assert _recovered(sealed.flow_run_id, returns=1)["done"] == "failed"
+    shared.come_back()
+    row = _recovered(sealed.flow_run_id)
+    assert (row["done"], row["sealed"]) == ("sent", None)
+    assert shared.stage in row["why"]
+    left = {path.name for path in (worker / DIRECTORY / sealed.flow_run_id).iterdir()}
+    assert not left & {"sealed.json", "flow.json"}
+    assert _recovered(sealed.flow_run_id) is None
+
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", here)
+    assert seal(sealed.flow_run_id).counts == {"finished": 2}
+    experiment = load_experiment(sealed.flow_run_id)
+    assert experiment.runs[1].get_json("plan") == [1, 2]
+    assert experiment.runs[1].get_json("output") == "kept"
+    assert "org.ommx-prefect.degraded" not in experiment.annotations
+
+
+def _recovered(flow_run_id, *arguments, returns=0):
+    """What `recover` says of a flow run, on the host whose registry the environment names."""
+    command = [sys.executable, "-m", "ommx_prefect", "recover", "--json", "--min-age", "0"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == returns, done.stdout + done.stderr
+    return next((x for x in json.loads(done.stdout) if x["owner"] == flow_run_id), None)
+
+
+def test_recover_sends_the_start_of_an_attempt_that_was_killed_before_it_could(shared):
+    owner = str(uuid.uuid4())
+    stage = MirroredStage(owner, shared.stage)
+    attempt = Attempt(owner, owner, 1, str(uuid.uuid4()), "t", "t-0", 1, "n", 1.0, "elsewhere", 1)
+    shared.go_away()
+    stage.begin(attempt)
+    shared.come_back()
+    assert LocalStage(owner).starts() == [attempt]
+    done = {row.owner: row.done for row in recover(min_age_seconds=0)}
+    assert done[owner] == "sent"
+    assert list(shared.objects(owner)) == [f"{owner}/starts/{attempt.key}"]
+    assert LocalStage(owner).starts() == []
 
 
 def test_a_task_that_must_be_recorded_there_fails(shared):

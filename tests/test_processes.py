@@ -20,6 +20,7 @@ from prefect.task_runners import ProcessPoolTaskRunner
 from reading import run_flow
 
 from ommx_prefect import current_run, exceptions, flow, load_experiment, task
+from ommx_prefect._stage import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -27,12 +28,26 @@ PATIENCE_SECONDS = 60
 
 SERVED = """
 import sys, time
+from prefect.runtime import flow_run
+from prefect.task_worker import serve
 from ommx_prefect import current_run, flow, task
+from ommx_prefect._stage import LocalStage
 
 @task
 def background(x):
     current_run().log_parameter("x", x)
     return x
+
+@task
+def lasting(x):
+    time.sleep(3)
+    return x
+
+@flow
+def ends_too_early():
+    lasting.delay(5)
+    while not LocalStage(flow_run.id).starts():
+        time.sleep(0.1)
 
 @task
 def slow():
@@ -46,7 +61,7 @@ def nightly():
 
 if __name__ == "__main__":
     if sys.argv[1] == "task":
-        background.serve()
+        serve(background, lasting)
     else:
         nightly.serve(name="served")
 """
@@ -131,6 +146,22 @@ def test_a_task_delayed_in_a_flow_extends_its_experiment(script):
         _stop(worker)
 
 
+def test_a_task_that_ends_while_the_seal_asks_prefect_has_its_record(script):
+    sys.path.insert(0, str(script.parent))
+    try:
+        from served import ends_too_early
+    finally:
+        sys.path.pop(0)
+    worker = _start(script, "task")
+    try:
+        sealed = run_flow(ends_too_early)
+        assert sealed.statuses == ["finished"]
+        assert sealed.runs[0].get_json("output") == 5
+        assert "org.ommx-prefect.degraded" not in sealed.experiment.annotations
+    finally:
+        _stop(worker)
+
+
 @pytest.mark.parametrize("how", ["cancel", "kill"])
 def test_a_served_flow_is_sealed_by_whatever_process_runs_its_hook(script, how):
     served = _start(script, "flow")
@@ -162,8 +193,6 @@ def _run_deployment(client: SyncPrefectClient) -> str:
 
 
 def _pid_of_slow(flow_run_id):
-    from ommx_prefect._stage import LocalStage
-
     starts = {attempt.task: attempt.pid for attempt in LocalStage(flow_run_id).starts()}
     return starts.get("slow")
 

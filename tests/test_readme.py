@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import crash_suite
 import pytest
 
 import ommx_prefect
@@ -49,3 +50,14 @@ def test_the_tree_of_errors_names_every_error():
         if isinstance(x, type) and x.__module__ == exceptions.__name__
     ]
     assert all(error.__name__ in tree for error in errors)
+
+
+def test_what_the_guarantees_say_is_shown_by_cases_and_tests_that_exist():
+    table = README.partition("## When things die")[2].partition("### recover")[0]
+    rows = [line.split("|")[-2] for line in table.splitlines() if line.startswith("| ")][1:]
+    known = "\n".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    shown = [re.findall(r'"([^"]+)"', row) for row in rows]
+    tests = [re.findall(r"`(test_\w+)`", row) for row in rows]
+    assert all(cases or names for cases, names in zip(shown, tests, strict=True))
+    assert {case for row in shown for case in row} == set(crash_suite.cases())
+    assert [x for row in tests for x in row if f"def {x}(" not in known] == []

@@ -339,3 +339,13 @@ def test_status_and_help_and_wrong_durations_speak_to_people(killed):
     assert refused.returncode == 2
     done = _command("recover", "--min-age", "0")
     assert flow_run_id in done.communicate(timeout=60)[0]
+
+
+def test_seal_says_what_is_wrong_with_an_id():
+    unknown = str(uuid.uuid4())
+    nowhere = _command("seal", unknown)
+    assert "is in the Local Registry" in nowhere.communicate(timeout=60)[1]
+    assert nowhere.returncode == 1
+    wrong = _command("seal", "nonsense")
+    assert "UUID" in wrong.communicate(timeout=60)[1]
+    assert wrong.returncode == 2

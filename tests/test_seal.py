@@ -262,6 +262,26 @@ def test_what_comes_after_the_seal_extends_the_experiment():
     ]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_seal_whose_answer_was_moved_away_is_found_by_its_experiment(fails):
+    @flow(experiment=f"ghcr.io/acme/moved-away:{fails}")
+    def one():
+        note(1)
+        if fails:
+            raise ValueError("no plan")
+
+    flow_run_id = str(one(return_state=True).state_details.flow_run_id)
+    before = seal(flow_run_id)
+    stage = LocalStage(flow_run_id)
+    stage.remove("sealed.json")
+    again = seal(flow_run_id)
+    assert (again.image_name, again.manifest_digest) == (before.image_name, before.manifest_digest)
+    assert again.counts == {"finished": 1}
+    late = Attempt(flow_run_id, flow_run_id, 1, "", "late", "late-0", 1, "a", time.time(), "h", 1)
+    stage.put(Shard(late, "finished", parameters=late.parameters("Completed", 1.0)))
+    assert seal(flow_run_id).counts == {"finished": 2}
+
+
 def test_an_attempt_whose_process_is_gone_is_interrupted():
     @flow
     def one():

@@ -1,0 +1,191 @@
+"""What dies besides the flow's processes: a registry in a push, a disk, and the sealing process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from crash_deaths import settle
+from crash_judge import Found, Row
+from crash_scene import FLOWS, HERE, Suite, count, flow_of, python, until
+from prefect.client.orchestration import get_client
+from registry_server import RegistryServer, running_registry
+
+from ommx_prefect import seal
+from ommx_prefect._sealed import read_sealed
+from ommx_prefect._stage import LocalStage
+
+SEALING = HERE / "crash_sealing.py"
+DISK_BYTES = 24 * 2**20
+STEPS = 60
+
+# ---------------------------------------------------------------- a registry
+
+
+def registry_goes_away(suite: Suite, row: Row, *, pusher_dies: bool) -> None:
+    """Kill a registry in the middle of a push; it comes back on its port, with what it had.
+
+    The push waits for it; where its process is killed meanwhile, the next seal takes it up.
+    """
+    folder, journal = suite.new_folder("oci"), suite.journal()
+    with running_registry(folder) as registry:
+        env = {"CRASH_PUSHED_NAME": f"{registry.host}/acme/crash:{{flow_run.name}}"}
+        process = python(FLOWS, "pushed", journal, env=env)
+        flow_run_id, _ = flow_of(journal)
+        wanted = suite.chance.randint(1, STEPS)
+        until(lambda: registry.log.count("PUT") >= wanted, "blobs are pushed")
+        registry.kill()
+        if pusher_dies:
+            process.kill()
+            process.wait(60)
+        row.judge(journal, Found.here(flow_run_id))  # the local seal stands
+        registry.start()
+        process.wait(180)
+        settle(flow_run_id, "finished")
+        _judge_pushed(row, folder, registry, flow_run_id, pusher_dies=pusher_dies)
+
+
+def _judge_pushed(
+    row: Row, folder: Path, registry: RegistryServer, flow_run_id: str, *, pusher_dies: bool
+) -> None:
+    before = read_sealed(LocalStage(flow_run_id))
+    assert before is not None
+    if pusher_dies == bool(before[0].pushed):
+        row.problems.append(f"{flow_run_id}: pushed is {before[0].pushed} before the next seal")
+    sealed = seal(flow_run_id)
+    assert sealed.image_name.startswith(registry.host)
+    here, pulled = Found.here(flow_run_id), Found.in_registry(folder / "pulled", sealed.image_name)
+    if not sealed.pushed or here != pulled:
+        row.problems.append(f"{flow_run_id}: pushed {sealed.pushed}, {here} reads back as {pulled}")
+
+
+# ---------------------------------------------------------------- a disk
+
+
+def disk_fills_up(suite: Suite, row: Row) -> None:
+    """Fill the disk of the Local Registry while steps run; make room when the script has ended."""
+    journal = suite.journal()
+    with _small_disk(suite.new_folder("disk")) as disk:
+        registry = disk / "registry"
+        env = {"OMMX_LOCAL_REGISTRY_ROOT": str(registry)}
+        process = python(FLOWS, "short", journal, env=env)
+        flow_run_id, _ = flow_of(journal)
+        suite.wait_for_steps(journal)
+        with journal.open("a") as file:
+            file.write("full\n")  # before: a step may end while it fills up
+        _fill(disk)
+        process.wait(120)
+        (disk / "ballast").unlink()
+        recovered = _recover_in(registry)
+        found = Found.in_registry(registry, flow_run_id)
+    row.judge(journal, found)
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(flow_run_id)).state
+    if count(journal, "ended") != STEPS or not state or not state.is_completed():
+        row.problems.append(f"{flow_run_id}: the full disk was seen by the flow: {state}")
+    if found.status != "finished" or not found.degraded:
+        row.problems.append(f"{flow_run_id}: {found.status}, {found.degraded!r}, {recovered}")
+
+
+@contextlib.contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    options = ["-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs"]
+    mounted = subprocess.run(["mount", *options, str(folder)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _fill(disk: Path) -> None:
+    with (disk / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+def _recover_in(registry: Path) -> Any:
+    env = {**os.environ, "OMMX_LOCAL_REGISTRY_ROOT": str(registry)}
+    command = [sys.executable, "-m", "ommx_prefect", "recover", "--json", "--min-age", "0"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    if done.returncode != 0:
+        raise AssertionError(done.stdout + done.stderr)
+    return json.loads(done.stdout) if done.stdout.startswith("[") else done.stdout
+
+
+# ---------------------------------------------------------------- the sealing process
+
+
+def sealing_dies(suite: Suite, row: Row, status: str) -> None:
+    """Kill the sealing process at each point, or every n-th of them at a random offset."""
+    template, flow_run_id = _unsealed_registry(suite, sealed_before=status == "finished")
+    wanted = _sealing(suite, template, flow_run_id, status, "count")
+    first = 1 + suite.chance.randrange(suite.every)
+    for point in range(first, wanted["points"] + 1, suite.every):
+        found = _sealing(suite, template, flow_run_id, status, str(point))
+        row.times += 1
+        row.ended += len(wanted["runs"])
+        row.found += len(found["runs"])
+        lost = [run for run in wanted["runs"] if run not in found["runs"]]
+        doubled = [run for run in found["runs"] if run not in wanted["runs"]]
+        row.blame(f"point {point}", lost, doubled)
+        if differs := [k for k in wanted if k != "points" and wanted[k] != found[k]]:
+            row.problems.append(f"point {point}: {[(wanted[k], found[k]) for k in differs]}")
+
+
+def _unsealed_registry(suite: Suite, *, sealed_before: bool) -> tuple[Path, str]:
+    """A registry of its own with a killed flow run; perhaps with an earlier seal of half of it."""
+    journal, registry = suite.journal(), suite.new_folder("registry")
+    process = python(FLOWS, "one_by_one", journal, env={"OMMX_LOCAL_REGISTRY_ROOT": str(registry)})
+    flow_run_id, _ = flow_of(journal)
+    suite.wait_for_steps(journal)
+    process.kill()
+    process.wait()
+    if sealed_before:
+        shards = registry / "ommx-prefect" / flow_run_id / "shards"
+        aside = registry / "aside"
+        aside.mkdir()
+        held_back = sorted(shards.iterdir())[::2]
+        for shard in held_back:  # their attempts are called cut off, and come after all
+            shard.rename(aside / shard.name)
+        _run_sealing(registry, flow_run_id, "interrupted", "seal")
+        for shard in held_back:
+            (aside / shard.name).rename(shards / shard.name)
+    return registry, flow_run_id
+
+
+def _sealing(
+    suite: Suite, template: Path, flow_run_id: str, status: str, what: str
+) -> dict[str, Any]:
+    registry = suite.folder / "sealing"
+    shutil.copytree(template, registry)
+    try:
+        if what != "count":
+            killed = _run_sealing(registry, flow_run_id, status, what)
+            if killed.returncode != -signal.SIGKILL:
+                raise AssertionError(f"not killed at {what}: {killed}")
+        last = _run_sealing(registry, flow_run_id, status, "count" if what == "count" else "seal")
+        if last.returncode != 0:
+            raise AssertionError(last.stderr)
+        found: dict[str, Any] = json.loads(last.stdout)
+        return found
+    finally:
+        shutil.rmtree(registry)
+
+
+def _run_sealing(
+    registry: Path, flow_run_id: str, status: str, what: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SEALING), str(registry), flow_run_id, status, what]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
