@@ -15,6 +15,7 @@ from typing import Any
 from ommx_prefect import _ledger, _lost
 from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._compose import rejoin
+from ommx_prefect._cut_off import SUPERSEDED, cut_off_shard, followers
 from ommx_prefect._decode import decode
 from ommx_prefect._flow_process import whereabouts
 from ommx_prefect._ledger import Entry
@@ -26,7 +27,6 @@ from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage
 
 STATE_COLUMN = "prefect.state"
-SUPERSEDED = "Superseded"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +116,18 @@ def entries_of(
     staged: Staged, rows: Mapping[str, TaskRunRow], checkpoints: Mapping[str, Shard]
 ) -> list[Entry]:
     """Return the Runs of what is staged, not yet numbered, with their checkpoints by key."""
-    cut_off = [
-        _cut_off(attempt, rows.get(attempt.task_run_id), checkpoints.get(attempt.key))
+    ended = (shard.attempt for shard in staged.shards)
+    nexts = followers([*ended, *staged.cut_off, *staged.running])
+    lost = [
+        cut_off_shard(
+            attempt,
+            nexts.get(attempt.key),
+            rows.get(attempt.task_run_id),
+            checkpoints.get(attempt.key),
+        )
         for attempt in staged.cut_off
     ]
-    return [_entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *cut_off)]
+    return [_entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *lost)]
 
 
 def joined(old: Sequence[Entry], fresh: Sequence[Entry]) -> list[Entry]:
@@ -141,11 +148,11 @@ def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]
     Prefect 3.9 rolls back a task that returns a failed state too, and leaves its state as it is.
     """
     ordered = sorted(entries, key=lambda entry: entry.order)
-    last = {(entry.task_run_id, entry.attempt): entry.key for entry in ordered}
+    superseded = _superseded(ordered)
     final = {entry.task_run_id: entry.key for entry in ordered}
     return [
         _with_state(entry, SUPERSEDED)
-        if entry.task_run_id and last[entry.task_run_id, entry.attempt] != entry.key
+        if entry.key in superseded
         else _with_state(entry, "RolledBack")
         if entry.task_run_id in rolled_back
         and final[entry.task_run_id] == entry.key
@@ -153,6 +160,18 @@ def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]
         else entry
         for entry in ordered
     ]
+
+
+def _superseded(ordered: Sequence[Entry]) -> set[str]:
+    """Return the keys of Runs whose task run was executed again, from its first attempt on."""
+    found: set[str] = set()
+    lowest: dict[str, int] = {}
+    for entry in reversed([entry for entry in ordered if entry.task_run_id]):
+        lowest_later = lowest.get(entry.task_run_id, entry.attempt + 1)
+        if lowest_later <= entry.attempt:
+            found.add(entry.key)
+        lowest[entry.task_run_id] = min(entry.attempt, lowest_later)
+    return found
 
 
 def entries_of_sealed(documents: Documents) -> tuple[list[Entry], ExperimentRecord]:
@@ -230,31 +249,6 @@ def _entry_of(shard: Shard, checkpoint: Shard | None) -> Entry:
         notes=shard.notes,
         record=record,
     )
-
-
-def _cut_off(attempt: Attempt, row: TaskRunRow | None, checkpoint: Shard | None) -> Shard:
-    shard = _without_shard(attempt, row)
-    if checkpoint is None:
-        return shard
-    return dataclasses.replace(
-        shard,
-        reason=f"{shard.reason}; {checkpoint.reason}",
-        parameters={**checkpoint.parameters, **shard.parameters},
-        notes=(*checkpoint.notes, *shard.notes),
-    )
-
-
-def _without_shard(attempt: Attempt, row: TaskRunRow | None) -> Shard:
-    state = (row and row.state) or "Running"
-    if row and row.is_final and row.status not in (None, "interrupted"):
-        reason = f"its record is lost; Prefect's state is {state}"
-        notes = (f"degraded: {reason}",)
-        return Shard(attempt, row.status, reason, attempt.parameters(state, None), notes)
-    reason = (
-        f"cut off: its process {attempt.pid} on {attempt.host} ended before the attempt did; "
-        f"Prefect's last state is {state}"
-    )
-    return Shard(attempt, "interrupted", reason, attempt.parameters(state, None))
 
 
 def _with_kept(entry: Entry, before: RunRecord) -> Entry:
