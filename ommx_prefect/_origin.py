@@ -6,6 +6,7 @@ Prefect carries to threads, processes and workers (a context variable of ours wo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
@@ -22,7 +23,7 @@ from prefect.runtime import flow_run as runtime_flow_run
 
 from ommx_prefect._hooks import settings_of
 from ommx_prefect._shards import Attempt
-from ommx_prefect._stage import LOCAL
+from ommx_prefect._stage import LOCAL, tell_root
 from ommx_prefect._stages import stage_of, tell_stage
 
 OWNER_LABEL = "org.ommx-prefect.owner"
@@ -124,22 +125,16 @@ def _adopt_stage(context: FlowRunContext, flow_run: FlowRun, owner: str) -> None
         hook = settings_of(context.flow)
         stage = stage_of(owner, default=hook.stage if hook else None).name
     tell_stage(owner, str(stage))
-    if stage == LOCAL:
-        _adopt_registry(flow_run)
-
-
-def _adopt_registry(flow_run: FlowRun) -> None:
-    """Use the flow's Local Registry in a worker to which its environment was not carried."""
     root = flow_run.labels.get(ROOT_LABEL)
-    if root is None or "OMMX_LOCAL_REGISTRY_ROOT" in os.environ:
+    if stage == LOCAL and root is not None:
+        _adopt_registry(str(root))
+        tell_root(owner, str(root))
+
+
+def _adopt_registry(root: str) -> None:
+    """Use the flow's Local Registry in a worker to which its environment was not carried."""
+    if "OMMX_LOCAL_REGISTRY_ROOT" in os.environ:
         return
-    os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = str(root)
-    _fix_registry_root(str(root))
-
-
-@functools.cache
-def _fix_registry_root(root: str) -> None:
-    import contextlib
-
     with contextlib.suppress(RuntimeError):  # this process has chosen its root already
         set_local_registry_root(root)
+        os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = root

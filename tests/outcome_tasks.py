@@ -1,6 +1,7 @@
-"""One task for each way an attempt can end, and the flows that run them all under any task runner.
+"""One task for each way an attempt can end, and the flows that run them under any task runner.
 
-The contract suite (test_runners.py) imports this file and starts it as a script; workers import it.
+The contract suite (test_runners.py) imports this file, and starts it as a script; workers import
+it. What it must lead to is a table there.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from prefect import serve
 from prefect.runtime import task_run
 from prefect.states import Completed, Failed
+from prefect.task_worker import serve as serve_tasks
 
-from ommx_prefect import current_run, flow, task
+from ommx_prefect import current_run, flow, load_experiment, task
 
 
 class Unheard:
@@ -67,7 +71,7 @@ def inner(x):
 
 @task
 def outer(x):
-    return inner(x) + sum(inner.map([x, x]).result())
+    return inner(x)
 
 
 @task
@@ -75,28 +79,8 @@ def mapped(x):
     return x
 
 
-TASKS = (ok, raises, returns_failed, second_time_lucky, too_slow, costly, no_codec, outer, inner)
-
-
-@flow(experiment="ghcr.io/acme/outcomes:{flow_run.name}")
-def every_outcome(key: str, delay: bool = False):
-    """Run every task; `delay` runs them in the background, where a process serves them."""
-
-    def start(each, *args):
-        return each.delay(*args) if delay else each.submit(*args)
-
-    futures = [start(each) for each in (raises, returns_failed, second_time_lucky, too_slow)]
-    futures += [start(ok, 1), start(no_codec), start(outer, 2)]
-    for _ in range(2):
-        start(costly, key).wait()
-    futures += [] if delay else mapped.map([1, 2, 3])
-    for future in futures:
-        future.wait()
-    return Completed()
-
-
 @task
-def dies_once(marker, then):
+def dies_once(marker, then="ends"):
     """Be killed with the process; executed again, end as told."""
     current_run().log_parameter("pid", os.getpid())
     if not Path(marker).exists():
@@ -108,36 +92,70 @@ def dies_once(marker, then):
 
 
 @task(retries=1)
-def dies_in_its_second_attempt(marker):
-    current_run().log_parameter("pid", os.getpid())
+def dies_in_its_retry(marker):
+    """Be killed in the second attempt; executed again, end in the first."""
     if Path(marker).exists():
-        return "the second execution"
+        return "executed again"
     if task_run.run_count == 1:
         raise RuntimeError("the first attempt")
     Path(marker).touch()
     os.kill(os.getpid(), signal.SIGKILL)
+    return None
 
 
-@flow(experiment="ghcr.io/acme/killed:{flow_run.name}")
-def with_a_kill(folder: str, then: str = "returns"):
-    before = ok.submit(1)
-    before.wait()
-    task_runs = [dies_once.submit(f"{folder}/once", then)]
-    for future in task_runs:
+def _started(each: Any, delay: bool, *arguments: Any) -> Any:
+    return each.delay(*arguments) if delay else each.submit(*arguments)
+
+
+@flow(experiment="ghcr.io/acme/outcomes:{flow_run.name}")
+def every_outcome(key: str, delay: bool = False):
+    """Run every task that kills nobody; with `delay` in the process that serves them."""
+    alone = (raises, returns_failed, second_time_lucky, too_slow, no_codec)
+    futures = [_started(each, delay) for each in alone]
+    futures += [_started(ok, delay, 1), _started(outer, delay, 2)]
+    for _ in range(2):
+        _started(costly, delay, key).wait()
+    futures += [mapped.delay(x) for x in range(3)] if delay else mapped.map(range(3))
+    for future in futures:
         future.wait()
     return Completed()
 
 
 @flow(experiment="ghcr.io/acme/killed:{flow_run.name}")
-def with_a_kill_in_a_retry(folder: str):
-    dies_in_its_second_attempt.submit(f"{folder}/twice").wait()
+def with_a_kill(marker: str, then: str = "ends", delay: bool = False):
+    """Let a task be killed with its process, after another one has ended."""
+    _started(ok, delay, 1).wait()
+    future = _started(dies_once, delay, marker, then)
+    while delay and not Path(marker).exists():  # a background task has nobody who does it again
+        time.sleep(0.1)
+    if not delay:
+        future.wait()
     return Completed()
 
 
-if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        every_outcome.serve(name="served")
-    else:
-        from prefect.task_worker import serve
+@flow(experiment="ghcr.io/acme/killed:{flow_run.name}")
+def with_a_kill_in_a_retry(marker: str):
+    dies_in_its_retry.submit(marker).wait()
+    return Completed()
 
-        serve(*TASKS)
+
+TASKS = (ok, raises, returns_failed, second_time_lucky, too_slow, costly, no_codec, outer, mapped)
+
+
+def main(what: str, *arguments: str) -> None:
+    """Serve the flows, or the tasks; or run a flow on a Dask cluster and count its Runs."""
+    if what == "flows":
+        serve(*(each.to_deployment("served") for each in (every_outcome, with_a_kill)))
+    elif what == "tasks":
+        serve_tasks(*TASKS, dies_once)
+    else:
+        from prefect_dask import DaskTaskRunner
+
+        (address,) = arguments
+        here = every_outcome.with_options(task_runner=DaskTaskRunner(address=address))
+        state = here(f"key-{os.getpid()}", return_state=True)
+        print(len(load_experiment(state.state_details.flow_run_id).runs))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
