@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ommx.artifact import set_local_registry_root
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.runtime import flow_run as runtime_flow_run
 
 from ommx_prefect._hooks import settings_of
+from ommx_prefect._mirrored_stage import FLOW_RECORD
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LOCAL, tell_root
 from ommx_prefect._stages import stage_of, tell_stage
@@ -71,11 +72,11 @@ def current_attempt(context: TaskRunContext) -> Attempt:
         owner = owner_of_flow_run(flow_context)
         _adopt_stage(flow_context, flow_run, owner)
     else:
-        owner = enclosing_owner.get() or str(task_run.id)
+        owner = enclosing_owner.get() or _owner_without_context(task_run)
     return Attempt(
         owner=owner,
-        flow_run_id=str(flow_run.id) if flow_run else "",
-        flow_attempt=flow_run.run_count if flow_run else 0,
+        flow_run_id=str(flow_run.id if flow_run else task_run.flow_run_id or ""),
+        flow_attempt=flow_run.run_count if flow_run else task_run.flow_run_run_count,
         task_run_id=str(task_run.id),
         task=context.task.name,
         task_run=task_run.name,
@@ -87,6 +88,15 @@ def current_attempt(context: TaskRunContext) -> Attempt:
         parent_task_run_id=_parent_of(task_run.task_inputs),
         process_start=process_start(os.getpid()),
     )
+
+
+def _owner_without_context(task_run: TaskRun) -> str:
+    """Return the owner of a background task; Prefect takes no context along without arguments."""
+    if task_run.flow_run_id is None:
+        return str(task_run.id)
+    flow_run_id = str(task_run.flow_run_id)
+    record = stage_of(flow_run_id).read(FLOW_RECORD)
+    return flow_run_id if record is None else str(record["owner"])
 
 
 def new_nonce() -> str:

@@ -10,10 +10,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from prefect import serve
+from prefect import get_client, serve
+from prefect.client.schemas.objects import TaskRun
+from prefect.futures import wait
 from prefect.runtime import task_run
 from prefect.states import Completed, Failed
 from prefect.task_worker import serve as serve_tasks
@@ -107,6 +110,21 @@ def _started(each: Any, delay: bool, *arguments: Any) -> Any:
     return each.delay(*arguments) if delay else each.submit(*arguments)
 
 
+def _await(futures: Iterable[Any], delay: bool) -> None:
+    """Wait for futures; those of background tasks miss the event that comes before they listen."""
+    if not delay:
+        wait(list(futures))
+        return
+    with get_client(sync_client=True) as client:
+        for future in futures:
+            while not _is_final(client.read_task_run(future.task_run_id)):
+                time.sleep(0.1)
+
+
+def _is_final(run: TaskRun) -> bool:
+    return run.state is not None and run.state.is_final()
+
+
 @flow(experiment="ghcr.io/acme/outcomes:{flow_run.name}")
 def every_outcome(key: str, delay: bool = False):
     """Run every task that kills nobody; with `delay` in the process that serves them."""
@@ -114,22 +132,21 @@ def every_outcome(key: str, delay: bool = False):
     futures = [_started(each, delay) for each in alone]
     futures += [_started(ok, delay, 1), _started(outer, delay, 2)]
     for _ in range(2):
-        _started(costly, delay, key).wait()
+        _await([_started(costly, delay, key)], delay)
     futures += [mapped.delay(x) for x in range(3)] if delay else mapped.map(range(3))
-    for future in futures:
-        future.wait()
+    _await(futures, delay)
     return Completed()
 
 
 @flow(experiment="ghcr.io/acme/killed:{flow_run.name}")
 def with_a_kill(marker: str, then: str = "ends", delay: bool = False):
     """Let a task be killed with its process, after another one has ended."""
-    _started(ok, delay, 1).wait()
+    _await([_started(ok, delay, 1)], delay)
     future = _started(dies_once, delay, marker, then)
     while delay and not Path(marker).exists():  # a background task has nobody who does it again
         time.sleep(0.1)
     if not delay:
-        future.wait()
+        _await([future], delay)
     return Completed()
 
 

@@ -74,7 +74,7 @@ def check_every_outcome(sealed: Sealed) -> None:
     }
     (warning,) = sealed.ledger["warnings"]
     assert re.match(r"no_codec\S* \(attempt 1\): output \(\S*Unheard\) is not recorded", warning)
-    rows = {row["name"].rpartition("-")[0]: row for row in sealed.ledger["runs"]}
+    rows = {row["task"]: row for row in sealed.ledger["runs"]}
     assert rows["inner"]["parent_task_run_id"] == rows["outer"]["task_run_id"]
     listed = sorted(x for row in sealed.ledger["task_runs"] for x in row["run_ids"])
     assert listed == list(range(len(sealed.runs)))
@@ -89,7 +89,8 @@ def ray_here():
     require("prefect_ray")
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    paths = {"env_vars": {"PYTHONPATH": str(SCRIPT.parent)}}  # where pytest finds this suite
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=paths)
     yield
     ray.shutdown()
 
