@@ -11,25 +11,27 @@ Which experiment a solve belongs to, and where its record waits for the seal, tr
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated, Any
 
-if __name__ == "__main__":  # a first run shows its table; what goes wrong is shown all the same
+if __name__ == "__main__":
+    # This file has the name of Dask's own package, which must be found first.
+    sys.path.append(sys.path.pop(0))
+    # A first run shows its table, not the log of a server and a cluster that it started.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DASK_DISTRIBUTED__LOGGING__DISTRIBUTED", "error")
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import typer
 from hard_instances import FAMILIES
+from ommx import Instance
 from ommx.experiment import Experiment
 from prefect.client.schemas.objects import FlowRun
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
@@ -37,7 +39,6 @@ from rich.console import Console
 from rich.table import Table
 
 from ommx_prefect import SealedExperiment, current_run, flow, seal, task
-from ommx_prefect.exceptions import OmmxPrefectError
 from ommx_prefect.solvers import solve
 
 WORKERS = 2
@@ -78,10 +79,9 @@ class Runner(str, Enum):
 EXTRAS = {Runner.dask: "prefect_dask", Runner.ray: "prefect_ray"}
 
 
-@task
-def solve_generated(family: str, sizes: dict[str, Any], seed: int) -> float:
-    """Generate an instance where it is solved, and solve it in this task's own Run."""
-    instance = FAMILIES[family](**sizes, seed=seed)
+@task(name="solve")
+def solve_here(instance: Instance) -> float:
+    """Solve an instance in this task's own Run, and note where."""
     current_run().log_parameter("process", os.getpid())
     solution = solve.fn("highs", instance, time_limit_seconds=TIME_LIMIT_SECONDS)
     return float(solution.objective)
@@ -94,7 +94,8 @@ def image_name(flow_run: FlowRun) -> str:
 
 def distributed(experiment: str = EXPERIMENT) -> list[float]:
     """Solve every instance on the flow's task runner; return the objectives."""
-    return solve_generated.map(*zip(*INSTANCES, strict=True)).result()
+    instances = [FAMILIES[family](**sizes, seed=seed) for family, sizes, seed in INSTANCES]
+    return [future.result() for future in solve_here.map(instances)]
 
 
 # ---------------------------------------------------------------- command line
@@ -124,12 +125,11 @@ def task_runner_of(runner: Runner, scheduler: str | None) -> TaskRunner[Any]:
 
 
 def ray_runner() -> TaskRunner[Any]:
-    """Return a Ray of this machine, whose workers find this folder and keep their logs."""
+    """Return a Ray of this machine."""
     from prefect_ray import RayTaskRunner
 
-    paths = {"env_vars": {"PYTHONPATH": os.path.dirname(os.path.abspath(__file__))}}
-    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-    return RayTaskRunner(init_kwargs={"num_cpus": WORKERS, "runtime_env": paths, **quiet})
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    return RayTaskRunner(init_kwargs={"num_cpus": WORKERS, **quiet})
 
 
 def show(sealed: SealedExperiment, seconds: float) -> None:
