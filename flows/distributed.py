@@ -16,6 +16,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Annotated, Any
 
@@ -33,7 +35,9 @@ import typer
 from hard_instances import FAMILIES
 from ommx import Instance
 from ommx.experiment import Experiment
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 from rich.console import Console
 from rich.table import Table
@@ -132,6 +136,15 @@ def ray_runner() -> TaskRunner[Any]:
     return RayTaskRunner(init_kwargs={"num_cpus": WORKERS, **quiet})
 
 
+@contextmanager
+def one_server() -> Iterator[None]:
+    """Let workers use the temporary server of this script; each would start one of its own."""
+    with get_client(sync_client=True) as client:
+        url = str(client.api_url)
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield
+
+
 def show(sealed: SealedExperiment, seconds: float) -> None:
     """Show from the sealed artifact which process ran what, and how it is opened."""
     console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
@@ -172,7 +185,8 @@ def main(
     task_runner = task_runner_of(runner, scheduler)
     run = flow(name="distributed", experiment=image_name, stage=stage, task_runner=task_runner)
     begin = time.monotonic()
-    state = run(distributed)(experiment=experiment, return_state=True)
+    with one_server():
+        state = run(distributed)(experiment=experiment, return_state=True)
     if not state.is_completed():
         raise SystemExit(f"The solves did not end well: {state.message}")
     show(seal(state.state_details.flow_run_id), time.monotonic() - begin)
