@@ -11,6 +11,7 @@ Which experiment a solve belongs to, and where its record waits for the seal, tr
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 import os
@@ -43,17 +44,19 @@ from rich.console import Console
 from rich.table import Table
 
 from ommx_prefect import SealedExperiment, current_run, flow, seal, task
+from ommx_prefect.exceptions import OmmxPrefectError
 from ommx_prefect.solvers import solve
 
 WORKERS = 2
 EXPERIMENT = "ommx.local/distributed"
 PIPE_WIDTH = 120
 TIME_LIMIT_SECONDS = 10.0
+CONNECT_SECONDS = 5
 
-# Family, its sizes, and seed: each takes HiGHS about a second.
+# Family, its sizes, and seed: each takes HiGHS up to a few seconds.
 INSTANCES: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("mkp", {"items": 60, "constraints": 5, "tightness": 0.5}, 1),
-    ("mkp", {"items": 60, "constraints": 5, "tightness": 0.5}, 2),
+    ("mkp", {"items": 60, "constraints": 5, "tightness": 0.25}, 2),
     ("cflp", {"customers": 30, "facilities": 15, "ratio": 3.0}, 1),
     ("cflp", {"customers": 30, "facilities": 15, "ratio": 3.0}, 2),
     ("scp", {"rows": 150, "columns": 600, "density": 0.05}, 1),
@@ -123,9 +126,33 @@ def task_runner_of(runner: Runner, scheduler: str | None) -> TaskRunner[Any]:
     from prefect_dask import DaskTaskRunner
 
     if scheduler:
+        check_scheduler(scheduler)
         return DaskTaskRunner(address=scheduler)
     size = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
     return DaskTaskRunner(cluster_kwargs=size)
+
+
+def check_scheduler(address: str) -> None:
+    """Say at once what Dask would say much later, or never: a solve without workers waits."""
+    try:
+        workers = asyncio.run(workers_of(address))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(
+            f"no Dask scheduler answers at {address}: {error}", param_hint="--scheduler"
+        ) from error
+    if not workers:
+        raise typer.BadParameter(
+            f"no worker is there: start one by `dask worker {address}`", param_hint="--scheduler"
+        )
+
+
+async def workers_of(address: str) -> dict[str, Any]:
+    """Ask a Dask scheduler for its workers."""
+    from distributed import rpc
+
+    async with rpc(address, timeout=CONNECT_SECONDS) as scheduler:
+        identity: dict[str, Any] = await scheduler.identity(n_workers=-1)
+        return dict(identity["workers"])
 
 
 def ray_runner() -> TaskRunner[Any]:
@@ -143,6 +170,11 @@ def one_server() -> Iterator[None]:
         url = str(client.api_url)
         with temporary_settings({PREFECT_API_URL: url}):
             yield
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Keep tracebacks of what the user got wrong off the screen: the message comes at the end."""
+    return not (record.exc_info and isinstance(record.exc_info[1], OmmxPrefectError))
 
 
 def show(sealed: SealedExperiment, seconds: float) -> None:
@@ -184,6 +216,7 @@ def main(
     """Solve seeded instances with HiGHS on several processes, and seal them in one experiment."""
     task_runner = task_runner_of(runner, scheduler)
     run = flow(name="distributed", experiment=image_name, stage=stage, task_runner=task_runner)
+    logging.getLogger("prefect.flow_runs").addFilter(is_news)
     begin = time.monotonic()
     with one_server():
         state = run(distributed)(experiment=experiment, return_state=True)

@@ -60,6 +60,7 @@ from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of
 from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
+from ommx_prefect._unrecorded import unrecorded
 from ommx_prefect.exceptions import (
     FlowRunNotFinishedError,
     NotSealedError,
@@ -219,7 +220,8 @@ def _draft(
     entries = settle(joined(old, fresh), staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
     name = _free_name(record, before)
-    warnings = (*problems, *_degradations(entries), *_name_warning(record, name))
+    lost = [] if problems else _unrecorded(record, entries, rows)
+    warnings = (*problems, *lost, *_degradations(entries), *_name_warning(record, name))
     ledger = _ledger_of(stage, record, end, staged, entries, rows, warnings)
     experiment = ExperimentRecord(
         status=end.status,
@@ -300,6 +302,14 @@ def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], 
             return await_task_runs(client, flow_runs, ended - {""}, unexplained), []
     except Exception as error:
         return [], [f"Prefect's API could not be asked for task runs: {describe_error(error)}"]
+
+
+def _unrecorded(
+    record: FlowRecord, entries: Sequence[Entry], rows: Sequence[TaskRunRow]
+) -> list[str]:
+    recorded_here = {entry.task_run_id for entry in entries}
+    missing = submitted_task_runs(record.owner) - recorded_here
+    return unrecorded(missing, {row.task_run_id: row for row in rows})
 
 
 def _degradations(entries: Sequence[Entry]) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from prefect import flow as plain_flow
 from prefect import get_client, serve
 from prefect.client.schemas.objects import TaskRun
 from prefect.futures import wait
@@ -21,7 +22,7 @@ from prefect.runtime import task_run
 from prefect.states import Completed, Failed
 from prefect.task_worker import serve as serve_tasks
 
-from ommx_prefect import current_run, flow, load_experiment, task
+from ommx_prefect import current_run, flow, load_experiment, seal_hooks, task
 
 
 class Unheard:
@@ -153,6 +154,13 @@ def with_a_kill(marker: str, then: str = "ends", delay: bool = False):
 @flow(experiment="ghcr.io/acme/killed:{flow_run.name}")
 def with_a_kill_in_a_retry(marker: str):
     dies_in_its_retry.submit(marker).wait()
+    return Completed()
+
+
+@plain_flow(**seal_hooks("ghcr.io/acme/hooked:{flow_run.name}"))
+def under_seal_hooks():
+    """Record under a plain flow, of which workers learn neither registry nor stage."""
+    _await([ok.submit(1), raises.submit()], False)
     return Completed()
 
 
