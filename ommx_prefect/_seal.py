@@ -293,13 +293,14 @@ def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], 
     flow_runs = {shard.attempt.flow_run_id for shard in staged.shards} | {record.flow_run_id}
     flow_runs |= {attempt.flow_run_id for attempt in staged.cut_off} - {""}
     ended = {shard.attempt.task_run_id for shard in staged.shards}
-    unexplained = {attempt.task_run_id for attempt in (*staged.cut_off, *staged.running)} - {""}
-    unexplained |= submitted_task_runs(record.owner) - ended
+    gone = {attempt.task_run_id for attempt in staged.cut_off} - ended - {""}
+    unexplained = {attempt.task_run_id for attempt in staged.running} - {""}
+    unexplained |= submitted_task_runs(record.owner) - ended - gone
     if "" in flow_runs:  # a task run outside flows: its shards tell all
         return [], []
     try:
         with api_client() as client:
-            return await_task_runs(client, flow_runs, ended - {""}, unexplained), []
+            return await_task_runs(client, flow_runs, ended - {""}, unexplained, gone), []
     except Exception as error:
         return [], [f"Prefect's API could not be asked for task runs: {describe_error(error)}"]
 
