@@ -16,8 +16,7 @@ from ommx_prefect._hooks import ensure_sealed, hook_of, settings_of, with_seal
 from ommx_prefect._image_name import NameSource
 from ommx_prefect._log import warn
 from ommx_prefect._origin import enclosing_owner, label
-from ommx_prefect._registry import registry_root
-from ommx_prefect._stage import LOCAL
+from ommx_prefect._stage import LOCAL, root_of
 from ommx_prefect._states import describe_error
 from ommx_prefect.exceptions import ImageNameError, StageError
 
@@ -116,7 +115,7 @@ def recorded_flow_run() -> Iterator[None]:
     except Exception as error:  # a registry that cannot be written must not stop the flow
         warn(f"The experiment could not be opened: {describe_error(error)}")
         owner, stage = str(flow_run.id), hook.stage or LOCAL
-    label(flow_run, owner, str(registry_root()), stage)
+    label(flow_run, owner, str(root_of(owner)), stage)
     token = enclosing_owner.set(owner)
     try:
         yield

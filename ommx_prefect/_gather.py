@@ -15,6 +15,7 @@ from typing import Any
 from ommx_prefect import _ledger, _lost
 from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._compose import rejoin
+from ommx_prefect._cut_off import SUPERSEDED, cut_off_shard, followers
 from ommx_prefect._decode import decode
 from ommx_prefect._flow_process import whereabouts
 from ommx_prefect._home import Home
@@ -26,7 +27,6 @@ from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage
 
 STATE_COLUMN = "prefect.state"
-SUPERSEDED = "Superseded"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,11 +118,18 @@ def entries_of(
     staged: Staged, rows: Mapping[str, TaskRunRow], checkpoints: Mapping[str, Shard]
 ) -> list[Entry]:
     """Return the Runs of what is staged, not yet numbered, with their checkpoints by key."""
-    cut_off = [
-        _cut_off(attempt, rows.get(attempt.task_run_id), checkpoints.get(attempt.key))
+    ended = (shard.attempt for shard in staged.shards)
+    nexts = followers([*ended, *staged.cut_off, *staged.running])
+    lost = [
+        cut_off_shard(
+            attempt,
+            nexts.get(attempt.key),
+            rows.get(attempt.task_run_id),
+            checkpoints.get(attempt.key),
+        )
         for attempt in staged.cut_off
     ]
-    return [_entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *cut_off)]
+    return [_entry_of(x, checkpoints.get(x.attempt.key)) for x in (*staged.shards, *lost)]
 
 
 def entry_of(shard: Shard) -> Entry:
@@ -148,11 +155,11 @@ def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]
     Prefect 3.9 rolls back a task that returns a failed state too, and leaves its state as it is.
     """
     ordered = sorted(entries, key=lambda entry: entry.order)
-    last = _last_executions(ordered)
-    final = {entry.task_run_id: entry.key for entry in ordered}
+    superseded = _superseded(ordered)
+    final = {entry.task_run_id: entry.key for entry in ordered if entry.key not in superseded}
     return [
         _with_state(entry, SUPERSEDED)
-        if entry.task_run_id and last[entry.task_run_id, entry.attempt] != entry.key
+        if entry.key in superseded
         else _with_state(entry, "RolledBack")
         if entry.task_run_id in rolled_back
         and final[entry.task_run_id] == entry.key
@@ -162,14 +169,26 @@ def settle(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]
     ]
 
 
-def _last_executions(ordered: Sequence[Entry]) -> dict[tuple[str, int], str]:
-    """Return the key of the execution that counts, of each attempt: the last one that ended.
+def _superseded(ordered: Sequence[Entry]) -> set[str]:
+    """Return the keys of Runs that belong to an execution which does not count.
 
-    Dask runs finished tasks again when the worker that held their results dies. If the flow
-    ends before they do, they are cut off, and what the flow saw is the execution before.
+    Dask and Ray execute a task whose worker died again, from its first attempt on. The execution
+    that counts is the last one that ended: if the flow ends before another one does, it is cut
+    off, and what the flow saw is the one before.
     """
-    by_weight = sorted(ordered, key=lambda entry: entry.record.status != "interrupted")
-    return {(entry.task_run_id, entry.attempt): entry.key for entry in by_weight}
+    executions: dict[str, list[list[Entry]]] = {}
+    for entry in ordered:
+        if entry.task_run_id:
+            of_task = executions.setdefault(entry.task_run_id, [])
+            if not of_task or entry.attempt <= of_task[-1][-1].attempt:
+                of_task.append([])
+            of_task[-1].append(entry)
+    found: set[str] = set()
+    for of_task in executions.values():
+        ended = [x for x in of_task if x[-1].record.status != "interrupted"]
+        counts = (ended or of_task)[-1]
+        found |= {entry.key for x in of_task if x is not counts for entry in x}
+    return found
 
 
 def entries_of_sealed(home: Home, documents: Documents) -> tuple[list[Entry], ExperimentRecord]:
@@ -252,30 +271,6 @@ def _entry_of(shard: Shard, checkpoint: Shard | None) -> Entry:
         notes=shard.notes,
         record=record,
     )
-
-
-def _cut_off(attempt: Attempt, row: TaskRunRow | None, checkpoint: Shard | None) -> Shard:
-    shard = _without_shard(attempt, row)
-    if checkpoint is None:
-        return shard
-    return dataclasses.replace(
-        shard,
-        reason=f"{shard.reason}; {checkpoint.reason}",
-        notes=(*checkpoint.notes, *shard.notes),
-    )
-
-
-def _without_shard(attempt: Attempt, row: TaskRunRow | None) -> Shard:
-    state = (row and row.state) or "Running"
-    if row and row.is_final and row.status not in (None, "interrupted"):
-        reason = f"its record is lost; Prefect's state is {state}"
-        notes = (f"degraded: {reason}",)
-        return Shard(attempt, row.status, reason, attempt.parameters(state, None), notes)
-    reason = (
-        f"cut off: its process {attempt.pid} on {attempt.host} ended before the attempt did; "
-        f"Prefect's last state is {state}"
-    )
-    return Shard(attempt, "interrupted", reason, attempt.parameters(state, None))
 
 
 def _with_kept(entry: Entry, before: RunRecord) -> Entry:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ommx_prefect._flow_start import SEALED_RECORD, STATE_RECORD
 from ommx_prefect._log import warn
+from ommx_prefect._registry import registry_root
 from ommx_prefect._shards import Attempt
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage import LocalStage, root_of
 from ommx_prefect._states import Outcome, describe_error
 
 
@@ -15,6 +16,13 @@ def seal_late(attempt: Attempt, outcome: Outcome) -> None:
         if attempt.owner == attempt.task_run_id:
             _seal(attempt, outcome)
     elif LocalStage(attempt.owner).has(STATE_RECORD, SEALED_RECORD):
+        if (root := root_of(attempt.owner)) != registry_root():
+            warn(
+                f"{attempt.task_run or attempt.task!r} ended after its experiment was sealed, and "
+                f"this process has another Local Registry than {root}, where its record waits: "
+                f"seal({attempt.owner!r}) takes it there"
+            )
+            return
         _seal(attempt, None)
 
 

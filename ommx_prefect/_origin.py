@@ -6,6 +6,7 @@ Prefect carries to threads, processes and workers (a context variable of ours wo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import socket
@@ -16,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from ommx.artifact import set_local_registry_root
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.runtime import flow_run as runtime_flow_run
 
 from ommx_prefect._hooks import settings_of
 from ommx_prefect._inputs import storable
+from ommx_prefect._mirrored_stage import FLOW_RECORD
 from ommx_prefect._shards import Attempt
-from ommx_prefect._stage import LOCAL
+from ommx_prefect._stage import LOCAL, tell_root
 from ommx_prefect._stages import stage_of, tell_stage
 
 OWNER_LABEL = "org.ommx-prefect.owner"
@@ -71,11 +73,11 @@ def current_attempt(context: TaskRunContext) -> Attempt:
         owner = owner_of_flow_run(flow_context)
         _adopt_stage(flow_context, flow_run, owner)
     else:
-        owner = enclosing_owner.get() or str(task_run.id)
+        owner = enclosing_owner.get() or _owner_without_context(task_run)
     return Attempt(
         owner=owner,
-        flow_run_id=str(flow_run.id) if flow_run else "",
-        flow_attempt=flow_run.run_count if flow_run else 0,
+        flow_run_id=str(flow_run.id if flow_run else task_run.flow_run_id or ""),
+        flow_attempt=flow_run.run_count if flow_run else task_run.flow_run_run_count,
         task_run_id=str(task_run.id),
         task=storable(context.task.name),
         task_run=storable(task_run.name),
@@ -87,6 +89,15 @@ def current_attempt(context: TaskRunContext) -> Attempt:
         parent_task_run_id=_parent_of(task_run.task_inputs),
         process_start=process_start(os.getpid()),
     )
+
+
+def _owner_without_context(task_run: TaskRun) -> str:
+    """Return the owner of a background task; Prefect takes no context along without arguments."""
+    if task_run.flow_run_id is None:
+        return str(task_run.id)
+    flow_run_id = str(task_run.flow_run_id)
+    record = stage_of(flow_run_id).read(FLOW_RECORD)
+    return flow_run_id if record is None else str(record["owner"])
 
 
 def new_nonce() -> str:
@@ -125,22 +136,16 @@ def _adopt_stage(context: FlowRunContext, flow_run: FlowRun, owner: str) -> None
         hook = settings_of(context.flow)
         stage = stage_of(owner, default=hook.stage if hook else None).name
     tell_stage(owner, str(stage))
-    if stage == LOCAL:
-        _adopt_registry(flow_run)
-
-
-def _adopt_registry(flow_run: FlowRun) -> None:
-    """Use the flow's Local Registry in a worker to which its environment was not carried."""
     root = flow_run.labels.get(ROOT_LABEL)
-    if root is None or "OMMX_LOCAL_REGISTRY_ROOT" in os.environ:
+    if stage == LOCAL and root is not None:
+        _adopt_registry(str(root))
+        tell_root(owner, str(root))
+
+
+def _adopt_registry(root: str) -> None:
+    """Use the flow's Local Registry in a worker to which its environment was not carried."""
+    if "OMMX_LOCAL_REGISTRY_ROOT" in os.environ:
         return
-    os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = str(root)
-    _fix_registry_root(str(root))
-
-
-@functools.cache
-def _fix_registry_root(root: str) -> None:
-    import contextlib
-
     with contextlib.suppress(RuntimeError):  # this process has chosen its root already
         set_local_registry_root(root)
+        os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = root

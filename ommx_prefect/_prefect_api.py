@@ -25,6 +25,8 @@ PAGE = 200
 POLL_SECONDS = 0.25
 # How long a seal waits for task runs that its shards do not explain.
 EXPLAIN_SECONDS = 10.0
+# Those of a process that is gone get no new state; what it has sent is taken in soon.
+GONE_SECONDS = 3.0
 EPHEMERAL_SECONDS_PER_TASK_RUN = 0.05
 EPHEMERAL_SECONDS = (5.0, 60.0)
 
@@ -123,13 +125,16 @@ def await_task_runs(
     flow_run_ids: Collection[str],
     explained: Collection[str],
     unexplained: Collection[str],
+    gone: Collection[str],
 ) -> list[TaskRunRow]:
     """Read task runs, waiting (bounded) until the unexplained ones are listed and final.
 
-    With an ephemeral server it waits for the explained ones too: that server ends with the
-    script, and what it has not taken in by then is lost, with a traceback for each batch.
+    For those whose process is gone it does not wait long: most are Running for ever. With an
+    ephemeral server it waits for the explained ones too: that server ends with the script, and
+    what it has not taken in by then is lost, with a traceback for each batch.
     """
-    expected, timeout_seconds = set(unexplained), EXPLAIN_SECONDS if unexplained else 0.0
+    expected = {*unexplained, *gone}
+    timeout_seconds = EXPLAIN_SECONDS if unexplained else GONE_SECONDS if gone else 0.0
     if client.server_type == ServerType.EPHEMERAL:
         expected |= set(explained)
         timeout_seconds = max(timeout_seconds, _ephemeral_seconds(len(expected)))

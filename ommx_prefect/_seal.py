@@ -245,7 +245,8 @@ def _draft(
     entries = settle(entries, staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
     name = _free_name(home, record, before)
-    warnings = (*problems, *_degradations(entries), *_name_warning(record, name))
+    missing = [] if problems else _never_begun(record, entries, rows)
+    warnings = (*problems, *missing, *_degradations(entries), *_name_warning(record, name))
     ledger = _ledger_of(stage, record, end, staged, entries, rows, warnings)
     experiment = ExperimentRecord(
         status=end.status,
@@ -319,15 +320,26 @@ def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], 
     flow_runs = {shard.attempt.flow_run_id for shard in staged.shards} | {record.flow_run_id}
     flow_runs |= {attempt.flow_run_id for attempt in staged.cut_off} - {""}
     ended = {shard.attempt.task_run_id for shard in staged.shards}
-    unexplained = {attempt.task_run_id for attempt in (*staged.cut_off, *staged.running)} - {""}
-    unexplained |= submitted_task_runs(record.owner) - ended
+    gone = {attempt.task_run_id for attempt in staged.cut_off} - ended - {""}
+    unexplained = {attempt.task_run_id for attempt in staged.running} - {""}
+    unexplained |= submitted_task_runs(record.owner) - ended - gone
     if "" in flow_runs:  # a task run outside flows: its shards tell all
         return [], []
     try:
         with api_client() as client:
-            return await_task_runs(client, flow_runs, ended - {""}, unexplained), []
+            return await_task_runs(client, flow_runs, ended - {""}, unexplained, gone), []
     except Exception as error:
         return [], [f"Prefect's API could not be asked for task runs: {describe_error(error)}"]
+
+
+def _never_begun(
+    record: FlowRecord, entries: Sequence[Entry], rows: Sequence[TaskRunRow]
+) -> list[str]:
+    """Say how many submitted tasks nobody has begun; a worker that could not leaves no trace."""
+    known = {entry.task_run_id for entry in entries} | {row.task_run_id for row in rows}
+    missing = len(submitted_task_runs(record.owner) - known)
+    said = f"{missing} task runs were submitted and never began: Prefect does not know them"
+    return [said] if missing else []
 
 
 def _short(name: str) -> str:

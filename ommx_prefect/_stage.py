@@ -41,11 +41,32 @@ DIRECTORY = "ommx-prefect"
 CHECKPOINTS = "checkpoints"
 # The name of the stage in the Local Registry, where a storage block could stand.
 LOCAL = "local"
+# What this process was told: owner -> root of the registry in which its stage is, not this one's.
+_elsewhere: dict[str, Path] = {}
+MOST_TOLD = 10_000
 
 
 def stage_root() -> Path:
     """Return the directory that holds the stages of all flow runs of this registry."""
     return registry_root() / DIRECTORY
+
+
+def tell_root(owner: str, root: str) -> None:
+    """Use the stage of a flow run where its flow has it, in a registry that is not this process's.
+
+    OMMX fixes the registry once per process, but a worker may serve flows of several. Payload is
+    written into this process's registry then, and its links are copies.
+    """
+    if Path(root) == registry_root() or not (Path(root) / DIRECTORY / owner).is_dir():
+        return  # it is here, or out of reach
+    _elsewhere[owner] = Path(root)
+    while len(_elsewhere) > MOST_TOLD:
+        _elsewhere.pop(next(iter(_elsewhere)), None)
+
+
+def root_of(owner: str) -> Path:
+    """Return the root of the registry in which the stage of a flow run is."""
+    return _elsewhere.get(owner) or registry_root()
 
 
 class LocalStage:
@@ -59,7 +80,7 @@ class LocalStage:
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
-        self.path = stage_root() / owner
+        self.path = root_of(owner) / DIRECTORY / owner
 
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""

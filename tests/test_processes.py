@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 import textwrap
-import time
 import uuid
 
 import ommx
@@ -18,13 +14,12 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Cancelling
 from prefect.task_runners import ProcessPoolTaskRunner
 from reading import run_flow
+from started import experiment_of, start, stop, until
 
-from ommx_prefect import current_run, exceptions, flow, load_experiment, task
+from ommx_prefect import current_run, flow, task
 from ommx_prefect._stage import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")
-
-PATIENCE_SECONDS = 60
 
 SERVED = """
 import sys, time
@@ -75,54 +70,20 @@ def script(tmp_path_factory):
     return path
 
 
-def _start(*command):
-    return subprocess.Popen(
-        [sys.executable, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-
-
-def _stop(process):
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-
-
-def _until(ask):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if (found := ask()) is not None:
-            return found
-        time.sleep(0.3)
-    raise AssertionError("nothing came in time")
-
-
-def _experiment_of(run_id, runs=1):
-    def ask():
-        try:
-            experiment = load_experiment(run_id)
-        except exceptions.NotSealedError:
-            return None
-        return experiment if len(experiment.runs) >= runs else None
-
-    return _until(ask)
-
-
 def test_a_delayed_task_outside_flows_is_recorded_by_the_process_that_serves_it(script):
     sys.path.insert(0, str(script.parent))
     try:
         from served import background
     finally:
         sys.path.pop(0)
-    worker = _start(script, "task")
+    worker = start(script, "task")
     try:
         future = background.delay(5)
-        experiment = _experiment_of(future.task_run_id)
+        experiment = experiment_of(future.task_run_id)
         assert experiment.run_parameters_df()["x"].tolist() == [5]
         assert experiment.runs[0].get_json("output") == 5
     finally:
-        _stop(worker)
+        stop(worker)
 
 
 def test_a_task_delayed_in_a_flow_extends_its_experiment(script):
@@ -138,12 +99,12 @@ def test_a_task_delayed_in_a_flow_extends_its_experiment(script):
         background.delay(2)
 
     sealed = run_flow(one)
-    worker = _start(script, "task")
+    worker = start(script, "task")
     try:
-        experiment = _experiment_of(sealed.flow_run_id, runs=2)
+        experiment = experiment_of(sealed.flow_run_id, runs=2)
         assert sorted(experiment.run_parameters_df()["x"]) == [1, 2]
     finally:
-        _stop(worker)
+        stop(worker)
 
 
 def test_a_task_that_ends_while_the_seal_asks_prefect_has_its_record(script):
@@ -152,30 +113,26 @@ def test_a_task_that_ends_while_the_seal_asks_prefect_has_its_record(script):
         from served import ends_too_early
     finally:
         sys.path.pop(0)
-    worker = _start(script, "task")
+    worker = start(script, "task")
     try:
         sealed = run_flow(ends_too_early)
         assert sealed.statuses == ["finished"]
         assert sealed.runs[0].get_json("output") == 5
         assert "org.ommx-prefect.degraded" not in sealed.experiment.annotations
     finally:
-        _stop(worker)
+        stop(worker)
 
 
-@pytest.mark.parametrize("how", ["cancel", "kill"])
-def test_a_served_flow_is_sealed_by_whatever_process_runs_its_hook(script, how):
-    served = _start(script, "flow")
+def test_a_cancelled_flow_that_is_served_is_sealed_by_whatever_process_runs_its_hook(script):
+    served = start(script, "flow")
     try:
         with get_client(sync_client=True) as client:
             flow_run_id = _run_deployment(client)
-            pid = _until(lambda: _pid_of_slow(flow_run_id))
-            if how == "cancel":
-                client.set_flow_run_state(uuid.UUID(flow_run_id), Cancelling(), force=True)
-            else:
-                os.kill(pid, signal.SIGKILL)
-            experiment = _experiment_of(flow_run_id)
+            until(lambda: _pid_of_slow(flow_run_id))
+            client.set_flow_run_state(uuid.UUID(flow_run_id), Cancelling(), force=True)
+            experiment = experiment_of(flow_run_id)
     finally:
-        _stop(served)
+        stop(served)
     assert experiment.status == "interrupted"
     assert [run.status for run in experiment.runs] == ["finished", "interrupted"]
     assert experiment.runs[0].get_json("output") == 1
@@ -188,7 +145,7 @@ def _run_deployment(client: SyncPrefectClient) -> str:
         except Exception:
             return None
 
-    deployment = _until(ask)
+    deployment = until(ask)
     return str(client.create_flow_run_from_deployment(deployment.id).id)
 
 

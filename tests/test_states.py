@@ -365,3 +365,24 @@ def test_plain_tasks_are_rows_of_the_ledger_without_runs():
     sealed = run_flow(one)
     assert len(sealed.runs) == 1
     assert any(not row["run_ids"] for row in sealed.ledger["task_runs"])
+
+
+def test_a_returned_failed_state_in_a_transaction_is_not_rolled_back():
+    @task
+    def good():
+        return 1
+
+    @task
+    def gives_up():
+        return Failed(message="no plan")
+
+    @flow
+    def one():
+        with transaction():
+            good()
+            gives_up(return_state=True)
+        return Completed()
+
+    sealed = run_flow(one)
+    assert sealed.statuses == ["finished", "failed"]
+    assert sealed.column("prefect.state") == ["RolledBack", "Failed"]

@@ -1,0 +1,76 @@
+"""Processes that a test starts, ends, and waits for."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from ommx.experiment import Experiment
+
+from ommx_prefect import exceptions, load_experiment
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 60
+
+
+def start(
+    *command: object, log: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start Python with these arguments; what it prints goes into `log`, or nowhere."""
+    arguments = [sys.executable, *map(str, command)]
+    if log is None:
+        return subprocess.Popen(
+            arguments, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    with log.open("wb") as file:
+        return subprocess.Popen(arguments, env=env, stdout=file, stderr=file)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process as Ctrl-C does; kill it if it does not end."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def running(*command: object, **options: object) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process around a block."""
+    process = start(*command, **options)  # type: ignore[arg-type]
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def until(ask: Callable[[], T | None]) -> T:
+    """Ask until the answer is not None."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if (found := ask()) is not None:
+            return found
+        time.sleep(0.3)
+    raise AssertionError("nothing came in time")
+
+
+def experiment_of(flow_run_id: str, runs: int = 1) -> Experiment:
+    """Wait until an experiment is sealed, with as many Runs at least."""
+
+    def ask() -> Experiment | None:
+        try:
+            experiment = load_experiment(flow_run_id)
+        except exceptions.NotSealedError:
+            return None
+        return experiment if len(experiment.runs) >= runs else None
+
+    return until(ask)
