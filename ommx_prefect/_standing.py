@@ -1,7 +1,8 @@
 """What another host has sealed of a flow run, read back from the registry of its name.
 
 `sealed.json` lies on the host that sealed. Where the experiment was composed in a registry, that
-tells the same to any other host: one whose pod took over, or one that seals what came late.
+tells the same to any other host which finds the records: because the host died before it removed
+them, or because the registry removes nothing. Without it they would be sealed a second time.
 """
 
 from __future__ import annotations
