@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prefect.blocks.core import Block
+from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
 from ommx_prefect._block_remote import settled
@@ -65,7 +67,10 @@ def _credentials_of(stage: str, name: str) -> Credentials:
         raise StageError(
             stage, f"{reason}. Save it first, or choose one of `prefect block ls`"
         ) from None
-    held = block.get() if type(block).get_block_type_slug() == "secret" else vars(block)
+    held = block.get() if isinstance(block, Secret) else vars(block)
+    if isinstance(held, str):  # as the UI keeps what is typed between quotes
+        with contextlib.suppress(ValueError):
+            held = json.loads(held)
     username, password = _text(held, "username"), _text(held, "password")
     if not (username and password):
         reason = f"the block {name} has no username and password"

@@ -1,8 +1,9 @@
 """What stands of a flow run although `sealed.json` does not tell: read back from its experiment.
 
-`sealed.json` lies on the host that sealed. Where an experiment was composed in a registry, that
-tells the same to any other host: one whose pod took over, or one that seals what came late. And
-somebody may have moved the file away.
+`sealed.json` lies on the host that sealed, and somebody may have moved it away. Where an experiment
+was composed in a registry, that tells the same to any other host which finds the records: because
+the host died before it removed them, or because the registry removes nothing. Without it they
+would be sealed a second time.
 """
 
 from __future__ import annotations
