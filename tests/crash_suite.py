@@ -118,7 +118,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--part", default="1/1", help="2/3: every third case, from the second")
     parser.add_argument("--every", type=int, default=1, help="every n-th point of sealing")
     parser.add_argument("--seed", type=int, default=None, help="says when to kill")
-    parser.add_argument("--json", type=Path, default=None, help="also write the rows there")
+    parser.add_argument("--json", type=Path, default=None, help="also write the lines there")
     return parser.parse_args()
 
 
@@ -141,8 +141,6 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ommx-prefect-crashes-") as folder:
         rows = _run(Path(folder), arguments, random.Random(seed))
     print("\n" + table(rows))
-    if arguments.json:
-        arguments.json.write_text(json.dumps([dataclasses.asdict(row) for row in rows]))
     return exit_code(rows)
 
 
@@ -159,6 +157,9 @@ def _run(folder: Path, arguments: argparse.Namespace, chance: random.Random) -> 
         for name, case in _chosen(arguments).items():
             rows.append(run_case(suite, name, case, arguments.repeat))
             print(table(rows[-1:], title=len(rows) == 1), flush=True)
+            if arguments.json:
+                with arguments.json.open("a") as file:
+                    file.write(json.dumps(dataclasses.asdict(rows[-1])) + "\n")
     finally:
         server.kill()
     return rows

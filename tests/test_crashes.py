@@ -7,11 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from crash_deaths import settle
 from crash_judge import Found, Row
-from crash_scene import FLOWS, HERE, count, flow_of, python, until
+from crash_scene import FLOWS, HERE, count, flow_of, python, stop, until
 from crash_suite import cases, exit_code, table
 
 from ommx_prefect._shards import Shard
@@ -21,48 +22,65 @@ SUITE = HERE / "crash_suite.py"
 # Cases mostly wait, so two suites run beside each other, each with a server of its own.
 PARTS = 2
 EVERY_SEALING_POINT = 90
-SUITE_SECONDS = 600
 # What only some machines can do at all; whatever else is missing is an error in CI.
 MAY_BE_MISSING = "cannot be mounted"
 
 
+class Suites:
+    """Two crash suites that run beside the tests which wait for their lines."""
+
+    def __init__(self, folder):
+        self.files = [folder / f"part-{part}" for part in range(1, PARTS + 1)]
+        self.processes = [self._start(part, file) for part, file in enumerate(self.files, 1)]
+
+    def _start(self, part, file):
+        options = ["--part", f"{part}/{PARTS}", "--every", str(EVERY_SEALING_POINT)]
+        with file.with_suffix(".log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, SUITE, *options, "--json", file], stdout=log, stderr=log
+            )
+
+    def rows(self, file):
+        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+        return [Row(**json.loads(line)) for line in lines if line.endswith("\n")]
+
+    def row(self, name):
+        """The line of a case; None where its suite has ended without it."""
+        while True:
+            ended = all(process.poll() is not None for process in self.processes)
+            found = [row for file in self.files for row in self.rows(file) if row.where == name]
+            if found or ended:
+                return found[0] if found else None
+            time.sleep(0.5)
+
+    @property
+    def said(self):
+        return "\n".join(file.with_suffix(".log").read_text() for file in self.files)
+
+
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    """The lines of the table by case."""
-    folder = tmp_path_factory.mktemp("crashes")
-    files = [folder / f"part-{part}.json" for part in range(1, PARTS + 1)]
-    running = [_start(part, file) for part, file in enumerate(files, start=1)]
-    said = [process.communicate(timeout=SUITE_SECONDS)[0] for process in running]
-    assert all(file.exists() for file in files), "\n".join(said)
-    found = [Row(**row) for file in files for row in json.loads(file.read_text())]
-    for file, process in zip(files, running, strict=True):
-        own = [Row(**row) for row in json.loads(file.read_text())]
-        assert process.returncode == exit_code(own)
-    return {row.where: row for row in found}
+def suites(tmp_path_factory):
+    running = Suites(tmp_path_factory.mktemp("crashes"))
+    yield running
+    for process in running.processes:
+        stop(process)
 
 
-def _start(part, file):
-    options = ["--part", f"{part}/{PARTS}", "--every", str(EVERY_SEALING_POINT), "--json", file]
-    # A registry, a home and a server of its own are the suite's; CI's are not for it.
-    env = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
-    return subprocess.Popen(
-        [sys.executable, SUITE, *options],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-@pytest.mark.timeout(SUITE_SECONDS + 60)
 @pytest.mark.parametrize("name", cases())
-def test_nothing_is_lost_or_doubled(rows, name):
-    row = rows[name]
+def test_nothing_is_lost_or_doubled(suites, name):
+    row = suites.row(name)
+    assert row is not None, suites.said
     if row.skipped and (MAY_BE_MISSING in row.skipped or not os.environ.get("CI")):
         pytest.skip(row.skipped)
     assert not row.skipped
-    assert row.is_good, "\n" + table(list(rows.values()))
+    assert row.is_good, "\n" + table([row]) + "\n\n" + suites.said
     assert row.times >= 1
+
+
+def test_the_suite_ends_as_its_table_says(suites):
+    for file, process in zip(suites.files, suites.processes, strict=True):
+        process.wait()
+        assert process.returncode == exit_code(suites.rows(file)), suites.said
 
 
 def test_the_suite_sees_what_is_lost_doubled_or_wrong(server, tmp_path):
