@@ -134,7 +134,7 @@ def task_runner_of(runner: Runner, scheduler: str | None) -> TaskRunner[Any]:
     if scheduler:
         check_scheduler(scheduler)
         return DaskTaskRunner(address=scheduler)
-    size = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
+    size = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     return DaskTaskRunner(cluster_kwargs=size)
 
 

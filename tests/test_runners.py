@@ -151,7 +151,7 @@ def runner_of(name, request):
     from prefect_dask import DaskTaskRunner
 
     if name == "dask":
-        size = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+        size = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
         return DaskTaskRunner(cluster_kwargs=size)
     return DaskTaskRunner(address=request.getfixturevalue("dask_address"))
 
