@@ -28,10 +28,13 @@ if __name__ == "__main__":
     # A first run shows its table, not the log of a server and a cluster that it started.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "60")
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+import cloudpickle
+import hard_instances
 import typer
 from hard_instances import FAMILIES
 from ommx import Instance
@@ -46,6 +49,9 @@ from rich.table import Table
 from ommx_prefect import SealedExperiment, current_run, flow, seal, task
 from ommx_prefect.exceptions import OmmxPrefectError
 from ommx_prefect.solvers import solve
+
+# Workers on other hosts do not have this folder: what they cannot import travels with the flow.
+cloudpickle.register_pickle_by_value(hard_instances)
 
 WORKERS = 2
 EXPERIMENT = "ommx.local/distributed"
@@ -128,7 +134,7 @@ def task_runner_of(runner: Runner, scheduler: str | None) -> TaskRunner[Any]:
     if scheduler:
         check_scheduler(scheduler)
         return DaskTaskRunner(address=scheduler)
-    size = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": None}
+    size = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     return DaskTaskRunner(cluster_kwargs=size)
 
 

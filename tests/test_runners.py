@@ -14,6 +14,7 @@ from typing import Any
 
 import outcome_tasks
 import pytest
+from ommx.experiment import Experiment
 from outcome_tasks import (
     every_outcome,
     under_seal_hooks,
@@ -150,7 +151,7 @@ def runner_of(name, request):
     from prefect_dask import DaskTaskRunner
 
     if name == "dask":
-        size = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+        size = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
         return DaskTaskRunner(cluster_kwargs=size)
     return DaskTaskRunner(address=request.getfixturevalue("dask_address"))
 
@@ -221,6 +222,16 @@ def test_records_that_are_out_of_reach_are_missed_aloud(dask_address):
     warnings = sealed.ledger["warnings"]
     assert ["lost or out of reach" in warning for warning in warnings] == [True, True]
     assert sealed.experiment.annotations["org.ommx-prefect.degraded"]
+
+
+def test_the_example_runs_on_a_cluster_that_does_not_have_its_folder(dask_address):
+    example = SCRIPT.parents[1] / "flows" / "distributed.py"
+    command = [sys.executable, str(example), "--scheduler", dask_address]
+    printed = subprocess.check_output(command, text=True, timeout=120)
+    (name,) = re.findall(r"^Sealed (\S+)$", printed, re.MULTILINE)
+    sealed = Experiment.load(name)
+    assert [run.status for run in sealed.runs] == ["finished"] * 6
+    assert set(sealed.run_parameters_df()["outcome"]) == {"optimal"}
 
 
 # ---------------------------------------------------------------- background tasks
