@@ -52,7 +52,8 @@ def cut_off_shard(
 
 
 def _shard(attempt: Attempt, follower: Attempt | None, row: TaskRunRow | None) -> Shard:
-    state = (row and row.state) or "Running"
+    # One that began was Running, also where Prefect's API has heard no more than Pending.
+    state = row.state if row and row.is_final else "Running"
     if follower is not None and _is_retry(attempt, follower):
         return _record_lost(attempt, "failed", "Failed", "it was retried")
     if follower is not None:

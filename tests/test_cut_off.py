@@ -18,12 +18,14 @@ AGAIN = replace(FIRST, nonce="c", started_at=3.0, pid=8)
 AGAIN_RETRIED = replace(AGAIN, attempt=2, nonce="d", started_at=4.0)
 COMPLETED = TaskRunRow("id", "flow", "solve-0", "Completed", "finished", True, False)
 CRASHED = replace(COMPLETED, state="Crashed", status="interrupted")
+PENDING = replace(COMPLETED, state="Pending", status=None, is_final=False)
 
 
 @pytest.mark.parametrize(
     ("follower", "row", "status", "state", "told"),
     [
         (None, None, "interrupted", "Running", "Prefect's last state is Running"),
+        (None, PENDING, "interrupted", "Running", "Prefect's last state is Running"),
         (None, CRASHED, "interrupted", "Crashed", "Prefect's last state is Crashed"),
         (None, COMPLETED, "finished", "Completed", "Prefect's state is Completed"),
         (RETRY, COMPLETED, "failed", "Failed", "it was retried"),
