@@ -20,8 +20,8 @@ from ommx_prefect._origin import (
     enclosing_owner,
     host_name,
     new_nonce,
+    own_start,
     owner_of_flow_run,
-    process_start,
 )
 from ommx_prefect._recording import Recording, RecordingOptions
 from ommx_prefect._registry import open_experiment, store
@@ -123,7 +123,7 @@ class FlowExperiment:
             host=host_name(),
             pid=os.getpid(),
             parent_task_run_id=_enclosing_task_run(),
-            process_start=process_start(os.getpid()),
+            process_start=own_start(os.getpid()),
         )
 
 

@@ -10,7 +10,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
-from ommx_prefect._origin import host_name, process_start
+from ommx_prefect._origin import host_name, own_start, process_start
 from ommx_prefect._stage import LocalStage
 
 PROCESS_RECORD = "process.json"
@@ -45,7 +45,7 @@ class FlowProcess:
 
 def note_flow_process(stage: LocalStage) -> None:
     """Note that this process runs the flow run now."""
-    process = FlowProcess(host_name(), os.getpid(), process_start(os.getpid()))
+    process = FlowProcess(host_name(), os.getpid(), own_start(os.getpid()))
     stage.write(PROCESS_RECORD, asdict(process))
 
 

@@ -87,7 +87,7 @@ def current_attempt(context: TaskRunContext) -> Attempt:
         host=host_name(),
         pid=os.getpid(),
         parent_task_run_id=_parent_of(task_run.task_inputs),
-        process_start=process_start(os.getpid()),
+        process_start=own_start(os.getpid()),
     )
 
 
@@ -117,6 +117,12 @@ def process_start(pid: int) -> str:
         return ""
     fields = stat.rpartition(")")[2].split()
     return "" if fields[0] == "Z" else fields[19]
+
+
+@functools.lru_cache(maxsize=1)
+def own_start(pid: int) -> str:
+    """Return when this process started; a fork has another id, and asks again."""
+    return process_start(pid)
 
 
 @functools.cache

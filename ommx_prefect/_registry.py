@@ -101,9 +101,13 @@ def store(experiment: Experiment) -> Documents:
     process that this OMMX does so; otherwise the name is committed and removed again.
     """
     if experiment.image_name == RESERVED_NAME:
-        return read_documents(_refused_digest(experiment))
+        return _documents(_refused_digest(experiment))
     experiment.commit()
     return read_documents(remove_image(experiment.image_name, root=registry_root()) or "")
+
+
+# What nobody logged anything on is the same Experiment again and again.
+_documents = functools.lru_cache(maxsize=16)(read_documents)
 
 
 def _refused_digest(experiment: Experiment) -> str:
