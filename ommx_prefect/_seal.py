@@ -2,64 +2,46 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
-import platform
-import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
 from prefect.client.schemas.objects import State
-from prefect.utilities.urls import url_for
 
-from ommx_prefect import _ledger, _lost
-from ommx_prefect._checkpoint_files import CheckpointFiles
-from ommx_prefect._compose import Composition, compose, settle_columns
-from ommx_prefect._encode import columns_of
+from ommx_prefect import _lost
+from ommx_prefect._compose import Composition, compose
+from ommx_prefect._draft import Draft, End, drafted
 from ommx_prefect._flow_start import FLOW_RECORD, STATE_RECORD, FlowRecord, read_flow_record
 from ommx_prefect._gather import (
     Staged,
-    attachments_of,
-    count_by_status,
-    entries_of,
-    entries_of_sealed,
     explained,
-    joined,
     read_stage,
     repin,
-    settle,
 )
 from ommx_prefect._home import Home
 from ommx_prefect._homes import homes_for
 from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_tag
 from ommx_prefect._inputs import redact_known
-from ommx_prefect._ledger import Entry
 from ommx_prefect._log import warn
 from ommx_prefect._pending import forget_submitted, submitted_task_runs, wait_for_pending
 from ommx_prefect._prefect_api import (
     TaskRunRow,
     api_client,
     await_task_runs,
-    deployment_name,
     read_flow_run,
 )
 from ommx_prefect._publication import Publication, finish_publication, publish
 from ommx_prefect._push_sealed import push_if_wanted, show_push
-from ommx_prefect._records import Attachments, Descriptor, ExperimentRecord
 from ommx_prefect._registry import anonymous_name, checkpoint_name
 from ommx_prefect._sealed import (
-    FLOW_RUN_ANNOTATION,
     SealedExperiment,
-    home_of_sealed,
+    read_answer,
     read_sealed,
 )
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of
-from ommx_prefect._stand_ins import with_stand_ins
-from ommx_prefect._standing import adopt
+from ommx_prefect._standing import sealed_before
 from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
 from ommx_prefect.exceptions import (
     FlowRunNotFinishedError,
@@ -70,20 +52,6 @@ from ommx_prefect.exceptions import (
 
 # How long a seal waits for submitted tasks that nobody awaited: as long as Prefect would.
 PENDING_SECONDS = 24 * 3600.0
-# Of a task run, in a warning.
-LONGEST_NAME = 80
-PREFIX = "org.ommx-prefect."
-DEGRADED = f"{PREFIX}degraded"
-WARNINGS = f"{PREFIX}warnings"
-
-
-@dataclass(frozen=True)
-class End:
-    """How a flow run ended: Experiment status, Prefect's name of the state, and the reason."""
-
-    status: str
-    state: str
-    reason: str | None
 
 
 def seal(flow_run_id: object, *, stage: str | None = None) -> SealedExperiment:
@@ -164,11 +132,12 @@ def _sealed_or_explained(stage: LocalStage, record: FlowRecord, end: End) -> Sea
 
 def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
     finish_publication(stage, replace=record.replace)
-    found = read_sealed(stage) or adopt(stage, record)
-    before, sealed_keys = found or (None, frozenset())
+    before, sealed_keys = sealed_before(stage, record) or (None, frozenset())
     stage.collect(sealed_keys)
     staged = read_stage(stage, sealed_keys)
     finished = end.status == "finished"
+    if before is None and not staged.keys and not staged.cut_off:
+        _require_nothing_lost(stage)
     if before and not staged.keys and not staged.cut_off and before.status == end.status:
         if finished:  # an earlier seal may have been cut off before this
             stage.release()
@@ -203,91 +172,28 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
     return sealed
 
 
+def _require_nothing_lost(stage: LocalStage) -> None:
+    """Raise SealError where there was an experiment, and nothing of it is left to seal again."""
+    if found := read_answer(stage):
+        sealed, _ = found
+        name = f"{sealed.image_name} ({sealed.manifest_digest})"
+        reason = f"its experiment {name} was removed, and with it what was recorded"
+        raise SealError(stage.owner, reason)
+
+
 def _composed(
     stage: LocalStage, record: FlowRecord, end: End, *what: Any
 ) -> tuple[Home, Draft, Composition]:
     """Compose an experiment for the best home that takes it."""
     *others, last = homes_for(stage, record.image_name, end.status)
     for home in others:
-        draft = _draft(stage, home, record, end, *what)
+        draft = drafted(stage, home, record, end, *what)
         composition = compose(draft.experiment)
         if not (refusal := home.refusal(composition.documents)):
             return home, draft, composition
         warn(f"{draft.image_name} is sealed in the Local Registry instead of its own: {refusal}")
-    draft = _draft(stage, last, record, end, *what)
+    draft = drafted(stage, last, record, end, *what)
     return last, draft, compose(draft.experiment)
-
-
-@dataclass(frozen=True)
-class Draft:
-    """An experiment before its columns are settled."""
-
-    image_name: str
-    experiment: ExperimentRecord
-    counts: Mapping[str, int]
-    warnings: tuple[str, ...]
-
-
-def _draft(
-    stage: LocalStage,
-    home: Home,
-    record: FlowRecord,
-    end: End,
-    before: SealedExperiment | None,
-    staged: Staged,
-    rows: Sequence[TaskRunRow],
-    problems: Sequence[str],
-) -> Draft:
-    checkpoints = CheckpointFiles(stage).take([*staged.keys, *staged.cut_off_keys])
-    fresh = entries_of(staged, {row.task_run_id: row for row in rows}, checkpoints)
-    old, attachments, annotations = _taken_apart(home, before)
-    entries = with_stand_ins(joined(old, fresh), rows, staged.running)
-    entries = settle(entries, staged.rolled_back)
-    attachments, logged = attachments_of(staged.parts, attachments)
-    name = _free_name(home, record, before)
-    missing = [] if problems else _never_begun(record, entries, rows)
-    warnings = (*problems, *missing, *_degradations(entries), *_name_warning(record, name))
-    ledger = _ledger_of(stage, record, end, staged, entries, rows, warnings)
-    experiment = ExperimentRecord(
-        status=end.status,
-        reason=end.reason,
-        requested_image_name=None if end.status == "finished" else name,
-        runs=tuple(entry.record for entry in entries),
-        attachments=Attachments({**attachments.entries, **ledger}, attachments.filenames),
-        annotations={**annotations, **logged, **_annotations(record, end, warnings)},
-    )
-    return Draft(name, experiment, count_by_status(entries), warnings)
-
-
-def _taken_apart(
-    home: Home, before: SealedExperiment | None
-) -> tuple[list[Entry], Attachments, Mapping[str, str]]:
-    """Take what was sealed before apart, so that it can be sealed again with what came later."""
-    if before is None:
-        return [], Attachments(), {}
-    earlier = home_of_sealed(before)
-    documents = earlier.read(before.manifest_digest)
-    home.keep(documents)
-    entries, experiment = entries_of_sealed(earlier, documents)
-    kept = {k: v for k, v in experiment.attachments.entries.items() if k != _ledger.NAME}
-    annotations = {k: v for k, v in experiment.annotations.items() if k not in (WARNINGS, DEGRADED)}
-    return entries, Attachments(kept, experiment.attachments.filenames), annotations
-
-
-def _ledger_of(
-    stage: LocalStage,
-    record: FlowRecord,
-    end: End,
-    staged: Staged,
-    entries: Sequence[Entry],
-    rows: Sequence[TaskRunRow],
-    warnings: Sequence[str],
-) -> dict[str, Descriptor]:
-    flow_run = {**asdict(record), "state": end.state, "status": end.status}
-    _, split = settle_columns(columns_of(entry.record for entry in entries))
-    subflows = list(staged.subflows.values())
-    document = _ledger.ledger_bytes(flow_run, entries, rows, subflows, split, warnings)
-    return {_ledger.NAME: stage.add_blob(document, _ledger.MEDIA_TYPE)}
 
 
 def _end_of(stage: LocalStage, state: State[Any] | None) -> End:
@@ -330,72 +236,6 @@ def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], 
             return await_task_runs(client, flow_runs, ended - {""}, unexplained, gone), []
     except Exception as error:
         return [], [f"Prefect's API could not be asked for task runs: {describe_error(error)}"]
-
-
-def _never_begun(
-    record: FlowRecord, entries: Sequence[Entry], rows: Sequence[TaskRunRow]
-) -> list[str]:
-    """Say how many submitted tasks nobody has begun; a worker that could not leaves no trace."""
-    known = {entry.task_run_id for entry in entries} | {row.task_run_id for row in rows}
-    missing = len(submitted_task_runs(record.owner) - known)
-    said = f"{missing} task runs were submitted and never began: Prefect does not know them"
-    return [said] if missing else []
-
-
-def _short(name: str) -> str:
-    # A name made of an argument can be a whole table.
-    return textwrap.shorten(name, LONGEST_NAME, placeholder="…") or "…"
-
-
-def _degradations(entries: Sequence[Entry]) -> list[str]:
-    return [
-        f"{_short(entry.task_run or entry.task)} (attempt {entry.attempt}): {note}"
-        for entry in entries
-        for note in entry.notes
-    ]
-
-
-def _name_warning(record: FlowRecord, name: str) -> list[str]:
-    if name == record.image_name:
-        return []
-    return [f"{record.image_name} was taken meanwhile; this experiment stands under {name}"]
-
-
-def _free_name(home: Home, record: FlowRecord, before: SealedExperiment | None) -> str:
-    """Return the name to publish: never one that another flow run has taken meanwhile."""
-    standing = home.find(record.image_name)
-    own = before is not None and standing == before.manifest_digest
-    if standing is None or own or record.replace:
-        return record.image_name
-    return record.other_name
-
-
-def _annotations(record: FlowRecord, end: End, warnings: Sequence[str]) -> dict[str, str]:
-    """Return what catalogues show of the experiment."""
-    found = {
-        FLOW_RUN_ANNOTATION: record.flow_run_id,
-        f"{PREFIX}flow-run-name": record.flow_run,
-        f"{PREFIX}flow-name": record.flow,
-        f"{PREFIX}flow-run-url": url_for("flow-run", record.flow_run_id) or "",
-        f"{PREFIX}deployment-id": record.deployment_id,
-        f"{PREFIX}deployment-name": _deployment_name(record.deployment_id),
-        f"{PREFIX}scheduled-time": record.scheduled_time,
-        f"{PREFIX}state": end.state,
-        f"{PREFIX}prefect-version": importlib.metadata.version("prefect"),
-        f"{PREFIX}ommx-version": importlib.metadata.version("ommx"),
-        f"{PREFIX}python-version": platform.python_version(),
-        WARNINGS: str(len(warnings)) if warnings else "",
-        DEGRADED: "; ".join(x for x in warnings if "degraded" in x)[:1000],
-    }
-    return {key: value for key, value in found.items() if value}
-
-
-def _deployment_name(deployment_id: str) -> str:
-    if not deployment_id:
-        return ""
-    with contextlib.suppress(Exception), api_client() as client:
-        return deployment_name(client, deployment_id)
-    return ""
 
 
 def _unnamed(owner: str, name: str = "", started: datetime | None = None) -> FlowRecord:

@@ -19,20 +19,42 @@ from ommx_prefect._home import Home, LocalHome
 from ommx_prefect._homes import homes_for
 from ommx_prefect._records import Documents
 from ommx_prefect._registry import checkpoint_name
-from ommx_prefect._sealed import FLOW_RUN_ANNOTATION, SealedExperiment, write_sealed
+from ommx_prefect._sealed import (
+    FLOW_RUN_ANNOTATION,
+    SealedExperiment,
+    home_of_sealed,
+    read_answer,
+    read_sealed,
+    write_sealed,
+)
 from ommx_prefect._stage import LocalStage
 from ommx_prefect.exceptions import DocumentError
 
+Answer = tuple[SealedExperiment, frozenset[str]]
 
-def adopt(stage: LocalStage, record: FlowRecord) -> tuple[SealedExperiment, frozenset[str]] | None:
-    """Take over what stands under the name of a flow run, if it is its own.
 
-    Returns:
-        As `read_sealed` does; it is kept for later seals on this host.
+def sealed_before(stage: LocalStage, record: FlowRecord) -> Answer | None:
+    """Return what was sealed of a flow run, and the shards it covers, while it is held somewhere.
+
+    Its name may point to another experiment since; if it was removed, it is put back.
     """
+    found = read_sealed(stage) or _adopt(stage, record) or read_answer(stage)
+    if found is None:
+        return None
+    sealed, _ = found
+    home = home_of_sealed(sealed)
+    if not home.holds(sealed.manifest_digest):
+        return None
+    if home.find(sealed.stored_name) is None:
+        home.publish(sealed.manifest_digest, [sealed.stored_name])
+    return found
+
+
+def _adopt(stage: LocalStage, record: FlowRecord) -> Answer | None:
+    """Take over what stands under the name of a flow run, if it is its own."""
     for home, image_name, stored_name in _places(stage, record):
         digest = home.find(stored_name)
-        documents = digest and _own_documents(home, digest, record.flow_run_id)
+        documents = digest and own_documents(home, digest, record.flow_run_id)
         if documents:
             return _adopted(stage, home, documents, image_name, stored_name)
     return None
@@ -48,7 +70,7 @@ def _places(stage: LocalStage, record: FlowRecord) -> Iterator[tuple[Home, str, 
 
 def _adopted(
     stage: LocalStage, home: Home, documents: Documents, image_name: str, stored_name: str
-) -> tuple[SealedExperiment, frozenset[str]]:
+) -> Answer:
     entries, experiment = entries_of_sealed(home, documents)
     ledger = json.loads(home.read_blob(experiment.attachments.entries[_ledger.NAME]))
     sealed = SealedExperiment(
@@ -68,7 +90,8 @@ def _adopted(
     return sealed, keys
 
 
-def _own_documents(home: Home, digest: str, flow_run_id: str) -> Documents | None:
+def own_documents(home: Home, digest: str, flow_run_id: str) -> Documents | None:
+    """Return the documents of an experiment if it is that of this flow run."""
     try:
         documents = home.read(digest)
         own = decode(documents).annotations.get(FLOW_RUN_ANNOTATION) == flow_run_id

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
+from ommx_prefect._draft import End
 from ommx_prefect._flow_process import whereabouts
 from ommx_prefect._flow_start import STATE_RECORD
 from ommx_prefect._gather import STATE_COLUMN
-from ommx_prefect._seal import End
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._states import RUN_STATUS
 from ommx_prefect._survey import Waiting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -224,12 +225,7 @@ def test_a_flow_run_that_is_retried_later_keeps_one_experiment():
     assert len(failed.runs) == 1
 
     outcome["fail"] = False
-    from prefect.flow_engine import run_flow as run_again
-
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(flow_run_id, AwaitingRetry(), force=True)
-        flow_run = client.read_flow_run(flow_run_id)
-    run_again(one, flow_run=flow_run)
+    _run_again(one, flow_run_id)
     experiment = load_experiment(flow_run_id)
     assert experiment.image_name == "ghcr.io/acme/later:1"
     assert experiment.status == "finished"
@@ -444,3 +440,72 @@ def test_a_task_run_name_of_any_text_is_sealed_and_a_warning_shows_its_beginning
     assert sealed.ledger["runs"][0]["task_run"].startswith("\\ud800 lone\n")
     (warning,) = sealed.ledger["warnings"]
     assert warning.startswith("\\ud800 lone… (attempt 1): output (object) is not recorded")
+
+
+# ---------------------------------------------------------------- when its name has moved on
+
+
+@task
+def one_task(x):
+    return x
+
+
+def _run_again(flow, flow_run_id):
+    """Retry a flow run, as the UI does."""
+    from prefect.flow_engine import run_flow as run_again
+
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(uuid.UUID(str(flow_run_id)), AwaitingRetry(), force=True)
+        flow_run = client.read_flow_run(uuid.UUID(str(flow_run_id)))
+    with contextlib.suppress(ValueError):
+        run_again(flow, flow_run=flow_run)
+
+
+def test_a_flow_run_whose_name_another_one_replaced_keeps_its_answer_and_takes_nothing_back():
+    name = f"ghcr.io/acme/replaced:{uuid.uuid4().hex}"
+
+    @flow(experiment=name, replace=True)
+    def nightly(x):
+        one_task(x)
+
+    first, second = run_flow(nightly, 1), run_flow(nightly, 2)
+    answer = seal(second.flow_run_id)
+    assert seal(first.flow_run_id).counts == {"finished": 1}
+    assert seal(first.flow_run_id).manifest_digest != answer.manifest_digest
+    assert Experiment.load(name).run_parameters_df()["x"].tolist() == [2]
+    assert seal(second.flow_run_id) == answer
+
+
+def test_an_experiment_that_was_removed_is_put_back_while_it_is_held():
+    @flow(experiment="ghcr.io/acme/removed:{flow_run.name}")
+    def one():
+        one_task(1)
+
+    sealed = run_flow(one)
+    answer = seal(sealed.flow_run_id)
+    registry.drop_name(answer.image_name)
+    assert seal(sealed.flow_run_id) == answer
+    assert [run.status for run in load_experiment(sealed.flow_run_id).runs] == ["finished"]
+    registry.drop_name(answer.image_name)
+    registry.blob_path(answer.manifest_digest).unlink()
+    with pytest.raises(exceptions.SealError, match=r"was removed, and with it what was recorded"):
+        seal(sealed.flow_run_id)
+
+
+def test_a_flow_run_that_finishes_again_after_a_failed_retry_keeps_its_name():
+    ends = iter([None, ValueError("again"), None])
+
+    @flow(experiment="ghcr.io/acme/again:{flow_run.name}")
+    def one():
+        one_task(1)
+        if error := next(ends):
+            raise error
+
+    sealed = run_flow(one)
+    names = [seal(sealed.flow_run_id).image_name]
+    for _ in range(2):
+        _run_again(one, sealed.flow_run_id)
+        names.append(seal(sealed.flow_run_id).image_name)
+    assert len(set(names)) == 1
+    assert seal(sealed.flow_run_id).counts == {"finished": 3}
+    assert Experiment.load(names[0]).status == "finished"

@@ -1,0 +1,200 @@
+"""What the experiment of a flow run holds: its Runs, its ledger, its annotations, and its name."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import platform
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from prefect.utilities.urls import url_for
+
+from ommx_prefect import _ledger
+from ommx_prefect._checkpoint_files import CheckpointFiles
+from ommx_prefect._compose import settle_columns
+from ommx_prefect._encode import columns_of
+from ommx_prefect._flow_start import FlowRecord
+from ommx_prefect._gather import (
+    Staged,
+    attachments_of,
+    count_by_status,
+    entries_of,
+    entries_of_sealed,
+    joined,
+    settle,
+)
+from ommx_prefect._home import Home
+from ommx_prefect._ledger import Entry
+from ommx_prefect._pending import submitted_task_runs
+from ommx_prefect._prefect_api import TaskRunRow, api_client, deployment_name
+from ommx_prefect._records import Attachments, Descriptor, ExperimentRecord
+from ommx_prefect._sealed import FLOW_RUN_ANNOTATION, SealedExperiment, home_of_sealed
+from ommx_prefect._stage import LocalStage
+from ommx_prefect._stand_ins import with_stand_ins
+from ommx_prefect._standing import own_documents
+
+# Of a task run, in a warning.
+LONGEST_NAME = 80
+PREFIX = "org.ommx-prefect."
+DEGRADED = f"{PREFIX}degraded"
+WARNINGS = f"{PREFIX}warnings"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a flow run ended: Experiment status, Prefect's name of the state, and the reason."""
+
+    status: str
+    state: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An experiment before its columns are settled."""
+
+    image_name: str
+    experiment: ExperimentRecord
+    counts: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+
+def drafted(
+    stage: LocalStage,
+    home: Home,
+    record: FlowRecord,
+    end: End,
+    before: SealedExperiment | None,
+    staged: Staged,
+    rows: Sequence[TaskRunRow],
+    problems: Sequence[str],
+) -> Draft:
+    """Put an experiment together.
+
+    Args:
+        stage: Where its shards are.
+        home: Where it is to stand.
+        record: What is known of the flow run.
+        end: How the flow run ended.
+        before: What was sealed of it before.
+        staged: What came since.
+        rows: What Prefect's API knows of its task runs.
+        problems: What could not be asked.
+    """
+    checkpoints = CheckpointFiles(stage).take([*staged.keys, *staged.cut_off_keys])
+    fresh = entries_of(staged, {row.task_run_id: row for row in rows}, checkpoints)
+    old, attachments, annotations = _taken_apart(home, before)
+    entries = with_stand_ins(joined(old, fresh), rows, staged.running)
+    entries = settle(entries, staged.rolled_back)
+    attachments, logged = attachments_of(staged.parts, attachments)
+    name = _free_name(home, record)
+    missing = [] if problems else _never_begun(record, entries, rows)
+    warnings = (*problems, *missing, *_degradations(entries), *_name_warning(record, name))
+    ledger = _ledger_of(stage, record, end, staged, entries, rows, warnings)
+    experiment = ExperimentRecord(
+        status=end.status,
+        reason=end.reason,
+        requested_image_name=None if end.status == "finished" else name,
+        runs=tuple(entry.record for entry in entries),
+        attachments=Attachments({**attachments.entries, **ledger}, attachments.filenames),
+        annotations={**annotations, **logged, **_annotations(record, end, warnings)},
+    )
+    return Draft(name, experiment, count_by_status(entries), warnings)
+
+
+def _taken_apart(
+    home: Home, before: SealedExperiment | None
+) -> tuple[list[Entry], Attachments, Mapping[str, str]]:
+    """Take what was sealed before apart, so that it can be sealed again with what came later."""
+    if before is None:
+        return [], Attachments(), {}
+    earlier = home_of_sealed(before)
+    documents = earlier.read(before.manifest_digest)
+    home.keep(documents)
+    entries, experiment = entries_of_sealed(earlier, documents)
+    kept = {k: v for k, v in experiment.attachments.entries.items() if k != _ledger.NAME}
+    annotations = {k: v for k, v in experiment.annotations.items() if k not in (WARNINGS, DEGRADED)}
+    return entries, Attachments(kept, experiment.attachments.filenames), annotations
+
+
+def _ledger_of(
+    stage: LocalStage,
+    record: FlowRecord,
+    end: End,
+    staged: Staged,
+    entries: Sequence[Entry],
+    rows: Sequence[TaskRunRow],
+    warnings: Sequence[str],
+) -> dict[str, Descriptor]:
+    flow_run = {**asdict(record), "state": end.state, "status": end.status}
+    _, split = settle_columns(columns_of(entry.record for entry in entries))
+    subflows = list(staged.subflows.values())
+    document = _ledger.ledger_bytes(flow_run, entries, rows, subflows, split, warnings)
+    return {_ledger.NAME: stage.add_blob(document, _ledger.MEDIA_TYPE)}
+
+
+def _never_begun(
+    record: FlowRecord, entries: Sequence[Entry], rows: Sequence[TaskRunRow]
+) -> list[str]:
+    """Say how many submitted tasks nobody has begun; a worker that could not leaves no trace."""
+    known = {entry.task_run_id for entry in entries} | {row.task_run_id for row in rows}
+    missing = len(submitted_task_runs(record.owner) - known)
+    said = f"{missing} task runs were submitted and never began: Prefect does not know them"
+    return [said] if missing else []
+
+
+def _short(name: str) -> str:
+    # A name made of an argument can be a whole table.
+    return textwrap.shorten(name, LONGEST_NAME, placeholder="…") or "…"
+
+
+def _degradations(entries: Sequence[Entry]) -> list[str]:
+    return [
+        f"{_short(entry.task_run or entry.task)} (attempt {entry.attempt}): {note}"
+        for entry in entries
+        for note in entry.notes
+    ]
+
+
+def _name_warning(record: FlowRecord, name: str) -> list[str]:
+    if name == record.image_name:
+        return []
+    return [f"{record.image_name} was taken meanwhile; this experiment stands under {name}"]
+
+
+def _free_name(home: Home, record: FlowRecord) -> str:
+    """Return the name to publish: never one that another flow run has taken meanwhile."""
+    standing = home.find(record.image_name)
+    if standing is None or record.replace or own_documents(home, standing, record.flow_run_id):
+        return record.image_name
+    return record.other_name
+
+
+def _annotations(record: FlowRecord, end: End, warnings: Sequence[str]) -> dict[str, str]:
+    """Return what catalogues show of the experiment."""
+    found = {
+        FLOW_RUN_ANNOTATION: record.flow_run_id,
+        f"{PREFIX}flow-run-name": record.flow_run,
+        f"{PREFIX}flow-name": record.flow,
+        f"{PREFIX}flow-run-url": url_for("flow-run", record.flow_run_id) or "",
+        f"{PREFIX}deployment-id": record.deployment_id,
+        f"{PREFIX}deployment-name": _deployment_name(record.deployment_id),
+        f"{PREFIX}scheduled-time": record.scheduled_time,
+        f"{PREFIX}state": end.state,
+        f"{PREFIX}prefect-version": importlib.metadata.version("prefect"),
+        f"{PREFIX}ommx-version": importlib.metadata.version("ommx"),
+        f"{PREFIX}python-version": platform.python_version(),
+        WARNINGS: str(len(warnings)) if warnings else "",
+        DEGRADED: "; ".join(x for x in warnings if "degraded" in x)[:1000],
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _deployment_name(deployment_id: str) -> str:
+    if not deployment_id:
+        return ""
+    with contextlib.suppress(Exception), api_client() as client:
+        return deployment_name(client, deployment_id)
+    return ""
