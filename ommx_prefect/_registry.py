@@ -226,16 +226,18 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Write a file so that it is seen whole or not at all; its folder is made if need be."""
     folder, name = os.path.split(path)
     scratch = f"{folder}/.{name}.{os.getpid()}-{next(_scratch_numbers)}"
+    # Each system call lets another thread have Python's lock, so there is no buffer.
     try:
-        file = open(scratch, "xb")  # noqa: SIM115
+        file = open(scratch, "xb", buffering=0)  # noqa: SIM115
     except FileNotFoundError:
         os.makedirs(folder, exist_ok=True)
-        file = open(scratch, "xb")  # noqa: SIM115
+        file = open(scratch, "xb", buffering=0)  # noqa: SIM115
     try:
         with file:
-            file.write(data)
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
             if durable:
-                file.flush()
                 _sync(file.fileno())
         os.replace(scratch, path)
     except BaseException:  # half a file on a full disk helps nobody
