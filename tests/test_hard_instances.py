@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from ommx import Instance, Kind, Linear, Sense
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "flows"))
+# Last: flows/distributed.py has the name of a package.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "flows"))
 import hard_instances
 
 DIGESTS = {

@@ -298,9 +298,11 @@ def test_what_comes_after_the_seal_extends_the_experiment_there(place, tmp_path)
     def night():
         current_experiment().log_json("plan", [1])
         note(1)
-        note(2)
+        # No task run: Prefect would tell of one whose record is missing.
+        with current_experiment().run() as run:
+            run.log_json("output", {"x": 2})
         objects = place.objects(prefect.runtime.flow_run.id)
-        name = max(name for name in objects if "/shards/" in name)
+        name = next(name for name in objects if "/shards/run-" in name)
         kept[name] = objects[name]
         place.delete(name)
         place.delete(name.replace("/shards/", "/starts/"))

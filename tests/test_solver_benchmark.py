@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from reading import Sealed, run_flow
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "flows"))
+# Last: flows/distributed.py has the name of a package.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "flows"))
 import solver_benchmark
 
 SCRIPT = Path(solver_benchmark.__file__)
