@@ -26,10 +26,12 @@ from ommx_prefect._gather import (
     settle,
 )
 from ommx_prefect._home import Home
+from ommx_prefect._image_name import with_tag
 from ommx_prefect._ledger import Entry
 from ommx_prefect._pending import submitted_task_runs
 from ommx_prefect._prefect_api import TaskRunRow, api_client, deployment_name
 from ommx_prefect._records import Attachments, Descriptor, ExperimentRecord
+from ommx_prefect._registry import checkpoint_name
 from ommx_prefect._sealed import FLOW_RUN_ANNOTATION, SealedExperiment, home_of_sealed
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stand_ins import with_stand_ins
@@ -89,7 +91,7 @@ def drafted(
     entries = with_stand_ins(joined(old, fresh), rows, staged.running)
     entries = settle(entries, staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
-    name = _free_name(home, record)
+    name = _free_name(home, record, end, before)
     missing = [] if problems else _never_begun(record, entries, rows)
     warnings = (*problems, *missing, *_degradations(entries), *_name_warning(record, name))
     ledger = _ledger_of(stage, record, end, staged, entries, rows, warnings)
@@ -164,12 +166,37 @@ def _name_warning(record: FlowRecord, name: str) -> list[str]:
     return [f"{record.image_name} was taken meanwhile; this experiment stands under {name}"]
 
 
-def _free_name(home: Home, record: FlowRecord) -> str:
-    """Return the name to publish: never one that another flow run has taken meanwhile."""
-    standing = home.find(record.image_name)
-    if standing is None or record.replace or own_documents(home, standing, record.flow_run_id):
-        return record.image_name
-    return record.other_name
+def _free_name(home: Home, record: FlowRecord, end: End, before: SealedExperiment | None) -> str:
+    """Return the name to publish: never one that another flow run has taken meanwhile.
+
+    Nor does the checkpoint of one flow run take the place of another's, which has no other name.
+    """
+    name = record.image_name
+    replaces = record.replace and not _is_finished(before)
+    if not replaces and not _is_free(home, name, record):
+        return record.other_name
+    if end.status != "finished" and not _is_free(home, checkpoint_name(name), record):
+        return record.other_name
+    return name
+
+
+def aliases_to_move(
+    home: Home, record: FlowRecord, before: SealedExperiment | None, name: str
+) -> list[str]:
+    """Return the aliases to move: what comes late takes none back from a later flow run."""
+    aliases = [with_tag(name, tag) for tag in record.aliases]
+    if not _is_finished(before):
+        return aliases
+    return [alias for alias in aliases if _is_free(home, alias, record)]
+
+
+def _is_finished(before: SealedExperiment | None) -> bool:
+    return before is not None and before.status == "finished"
+
+
+def _is_free(home: Home, name: str, record: FlowRecord) -> bool:
+    standing = home.find(name)
+    return standing is None or own_documents(home, standing, record.flow_run_id) is not None
 
 
 def _annotations(record: FlowRecord, end: End, warnings: Sequence[str]) -> dict[str, str]:

@@ -31,7 +31,8 @@ def _seal(attempt: Attempt, outcome: Outcome | None) -> None:
 
     try:
         if outcome is None:
-            seal_flow_run(attempt.owner)
+            # Nobody is waited for in a task: its own future is one of those that a hook waits for.
+            seal_flow_run(attempt.owner, pending_seconds=0)
         else:
             seal_task_run(attempt, outcome)
     except Exception as error:  # the shard is safe: a later seal takes it

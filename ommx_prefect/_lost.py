@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Collection
 
 from ommx_prefect._shards import Shard
 
@@ -23,7 +24,9 @@ def of(owner: str) -> list[Shard]:
         return list(_shards.get(owner, ()))
 
 
-def forget(owner: str) -> None:
-    """Let go of them, once a seal holds them."""
+def forget(owner: str, keys: Collection[str]) -> None:
+    """Let go of those that a seal holds."""
     with _lock:
-        _shards.pop(owner, None)
+        left = [shard for shard in _shards.pop(owner, ()) if shard.attempt.key not in keys]
+        if left:
+            _shards[owner] = left

@@ -16,8 +16,9 @@ from there, too. On a host that has no record of the flow run, `outbox.json` nam
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,6 +107,8 @@ class MirroredStage(LocalStage):
             problem = self._problem_with(self._send, name, data)
             if problem and name == FLOW_RECORD:
                 raise StageError(self.name, problem)
+            if problem:
+                warn(f"{name} of flow run {self.owner} stays on this host: {problem}")
         super().write(name, document)
 
     def flush(self) -> str | None:
@@ -154,13 +157,17 @@ class MirroredStage(LocalStage):
     # ------------------------------------------------------------ records come in
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Read a document here; the flow run's record from there where this host has none."""
-        if name == FLOW_RECORD and not self.has(name):
-            shared = f"{self.owner}/{name}"
-            if shared not in self.remote.names(f"{self.owner}/"):
-                return None
-            self._bring(shared)
-        return super().read(name)
+        """Read a document here; the flow run's record from there where this host has none.
+
+        It is not kept: a record here says that the flow run ran here, or is sealed here.
+        """
+        if name != FLOW_RECORD or self.has(name):
+            return super().read(name)
+        shared = f"{self.owner}/{name}"
+        if shared not in self.remote.names(f"{self.owner}/"):
+            return None
+        with self._refusing(shared):
+            return self._checked_document("", name, self.remote.read(shared))
 
     def exists(self) -> bool:
         """Tell whether anything waits, here or there."""
@@ -199,11 +206,16 @@ class MirroredStage(LocalStage):
 
     def _bring(self, name: str) -> None:
         directory, _, key = name.removeprefix(f"{self.owner}/").rpartition("/")
-        try:
+        with self._refusing(name):
             if directory not in BRINGERS or key[:1] in ("", "."):
                 raise DocumentError("it is none of a stage's records")
             data = self.remote.read(name)
             getattr(self, BRINGERS[directory])(directory, key, data)
+
+    @contextlib.contextmanager
+    def _refusing(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except (DocumentError, ValueError, TypeError) as error:
             raise DocumentError(
                 f"{name} in stage {self.name!r} is refused: {error}. Remove the object, or put "
@@ -222,10 +234,14 @@ class MirroredStage(LocalStage):
         super().begin(attempt)
 
     def _bring_document(self, directory: str, key: str, data: bytes) -> None:
+        document = self._checked_document(directory, key, data)
+        super().write(f"{directory}/{key}".lstrip("/"), document)
+
+    def _checked_document(self, directory: str, key: str, data: bytes) -> dict[str, Any]:
         document = json.loads(data)
         if not isinstance(document, dict):
             raise DocumentError("it is no JSON object")
         owner = document.get("flow_run_id", key)
         if owner != (self.owner if directory == "" else key):
             raise DocumentError(f"it belongs to flow run {owner}")
-        super().write(f"{directory}/{key}".lstrip("/"), document)
+        return document

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from ommx_prefect._home import Home
-from ommx_prefect._registry import checkpoint_name, drop_name
+from ommx_prefect._registry import drop_name, find
 from ommx_prefect._sealed import SealedExperiment, home_of_sealed, read_answer, write_sealed
 from ommx_prefect._stage import LocalStage
 
@@ -56,12 +56,20 @@ def finish_publication(stage: LocalStage, *, replace: bool) -> None:
 def _publish(stage: LocalStage, home: Home, publication: Publication) -> None:
     sealed = publication.sealed
     home.publish(sealed.manifest_digest, [sealed.stored_name, *publication.aliases])
+    _drop_checkpoint(stage, sealed.stored_name)
     write_sealed(stage, sealed, list(publication.keys))
-    if sealed.status == "finished":
-        drop_name(checkpoint_name(sealed.image_name))
     stage.discard_starts(publication.cut_off)
     stage.discard(publication.keys)
     stage.remove(INTENT)
+
+
+def _drop_checkpoint(stage: LocalStage, stored_name: str) -> None:
+    """Let go of the checkpoint that this flow run had before, and of no other's."""
+    before, _ = read_answer(stage) or (None, ())
+    if before is None or before.status == "finished" or before.stored_name == stored_name:
+        return
+    if find(before.stored_name) == before.manifest_digest:
+        drop_name(before.stored_name)
 
 
 def _is_possible(stage: LocalStage, home: Home, sealed: SealedExperiment, replace: bool) -> bool:

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 
 from ommx_prefect import _lost
 from ommx_prefect._compose import Composition, compose
-from ommx_prefect._draft import Draft, End, drafted
+from ommx_prefect._draft import Draft, End, aliases_to_move, drafted
 from ommx_prefect._flow_start import FLOW_RECORD, STATE_RECORD, FlowRecord, read_flow_record
 from ommx_prefect._gather import (
     Staged,
@@ -20,8 +20,8 @@ from ommx_prefect._gather import (
 )
 from ommx_prefect._home import Home
 from ommx_prefect._homes import homes_for
-from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, with_tag
-from ommx_prefect._inputs import redact_known
+from ommx_prefect._image_name import FlowRunFacts, anonymous_tag
+from ommx_prefect._inputs import Redactor, redact_known
 from ommx_prefect._log import warn
 from ommx_prefect._pending import forget_submitted, submitted_task_runs, wait_for_pending
 from ommx_prefect._prefect_api import (
@@ -86,6 +86,7 @@ def seal_flow_run(
     end: End | None = None,
     stage: str | None = None,
     default: str | None = None,
+    pending_seconds: float = PENDING_SECONDS,
 ) -> SealedExperiment:
     """Seal a flow run.
 
@@ -95,15 +96,18 @@ def seal_flow_run(
         end: How it ended, where the caller knows better than Prefect.
         stage: Where its shards wait, where the caller knows.
         default: The stage of its flow, where nobody knows better.
+        pending_seconds: How long submitted tasks that nobody awaited are waited for.
     """
     place = stage_of(flow_run_id, stage, default)
     record = read_flow_record(place)
     if record is not None and record.owner != flow_run_id:
-        return seal_flow_run(record.owner, stage=stage or record.stage)
+        return seal_flow_run(
+            record.owner, stage=stage or record.stage, pending_seconds=pending_seconds
+        )
     if record is None and read_sealed(place) is None and not place.exists():
         raise NotSealedError(flow_run_id)
     end = end or _end_of(place, state)
-    wait_for_pending(flow_run_id, PENDING_SECONDS)
+    wait_for_pending(flow_run_id, pending_seconds)
     if record is None:  # kept, so that a later seal finds the same name
         record = _unnamed(flow_run_id)
         place.write(FLOW_RECORD, asdict(record))
@@ -123,7 +127,10 @@ def seal_task_run(attempt: Attempt, outcome: Outcome) -> SealedExperiment:
 def _sealed_or_explained(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
     try:
         with stage.locked():
-            return push_if_wanted(stage, record, _seal_locked(stage, record, end))
+            sealed = _seal_locked(stage, record, end)
+            while _has_come_since(stage):  # its attempt saw no seal, and leaves it to this one
+                sealed = _seal_locked(stage, record, end)
+            return push_if_wanted(stage, record, sealed)
     except SealError:
         raise
     except (OmmxPrefectError, OSError, RuntimeError, ValueError) as error:
@@ -161,15 +168,21 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
         pushed=True if home.composed_in else None,
         composed_in=home.composed_in,
     )
-    aliases = [with_tag(draft.image_name, tag) for tag in record.aliases] if finished else []
+    aliases = aliases_to_move(home, record, before, draft.image_name) if finished else []
     keys = sorted({*staged.keys, *sealed_keys})
     cut_off = tuple(staged.cut_off_keys)
     publish(stage, home, Publication(sealed, tuple(aliases), tuple(keys), cut_off))
     if finished:
         stage.release()
-    _lost.forget(stage.owner)
+    _lost.forget(stage.owner, keys)
     forget_submitted(stage.owner)
     return sealed
+
+
+def _has_come_since(stage: LocalStage) -> bool:
+    _, keys = read_answer(stage) or (None, frozenset())
+    staged = (*stage.shards(), *stage.shards("parts"))
+    return any(shard.attempt.key not in keys for shard in staged)
 
 
 def _require_nothing_lost(stage: LocalStage) -> None:
@@ -201,7 +214,9 @@ def _end_of(stage: LocalStage, state: State[Any] | None) -> End:
     if state is None:
         try:
             with api_client() as client:
-                state = read_flow_run(client, stage.owner).state
+                flow_run = read_flow_run(client, stage.owner)
+            Redactor(flow_run.parameters)  # its secrets must not come back in Prefect's message
+            state = flow_run.state
         except Exception as error:
             kept = stage.read(STATE_RECORD)
             if kept is None:
@@ -224,7 +239,9 @@ def _end_of(stage: LocalStage, state: State[Any] | None) -> End:
 def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], list[str]]:
     """Ask the API for task runs; wait only for what the shards cannot tell."""
     flow_runs = {shard.attempt.flow_run_id for shard in staged.shards} | {record.flow_run_id}
-    flow_runs |= {attempt.flow_run_id for attempt in staged.cut_off} - {""}
+    flow_runs |= {x.flow_run_id for x in (*staged.cut_off, *staged.running)} - {""}
+    members = (x for x in staged.subflows.items() if x[1].get("owner") == record.owner)
+    flow_runs |= {flow_run_id for flow_run_id, _ in members}
     ended = {shard.attempt.task_run_id for shard in staged.shards}
     gone = {attempt.task_run_id for attempt in staged.cut_off} - ended - {""}
     unexplained = {attempt.task_run_id for attempt in staged.running} - {""}

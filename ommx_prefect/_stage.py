@@ -110,9 +110,8 @@ class LocalStage:
     def starts(self) -> list[Attempt]:
         """Read the start records, in order of start; DocumentError as for shards."""
         # Not worth a flush to the disk each: after a power failure one may be empty.
-        paths = (path for path in self._files("starts") if path.stat().st_size)
-        found = (Attempt(**_parsed(path, json.loads)) for path in paths)
-        return sorted(found, key=lambda attempt: attempt.order)
+        found = (_start(path) for path in self._files("starts"))
+        return sorted((x for x in found if x is not None), key=lambda attempt: attempt.order)
 
     def read(self, name: str) -> dict[str, Any] | None:
         """Read one of the stage's JSON documents, or None.
@@ -204,6 +203,13 @@ class LocalStage:
     def _pin_blob(self, digest: str) -> None:
         source = blob_path(digest)
         link_or_copy(source, self.path / "blobs" / "sha256" / source.name)
+
+
+def _start(path: Path) -> Attempt | None:
+    with contextlib.suppress(FileNotFoundError):  # its attempt was sealed meanwhile
+        if path.stat().st_size:
+            return Attempt(**_parsed(path, json.loads))
+    return None
 
 
 def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -30,6 +31,7 @@ from ommx_prefect import (
     seal,
     task,
 )
+from ommx_prefect._seal import seal_flow_run
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage, stage_root
 
@@ -509,3 +511,106 @@ def test_a_flow_run_that_finishes_again_after_a_failed_retry_keeps_its_name():
     assert len(set(names)) == 1
     assert seal(sealed.flow_run_id).counts == {"finished": 3}
     assert Experiment.load(names[0]).status == "finished"
+
+
+def test_the_checkpoint_of_another_flow_run_is_not_replaced():
+    name = f"ghcr.io/acme/both:{uuid.uuid4().hex}"
+    fails = [True]
+
+    @flow(experiment=name)
+    def month(x):
+        one_task(x)
+        if fails[0]:
+            raise ValueError("no")
+
+    first, second = run_flow(month, 1), run_flow(month, 2)
+    fails[0] = False
+    third = run_flow(month, 3)
+    for sealed, x in ((first, 1), (second, 2), (third, 3)):
+        assert load_experiment(sealed.flow_run_id).run_parameters_df()["x"].tolist() == [x]
+    assert Experiment.load(name).run_parameters_df()["x"].tolist() == [3]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_what_comes_late_takes_no_name_back_from_a_later_flow_run(replace):
+    night = f"ghcr.io/acme/late-{uuid.uuid4().hex}"
+    name = f"{night}:now" if replace else f"{night}:{{flow_run.name}}"
+
+    @flow(experiment=name, replace=replace, aliases=["latest"])
+    def nightly(x):
+        one_task(x)
+
+    first, second = run_flow(nightly, 1), run_flow(nightly, 2)
+    stage = LocalStage(first.flow_run_id)
+    attempt = Attempt(
+        first.flow_run_id, first.flow_run_id, 1, "", "late", "late", 1, "n", 9e9, "here", 1
+    )
+    stage.put(Shard(attempt, "finished", None, attempt.parameters("Completed", 1.0)))
+    assert seal(first.flow_run_id).counts == {"finished": 2}
+    assert len(load_experiment(first.flow_run_id).runs) == 2
+    for taken in ("latest", "now")[: 1 + replace]:
+        assert Experiment.load(f"{night}:{taken}").run_parameters_df()["x"].tolist() == [2]
+    assert load_experiment(second.flow_run_id).run_parameters_df()["x"].tolist() == [2]
+
+
+SECRETIVE = """
+import prefect, sys
+from ommx_prefect import task
+
+@task
+def one_task(password):
+    raise ValueError(f"cannot log in with {password}")
+
+@prefect.flow
+def one(password):
+    one_task(password)
+
+print(one(password="hunter2-XYZZY", return_state=True).state_details.flow_run_id)
+"""
+
+
+def test_a_seal_by_hand_knows_the_secrets_of_the_flow_run(tmp_path):
+    script = tmp_path / "secretive.py"
+    script.write_text(SECRETIVE)
+    ran = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=True
+    )
+    flow_run_id = ran.stdout.split()[-1]
+    assert seal(flow_run_id).counts == {"failed": 1}
+    assert "cannot log in with **redacted**" in load_experiment(flow_run_id).lifecycle_reason
+    texts = [
+        path.read_bytes() for path in LocalStage(flow_run_id).path.rglob("*") if path.is_file()
+    ]
+    assert not any(b"hunter2-XYZZY" in text for text in texts)
+
+
+def test_a_task_that_ends_after_its_experiment_was_sealed_waits_for_nobody():
+    late = threading.Event()
+
+    @task
+    def waits():
+        late.wait(60)
+        return 5
+
+    @flow
+    def one():
+        waits.submit()
+
+    def seal_meanwhile():
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            for stage in (LocalStage(name) for name in os.listdir(stage_root())):
+                if any(attempt.task == "waits" for attempt in stage.starts()):
+                    with contextlib.suppress(exceptions.OmmxPrefectError):
+                        seal_flow_run(stage.owner, pending_seconds=0)
+                        late.set()
+                        return
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=seal_meanwhile)
+    thread.start()
+    sealed = run_flow(one)  # its hook waits for the task
+    thread.join()
+    assert late.is_set()
+    assert sealed.statuses == ["finished"]
+    assert sealed.runs[0].get_json("output") == 5
