@@ -9,6 +9,7 @@ import pickle
 import pytest
 from ommx.artifact import ArtifactDraft
 from ommx.experiment import Experiment
+from places import require
 
 from ommx_prefect._instance_name import instance_name
 from ommx_prefect.instances import InstanceFileError, expand_sources, load_instance
@@ -96,6 +97,18 @@ def test_a_file_without_its_end_is_an_error(tmp_path, lines):
     path = tmp_path / "cut.mps.gz"
     path.write_bytes(gzip.compress("\n".join(MPS.splitlines()[:lines]).encode()))
     assert "ENDATA" in reason_of(path)
+
+
+def test_an_error_whose_cause_is_a_panic_is_pickled_as_dask_does_it(tmp_path):
+    require("distributed")
+    import distributed  # noqa: F401  (it has the causes of exceptions pickled with them)
+
+    path = tmp_path / "nameless.mps"
+    path.write_text(MPS.replace(" UP BND       X1 ", " UP X1 "))
+    with pytest.raises(InstanceFileError) as caught:
+        load_instance(path)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.path) == (str(caught.value), str(path))
 
 
 def test_a_model_without_variables_is_an_error(tmp_path):
