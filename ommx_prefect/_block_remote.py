@@ -153,18 +153,27 @@ def open_remote(stage: str) -> Remote:
     Raises:
         StageError: There is no such block, or it cannot hold a stage.
     """
-    try:
-        block = settled(Block.load(stage))
-    except Exception as error:
-        reason = f"the block cannot be loaded ({describe_error(error).rstrip('.')})"
-        raise StageError(
-            stage, f"{reason}. Save it first, or choose one of `prefect block ls`"
-        ) from None
+    block = load_block(stage, stage)
     kind = KINDS.get(type(block).get_block_type_slug())
     if not isinstance(block, WritableFileSystem) or kind is None:
         reason = f"a seal cannot list what a {type(block).__name__} holds"
         raise StageError(stage, f"{reason}. Use a block of the type {', '.join(KINDS)}")
     return kind(stage, block)
+
+
+def load_block(stage: str, name: str) -> Any:
+    """Load a block that a stage is, or names.
+
+    Raises:
+        StageError: There is no such block, or it cannot be read.
+    """
+    try:
+        return settled(Block.load(name))
+    except Exception as error:
+        reason = f"the block {name} cannot be loaded ({describe_error(error).rstrip('.')})"
+        raise StageError(
+            stage, f"{reason}. Save it first, or choose one of `prefect block ls`"
+        ) from None
 
 
 def settled(value: Any) -> Any:

@@ -13,15 +13,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
-from ommx_prefect._block_remote import settled
+from ommx_prefect._block_remote import load_block
 from ommx_prefect._oci import Repository
 from ommx_prefect._oci_credentials import Credentials
 from ommx_prefect._oci_names import split_stage
-from ommx_prefect._states import describe_error
 from ommx_prefect.exceptions import (
     ManifestTooLargeError,
     RegistryAuthError,
@@ -60,13 +58,7 @@ def translated(stage: str, what: str) -> Iterator[None]:
 
 
 def _credentials_of(stage: str, name: str) -> Credentials:
-    try:
-        block = settled(Block.load(name))
-    except Exception as error:
-        reason = f"the block {name} cannot be loaded ({describe_error(error).rstrip('.')})"
-        raise StageError(
-            stage, f"{reason}. Save it first, or choose one of `prefect block ls`"
-        ) from None
+    block = load_block(stage, name)
     held = block.get() if isinstance(block, Secret) else vars(block)
     if isinstance(held, str):  # as the UI keeps what is typed between quotes
         with contextlib.suppress(ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import textwrap
 import uuid
@@ -70,12 +71,17 @@ def script(tmp_path_factory):
     return path
 
 
-def test_a_delayed_task_outside_flows_is_recorded_by_the_process_that_serves_it(script):
+def imported(script):
+    """The script as a module, for what it defines."""
     sys.path.insert(0, str(script.parent))
     try:
-        from served import background
+        return importlib.import_module(script.stem)
     finally:
         sys.path.pop(0)
+
+
+def test_a_delayed_task_outside_flows_is_recorded_by_the_process_that_serves_it(script):
+    background = imported(script).background
     worker = start(script, "task")
     try:
         future = background.delay(5)
@@ -87,11 +93,7 @@ def test_a_delayed_task_outside_flows_is_recorded_by_the_process_that_serves_it(
 
 
 def test_a_task_delayed_in_a_flow_extends_its_experiment(script):
-    sys.path.insert(0, str(script.parent))
-    try:
-        from served import background
-    finally:
-        sys.path.pop(0)
+    background = imported(script).background
 
     @flow
     def one():
@@ -108,11 +110,7 @@ def test_a_task_delayed_in_a_flow_extends_its_experiment(script):
 
 
 def test_a_task_that_ends_while_the_seal_asks_prefect_has_its_record(script):
-    sys.path.insert(0, str(script.parent))
-    try:
-        from served import ends_too_early
-    finally:
-        sys.path.pop(0)
+    ends_too_early = imported(script).ends_too_early
     worker = start(script, "task")
     try:
         sealed = run_flow(ends_too_early)
