@@ -22,6 +22,8 @@ from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import CHECKPOINTS, LocalStage, link_or_copy
 from ommx_prefect.exceptions import DocumentError
 
+# Tells which of two checkpoints of one attempt is the later.
+NUMBER = "number"
 # How often a checkpoint may be replaced while it is taken.
 REPLACEMENTS = 100
 
@@ -54,10 +56,14 @@ class CheckpointFiles:
             for name in set(os.listdir(folder / "blobs")) - named:
                 (folder / "blobs" / name).unlink(missing_ok=True)
 
+    def payload(self, key: str, digest: str) -> Path:
+        """Return the file with a payload of an attempt's checkpoint."""
+        return _blob(self.path / key, digest)
+
     def attempts(self) -> list[Attempt]:
         """Return who has checkpointed."""
         with contextlib.suppress(FileNotFoundError):
-            found = [self._record(key) for key in os.listdir(self.path)]
+            found = [self.record(key) for key in os.listdir(self.path)]
             return [shard.attempt for shard in found if shard is not None]
         return []
 
@@ -72,7 +78,7 @@ class CheckpointFiles:
 
     def _take(self, key: str) -> Shard | None:
         for _ in range(REPLACEMENTS):
-            shard = self._record(key)
+            shard = self.record(key)
             with contextlib.suppress(FileNotFoundError):  # an attempt that lives has replaced it
                 for digest in _payloads(shard.documents) if shard else ():
                     source = _blob(self.path / key, digest)
@@ -80,11 +86,17 @@ class CheckpointFiles:
                 return shard
         raise DocumentError(f"the checkpoint of {key} has lost its payload")
 
-    def _record(self, key: str) -> Shard | None:
+    def record(self, key: str) -> Shard | None:
+        """Return the last checkpoint of an attempt, if there is one."""
         try:
             return Shard.from_bytes((self.path / key / "record").read_bytes())
         except FileNotFoundError:
             return None
+
+
+def number_of(checkpoint: Shard) -> int:
+    """Return how many checkpoints its attempt had made with this one."""
+    return int(checkpoint.parameters.get(NUMBER, 0))
 
 
 def _blob(folder: Path, digest: str) -> Path:

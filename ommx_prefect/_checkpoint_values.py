@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,7 +18,7 @@ from typing import Any, cast
 
 from ommx.experiment import Experiment, Run
 
-from ommx_prefect._checkpoint_files import CheckpointFiles
+from ommx_prefect._checkpoint_files import NUMBER, CheckpointFiles
 from ommx_prefect._compose import compose
 from ommx_prefect._inputs import (
     REDACTED,
@@ -41,6 +42,8 @@ from ommx_prefect._stage import LocalStage
 from ommx_prefect.codecs import LoggedValue, log_value
 
 RESERVED = "prefect."
+# How long a place that was away is not asked again: a solver calls back ten thousand times.
+AWAY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,13 @@ class Checkpoints:
     """
 
     def __init__(self, stage: LocalStage, attempt: Attempt) -> None:
+        self._stage = stage
         self._files = CheckpointFiles(stage)
         self._attempt = attempt
         self._parts: dict[str, Part] = {}
         self._count = 0
         self._told: set[tuple[str, str]] = set()
+        self._away_until = 0.0
         self._lock = threading.RLock()
 
     def save(
@@ -95,7 +100,17 @@ class Checkpoints:
             shard = self._shard(latest, (*notes, *problems))
             self._files.put(shard, blobs)
             self._parts, self._count = latest, self._count + 1
-            return problems
+            return [*problems, *self._share(shard)]
+
+    def _share(self, shard: Shard) -> list[str]:
+        if time.monotonic() < self._away_until:
+            return []
+        problem = self._stage.share_checkpoint(shard)
+        if problem is None:
+            return []
+        self._away_until = time.monotonic() + AWAY_SECONDS
+        place = self._stage.name
+        return self._untold(place, None, [f"a checkpoint stays on this host: {problem}"])
 
     def _shard(self, parts: Mapping[str, Part], notes: Collection[str]) -> Shard:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -103,6 +118,7 @@ class Checkpoints:
             attempt=self._attempt,
             status="interrupted",
             reason=f"the last of its {self._count + 1} checkpoints is of {now}",
+            parameters={NUMBER: self._count + 1},
             notes=tuple(notes),
             documents=_documents_of(parts),
         )

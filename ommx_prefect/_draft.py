@@ -8,6 +8,7 @@ import platform
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from prefect.utilities.urls import url_for
 
@@ -35,12 +36,13 @@ from ommx_prefect._registry import checkpoint_name
 from ommx_prefect._sealed import FLOW_RUN_ANNOTATION, SealedExperiment, home_of_sealed
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stand_ins import with_stand_ins
-from ommx_prefect._standing import own_documents
+from ommx_prefect._standing import annotations_of
 
 # Of a task run, in a warning.
 LONGEST_NAME = 80
 PREFIX = "org.ommx-prefect."
 DEGRADED = f"{PREFIX}degraded"
+SCHEDULED = f"{PREFIX}scheduled-time"
 WARNINGS = f"{PREFIX}warnings"
 
 
@@ -173,7 +175,7 @@ def _free_name(home: Home, record: FlowRecord, end: End, before: SealedExperimen
     """
     name = record.image_name
     replaces = record.replace and not _is_finished(before)
-    if not replaces and not _is_free(home, name, record):
+    if not _is_free(home, name, record, replaces=replaces):
         return record.other_name
     if end.status != "finished" and not _is_free(home, checkpoint_name(name), record):
         return record.other_name
@@ -185,18 +187,30 @@ def aliases_to_move(
 ) -> list[str]:
     """Return the aliases to move: what comes late takes none back from a later flow run."""
     aliases = [with_tag(name, tag) for tag in record.aliases]
-    if not _is_finished(before):
-        return aliases
-    return [alias for alias in aliases if _is_free(home, alias, record)]
+    replaces = not _is_finished(before)
+    return [x for x in aliases if _is_free(home, x, record, replaces=replaces)]
 
 
 def _is_finished(before: SealedExperiment | None) -> bool:
     return before is not None and before.status == "finished"
 
 
-def _is_free(home: Home, name: str, record: FlowRecord) -> bool:
+def _is_free(home: Home, name: str, record: FlowRecord, *, replaces: bool = False) -> bool:
+    """Tell whether a name may be taken; one that replaces takes it from earlier flow runs only."""
     standing = home.find(name)
-    return standing is None or own_documents(home, standing, record.flow_run_id) is not None
+    if standing is None:
+        return True
+    annotations = annotations_of(home, standing)
+    if annotations.get(FLOW_RUN_ANNOTATION) == record.flow_run_id:
+        return True
+    return replaces and not _is_later(annotations.get(SCHEDULED, ""), record.scheduled_time)
+
+
+def _is_later(time: str, than: str) -> bool:
+    try:
+        return datetime.fromisoformat(time) > datetime.fromisoformat(than)
+    except (ValueError, TypeError):  # no experiment of a flow run
+        return False
 
 
 def _annotations(record: FlowRecord, end: End, warnings: Sequence[str]) -> dict[str, str]:
@@ -208,7 +222,7 @@ def _annotations(record: FlowRecord, end: End, warnings: Sequence[str]) -> dict[
         f"{PREFIX}flow-run-url": url_for("flow-run", record.flow_run_id) or "",
         f"{PREFIX}deployment-id": record.deployment_id,
         f"{PREFIX}deployment-name": _deployment_name(record.deployment_id),
-        f"{PREFIX}scheduled-time": record.scheduled_time,
+        SCHEDULED: record.scheduled_time,
         f"{PREFIX}state": end.state,
         f"{PREFIX}prefect-version": importlib.metadata.version("prefect"),
         f"{PREFIX}ommx-version": importlib.metadata.version("ommx"),

@@ -6,6 +6,7 @@ Each record is one object, named as in the directory of a local stage:
     <owner>/starts/<key>        an attempt that began
     <owner>/shards/<key>        an attempt that ended, with its payload (see _shard_archive)
     <owner>/parts/<key>         a call on current_experiment(), likewise
+    <owner>/checkpoints/<key>   the last checkpoint of an attempt, likewise
     <owner>/rolled-back/<id>    a task run that was rolled back
     <owner>/subflows/<id>       the record of a subflow run
 
@@ -17,19 +18,21 @@ from there, too. On a host that has no record of the flow run, `outbox.json` nam
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ommx_prefect._block_remote import open_remote
+from ommx_prefect._checkpoint_files import CheckpointFiles, number_of
 from ommx_prefect._log import warn
 from ommx_prefect._registry import blob_path, read_blob, write_whole
 from ommx_prefect._remote import READERS, Remote
 from ommx_prefect._shard_archive import check_attempt, open_archive, pack_archive
 from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage import CHECKPOINTS, LocalStage
 from ommx_prefect.exceptions import DocumentError, StageError
 
 T = TypeVar("T")
@@ -45,6 +48,7 @@ BRINGERS = {
     "starts": "_bring_start",
     "shards": "_bring_shard",
     "parts": "_bring_shard",
+    "checkpoints": "_bring_checkpoint",
     "subflows": "_bring_document",
     "rolled-back": "_bring_document",
 }
@@ -95,6 +99,11 @@ class MirroredStage(LocalStage):
         if self._files("shards") or self._files("parts"):
             self.flush()
         return None
+
+    def share_checkpoint(self, checkpoint: Shard) -> str | None:
+        """Make the last checkpoint of an attempt durable there, too, in place of the one before."""
+        name = f"{CHECKPOINTS}/{checkpoint.attempt.key}"
+        return self._problem_with(self._send_checkpoint, name, checkpoint)
 
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Write a document here, and for other hosts where they need it.
@@ -150,6 +159,10 @@ class MirroredStage(LocalStage):
     def _send_shard(self, name: str, shard: Shard) -> None:
         self._send(name, pack_archive(shard, self._read_pinned))
 
+    def _send_checkpoint(self, name: str, checkpoint: Shard) -> None:
+        payload = functools.partial(CheckpointFiles(self).payload, checkpoint.attempt.key)
+        self._send(name, pack_archive(checkpoint, lambda digest: payload(digest).read_bytes()))
+
     def _read_pinned(self, digest: str) -> bytes:
         pinned = self.path / "blobs" / "sha256" / blob_path(digest).name
         return pinned.read_bytes() if pinned.exists() else read_blob(digest)
@@ -186,7 +199,8 @@ class MirroredStage(LocalStage):
         wanted = [
             name
             for name in self._seen
-            if not self.has(name.removeprefix(f"{self.owner}/"))
+            # Of a checkpoint there may be a later one.
+            if ("/checkpoints/" in name or not self.has(name.removeprefix(f"{self.owner}/")))
             and name.rpartition("/")[2] not in sealed
             and name not in ended
         ]
@@ -227,6 +241,15 @@ class MirroredStage(LocalStage):
         for blob, content in blobs.items():
             write_whole(self.path / "blobs" / "sha256" / blob, content)
         write_whole(self.path / directory / key, shard.to_bytes(), durable=True)
+
+    def _bring_checkpoint(self, directory: str, key: str, data: bytes) -> None:
+        self._keep_checkpoint(*open_archive(data, self.owner, key))
+
+    def _keep_checkpoint(self, checkpoint: Shard, blobs: Mapping[str, bytes]) -> None:
+        files = CheckpointFiles(self)
+        here = files.record(checkpoint.attempt.key)
+        if here is None or number_of(here) < number_of(checkpoint):
+            files.put(checkpoint, blobs)
 
     def _bring_start(self, directory: str, key: str, data: bytes) -> None:
         attempt = Attempt(**json.loads(data))

@@ -11,10 +11,12 @@ stand in the Local Registry; see _homes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._decode import decode
 from ommx_prefect._mirrored_stage import FLOW_RECORD, MirroredStage
 from ommx_prefect._oci_access import open_repository, translated
@@ -23,7 +25,7 @@ from ommx_prefect._oci_remote import OciRemote
 from ommx_prefect._records import Documents
 from ommx_prefect._registry import blob_path, write_whole
 from ommx_prefect._remote import READERS
-from ommx_prefect._shard_archive import check_attempt, payload_layers
+from ommx_prefect._shard_archive import check_attempt, payload_layers, payload_of
 from ommx_prefect._shards import Shard
 from ommx_prefect.exceptions import NotInRegistryError, StageError
 
@@ -50,6 +52,10 @@ class OciStage(MirroredStage):
     def _send_shard(self, name: str, shard: Shard) -> None:
         self.remote.write_shard(f"{self.owner}/{name}", shard, self.bring)
 
+    def _send_checkpoint(self, name: str, checkpoint: Shard) -> None:
+        payload = functools.partial(CheckpointFiles(self).payload, checkpoint.attempt.key)
+        self.remote.write_shard(f"{self.owner}/{name}", checkpoint, payload)
+
     def collect(self, sealed: Collection[str]) -> None:
         """Bring the records that wait there; their payload stays."""
         self.remote.await_answer()
@@ -73,6 +79,12 @@ class OciStage(MirroredStage):
         if shard.documents is not None:
             decode(shard.documents)  # checks the digests of its documents
         write_whole(self.path / directory / key, data, durable=True)
+
+    def _bring_checkpoint(self, directory: str, key: str, data: bytes) -> None:
+        checkpoint = Shard.from_bytes(data)
+        check_attempt(checkpoint.attempt, self.owner, key)
+        digests = {layer.digest for layer in payload_of(checkpoint)}
+        self._keep_checkpoint(checkpoint, {x: self.bring(x).read_bytes() for x in digests})
 
     # ------------------------------------------------------------ payload
 

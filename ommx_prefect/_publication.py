@@ -8,7 +8,8 @@ the Runs of the seal before, or publish the same experiment under a second name.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 
 from ommx_prefect._home import Home
 from ommx_prefect._registry import drop_name, find
@@ -24,13 +25,13 @@ class Publication:
 
     Attributes:
         sealed: The answer of the seal.
-        aliases: Further names to move to the experiment.
+        names: The names to point to the experiment, and the digest that each points to before.
         keys: The names of all shards and parts that the experiment holds.
         cut_off: The names of the attempts that it holds without a shard.
     """
 
     sealed: SealedExperiment
-    aliases: tuple[str, ...]
+    names: Mapping[str, str | None]
     keys: tuple[str, ...]
     cut_off: tuple[str, ...]
 
@@ -41,21 +42,22 @@ def publish(stage: LocalStage, home: Home, publication: Publication) -> None:
     _publish(stage, home, publication)
 
 
-def finish_publication(stage: LocalStage, *, replace: bool) -> None:
-    """Finish what a killed seal has begun to publish, if it may still be published."""
+def finish_publication(stage: LocalStage) -> None:
+    """Finish what a killed seal has begun to publish, as far as no later seal has its names."""
     publication = _read(stage)
     if publication is None:
         return
     home = home_of_sealed(publication.sealed)
-    if _is_possible(stage, home, publication.sealed, replace):
-        _publish(stage, home, publication)
+    free = _free_names(stage, home, publication)
+    if publication.sealed.stored_name in free and home.holds(publication.sealed.manifest_digest):
+        _publish(stage, home, replace(publication, names=free))
     else:  # nothing is lost: the shards are there until the answer is written
         stage.remove(INTENT)
 
 
 def _publish(stage: LocalStage, home: Home, publication: Publication) -> None:
     sealed = publication.sealed
-    home.publish(sealed.manifest_digest, [sealed.stored_name, *publication.aliases])
+    home.publish(sealed.manifest_digest, list(publication.names))
     _drop_checkpoint(stage, sealed.stored_name)
     write_sealed(stage, sealed, list(publication.keys))
     stage.discard_starts(publication.cut_off)
@@ -72,12 +74,13 @@ def _drop_checkpoint(stage: LocalStage, stored_name: str) -> None:
         drop_name(before.stored_name)
 
 
-def _is_possible(stage: LocalStage, home: Home, sealed: SealedExperiment, replace: bool) -> bool:
-    if not home.holds(sealed.manifest_digest):
-        return False
+def _free_names(stage: LocalStage, home: Home, publication: Publication) -> dict[str, str | None]:
+    """Return the names that point to what they pointed to, to nothing, or to this flow run's."""
     before = read_answer(stage)
-    own = {None, sealed.manifest_digest, before and before[0].manifest_digest}
-    return replace or home.find(sealed.stored_name) in own
+    own = {None, publication.sealed.manifest_digest, before and before[0].manifest_digest}
+    return {
+        name: stood for name, stood in publication.names.items() if home.find(name) in {stood, *own}
+    }
 
 
 def _read(stage: LocalStage) -> Publication | None:
@@ -87,5 +90,7 @@ def _read(stage: LocalStage) -> Publication | None:
     sealed = document.pop("sealed")
     return Publication(
         SealedExperiment(**{**sealed, "warnings": tuple(sealed["warnings"])}),
-        **{name: tuple(value) for name, value in document.items()},
+        names=document["names"],
+        keys=tuple(document["keys"]),
+        cut_off=tuple(document["cut_off"]),
     )

@@ -32,7 +32,7 @@ from ommx_prefect._registry import open_experiment, registry_root, store
 from ommx_prefect._result_origins import remember_origin
 from ommx_prefect._rolled_back import bind_transaction
 from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LOCAL, LocalStage
+from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of
 from ommx_prefect._states import (
     Outcome,
@@ -163,6 +163,8 @@ class Recording:
         self.outcome = Outcome("finished", "Completed")
         self.columns: dict[str, Scalar] = {}
         self.yielded = 0
+        self._opening = threading.Lock()
+        self._is_recordable = True
         self._run: Run | None = None
         self._documents: Documents | None = None
         self._experiment: Experiment | None = None
@@ -175,10 +177,13 @@ class Recording:
 
     @property
     def run(self) -> Run:
-        """The Run that is open while the function runs."""
-        if self._run is None:
-            raise RecordingError(self.attempt.task, self.failure or "no Run could be opened")
-        return self._run
+        """The Run that is open while the function runs; opened when it is first asked for.
+
+        An attempt that logs nothing and returns None has nothing that OMMX must store.
+        """
+        with self._opening:
+            self._run = self._run or self._opened()
+            return self._run
 
     def runs(self, attempt: Attempt) -> bool:
         """Tell whether this is the recording of the same attempt."""
@@ -202,13 +207,10 @@ class Recording:
             self.stage.begin(self.attempt)
             _keeper.keep(self.attempt)
             self._bind_transaction()
-            self._experiment = open_experiment(store_trace=self.options.store_trace)
-            self._open(self._experiment)
-        if self.failure:
-            # The function may use current_run() all the same; what it logs is lost with it.
-            self._experiment = None
-            with self._guarded("open a Run elsewhere"):
-                self._open(Experiment.with_temp_local_registry())
+        self._is_recordable = not self.failure
+        if self.options.store_trace:
+            with self._guarded("open a Run"):
+                self.run.__enter__()
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if error is not None:
@@ -221,7 +223,7 @@ class Recording:
             raise
         finally:
             _keeper.release(self.attempt)
-        seal_late(self.attempt, self.outcome)
+        seal_late(self.attempt, self._end)
         if self.failure and error is None and self.options.on_error == "raise":
             raise RecordingError(self.attempt.task, self.failure)
 
@@ -253,11 +255,9 @@ class Recording:
         Raises:
             RecordingError: They could not be written, and on_error="raise".
         """
-        if self._run is not None and self._is_closed():
+        if self._is_closed():
             self.note_once("a checkpoint is not recorded: the Run was closed by finish() before")
             return
-        if self.stage.name != LOCAL:
-            self.note_once(f"checkpoints stay on this host, out of reach of {self.stage.name!r}")
         try:
             self.redact.learn(values)
             for note in self.checkpoints.save(values, self.redact, self.notes):
@@ -297,10 +297,18 @@ class Recording:
 
     # ------------------------------------------------------------ into the shard
 
-    def _open(self, experiment: Experiment) -> None:
-        self._run = experiment.run()
-        if self.options.store_trace:  # OMMX traces a Run's context, and allows no finish() in it
-            self.run.__enter__()
+    def _opened(self) -> Run:
+        if self._is_recordable:
+            with self._guarded("open a Run"):
+                self._experiment = open_experiment(store_trace=self.options.store_trace)
+                return self._experiment.run()
+        # The function may use current_run() all the same; what it logs is lost with it.
+        self._experiment = None
+        try:
+            return Experiment.with_temp_local_registry().run()
+        except Exception as error:
+            reason = self.failure or "no Run could be opened"
+            raise RecordingError(self.attempt.task, reason) from error
 
     def _bind_transaction(self) -> None:
         key = bind_transaction(self.attempt)
@@ -312,8 +320,16 @@ class Recording:
         elapsed = time.time() - self.running_since
         self.outcome = outcome_of_exception(error, elapsed, self.timeout_seconds)
 
+    @property
+    def _end(self) -> Outcome:
+        """How the attempt ends for Prefect: one that must be recorded fails where it is not."""
+        required = self.options.on_error == "raise" and self.outcome.status == "finished"
+        if self.failure and required:
+            return outcome_of_exception(RecordingError(self.attempt.task, self.failure), 0.0, None)
+        return self.outcome
+
     def _reason(self) -> str | None:
-        reason = self.outcome.reason
+        reason = self._end.reason
         return None if reason is None else one_line(self.redact.text(reason))
 
     def _inputs(self) -> dict[str, Scalar]:
@@ -326,9 +342,10 @@ class Recording:
         return found
 
     def _log_output(self, name: str, value: Any) -> None:
+        if value is None:
+            return
         if self._is_closed():
-            closed = "the Run was closed by finish() before"
-            self._note(f"{name} is not recorded: {self.failure or closed}")
+            self._note(f"{name} is not recorded: the Run was closed by finish() before")
             return
         with self._guarded(f"attach {name}"):
             logged = log_value(self.run, name, value, forbidden=self.redact.secrets)
@@ -350,28 +367,28 @@ class Recording:
         _lost.remember(self._shard())
 
     def _close_run(self) -> None:
-        if self._is_closed():  # by finish(), which is the user's right
+        if self._run is None or self._is_closed():  # by finish(), which is the user's right
             return
         if not self.options.store_trace:
-            self.run.__enter__()
-        kind = CLOSED_BY[self.outcome.status]
+            self._run.__enter__()
+        kind = CLOSED_BY[self._end.status]
         # Never the user's own exception: its message may hold a secret.
-        self.run.__exit__(kind, kind and kind(self._reason() or ""), None)
+        self._run.__exit__(kind, kind and kind(self._reason() or ""), None)
 
     def _shard(self) -> Shard:
         duration = time.monotonic() - self._began
         return Shard(
             attempt=self.attempt,
-            status=self.outcome.status,
+            status=self._end.status,
             reason=self._reason(),
-            parameters={**self.attempt.parameters(self.outcome.state, duration), **self.columns},
+            parameters={**self.attempt.parameters(self._end.state, duration), **self.columns},
             notes=(*self.notes, *((f"degraded: {self.failure}",) if self.failure else ())),
             documents=self._documents,
         )
 
     def _is_closed(self) -> bool:
         try:
-            return self._run is None or self._run.run_id < 0
+            return self._run is not None and self._run.run_id < 0
         except RuntimeError as error:
             return "borrowed" not in str(error)  # `log_solve` is at work in it
 

@@ -138,7 +138,7 @@ def _sealed_or_explained(stage: LocalStage, record: FlowRecord, end: End) -> Sea
 
 
 def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
-    finish_publication(stage, replace=record.replace)
+    finish_publication(stage)
     before, sealed_keys = sealed_before(stage, record) or (None, frozenset())
     stage.collect(sealed_keys)
     staged = read_stage(stage, sealed_keys)
@@ -171,7 +171,8 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
     aliases = aliases_to_move(home, record, before, draft.image_name) if finished else []
     keys = sorted({*staged.keys, *sealed_keys})
     cut_off = tuple(staged.cut_off_keys)
-    publish(stage, home, Publication(sealed, tuple(aliases), tuple(keys), cut_off))
+    names = {name: home.find(name) for name in (sealed.stored_name, *aliases)}
+    publish(stage, home, Publication(sealed, names, tuple(keys), cut_off))
     if finished:
         stage.release()
     _lost.forget(stage.owner, keys)

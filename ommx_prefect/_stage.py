@@ -98,6 +98,14 @@ class LocalStage:
         write_whole(self.path / directory / shard.attempt.key, shard.to_bytes(), durable=True)
         return None
 
+    def share_checkpoint(self, checkpoint: Shard) -> str | None:
+        """Take a checkpoint that was made durable here to where the seal may be.
+
+        Returns:
+            Why it is here only, or None.
+        """
+        return None
+
     def shards(self, directory: str = "shards") -> list[Shard]:
         """Read all shards, in order of start.
 

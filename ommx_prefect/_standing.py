@@ -9,7 +9,7 @@ would be sealed a second time.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ommx_prefect import _ledger
 from ommx_prefect._decode import decode
@@ -92,9 +92,14 @@ def _adopted(
 
 def own_documents(home: Home, digest: str, flow_run_id: str) -> Documents | None:
     """Return the documents of an experiment if it is that of this flow run."""
-    try:
-        documents = home.read(digest)
-        own = decode(documents).annotations.get(FLOW_RUN_ANNOTATION) == flow_run_id
-    except DocumentError:  # an image of something else
+    if annotations_of(home, digest).get(FLOW_RUN_ANNOTATION) != flow_run_id:
         return None
-    return documents if own else None
+    return home.read(digest)
+
+
+def annotations_of(home: Home, digest: str) -> Mapping[str, str]:
+    """Return the annotations of an experiment; none where it is an image of something else."""
+    try:
+        return decode(home.read(digest)).annotations
+    except DocumentError:
+        return {}

@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -168,6 +170,49 @@ def test_workers_with_other_registries_are_sealed_here(place, tmp_path, monkeypa
     assert sealed.experiment.get_json("plan") == {"hours": 8}
     assert sealed.ledger["flow_run"]["stage"] == place.stage
     _assert_nothing_waits(place, sealed.flow_run_id, other)
+
+
+@task
+def pre_empted():
+    checkpoint(incumbent=[0, 0, 1], gap=0.9)
+    for gap in (0.3, 0.1):
+        checkpoint(incumbent=knapsack(), gap=gap)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task
+def checkpointed(x):
+    checkpoint(bound=[x])
+    return x
+
+
+def test_checkpoints_of_a_worker_that_is_lost_with_its_disk_are_sealed_here(
+    place, tmp_path, monkeypatch
+):
+    other = str(registry_root()) if place.stage == "local" else str(tmp_path / "other")
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", other)
+
+    @flow(
+        stage=place.stage,
+        experiment=place.experiment,
+        task_runner=ProcessPoolTaskRunner(max_workers=1),
+    )
+    def one():
+        ended = checkpointed.submit(7).result()
+        with contextlib.suppress(Exception):
+            pre_empted.submit().result()
+        if other != str(registry_root()):
+            shutil.rmtree(other)
+        return ended
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == 7
+    assert sealed.statuses == ["finished", "interrupted"]
+    assert sealed.runs[0].get_json("bound") == [7]
+    assert sealed.runs[1].get_instance("incumbent").num_variables == 3
+    assert sealed.column("gap") == [None, 0.1]
+    assert "the last of its 3 checkpoints" in sealed.runs[1].lifecycle_reason
+    _assert_nothing_waits(place, sealed.flow_run_id)
 
 
 def test_async_flows_and_tasks_write_and_seal(place):

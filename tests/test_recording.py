@@ -239,7 +239,7 @@ def test_a_registry_that_cannot_be_written_does_not_change_the_outcome(tmp_path)
     )
     assert outcome["state"] == "Completed"
     assert outcome["result"] == [2, "RecordingErrorTrue"]
-    assert outcome["statuses"] == ["finished", "finished"]
+    assert outcome["statuses"] == ["finished", "failed"]
     assert "full" in outcome["degraded"]
 
 
@@ -271,7 +271,7 @@ def test_a_read_only_registry_does_not_change_the_outcome(tmp_path):
     )
     assert outcome["state"] == "Completed"
     assert outcome["result"] == [2, "RecordingErrorTrue"]
-    assert outcome["statuses"] == ["finished"] * 2
+    assert outcome["statuses"] == ["finished", "failed"]
     assert "Read-only" in outcome["degraded"]
 
 

@@ -21,8 +21,8 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.states import AwaitingRetry
 from reading import run_flow, sealed_of
 
-from ommx_prefect import _registry as registry
 from ommx_prefect import (
+    _publication,
     current_experiment,
     current_run,
     exceptions,
@@ -31,6 +31,7 @@ from ommx_prefect import (
     seal,
     task,
 )
+from ommx_prefect import _registry as registry
 from ommx_prefect._seal import seal_flow_run
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage, stage_root
@@ -548,6 +549,30 @@ def test_what_comes_late_takes_no_name_back_from_a_later_flow_run(replace):
     stage.put(Shard(attempt, "finished", None, attempt.parameters("Completed", 1.0)))
     assert seal(first.flow_run_id).counts == {"finished": 2}
     assert len(load_experiment(first.flow_run_id).runs) == 2
+    for taken in ("latest", "now")[: 1 + replace]:
+        assert Experiment.load(f"{night}:{taken}").run_parameters_df()["x"].tolist() == [2]
+    assert load_experiment(second.flow_run_id).run_parameters_df()["x"].tolist() == [2]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_seal_that_was_cut_off_takes_no_name_back_when_it_is_finished(replace, monkeypatch):
+    night = f"ghcr.io/acme/cut-off-{uuid.uuid4().hex}"
+    name = f"{night}:now" if replace else f"{night}:{{flow_run.name}}"
+
+    @flow(experiment=name, replace=replace, aliases=["latest"])
+    def nightly(x):
+        one_task(x)
+
+    def disk_full(*_):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:  # the names have moved, and nothing is written down
+        patch.setattr(_publication, "write_sealed", disk_full)
+        first = nightly(1, return_state=True).state_details.flow_run_id
+        assert Experiment.load(f"{night}:latest").run_parameters_df()["x"].tolist() == [1]
+    second = run_flow(nightly, 2)
+    assert seal(first).counts == {"finished": 1}
+    assert load_experiment(first).run_parameters_df()["x"].tolist() == [1]
     for taken in ("latest", "now")[: 1 + replace]:
         assert Experiment.load(f"{night}:{taken}").run_parameters_df()["x"].tolist() == [2]
     assert load_experiment(second.flow_run_id).run_parameters_df()["x"].tolist() == [2]
