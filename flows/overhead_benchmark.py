@@ -5,7 +5,8 @@
 
 Plain and recorded batches alternate, so that both see the same machine; shown is the median
 over the batches. Prefect sends the events of a batch in the background, so each batch waits for
-those of the one before, and pays for its own only. Run it against a server (`prefect server start`) or without one.
+those of the one before, and pays for its own only. Run it against a server (`prefect server
+start`) or without one.
 """
 
 from __future__ import annotations

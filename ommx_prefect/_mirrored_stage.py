@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +43,8 @@ FLOW_RECORD = "flow.json"
 OUTBOX_RECORD = "outbox.json"
 # Documents that other hosts must see; all others concern the sealing host alone.
 SHARED = (FLOW_RECORD, "subflows/", "rolled-back/")
+# Where copies of such documents wait that could not be sent, the slash of a name as a dot.
+UNSENT = "unsent"
 # Directory of an object -> the method that checks it and keeps it here.
 BRINGERS = {
     "": "_bring_document",
@@ -96,7 +99,7 @@ class MirroredStage(LocalStage):
             )
             return problem
         self.remove(f"starts/{shard.attempt.key}")
-        if self._files("shards") or self._files("parts"):
+        if any(self._files(name) for name in ("shards", "parts", UNSENT)):
             self.flush()
         return None
 
@@ -117,7 +120,9 @@ class MirroredStage(LocalStage):
             if problem and name == FLOW_RECORD:
                 raise StageError(self.name, problem)
             if problem:
-                warn(f"{name} of flow run {self.owner} stays on this host: {problem}")
+                self._open_outbox()
+                super().write(f"{UNSENT}/{name.replace('/', '.')}", document)
+                warn(f"{name} of flow run {self.owner} waits on this host: {problem}")
         super().write(name, document)
 
     def flush(self) -> str | None:
@@ -130,6 +135,11 @@ class MirroredStage(LocalStage):
                         return problem
                     self.remove(name)
                     self.remove(f"starts/{path.name}")  # its checkpoints stay for a seal here
+            for path in self._files(UNSENT):
+                name = path.name.replace(".", "/", 1)
+                if problem := self._problem_with(self._send, name, path.read_bytes()):
+                    return problem
+                path.unlink()
             super().discard(())
         return None
 
@@ -207,8 +217,13 @@ class MirroredStage(LocalStage):
         with ThreadPoolExecutor(READERS) as pool:
             list(pool.map(self._bring, wanted))
 
+    def is_released(self) -> bool:
+        """Tell whether a finished seal, of whichever host, has removed the flow run's records."""
+        return f"{self.owner}/{FLOW_RECORD}" not in self._seen
+
     def release(self) -> None:
         """Remove what a finished seal holds; what came there later stays."""
+        shutil.rmtree(self.path / UNSENT, ignore_errors=True)
         try:
             self._remove_there(self._seen)
         except StageError as error:

@@ -52,6 +52,11 @@ from ommx_prefect.exceptions import (
 
 # How long a seal waits for submitted tasks that nobody awaited: as long as Prefect would.
 PENDING_SECONDS = 24 * 3600.0
+# What is known here is a checkpoint, and less than what the other host has composed.
+SEALED_ELSEWHERE = (
+    "its records are gone from {}: another host has sealed it as finished. Ask there, or load its "
+    "image name"
+)
 
 
 def seal(flow_run_id: object, *, stage: str | None = None) -> SealedExperiment:
@@ -149,6 +154,8 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
         if finished:  # an earlier seal may have been cut off before this
             stage.release()
         return before
+    if before and before.status != "finished" and stage.is_released():
+        raise SealError(stage.owner, SEALED_ELSEWHERE.format(stage.name))
     rows, problems = _ask_prefect(record, staged)
     if staged.running or staged.cut_off:  # that takes a while, and they may have ended meanwhile
         stage.collect(sealed_keys)

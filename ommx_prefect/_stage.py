@@ -167,6 +167,10 @@ class LocalStage:
     def collect(self, sealed: Collection[str]) -> None:
         """Bring what waits elsewhere, and is not sealed yet, here before a seal."""
 
+    def is_released(self) -> bool:
+        """Tell whether a finished seal of another host has let go of what waited elsewhere."""
+        return False
+
     def release(self) -> None:
         """Let go of what waits elsewhere, once a finished seal holds it."""
 

@@ -15,12 +15,13 @@ from ommx_prefect._flow_start import (
     FlowRecord,
     read_flow_record,
 )
+from ommx_prefect._mirrored_stage import UNSENT
 from ommx_prefect._publication import INTENT
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage, stage_root
 
 # What an attempt, or a call on current_experiment(), leaves in a stage until it is sealed.
-RECORDS = ("starts", "shards", "parts")
+RECORDS = ("starts", "shards", "parts", UNSENT)
 # What else tells that somebody was here.
 DOCUMENTS = (FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, INTENT)
 

@@ -59,6 +59,7 @@ from ommx_prefect._recover import recover
 from ommx_prefect._registry import registry_root
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import DIRECTORY, LocalStage, stage_root
+from ommx_prefect._survey import waiting_owners
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -606,6 +607,11 @@ def test_a_retry_on_another_host_gives_one_experiment_with_all_runs(shared, tmp_
     assert experiment.run_parameters_df()["prefect.flow_attempt"].tolist() == [1, 2]
     assert experiment.image_name.startswith("ghcr.io/acme/elsewhere:")
     assert shared.objects(flow_run_id) == {}
+    # The first host knows the failed attempt only, and does not publish that as the whole.
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        _on_another_host(script, tmp_path / "first", flow_run_id)
+    assert "another host has sealed it as finished" in refused.value.stderr
+    assert shared.objects(flow_run_id) == {}
 
 
 def test_a_record_that_comes_after_the_seal_extends_the_experiment(shared):
@@ -673,6 +679,31 @@ def test_subflows_and_rollbacks_reach_the_stage_of_the_enclosing_flow(shared):
     assert sealed.column("prefect.state") == ["Completed", "RolledBack"]
     assert [subflow["flow"] for subflow in sealed.ledger["subflows"]] == ["inner"]
     assert shared.objects(sealed.flow_run_id) == {}
+
+
+def test_a_rollback_while_the_stage_is_away_goes_out_with_the_next_record(shared):
+    from prefect.transactions import transaction
+
+    @flow(stage=shared.stage)
+    def one():
+        flow_run_id = prefect.runtime.flow_run.id
+        with contextlib.suppress(ValueError), transaction():
+            note(3)
+            shared.go_away()
+            raise ValueError("undo")
+        shared.come_back()
+        seen = [set(shared.objects(flow_run_id))]
+        note(4)
+        return [*seen, set(shared.objects(flow_run_id))]
+
+    sealed = run_flow(one)
+    before, after = (
+        {name for name in names if "/rolled-back/" in name} for names in sealed.state.result()
+    )
+    assert (len(before), len(after)) == (0, 1)
+    assert sealed.column("prefect.state") == ["RolledBack", "Completed"]
+    assert shared.objects(sealed.flow_run_id) == {}
+    assert sealed.flow_run_id not in waiting_owners()
 
 
 def test_the_settings_name_the_stage_of_flows_that_name_none(shared, monkeypatch):
