@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from ommx.experiment import Experiment
@@ -46,8 +47,16 @@ class Home(Protocol):
             DocumentError: It is not; the shards are kept.
         """
 
-    def publish(self, digest: str, names: list[str]) -> None:
-        """Point names to an experiment that was stored."""
+    def publish(self, digest: str, names: Mapping[str, str | None]) -> None:
+        """Point names to an experiment that was stored.
+
+        Args:
+            digest: Its manifest digest.
+            names: The names, and what each pointed to when it was decided to move it.
+
+        Raises:
+            NameMovedError: One points to something else since; where the home can tell.
+        """
 
     def open(self, digest: str, name: str) -> Experiment | None:
         """Open an experiment, or return None where the name does not point to it any more."""
@@ -93,7 +102,7 @@ class LocalHome:
         """Import an experiment, and check what `ommx` reads."""
         import_and_verify(self._stage, documents, wanted)
 
-    def publish(self, digest: str, names: list[str]) -> None:
+    def publish(self, digest: str, names: Mapping[str, str | None]) -> None:
         """Point names to an experiment that was imported."""
         publish_names(self._stage, digest, names)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from ommx_prefect._home import Home
-from ommx_prefect._registry import drop_name, find
+from ommx_prefect._registry import NameMovedError, drop_name, find
 from ommx_prefect._sealed import SealedExperiment, home_of_sealed, read_answer, write_sealed
 from ommx_prefect._stage import LocalStage
 
@@ -37,9 +37,17 @@ class Publication:
 
 
 def publish(stage: LocalStage, home: Home, publication: Publication) -> None:
-    """Publish an experiment that is stored and verified, and let its shards go."""
+    """Publish an experiment that is stored and verified, and let its shards go.
+
+    Raises:
+        NameMovedError: Another flow run has one of the names meanwhile; the shards are kept.
+    """
     stage.write(INTENT, asdict(publication))
-    _publish(stage, home, publication)
+    try:
+        _publish(stage, home, publication)
+    except NameMovedError:
+        stage.remove(INTENT)
+        raise
 
 
 def finish_publication(stage: LocalStage) -> None:
@@ -57,7 +65,7 @@ def finish_publication(stage: LocalStage) -> None:
 
 def _publish(stage: LocalStage, home: Home, publication: Publication) -> None:
     sealed = publication.sealed
-    home.publish(sealed.manifest_digest, list(publication.names))
+    home.publish(sealed.manifest_digest, publication.names)
     _drop_checkpoint(stage, sealed.stored_name)
     write_sealed(stage, sealed, list(publication.keys))
     stage.discard_starts(publication.cut_off)

@@ -6,6 +6,8 @@ Only then does the user's name move, and only after that are the shards let go.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ommx.experiment import Experiment
 
 from ommx_prefect._records import Documents, ExperimentRecord
@@ -32,10 +34,14 @@ def import_scratch(stage: LocalStage, documents: Documents) -> Experiment:
     return import_layout(stage.path, documents, name)
 
 
-def publish_names(stage: LocalStage, digest: str, names: list[str]) -> None:
-    """Point names to the imported experiment, and remove the name of ours."""
-    for name in names:
-        move_name(name, digest)
+def publish_names(stage: LocalStage, digest: str, names: Mapping[str, str | None]) -> None:
+    """Point names to the imported experiment, and remove the name of ours.
+
+    Raises:
+        NameMovedError: One does not point any more to what it is said to.
+    """
+    for name, stood in names.items():
+        move_name(name, digest, stood)
     drop_name(scratch_name(stage))
 
 

@@ -177,12 +177,28 @@ def find(name: str) -> str | None:
     return next((ref.manifest_digest for ref in refs if ref.image_name == name), None)
 
 
-def move_name(name: str, digest: str) -> None:
-    """Point a name to a manifest that the registry holds, whatever it pointed to before."""
+def move_name(name: str, digest: str, stood: str | None) -> None:
+    """Point a name to a manifest that the registry holds.
+
+    Args:
+        name: The name.
+        digest: The manifest's digest.
+        stood: What the name pointed to when it was decided to move it.
+
+    Raises:
+        NameMovedError: It points to something else since.
+    """
     with FileLock(registry_root() / "ommx-prefect-names.lock"):
-        if find(name) != digest:
+        found = find(name)
+        if found not in (None, stood, digest):
+            raise NameMovedError(name)
+        if found != digest:
             remove_image(name, root=registry_root())
             restore_image(name, digest, root=registry_root())
+
+
+class NameMovedError(Exception):
+    """Another process has moved a name meanwhile; whoever wanted it has to decide again."""
 
 
 def drop_name(name: str) -> None:

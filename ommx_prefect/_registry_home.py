@@ -13,6 +13,7 @@ experiment for the first time where somebody loads it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from ommx.experiment import Experiment
@@ -92,7 +93,7 @@ class RegistryHome:
         if self.read(documents.digest) != documents:
             raise DocumentError(f"the registry gives other documents back for {documents.digest}")
 
-    def publish(self, digest: str, names: list[str]) -> None:
+    def publish(self, digest: str, names: Mapping[str, str | None]) -> None:
         """Point tags to an experiment that was pushed; what this host knew of them is stale."""
         with translated(self._stage.name, f"publish {digest}"):
             manifest = self._repository.get_manifest(digest)
@@ -111,7 +112,7 @@ class RegistryHome:
             with self._stage.locked():
                 self._stage.pin(documents)
                 import_scratch(self._stage, documents)
-                publish_names(self._stage, digest, [name])
+                publish_names(self._stage, digest, {name: find(name)})
                 self._stage.discard(())
         return Experiment.load(name)
 

@@ -32,7 +32,7 @@ from ommx_prefect._prefect_api import (
 )
 from ommx_prefect._publication import Publication, finish_publication, publish
 from ommx_prefect._push_sealed import push_if_wanted, show_push
-from ommx_prefect._registry import anonymous_name, checkpoint_name
+from ommx_prefect._registry import NameMovedError, anonymous_name, checkpoint_name
 from ommx_prefect._sealed import (
     SealedExperiment,
     read_answer,
@@ -179,7 +179,10 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
     keys = sorted({*staged.keys, *sealed_keys})
     cut_off = tuple(staged.cut_off_keys)
     names = {name: home.find(name) for name in (sealed.stored_name, *aliases)}
-    publish(stage, home, Publication(sealed, names, tuple(keys), cut_off))
+    try:
+        publish(stage, home, Publication(sealed, names, tuple(keys), cut_off))
+    except NameMovedError:  # by a flow run that ended in the same moment: choose once more
+        return _seal_locked(stage, record, end)
     if finished:
         stage.release()
     _lost.forget(stage.owner, keys)

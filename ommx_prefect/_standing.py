@@ -46,7 +46,7 @@ def sealed_before(stage: LocalStage, record: FlowRecord) -> Answer | None:
     if not home.holds(sealed.manifest_digest):
         return None
     if home.find(sealed.stored_name) is None:
-        home.publish(sealed.manifest_digest, [sealed.stored_name])
+        home.publish(sealed.manifest_digest, {sealed.stored_name: None})
     return found
 
 

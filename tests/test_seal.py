@@ -23,6 +23,7 @@ from reading import run_flow, sealed_of
 
 from ommx_prefect import (
     _publication,
+    _seal,
     current_experiment,
     current_run,
     exceptions,
@@ -576,6 +577,33 @@ def test_a_seal_that_was_cut_off_takes_no_name_back_when_it_is_finished(replace,
     for taken in ("latest", "now")[: 1 + replace]:
         assert Experiment.load(f"{night}:{taken}").run_parameters_df()["x"].tolist() == [2]
     assert load_experiment(second.flow_run_id).run_parameters_df()["x"].tolist() == [2]
+
+
+def test_of_two_flow_runs_that_end_in_the_same_moment_each_has_a_name(monkeypatch):
+    name = f"ghcr.io/acme/together:{uuid.uuid4().hex}"
+    other = {}
+
+    @flow(experiment=name)
+    def nightly(x):
+        one_task(x)
+
+    def run_other():
+        other["state"] = nightly(2, return_state=True)
+
+    def publish_late(*arguments):
+        monkeypatch.undo()
+        thread = threading.Thread(target=run_other)
+        thread.start()
+        thread.join()
+        _publication.publish(*arguments)
+
+    monkeypatch.setattr(_seal, "publish", publish_late)
+    first = run_flow(nightly, 1)
+    second = load_experiment(other["state"].state_details.flow_run_id)
+    assert (second.image_name, second.run_parameters_df()["x"].tolist()) == (name, [2])
+    assert first.column("x") == [1]
+    assert first.experiment.image_name.startswith(f"{name}-")
+    assert any("was taken meanwhile" in x for x in first.ledger["warnings"])
 
 
 SECRETIVE = """
