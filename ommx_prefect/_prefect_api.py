@@ -17,6 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
+from prefect.exceptions import ObjectNotFound
 
 from ommx_prefect._states import RUN_STATUS
 from ommx_prefect._task_labels import HOST_LABEL, TASK_LABEL
@@ -99,6 +100,17 @@ def read_task_runs(client: SyncPrefectClient, flow_run_ids: Collection[str]) -> 
         rows.extend(map(_row, page))
         if len(page) < PAGE:
             return rows
+
+
+def read_lone_task_runs(
+    client: SyncPrefectClient, task_run_ids: Collection[str]
+) -> list[TaskRunRow]:
+    """Read task runs outside flows, as far as the API knows them."""
+    rows: list[TaskRunRow] = []
+    for task_run_id in task_run_ids:
+        with contextlib.suppress(ObjectNotFound):
+            rows.append(_row(client.read_task_run(UUID(task_run_id))))
+    return rows
 
 
 def _row(run: TaskRun) -> TaskRunRow:

@@ -29,6 +29,7 @@ from ommx_prefect._prefect_api import (
     api_client,
     await_task_runs,
     read_flow_run,
+    read_lone_task_runs,
 )
 from ommx_prefect._publication import Publication, finish_publication, publish
 from ommx_prefect._push_sealed import push_if_wanted, show_push
@@ -257,10 +258,13 @@ def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], 
     gone = {attempt.task_run_id for attempt in staged.cut_off} - ended - {""}
     unexplained = {attempt.task_run_id for attempt in staged.running} - {""}
     unexplained |= submitted_task_runs(record.owner) - ended - gone
-    if "" in flow_runs:  # a task run outside flows: its shards tell all
+    lone = {x.task_run_id for x in staged.cut_off if not x.flow_run_id} - {""}
+    if "" in flow_runs and not lone:  # a task run outside flows: its shards tell all
         return [], []
     try:
         with api_client() as client:
+            if lone:
+                return read_lone_task_runs(client, lone), []
             return await_task_runs(client, flow_runs, ended - {""}, unexplained, gone), []
     except Exception as error:
         return [], [f"Prefect's API could not be asked for task runs: {describe_error(error)}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from dataclasses import asdict
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Crashed, Paused, Suspended
 from reading import run_flow
 
@@ -255,6 +257,35 @@ def test_a_task_run_outside_flows_is_recovered(ended):
     assert experiment.status == ("failed" if ended else "interrupted")
     assert [run.status for run in experiment.runs] == [experiment.status]
     assert owner not in _recover()
+
+
+def test_a_task_run_outside_flows_whose_record_is_lost_has_the_status_of_its_state():
+    import prefect
+
+    @prefect.task
+    def work():
+        return 1
+
+    owner = str(work(return_state=True).state_details.task_run_id)
+    _wait_until_known(owner)
+    LocalStage(owner).begin(_attempt(owner, task_run_id=owner, flow_run_id=""))
+    assert _recover()[owner]["done"] == "sealed"
+    experiment = load_experiment(owner)
+    assert (experiment.status, [x.status for x in experiment.runs]) == ("finished", ["finished"])
+    assert experiment.run_parameters_df()["prefect.state"].tolist() == ["Completed"]
+    assert "record is lost" in experiment.annotations["org.ommx-prefect.degraded"]
+
+
+def _wait_until_known(task_run_id):
+    deadline = time.monotonic() + 30
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ObjectNotFound):
+                state = client.read_task_run(uuid.UUID(task_run_id)).state
+                if state is not None and state.is_final():
+                    return
+            time.sleep(0.2)
+    raise TimeoutError(task_run_id)
 
 
 def test_a_task_run_outside_flows_that_runs_is_left_alone():
