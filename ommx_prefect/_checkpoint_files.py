@@ -19,7 +19,8 @@ from ommx_prefect._decode import manifest_of
 from ommx_prefect._records import PARAMETERS_MEDIA_TYPE, Documents
 from ommx_prefect._registry import write_whole
 from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import CHECKPOINTS, LocalStage, link_or_copy
+from ommx_prefect._stage import CHECKPOINTS, link_or_copy
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect.exceptions import DocumentError
 
 # Tells which of two checkpoints of one attempt is the later.
@@ -35,7 +36,7 @@ class CheckpointFiles:
         stage: The stage.
     """
 
-    def __init__(self, stage: LocalStage) -> None:
+    def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.path = stage.path / CHECKPOINTS
 

@@ -38,7 +38,7 @@ from ommx_prefect._records import (
     sha256_digest,
 )
 from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect.codecs import LoggedValue, log_value
 
 RESERVED = "prefect."
@@ -62,7 +62,7 @@ class Checkpoints:
         attempt: Whose they are.
     """
 
-    def __init__(self, stage: LocalStage, attempt: Attempt) -> None:
+    def __init__(self, stage: Stage, attempt: Attempt) -> None:
         self._stage = stage
         self._files = CheckpointFiles(stage)
         self._attempt = attempt

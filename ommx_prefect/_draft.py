@@ -34,7 +34,7 @@ from ommx_prefect._prefect_api import TaskRunRow, api_client, deployment_name
 from ommx_prefect._records import Attachments, Descriptor, ExperimentRecord
 from ommx_prefect._registry import checkpoint_name
 from ommx_prefect._sealed import FLOW_RUN_ANNOTATION, SealedExperiment, home_of_sealed
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect._stand_ins import with_stand_ins
 from ommx_prefect._standing import annotations_of
 
@@ -66,7 +66,7 @@ class Draft:
 
 
 def drafted(
-    stage: LocalStage,
+    stage: Stage,
     home: Home,
     record: FlowRecord,
     end: End,
@@ -124,7 +124,7 @@ def _taken_apart(
 
 
 def _ledger_of(
-    stage: LocalStage,
+    stage: Stage,
     record: FlowRecord,
     end: End,
     staged: Staged,

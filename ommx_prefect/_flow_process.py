@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
 from ommx_prefect._origin import host_name, own_start, process_start
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 
 PROCESS_RECORD = "process.json"
 
@@ -43,13 +43,13 @@ class FlowProcess:
     process_start: str
 
 
-def note_flow_process(stage: LocalStage) -> None:
+def note_flow_process(stage: Stage) -> None:
     """Note that this process runs the flow run now."""
     process = FlowProcess(host_name(), os.getpid(), own_start(os.getpid()))
     stage.write(PROCESS_RECORD, asdict(process))
 
 
-def read_flow_process(stage: LocalStage) -> FlowProcess | None:
+def read_flow_process(stage: Stage) -> FlowProcess | None:
     """Return who runs the flow run, or None where no release that notes it started it."""
     document = stage.read(PROCESS_RECORD)
     return None if document is None else FlowProcess(**document)

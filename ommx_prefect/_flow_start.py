@@ -27,6 +27,7 @@ from ommx_prefect._oci_names import split_name
 from ommx_prefect._records import Scalar
 from ommx_prefect._registry import anonymous_name, canonical_name, find
 from ommx_prefect._stage import LOCAL, LocalStage
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect._stages import stage_of
 from ommx_prefect.exceptions import (
     ImageNameError,
@@ -82,7 +83,7 @@ class FlowRecord:
         return with_suffix(self.image_name, suffix_of(self.flow_run_id))
 
 
-def read_flow_record(stage: LocalStage) -> FlowRecord | None:
+def read_flow_record(stage: Stage) -> FlowRecord | None:
     """Read the record of a flow run, or None where it never started here."""
     document = stage.read(FLOW_RECORD)
     if document is None:
@@ -190,7 +191,7 @@ def _called(source: NameSource, flow_run: FlowRun) -> str | None:
 
 
 def _named(
-    hook: ExperimentHook, facts: FlowRunFacts, flow_run: FlowRun, stage: LocalStage
+    hook: ExperimentHook, facts: FlowRunFacts, flow_run: FlowRun, stage: Stage
 ) -> FlowRecord:
     template = _called(hook.experiment, flow_run)
     deployment = str(flow_run.deployment_id or "")
@@ -214,7 +215,7 @@ def suffix_of(flow_run_id: str) -> str:
     return flow_run_id.replace("-", "")[-8:]
 
 
-def _where_taken(stage: LocalStage, name: str) -> str:
+def _where_taken(stage: Stage, name: str) -> str:
     """Return where a name stands already, of the places in which it is to stand; or nothing."""
     if find(name) is not None:
         return "the Local Registry"

@@ -24,7 +24,7 @@ from ommx_prefect._merge import merged
 from ommx_prefect._prefect_api import TaskRunRow
 from ommx_prefect._records import Attachments, Descriptor, Documents, ExperimentRecord, RunRecord
 from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 
 STATE_COLUMN = "prefect.state"
 
@@ -60,7 +60,7 @@ class Staged:
         return sorted({attempt.key for attempt in self.cut_off})
 
 
-def read_stage(stage: LocalStage, sealed_keys: frozenset[str] = frozenset()) -> Staged:
+def read_stage(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Staged:
     """Read what a stage holds beyond what is sealed already."""
     starts = [attempt for attempt in _begun(stage) if attempt.key not in sealed_keys]
     # Who is gone is asked before the shards are read: a process that ends has written its own.
@@ -79,7 +79,7 @@ def read_stage(stage: LocalStage, sealed_keys: frozenset[str] = frozenset()) -> 
     )
 
 
-def _begun(stage: LocalStage) -> list[Attempt]:
+def _begun(stage: Stage) -> list[Attempt]:
     """Return the attempts that began; one may have checkpointed and left no start record."""
     begun = {attempt.key: attempt for attempt in CheckpointFiles(stage).attempts()}
     begun.update((attempt.key, attempt) for attempt in stage.starts())

@@ -10,7 +10,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._publish import import_and_verify, publish_names
 from ommx_prefect._records import Descriptor, Documents, ExperimentRecord
 from ommx_prefect._registry import blob_path, find, read_blob, read_documents
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 
 
 class Home(Protocol):
@@ -71,7 +71,7 @@ class LocalHome:
 
     composed_in = ""
 
-    def __init__(self, stage: LocalStage) -> None:
+    def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
     def find(self, name: str) -> str | None:

@@ -14,10 +14,10 @@ from __future__ import annotations
 from ommx_prefect._home import Home, LocalHome
 from ommx_prefect._oci_stage import OciStage
 from ommx_prefect._registry_home import RegistryHome
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 
 
-def homes_for(stage: LocalStage, image_name: str, status: str) -> tuple[Home, ...]:
+def homes_for(stage: Stage, image_name: str, status: str) -> tuple[Home, ...]:
     """Return where an experiment that ended with this status can stand, best first."""
     here = LocalHome(stage)
     if isinstance(stage, OciStage) and status == "finished" and stage.serves(image_name):
@@ -25,7 +25,7 @@ def homes_for(stage: LocalStage, image_name: str, status: str) -> tuple[Home, ..
     return (here,)
 
 
-def home_of(stage: LocalStage, image_name: str, composed_in: str) -> Home:
+def home_of(stage: Stage, image_name: str, composed_in: str) -> Home:
     """Return where an experiment stands: what its answer says, as `SealedExperiment` has it."""
     if composed_in:
         return RegistryHome(OciStage(stage.owner, composed_in), image_name)

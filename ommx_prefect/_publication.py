@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from ommx_prefect._home import Home
 from ommx_prefect._registry import NameMovedError, drop_name, find
 from ommx_prefect._sealed import SealedExperiment, home_of_sealed, read_answer, write_sealed
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 
 INTENT = "sealing.json"
 
@@ -36,7 +36,7 @@ class Publication:
     cut_off: tuple[str, ...]
 
 
-def publish(stage: LocalStage, home: Home, publication: Publication) -> None:
+def publish(stage: Stage, home: Home, publication: Publication) -> None:
     """Publish an experiment that is stored and verified, and let its shards go.
 
     Raises:
@@ -50,7 +50,7 @@ def publish(stage: LocalStage, home: Home, publication: Publication) -> None:
         raise
 
 
-def finish_publication(stage: LocalStage) -> None:
+def finish_publication(stage: Stage) -> None:
     """Finish what a killed seal has begun to publish, as far as no later seal has its names."""
     publication = _read(stage)
     if publication is None:
@@ -63,7 +63,7 @@ def finish_publication(stage: LocalStage) -> None:
         stage.remove(INTENT)
 
 
-def _publish(stage: LocalStage, home: Home, publication: Publication) -> None:
+def _publish(stage: Stage, home: Home, publication: Publication) -> None:
     sealed = publication.sealed
     home.publish(sealed.manifest_digest, publication.names)
     _drop_checkpoint(stage, sealed.stored_name)
@@ -73,7 +73,7 @@ def _publish(stage: LocalStage, home: Home, publication: Publication) -> None:
     stage.remove(INTENT)
 
 
-def _drop_checkpoint(stage: LocalStage, stored_name: str) -> None:
+def _drop_checkpoint(stage: Stage, stored_name: str) -> None:
     """Let go of the checkpoint that this flow run had before, and of no other's."""
     before, _ = read_answer(stage) or (None, ())
     if before is None or before.status == "finished" or before.stored_name == stored_name:
@@ -82,7 +82,7 @@ def _drop_checkpoint(stage: LocalStage, stored_name: str) -> None:
         drop_name(before.stored_name)
 
 
-def _free_names(stage: LocalStage, home: Home, publication: Publication) -> dict[str, str | None]:
+def _free_names(stage: Stage, home: Home, publication: Publication) -> dict[str, str | None]:
     """Return the names that point to what they pointed to, to nothing, or to this flow run's."""
     before = read_answer(stage)
     own = {None, publication.sealed.manifest_digest, before and before[0].manifest_digest}
@@ -91,7 +91,7 @@ def _free_names(stage: LocalStage, home: Home, publication: Publication) -> dict
     }
 
 
-def _read(stage: LocalStage) -> Publication | None:
+def _read(stage: Stage) -> Publication | None:
     document = stage.read(INTENT)
     if document is None:
         return None

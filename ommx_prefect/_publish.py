@@ -12,11 +12,11 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._records import Documents, ExperimentRecord
 from ommx_prefect._registry import drop_name, import_layout, move_name
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect.exceptions import DocumentError
 
 
-def import_and_verify(stage: LocalStage, documents: Documents, wanted: ExperimentRecord) -> None:
+def import_and_verify(stage: Stage, documents: Documents, wanted: ExperimentRecord) -> None:
     """Import documents under a name of ours, and check that `ommx` reads what was meant.
 
     Raises:
@@ -27,14 +27,14 @@ def import_and_verify(stage: LocalStage, documents: Documents, wanted: Experimen
         raise DocumentError(f"the composed experiment reads back differently: {problem}")
 
 
-def import_scratch(stage: LocalStage, documents: Documents) -> Experiment:
+def import_scratch(stage: Stage, documents: Documents) -> Experiment:
     """Import documents, with the payload that the stage holds, under a name of ours."""
     name = scratch_name(stage)
     drop_name(name)
     return import_layout(stage.path, documents, name)
 
 
-def publish_names(stage: LocalStage, digest: str, names: Mapping[str, str | None]) -> None:
+def publish_names(stage: Stage, digest: str, names: Mapping[str, str | None]) -> None:
     """Point names to the imported experiment, and remove the name of ours.
 
     Raises:
@@ -45,7 +45,7 @@ def publish_names(stage: LocalStage, digest: str, names: Mapping[str, str | None
     drop_name(scratch_name(stage))
 
 
-def scratch_name(stage: LocalStage) -> str:
+def scratch_name(stage: Stage) -> str:
     """Return the name under which a seal imports, before it is verified."""
     return f"ommx-prefect.local/sealing:{stage.owner}"
 

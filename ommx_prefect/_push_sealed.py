@@ -14,13 +14,11 @@ from ommx_prefect._log import logger, warn
 from ommx_prefect._push import push_image
 from ommx_prefect._report import report_push
 from ommx_prefect._sealed import SealedExperiment, update_sealed
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect._states import describe_error
 
 
-def push_if_wanted(
-    stage: LocalStage, record: FlowRecord, sealed: SealedExperiment
-) -> SealedExperiment:
+def push_if_wanted(stage: Stage, record: FlowRecord, sealed: SealedExperiment) -> SealedExperiment:
     """Push a finished experiment and its aliases, unless it is there; keep and return how it went.
 
     Only a finished experiment is pushed. One that failed or was interrupted stands as a

@@ -41,6 +41,7 @@ from ommx_prefect._sealed import (
 )
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect._stages import stage_of
 from ommx_prefect._standing import sealed_before
 from ommx_prefect._states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
@@ -130,7 +131,7 @@ def seal_task_run(attempt: Attempt, outcome: Outcome) -> SealedExperiment:
     return _sealed_or_explained(stage, record, end)
 
 
-def _sealed_or_explained(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
+def _sealed_or_explained(stage: Stage, record: FlowRecord, end: End) -> SealedExperiment:
     try:
         with stage.locked():
             sealed = _seal_locked(stage, record, end)
@@ -143,7 +144,7 @@ def _sealed_or_explained(stage: LocalStage, record: FlowRecord, end: End) -> Sea
         raise SealError(stage.owner, describe_error(error)) from error
 
 
-def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExperiment:
+def _seal_locked(stage: Stage, record: FlowRecord, end: End) -> SealedExperiment:
     finish_publication(stage)
     before, sealed_keys = sealed_before(stage, record) or (None, frozenset())
     stage.collect(sealed_keys)
@@ -191,13 +192,13 @@ def _seal_locked(stage: LocalStage, record: FlowRecord, end: End) -> SealedExper
     return sealed
 
 
-def _has_come_since(stage: LocalStage) -> bool:
+def _has_come_since(stage: Stage) -> bool:
     _, keys = read_answer(stage) or (None, frozenset())
     staged = (*stage.shards(), *stage.shards("parts"))
     return any(shard.attempt.key not in keys for shard in staged)
 
 
-def _require_nothing_lost(stage: LocalStage) -> None:
+def _require_nothing_lost(stage: Stage) -> None:
     """Raise SealError where there was an experiment, and nothing of it is left to seal again."""
     if found := read_answer(stage):
         sealed, _ = found
@@ -207,7 +208,7 @@ def _require_nothing_lost(stage: LocalStage) -> None:
 
 
 def _composed(
-    stage: LocalStage, record: FlowRecord, end: End, *what: Any
+    stage: Stage, record: FlowRecord, end: End, *what: Any
 ) -> tuple[Home, Draft, Composition]:
     """Compose an experiment for the best home that takes it."""
     *others, last = homes_for(stage, record.image_name, end.status)
@@ -221,7 +222,7 @@ def _composed(
     return last, draft, compose(draft.experiment)
 
 
-def _end_of(stage: LocalStage, state: State[Any] | None) -> End:
+def _end_of(stage: Stage, state: State[Any] | None) -> End:
     """Return how the flow run ended: from the hook, from Prefect, or as the hook left it."""
     if state is None:
         try:

@@ -11,6 +11,7 @@ from ommx_prefect._flow_start import SEALED_RECORD
 from ommx_prefect._home import Home
 from ommx_prefect._homes import home_of
 from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect.exceptions import NotSealedError, StageError, UnreadableError
 
 FLOW_RUN_ANNOTATION = "org.ommx-prefect.flow-run-id"
@@ -54,17 +55,17 @@ class SealedExperiment:
         return f'Experiment.{method}("{self.image_name}")'
 
 
-def write_sealed(stage: LocalStage, sealed: SealedExperiment, keys: list[str]) -> None:
+def write_sealed(stage: Stage, sealed: SealedExperiment, keys: list[str]) -> None:
     """Keep the answer, with the names of the shards it covers."""
     stage.write(SEALED_RECORD, {**asdict(sealed), "keys": keys})
 
 
-def update_sealed(stage: LocalStage, sealed: SealedExperiment) -> None:
+def update_sealed(stage: Stage, sealed: SealedExperiment) -> None:
     """Keep an answer of which only the push has changed."""
     stage.write(SEALED_RECORD, {**(stage.read(SEALED_RECORD) or {"keys": []}), **asdict(sealed)})
 
 
-def read_sealed(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | None:
+def read_sealed(stage: Stage) -> tuple[SealedExperiment, frozenset[str]] | None:
     """Return the last answer while its experiment still stands, and the shards it covers."""
     found = read_answer(stage)
     stands = found and home_of_sealed(found[0]).find(found[0].stored_name)
@@ -77,7 +78,7 @@ def home_of_sealed(sealed: SealedExperiment) -> Home:
     return home_of(stage, sealed.image_name, sealed.composed_in)
 
 
-def read_answer(stage: LocalStage) -> tuple[SealedExperiment, frozenset[str]] | None:
+def read_answer(stage: Stage) -> tuple[SealedExperiment, frozenset[str]] | None:
     """Return the last answer, whatever became of its experiment."""
     document = stage.read(SEALED_RECORD)
     if document is None:

@@ -10,6 +10,7 @@ from ommx_prefect._mirrored_stage import FLOW_RECORD, OUTBOX_RECORD, MirroredSta
 from ommx_prefect._oci_names import STAGE_SCHEME, split_stage
 from ommx_prefect._oci_stage import OciStage
 from ommx_prefect._stage import LOCAL, LocalStage
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect.exceptions import StageError
 
 _BLOCK = re.compile(r"[a-z0-9-]+/[^/\s]+")
@@ -51,7 +52,7 @@ def tell_stage(owner: str, stage: str) -> None:
         _told.pop(next(iter(_told)), None)
 
 
-def stage_of(owner: str, stage: str | None = None, default: str | None = None) -> LocalStage:
+def stage_of(owner: str, stage: str | None = None, default: str | None = None) -> Stage:
     """Return the stage of a flow run.
 
     Args:
@@ -67,6 +68,6 @@ def stage_of(owner: str, stage: str | None = None, default: str | None = None) -
     return (OciStage if name.startswith(STAGE_SCHEME) else MirroredStage)(owner, name)
 
 
-def _recorded(local: LocalStage) -> str | None:
+def _recorded(local: Stage) -> str | None:
     record = local.read(FLOW_RECORD) or local.read(OUTBOX_RECORD)
     return None if record is None else str(record.get("stage", LOCAL))

@@ -27,13 +27,13 @@ from ommx_prefect._sealed import (
     read_sealed,
     write_sealed,
 )
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect.exceptions import DocumentError
 
 Answer = tuple[SealedExperiment, frozenset[str]]
 
 
-def sealed_before(stage: LocalStage, record: FlowRecord) -> Answer | None:
+def sealed_before(stage: Stage, record: FlowRecord) -> Answer | None:
     """Return what was sealed of a flow run, and the shards it covers, while it is held somewhere.
 
     Its name may point to another experiment since; if it was removed, it is put back.
@@ -50,7 +50,7 @@ def sealed_before(stage: LocalStage, record: FlowRecord) -> Answer | None:
     return found
 
 
-def _adopt(stage: LocalStage, record: FlowRecord) -> Answer | None:
+def _adopt(stage: Stage, record: FlowRecord) -> Answer | None:
     """Take over what stands under the name of a flow run, if it is its own."""
     for home, image_name, stored_name in _places(stage, record):
         digest = home.find(stored_name)
@@ -60,7 +60,7 @@ def _adopt(stage: LocalStage, record: FlowRecord) -> Answer | None:
     return None
 
 
-def _places(stage: LocalStage, record: FlowRecord) -> Iterator[tuple[Home, str, str]]:
+def _places(stage: Stage, record: FlowRecord) -> Iterator[tuple[Home, str, str]]:
     """Yield the homes, image names and stored names under which it could stand."""
     for name in (record.image_name, record.other_name):
         for home in homes_for(stage, name, "finished"):
@@ -69,7 +69,7 @@ def _places(stage: LocalStage, record: FlowRecord) -> Iterator[tuple[Home, str, 
 
 
 def _adopted(
-    stage: LocalStage, home: Home, documents: Documents, image_name: str, stored_name: str
+    stage: Stage, home: Home, documents: Documents, image_name: str, stored_name: str
 ) -> Answer:
     entries, experiment = entries_of_sealed(home, documents)
     ledger = json.loads(home.read_blob(experiment.attachments.entries[_ledger.NAME]))

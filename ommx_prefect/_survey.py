@@ -19,6 +19,7 @@ from ommx_prefect._mirrored_stage import UNSENT
 from ommx_prefect._publication import INTENT
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage, stage_root
+from ommx_prefect._stage_protocol import Stage
 
 # What an attempt, or a call on current_experiment(), leaves in a stage until it is sealed.
 RECORDS = ("starts", "shards", "parts", UNSENT)
@@ -41,7 +42,7 @@ class Waiting:
         is_sealed: Whether there is an earlier seal, which this one extends.
     """
 
-    stage: LocalStage
+    stage: Stage
     record: FlowRecord | None
     shards: tuple[Shard, ...]
     open_attempts: tuple[Attempt, ...]

@@ -16,7 +16,7 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 PURE = {
     "_records", "_decode", "_encode", "_compose", "_merge", "_shards", "_image_name", "_inputs",
     "_oci", "_oci_auth", "_oci_credentials", "_oci_http", "_oci_names",
-    "_remote", "_shard_archive", "_oci_records",
+    "_remote", "_shard_archive", "_oci_records", "_stage_protocol",
 }  # fmt: skip
 # These know OMMX, not Prefect.
 WITHOUT_PREFECT = {
