@@ -93,7 +93,7 @@ def drafted(
     entries = with_stand_ins(joined(old, fresh), rows, staged.running)
     entries = settle(entries, staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
-    name = _free_name(home, record, end, before)
+    name = free_name(home, record, end, before)
     missing = [] if problems else _never_begun(record, entries, rows)
     warnings = (*problems, *missing, *_degradations(entries), *_name_warning(record, name))
     ledger = _ledger_of(stage, record, end, staged, entries, rows, warnings)
@@ -168,7 +168,7 @@ def _name_warning(record: FlowRecord, name: str) -> list[str]:
     return [f"{record.image_name} was taken meanwhile; this experiment stands under {name}"]
 
 
-def _free_name(home: Home, record: FlowRecord, end: End, before: SealedExperiment | None) -> str:
+def free_name(home: Home, record: FlowRecord, end: End, before: SealedExperiment | None) -> str:
     """Return the name to publish: never one that another flow run has taken meanwhile.
 
     Nor does the checkpoint of one flow run take the place of another's, which has no other name.

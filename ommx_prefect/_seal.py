@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 
 from ommx_prefect import _lost
 from ommx_prefect._compose import Composition, compose
-from ommx_prefect._draft import Draft, End, aliases_to_move, drafted
+from ommx_prefect._draft import Draft, End, aliases_to_move, drafted, free_name
 from ommx_prefect._flow_start import FLOW_RECORD, STATE_RECORD, FlowRecord, read_flow_record
 from ommx_prefect._gather import (
     Staged,
@@ -149,11 +149,11 @@ def _seal_locked(stage: Stage, record: FlowRecord, end: End) -> SealedExperiment
     before, sealed_keys = sealed_before(stage, record) or (None, frozenset())
     stage.collect(sealed_keys)
     staged = read_stage(stage, sealed_keys)
-    finished = end.status == "finished"
-    if before is None and not staged.keys and not staged.cut_off:
+    is_news = bool(staged.keys or staged.cut_off)
+    if before is None and not is_news:
         _require_nothing_lost(stage)
-    if before and not staged.keys and not staged.cut_off and before.status == end.status:
-        if finished:  # an earlier seal may have been cut off before this
+    if before and before.status == end.status and not is_news:
+        if end.status == "finished":  # an earlier seal may have been cut off before this
             stage.release()
         return before
     if before and before.status != "finished" and stage.is_released():
@@ -166,30 +166,39 @@ def _seal_locked(stage: Stage, record: FlowRecord, end: End) -> SealedExperiment
     home, draft, composition = _composed(stage, record, end, before, staged, rows, problems)
     repin(home, staged)
     home.store(composition.documents, draft.experiment)
-    sealed = SealedExperiment(
-        flow_run_id=stage.owner,
-        image_name=draft.image_name,
-        manifest_digest=composition.documents.digest,
-        status=end.status,
-        counts=draft.counts,
-        warnings=(*draft.warnings, *composition.warnings),
-        stored_name=draft.image_name if finished else checkpoint_name(draft.image_name),
-        pushed=True if home.composed_in else None,
-        composed_in=home.composed_in,
-    )
+    sealed = _answer(stage, home, end, draft, composition)
+    finished = end.status == "finished"
     aliases = aliases_to_move(home, record, before, draft.image_name) if finished else []
-    keys = sorted({*staged.keys, *sealed_keys})
-    cut_off = tuple(staged.cut_off_keys)
     names = {name: home.find(name) for name in (sealed.stored_name, *aliases)}
+    if free_name(home, record, end, before) != draft.image_name:  # taken while it was stored
+        return _seal_locked(stage, record, end)
+    keys = sorted({*staged.keys, *sealed_keys})
     try:
-        publish(stage, home, Publication(sealed, names, tuple(keys), cut_off))
-    except NameMovedError:  # by a flow run that ended in the same moment: choose once more
+        publish(stage, home, Publication(sealed, names, tuple(keys), tuple(staged.cut_off_keys)))
+    except NameMovedError:
         return _seal_locked(stage, record, end)
     if finished:
         stage.release()
     _lost.forget(stage.owner, keys)
     forget_submitted(stage.owner)
     return sealed
+
+
+def _answer(
+    stage: Stage, home: Home, end: End, draft: Draft, composition: Composition
+) -> SealedExperiment:
+    name, finished = draft.image_name, end.status == "finished"
+    return SealedExperiment(
+        flow_run_id=stage.owner,
+        image_name=name,
+        manifest_digest=composition.documents.digest,
+        status=end.status,
+        counts=draft.counts,
+        warnings=(*draft.warnings, *composition.warnings),
+        stored_name=name if finished else checkpoint_name(name),
+        pushed=True if home.composed_in else None,
+        composed_in=home.composed_in,
+    )
 
 
 def _has_come_since(stage: Stage) -> bool:

@@ -579,7 +579,8 @@ def test_a_seal_that_was_cut_off_takes_no_name_back_when_it_is_finished(replace,
     assert load_experiment(second.flow_run_id).run_parameters_df()["x"].tolist() == [2]
 
 
-def test_of_two_flow_runs_that_end_in_the_same_moment_each_has_a_name(monkeypatch):
+@pytest.mark.parametrize("step", ["aliases_to_move", "publish"])
+def test_of_two_flow_runs_that_end_in_the_same_moment_each_has_a_name(step, monkeypatch):
     name = f"ghcr.io/acme/together:{uuid.uuid4().hex}"
     other = {}
 
@@ -590,14 +591,16 @@ def test_of_two_flow_runs_that_end_in_the_same_moment_each_has_a_name(monkeypatc
     def run_other():
         other["state"] = nightly(2, return_state=True)
 
-    def publish_late(*arguments):
+    go_on = getattr(_seal, step)
+
+    def wait_for_other(*arguments):
         monkeypatch.undo()
         thread = threading.Thread(target=run_other)
         thread.start()
         thread.join()
-        _publication.publish(*arguments)
+        return go_on(*arguments)
 
-    monkeypatch.setattr(_seal, "publish", publish_late)
+    monkeypatch.setattr(_seal, step, wait_for_other)
     first = run_flow(nightly, 1)
     second = load_experiment(other["state"].state_details.flow_run_id)
     assert (second.image_name, second.run_parameters_df()["x"].tolist()) == (name, [2])
