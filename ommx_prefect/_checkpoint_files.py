@@ -45,7 +45,7 @@ class CheckpointFiles:
 
         Args:
             shard: The latest value of every name.
-            blobs: The payloads that are new, by digest.
+            blobs: The payloads, by digest; one that is here already is not written again.
         """
         folder = self.path / shard.attempt.key
         for digest, data in blobs.items():

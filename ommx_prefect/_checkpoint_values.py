@@ -39,6 +39,7 @@ from ommx_prefect._records import (
 )
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage_protocol import Stage
+from ommx_prefect._states import describe_error
 from ommx_prefect.codecs import LoggedValue, log_value
 
 RESERVED = "prefect."
@@ -67,6 +68,7 @@ class Checkpoints:
         self._files = CheckpointFiles(stage)
         self._attempt = attempt
         self._parts: dict[str, Part] = {}
+        self._payload: dict[str, bytes] = {}
         self._count = 0
         self._told: set[tuple[str, str]] = set()
         self._away_until = 0.0
@@ -90,7 +92,8 @@ class Checkpoints:
         """
         with self._lock:
             latest, problems = dict(self._parts), []
-            blobs: dict[str, bytes] = {}
+            # All of it: a seal that took the attempt for dead has let go of its checkpoints.
+            blobs = dict(self._payload)
             for name, value in values.items():
                 others = [part for key, part in latest.items() if key != storable(name)]
                 part, found = _part_of(storable(name), value, _Collected(blobs, others), redact)
@@ -100,12 +103,17 @@ class Checkpoints:
             shard = self._shard(latest, (*notes, *problems))
             self._files.put(shard, blobs)
             self._parts, self._count = latest, self._count + 1
+            entries = (x for part in latest.values() for x in part.attachments.entries.values())
+            self._payload = {x.digest: blobs[x.digest] for x in entries}
             return [*problems, *self._share(shard)]
 
     def _share(self, shard: Shard) -> list[str]:
         if time.monotonic() < self._away_until:
             return []
-        problem = self._stage.share_checkpoint(shard)
+        try:
+            problem = self._stage.share_checkpoint(shard)
+        except OSError as error:  # a seal may let go of it meanwhile
+            problem = describe_error(error)
         if problem is None:
             return []
         self._away_until = time.monotonic() + AWAY_SECONDS

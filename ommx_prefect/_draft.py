@@ -90,7 +90,7 @@ def drafted(
     checkpoints = CheckpointFiles(stage).take([*staged.keys, *staged.cut_off_keys])
     fresh = entries_of(staged, {row.task_run_id: row for row in rows}, checkpoints)
     old, attachments, annotations = _taken_apart(home, before)
-    entries = with_stand_ins(joined(old, fresh), rows, staged.running)
+    entries = with_stand_ins(joined(old, fresh, checkpoints), rows, staged.running)
     entries = settle(entries, staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
     name = free_name(home, record, end, before)
@@ -184,11 +184,15 @@ def free_name(home: Home, record: FlowRecord, end: End, before: SealedExperiment
 
 def aliases_to_move(
     home: Home, record: FlowRecord, before: SealedExperiment | None, name: str
-) -> list[str]:
-    """Return the aliases to move: what comes late takes none back from a later flow run."""
+) -> dict[str, str | None]:
+    """Return the aliases to move, and what each points to now.
+
+    What comes late takes none back from a later flow run.
+    """
     aliases = [with_tag(name, tag) for tag in record.aliases]
+    standing = {alias: home.find(alias) for alias in aliases}
     replaces = not _is_finished(before)
-    return [x for x in aliases if _is_free(home, x, record, replaces=replaces)]
+    return {x: standing[x] for x in aliases if _is_free(home, x, record, replaces=replaces)}
 
 
 def _is_finished(before: SealedExperiment | None) -> bool:

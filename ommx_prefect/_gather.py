@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from ommx_prefect import _ledger, _lost
@@ -137,15 +137,19 @@ def entry_of(shard: Shard) -> Entry:
     return _entry_of(shard, None)
 
 
-def joined(old: Sequence[Entry], fresh: Sequence[Entry]) -> list[Entry]:
+def joined(
+    old: Sequence[Entry], fresh: Sequence[Entry], checkpointed: Container[str]
+) -> list[Entry]:
     """Join what was sealed before and what is staged; what is staged knows better.
 
-    An attempt that was sealed as cut off may end after all; what it had checkpointed stays.
+    An attempt that was sealed as cut off may end after all; what it had checkpointed stays, unless
+    a later checkpoint of it is staged, which has the latest value of every name.
     """
     entries = {entry.key: entry for entry in old}
     for entry in fresh:
         before = entries.get(entry.key)
-        entries[entry.key] = _with_kept(entry, before.record) if before else entry
+        is_kept = before is not None and entry.key not in checkpointed
+        entries[entry.key] = _with_kept(entry, before.record) if before and is_kept else entry
     return list(entries.values())
 
 

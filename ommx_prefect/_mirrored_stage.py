@@ -45,6 +45,8 @@ OUTBOX_RECORD = "outbox.json"
 SHARED = (FLOW_RECORD, "subflows/", "rolled-back/")
 # Where copies of such documents wait that could not be sent, the slash of a name as a dot.
 UNSENT = "unsent"
+# Tells that it was this host which removed the flow run's records after a finished seal.
+RELEASED = "released.json"
 # Directory of an object -> the method that checks it and keeps it here.
 BRINGERS = {
     "": "_bring_document",
@@ -135,11 +137,8 @@ class MirroredStage(LocalStage):
                         return problem
                     self.remove(name)
                     self.remove(f"starts/{path.name}")  # its checkpoints stay for a seal here
-            for path in self._files(UNSENT):
-                name = path.name.replace(".", "/", 1)
-                if problem := self._problem_with(self._send, name, path.read_bytes()):
-                    return problem
-                path.unlink()
+            if problem := self._send_unsent():
+                return problem
             super().discard(())
         return None
 
@@ -205,6 +204,7 @@ class MirroredStage(LocalStage):
             StageError: The place does not answer.
         """
         self._seen = self.remote.names(f"{self.owner}/")
+        self._share_outbox(sealed)
         ended = {x.replace("/shards/", "/starts/") for x in self._seen if "/shards/" in x}
         wanted = [
             name
@@ -217,13 +217,34 @@ class MirroredStage(LocalStage):
         with ThreadPoolExecutor(READERS) as pool:
             list(pool.map(self._bring, wanted))
 
+    def _share_outbox(self, sealed: Collection[str]) -> None:
+        """Send what only this host has: a retry may be sealed on another one."""
+        for directory in ("shards", "parts"):
+            for path in self._files(directory):
+                name = f"{directory}/{path.name}"
+                if path.name in sealed or f"{self.owner}/{name}" in self._seen:
+                    continue
+                if self._problem_with(self._send_file, name, path) is None:
+                    self._seen.append(f"{self.owner}/{name}")
+        self._send_unsent()
+
+    def _send_unsent(self) -> str | None:
+        for path in self._files(UNSENT):
+            name = path.name.replace(".", "/", 1)
+            if problem := self._problem_with(self._send, name, path.read_bytes()):
+                return problem
+            path.unlink()
+            self._seen.append(f"{self.owner}/{name}")
+        return None
+
     def is_released(self) -> bool:
-        """Tell whether a finished seal, of whichever host, has removed the flow run's records."""
-        return f"{self.owner}/{FLOW_RECORD}" not in self._seen
+        """Tell whether a finished seal of another host has removed the flow run's records."""
+        return f"{self.owner}/{FLOW_RECORD}" not in self._seen and not self.has(RELEASED)
 
     def release(self) -> None:
         """Remove what a finished seal holds; what came there later stays."""
         shutil.rmtree(self.path / UNSENT, ignore_errors=True)
+        super().write(RELEASED, {})
         try:
             self._remove_there(self._seen)
         except StageError as error:

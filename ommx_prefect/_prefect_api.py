@@ -117,7 +117,7 @@ def _row(run: TaskRun) -> TaskRunRow:
     state = run.state  # None for a moment, while the server takes the task run in
     return TaskRunRow(
         task_run_id=str(run.id),
-        flow_run_id=str(run.flow_run_id),
+        flow_run_id=str(run.flow_run_id or ""),
         name=run.name,
         state=(state.name or "") if state else "",
         status=RUN_STATUS[state.type] if state else None,

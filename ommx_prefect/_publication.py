@@ -86,9 +86,8 @@ def _free_names(stage: Stage, home: Home, publication: Publication) -> dict[str,
     """Return the names that point to what they pointed to, to nothing, or to this flow run's."""
     before = read_answer(stage)
     own = {None, publication.sealed.manifest_digest, before and before[0].manifest_digest}
-    return {
-        name: stood for name, stood in publication.names.items() if home.find(name) in {stood, *own}
-    }
+    found = {name: home.find(name) for name in publication.names}
+    return {x: found[x] for x, stood in publication.names.items() if found[x] in {stood, *own}}
 
 
 def _read(stage: Stage) -> Publication | None:
@@ -98,7 +97,7 @@ def _read(stage: Stage) -> Publication | None:
     sealed = document.pop("sealed")
     return Publication(
         SealedExperiment(**{**sealed, "warnings": tuple(sealed["warnings"])}),
-        names=document["names"],
+        names=document.get("names", {}),
         keys=tuple(document["keys"]),
         cut_off=tuple(document["cut_off"]),
     )

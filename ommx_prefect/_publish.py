@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ommx.experiment import Experiment
 
 from ommx_prefect._records import Documents, ExperimentRecord
-from ommx_prefect._registry import drop_name, import_layout, move_name
+from ommx_prefect._registry import drop_name, import_layout, move_names
 from ommx_prefect._stage_protocol import Stage
 from ommx_prefect.exceptions import DocumentError
 
@@ -40,8 +40,7 @@ def publish_names(stage: Stage, digest: str, names: Mapping[str, str | None]) ->
     Raises:
         NameMovedError: One does not point any more to what it is said to.
     """
-    for name, stood in names.items():
-        move_name(name, digest, stood)
+    move_names(digest, names)
     drop_name(scratch_name(stage))
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ommx_prefect._flow_start import FlowRecord
+from ommx_prefect._image_name import with_tag
 from ommx_prefect._inputs import redact_known
 from ommx_prefect._log import logger, warn
 from ommx_prefect._push import push_image
+from ommx_prefect._registry import find
 from ommx_prefect._report import report_push
 from ommx_prefect._sealed import SealedExperiment, update_sealed
 from ommx_prefect._stage_protocol import Stage
@@ -45,7 +47,10 @@ def show_push(before: SealedExperiment | None, sealed: SealedExperiment) -> None
 def _push(record: FlowRecord, sealed: SealedExperiment) -> str:
     """Push, and return what went wrong; empty where nothing did."""
     try:
-        push_image(sealed.image_name, sealed.manifest_digest, record.aliases)
+        # An alias that a later flow run has here is not taken from it there.
+        names = {tag: with_tag(sealed.image_name, tag) for tag in record.aliases}
+        aliases = [tag for tag, name in names.items() if find(name) == sealed.manifest_digest]
+        push_image(sealed.image_name, sealed.manifest_digest, aliases)
     except Exception as error:  # whatever it was, the experiment is sealed
         problem = redact_known(describe_error(error))
         warn(f"{sealed.image_name} is sealed here, but not pushed: {problem}")

@@ -163,7 +163,8 @@ class Recording:
         self.outcome = Outcome("finished", "Completed")
         self.columns: dict[str, Scalar] = {}
         self.yielded = 0
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()
+        self._is_over = False
         self._is_recordable = True
         self._run: Run | None = None
         self._documents: Documents | None = None
@@ -180,8 +181,13 @@ class Recording:
         """The Run that is open while the function runs; opened when it is first asked for.
 
         An attempt that logs nothing and returns None has nothing that OMMX must store.
+
+        Raises:
+            NoOpenRunError: The attempt has ended, and nobody had asked.
         """
         with self._opening:
+            if self._is_over and self._run is None:
+                raise NoOpenRunError
             self._run = self._run or self._opened()
             return self._run
 
@@ -299,11 +305,13 @@ class Recording:
 
     def _opened(self) -> Run:
         if self._is_recordable:
+            self._is_recordable = False  # a warning's handler may ask for the Run, too
             with self._guarded("open a Run"):
-                self._experiment = open_experiment(store_trace=self.options.store_trace)
-                return self._experiment.run()
+                experiment = open_experiment(store_trace=self.options.store_trace)
+                run = experiment.run()
+                self._experiment, self._is_recordable = experiment, True
+                return run
         # The function may use current_run() all the same; what it logs is lost with it.
-        self._experiment = None
         try:
             return Experiment.with_temp_local_registry().run()
         except Exception as error:
@@ -353,11 +361,13 @@ class Recording:
                 self._note(note)
 
     def _finish(self) -> None:
+        with self._opening:
+            self._is_over = True
         if self.yielded > MOST_YIELDED:
             self._note(f"{self.yielded - MOST_YIELDED} of {self.yielded} values are not recorded")
         with self._guarded("store the Run"):
             self._close_run()
-            if self._experiment is not None and self._documents is None:
+            if self._experiment and self._run and self._documents is None:
                 self._documents = store(self._experiment)
         with self._guarded("stage the Run"):
             kept_here = self.stage.put(self._shard())

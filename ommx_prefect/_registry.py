@@ -16,6 +16,7 @@ import os
 import re
 import threading
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -177,27 +178,27 @@ def find(name: str) -> str | None:
     return next((ref.manifest_digest for ref in refs if ref.image_name == name), None)
 
 
-def move_name(name: str, digest: str, stood: str | None) -> None:
-    """Point a name to a manifest that the registry holds.
+def move_names(digest: str, names: Mapping[str, str | None]) -> None:
+    """Point names to a manifest that the registry holds: all of them, or none.
 
     Args:
-        name: The name.
         digest: The manifest's digest.
-        stood: What the name pointed to when it was decided to move it.
+        names: The names, and what each pointed to when it was decided to move it.
 
     Raises:
-        NameMovedError: It points to something else since.
+        NameMovedError: One points to something else since.
     """
     with FileLock(registry_root() / "ommx-prefect-names.lock"):
-        found = find(name)
-        if found not in (None, stood, digest):
-            raise NameMovedError(name)
-        if found != digest:
-            remove_image(name, root=registry_root())
-            restore_image(name, digest, root=registry_root())
+        found = {name: find(name) for name in names}
+        if moved := [x for x in names if found[x] not in (None, names[x], digest)]:
+            raise NameMovedError(f"{moved[0]} points to another experiment now")
+        for name in names:
+            if found[name] != digest:
+                remove_image(name, root=registry_root())
+                restore_image(name, digest, root=registry_root())
 
 
-class NameMovedError(Exception):
+class NameMovedError(RuntimeError):
     """Another process has moved a name meanwhile; whoever wanted it has to decide again."""
 
 

@@ -168,8 +168,9 @@ def _seal_locked(stage: Stage, record: FlowRecord, end: End) -> SealedExperiment
     home.store(composition.documents, draft.experiment)
     sealed = _answer(stage, home, end, draft, composition)
     finished = end.status == "finished"
-    aliases = aliases_to_move(home, record, before, draft.image_name) if finished else []
-    names = {name: home.find(name) for name in (sealed.stored_name, *aliases)}
+    names = {sealed.stored_name: home.find(sealed.stored_name)}
+    if finished:
+        names |= aliases_to_move(home, record, before, draft.image_name)
     if free_name(home, record, end, before) != draft.image_name:  # taken while it was stored
         return _seal_locked(stage, record, end)
     keys = sorted({*staged.keys, *sealed_keys})

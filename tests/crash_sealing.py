@@ -28,7 +28,7 @@ from ommx_prefect._survey import waiting_owners
 STEPS = (
     (_seal, ("read_stage", "compose", "repin", "publish")),
     (_home, ("import_and_verify", "publish_names")),
-    (_publish, ("import_layout", "move_name", "drop_name")),
+    (_publish, ("import_layout", "move_names", "drop_name")),
     (_registry, ("remove_image", "restore_image")),
     (_publication, ("write_sealed", "drop_name")),
     (LocalStage, ("write", "remove", "discard", "discard_starts", "pin", "add_blob")),

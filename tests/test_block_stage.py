@@ -35,6 +35,7 @@ from places import (
 from prefect import get_client
 from prefect.blocks.system import Secret
 from prefect.filesystems import WritableFileSystem
+from prefect.flow_engine import run_flow as run_prefect_flow
 from prefect.states import AwaitingRetry
 from prefect.task_runners import ProcessPoolTaskRunner
 from pydantic import SecretStr
@@ -65,7 +66,7 @@ pytestmark = pytest.mark.usefixtures("server")
 
 TAKEN_SECONDS = 120
 # What stays of a sealed flow run on the host that sealed it.
-KEPT = {"flow.json", "process.json", "sealed.json", "state.json"}
+KEPT = {"flow.json", "process.json", "sealed.json", "state.json", "released.json"}
 
 
 @pytest.fixture(scope="module")
@@ -612,6 +613,44 @@ def test_a_retry_on_another_host_gives_one_experiment_with_all_runs(shared, tmp_
         _on_another_host(script, tmp_path / "first", flow_run_id)
     assert "another host has sealed it as finished" in refused.value.stderr
     assert shared.objects(flow_run_id) == {}
+
+
+def test_a_flow_run_that_finishes_fails_and_finishes_again_is_sealed_each_time(shared):
+    wanted = ["finished", "failed", "finished"]
+    flow_run_id = None
+
+    @flow(stage=shared.stage)
+    def one(status):
+        note(status)
+        if status == "failed":
+            raise ValueError("no")
+
+    for number, status in enumerate(wanted):
+        if flow_run_id is None:
+            flow_run_id = str(one(status, return_state=True).state_details.flow_run_id)
+        else:
+            with get_client(sync_client=True) as client:
+                client.set_flow_run_state(uuid.UUID(flow_run_id), AwaitingRetry(), force=True)
+                flow_run = client.read_flow_run(uuid.UUID(flow_run_id))
+            with contextlib.suppress(ValueError):
+                run_prefect_flow(one, flow_run=flow_run, parameters={"status": status})
+        experiment = load_experiment(flow_run_id)
+        assert experiment.status == status
+        seen = [run.get_json("output")["x"] for run in experiment.runs]
+        assert seen == wanted[: number + 1]
+
+
+def test_a_record_that_only_a_failed_host_has_reaches_the_retry_elsewhere(shared):
+    @flow(stage=shared.stage)
+    def one():
+        shared.go_away()
+        note(1)
+        shared.come_back()
+        raise ValueError("first")
+
+    sealed = run_flow(one)
+    assert sealed.experiment.status == "failed"
+    assert any("/shards/" in name for name in shared.objects(sealed.flow_run_id))
 
 
 def test_a_record_that_comes_after_the_seal_extends_the_experiment(shared):

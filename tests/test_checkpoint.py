@@ -727,6 +727,33 @@ def test_an_attempt_sealed_as_cut_off_that_ends_after_all_keeps_what_it_had_chec
 
 
 @server
+def test_an_attempt_sealed_as_cut_off_that_checkpoints_on_has_the_latest_of_every_name():
+    kept = []
+
+    @flow
+    def one():
+        attempt = _elsewhere(str(prefect.runtime.flow_run.id), str(uuid.uuid4()), "n", 1.0)
+        stage = LocalStage(attempt.owner)
+        stage.begin(attempt)
+        checkpoints = Checkpoints(stage, attempt)
+        checkpoints.save({"gap": 0.9, "incumbent": [1], "plan": [7]}, Redactor({}))
+        kept.extend((stage, attempt, checkpoints))
+
+    sealed = run_flow(one)
+    stage, attempt, checkpoints = kept
+    for gap in (0.5, 0.3):  # the seal has let go of what it held
+        stage.begin(attempt)
+        checkpoints.save({"gap": gap, "incumbent": [gap]}, Redactor({}))
+        assert seal(sealed.flow_run_id).counts == {"interrupted": 1}
+    (run,) = load_experiment(sealed.flow_run_id).runs
+    parameters = load_experiment(sealed.flow_run_id).run_parameters_df()
+    assert parameters["gap"].tolist() == [0.3]
+    assert not [name for name in parameters.columns if "@checkpoint" in name]
+    assert sorted(run.attachment_names) == ["incumbent", "plan"]
+    assert (run.get_json("incumbent"), run.get_json("plan")) == ([0.3], [7])
+
+
+@server
 def test_a_checkpoint_that_lost_its_payload_stops_the_seal():
     @flow
     def one():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ from pydantic import SecretStr
 from reading import run_flow
 
 from ommx_prefect import _recording as recording_module
-from ommx_prefect import current_experiment, current_run, exceptions, flow, task
+from ommx_prefect import current_experiment, current_run, exceptions, flow, seal, task
 from ommx_prefect._stage import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -210,6 +211,24 @@ def test_secrets_are_nowhere_in_the_artifact_nor_in_the_ui(tmp_path):
     with get_client(sync_client=True) as client:
         shown = [a.data for a in client.read_artifacts(limit=200, sort="CREATED_DESC")]
     assert not any(secret in str(shown) for secret in secrets)
+
+
+def test_a_run_that_is_asked_for_when_the_attempt_has_ended_is_refused():
+    contexts = []
+
+    @task
+    def ended():
+        contexts.append(contextvars.copy_context())
+
+    @flow
+    def one():
+        ended()
+
+    sealed = run_flow(one)
+    with pytest.raises(exceptions.NoOpenRunError):
+        contexts[0].run(current_run)
+    assert sealed.statuses == ["finished"]
+    assert seal(sealed.flow_run_id).counts == {"finished": 1}
 
 
 def test_a_registry_that_cannot_be_written_does_not_change_the_outcome(tmp_path):

@@ -584,7 +584,7 @@ def test_of_two_flow_runs_that_end_in_the_same_moment_each_has_a_name(step, monk
     name = f"ghcr.io/acme/together:{uuid.uuid4().hex}"
     other = {}
 
-    @flow(experiment=name)
+    @flow(experiment=name, aliases=["latest"])
     def nightly(x):
         one_task(x)
 
@@ -607,6 +607,9 @@ def test_of_two_flow_runs_that_end_in_the_same_moment_each_has_a_name(step, monk
     assert first.column("x") == [1]
     assert first.experiment.image_name.startswith(f"{name}-")
     assert any("was taken meanwhile" in x for x in first.ledger["warnings"])
+    latest = Experiment.load("ghcr.io/acme/together:latest").run_parameters_df()["x"].tolist()
+    assert latest == [2]  # it began later
+    assert not LocalStage(first.flow_run_id).shards()
 
 
 SECRETIVE = """
