@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -93,6 +94,12 @@ class CheckpointFiles:
             return Shard.from_bytes((self.path / key / "record").read_bytes())
         except FileNotFoundError:
             return None
+
+    def discard(self, numbers: Mapping[str, int]) -> None:
+        """Let go of the checkpoints of attempts, by key; one with a higher number stays."""
+        for key, number in numbers.items():
+            if (last := self.record(key)) is None or number_of(last) <= number:
+                shutil.rmtree(self.path / key, ignore_errors=True)
 
 
 def number_of(checkpoint: Shard) -> int:

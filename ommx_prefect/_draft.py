@@ -13,7 +13,7 @@ from datetime import datetime
 from prefect.utilities.urls import url_for
 
 from ommx_prefect import _ledger
-from ommx_prefect._checkpoint_files import CheckpointFiles
+from ommx_prefect._checkpoint_files import CheckpointFiles, number_of
 from ommx_prefect._compose import settle_columns
 from ommx_prefect._encode import columns_of
 from ommx_prefect._flow_start import FlowRecord
@@ -57,12 +57,17 @@ class End:
 
 @dataclass(frozen=True)
 class Draft:
-    """An experiment before its columns are settled."""
+    """An experiment before its columns are settled.
+
+    `cut_off` has the attempts that it holds without a shard, each with the number of the last
+    checkpoint that it holds of it, or 0.
+    """
 
     image_name: str
     experiment: ExperimentRecord
     counts: Mapping[str, int]
     warnings: tuple[str, ...]
+    cut_off: Mapping[str, int]
 
 
 def drafted(
@@ -105,7 +110,9 @@ def drafted(
         attachments=Attachments({**attachments.entries, **ledger}, attachments.filenames),
         annotations={**annotations, **logged, **_annotations(record, end, warnings)},
     )
-    return Draft(name, experiment, count_by_status(entries), warnings)
+    numbers = {key: number_of(checkpoint) for key, checkpoint in checkpoints.items()}
+    cut_off = {key: numbers.get(key, 0) for key in staged.cut_off_keys}
+    return Draft(name, experiment, count_by_status(entries), warnings, cut_off)
 
 
 def _taken_apart(

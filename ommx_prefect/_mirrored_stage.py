@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 from ommx_prefect._block_remote import open_remote
 from ommx_prefect._checkpoint_files import CheckpointFiles, number_of
 from ommx_prefect._log import warn
+from ommx_prefect._records import sha256_digest
 from ommx_prefect._registry import blob_path, read_blob, write_whole
 from ommx_prefect._remote import READERS, Remote
 from ommx_prefect._shard_archive import check_attempt, open_archive, pack_archive
@@ -71,6 +72,8 @@ class MirroredStage(LocalStage):
         super().__init__(owner)
         self.name = name
         self._seen: list[str] = []
+        # Digests of the checkpoints that were brought here, by name.
+        self._brought: dict[str, str] = {}
 
     @property
     def remote(self) -> Remote:
@@ -242,13 +245,20 @@ class MirroredStage(LocalStage):
         return f"{self.owner}/{FLOW_RECORD}" not in self._seen and not self.has(RELEASED)
 
     def release(self) -> None:
-        """Remove what a finished seal holds; what came there later stays."""
+        """Remove what a finished seal holds; what came there later stays.
+
+        An attempt that was taken for dead may run on, and have replaced its checkpoint.
+        """
         shutil.rmtree(self.path / UNSENT, ignore_errors=True)
         super().write(RELEASED, {})
         try:
-            self._remove_there(self._seen)
+            self._remove_there([name for name in self._seen if not self._is_replaced(name)])
         except StageError as error:
             warn(f"The experiment is sealed; {error}. What is left there is in it already")
+
+    def _is_replaced(self, name: str) -> bool:
+        brought = self._brought.get(name)
+        return brought is not None and brought != sha256_digest(self.remote.read(name))
 
     def _remove_there(self, names: Sequence[str]) -> None:
         with ThreadPoolExecutor(READERS) as pool:
@@ -260,6 +270,8 @@ class MirroredStage(LocalStage):
             if directory not in BRINGERS or key[:1] in ("", "."):
                 raise DocumentError("it is none of a stage's records")
             data = self.remote.read(name)
+            if directory == CHECKPOINTS:
+                self._brought[name] = sha256_digest(data)
             getattr(self, BRINGERS[directory])(directory, key, data)
 
     @contextlib.contextmanager

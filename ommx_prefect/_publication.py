@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
+from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._home import Home
 from ommx_prefect._registry import NameMovedError, drop_name, find
 from ommx_prefect._sealed import SealedExperiment, home_of_sealed, read_answer, write_sealed
@@ -27,13 +28,14 @@ class Publication:
         sealed: The answer of the seal.
         names: The names to point to the experiment, and the digest that each points to before.
         keys: The names of all shards and parts that the experiment holds.
-        cut_off: The names of the attempts that it holds without a shard.
+        cut_off: The attempts that it holds without a shard, and the number of the last checkpoint
+            that it holds of each.
     """
 
     sealed: SealedExperiment
     names: Mapping[str, str | None]
     keys: tuple[str, ...]
-    cut_off: tuple[str, ...]
+    cut_off: Mapping[str, int]
 
 
 def publish(stage: Stage, home: Home, publication: Publication) -> None:
@@ -68,6 +70,7 @@ def _publish(stage: Stage, home: Home, publication: Publication) -> None:
     home.publish(sealed.manifest_digest, publication.names)
     _drop_checkpoint(stage, sealed.stored_name)
     write_sealed(stage, sealed, list(publication.keys))
+    CheckpointFiles(stage).discard(publication.cut_off)
     stage.discard_starts(publication.cut_off)
     stage.discard(publication.keys)
     stage.remove(INTENT)
@@ -99,5 +102,5 @@ def _read(stage: Stage) -> Publication | None:
         SealedExperiment(**{**sealed, "warnings": tuple(sealed["warnings"])}),
         names=document.get("names", {}),
         keys=tuple(document["keys"]),
-        cut_off=tuple(document["cut_off"]),
+        cut_off=document["cut_off"],
     )

@@ -175,7 +175,7 @@ def _seal_locked(stage: Stage, record: FlowRecord, end: End) -> SealedExperiment
         return _seal_locked(stage, record, end)
     keys = sorted({*staged.keys, *sealed_keys})
     try:
-        publish(stage, home, Publication(sealed, names, tuple(keys), tuple(staged.cut_off_keys)))
+        publish(stage, home, Publication(sealed, names, tuple(keys), draft.cut_off))
     except NameMovedError:
         return _seal_locked(stage, record, end)
     if finished:

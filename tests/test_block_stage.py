@@ -44,6 +44,7 @@ from registry_server import running_registry
 
 from ommx_prefect import (
     _oci_http,
+    _seal,
     checkpoint,
     current_experiment,
     current_run,
@@ -55,11 +56,15 @@ from ommx_prefect import (
     task,
 )
 from ommx_prefect._block_remote import BlockRemote
+from ommx_prefect._checkpoint_values import Checkpoints
+from ommx_prefect._inputs import Redactor
 from ommx_prefect._mirrored_stage import MirroredStage
+from ommx_prefect._publication import publish
 from ommx_prefect._recover import recover
 from ommx_prefect._registry import registry_root
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import DIRECTORY, LocalStage, stage_root
+from ommx_prefect._stages import stage_of
 from ommx_prefect._survey import waiting_owners
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -214,6 +219,36 @@ def test_checkpoints_of_a_worker_that_is_lost_with_its_disk_are_sealed_here(
     assert sealed.runs[1].get_instance("incumbent").num_variables == 3
     assert sealed.column("gap") == [None, 0.1]
     assert "the last of its 3 checkpoints" in sealed.runs[1].lifecycle_reason
+    _assert_nothing_waits(place, sealed.flow_run_id)
+
+
+def test_a_checkpoint_written_while_a_seal_publishes_stays_for_the_next(place, monkeypatch):
+    kept = []
+
+    @flow(stage=place.stage, experiment=place.experiment)
+    def one():
+        owner = str(prefect.runtime.flow_run.id)
+        # Of another host, from which nobody hears: it counts as gone.
+        attempt = Attempt(owner, owner, 1, "", "slow", "slow-0", 1, "n", 1.0, "another-host", 1)
+        stage = stage_of(owner)
+        stage.begin(attempt)
+        kept.append(Checkpoints(stage, attempt))
+        kept[0].save({"gap": 0.5, "plan": [1]}, Redactor({}))
+
+    def publish_after_another_checkpoint(*arguments):
+        kept[0].save({"gap": 0.2}, Redactor({}))
+        publish(*arguments)
+
+    monkeypatch.setattr(_seal, "publish", publish_after_another_checkpoint)
+    sealed = run_flow(one)
+    monkeypatch.undo()
+    assert (sealed.statuses, sealed.column("gap")) == (["interrupted"], [0.5])
+    if place.stage != "local":  # as on the host that seals, where the attempt did not run
+        shutil.rmtree(LocalStage(sealed.flow_run_id).path / "checkpoints")
+    assert seal(sealed.flow_run_id).counts == {"interrupted": 1}
+    again = load_experiment(sealed.flow_run_id)
+    assert again.run_parameters_df()["gap"].tolist() == [0.2]
+    assert again.runs[0].get_json("plan") == [1]
     _assert_nothing_waits(place, sealed.flow_run_id)
 
 

@@ -217,8 +217,8 @@ def test_records_that_are_out_of_reach_are_missed_aloud(dask_address):
     with Client(dask_address, set_as_default=False) as client:
         client.restart()  # the flows before have told these workers which registry to use
     sealed = run_flow(under_seal_hooks.with_options(task_runner=dask_runner(dask_address)))
-    states = [("finished", "Completed"), ("failed", "Failed")]
-    assert list(zip(sealed.statuses, sealed.column("prefect.state"), strict=True)) == states
+    ends = sorted(zip(sealed.statuses, sealed.column("prefect.state"), strict=True))
+    assert ends == [("failed", "Failed"), ("finished", "Completed")]  # either may begin first
     warnings = sealed.ledger["warnings"]
     assert ["lost or out of reach" in warning for warning in warnings] == [True, True]
     assert sealed.experiment.annotations["org.ommx-prefect.degraded"]
