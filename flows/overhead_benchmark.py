@@ -1,7 +1,7 @@
 """What recording costs: recorded and plain Prefect tasks side by side, in one run.
 
     python flows/overhead_benchmark.py            # tasks, and seals of 100, 1,000 and 10,000 Runs
-    python flows/overhead_benchmark.py --tasks 100 --seal 100 1000
+    python flows/overhead_benchmark.py --tasks 50 --seal 100 1000
 
 Plain and recorded batches alternate, so that both see the same machine; shown is the median
 over the batches. Prefect sends the events of a batch in the background, so each batch waits for
@@ -38,9 +38,9 @@ from ommx_prefect._recording import Recording, RecordingOptions
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 
-BATCHES = 5
+BATCHES = 11
 # What Prefect takes at most to send the events of a batch.
-PAUSE_SECONDS = 2.0
+PAUSE_SECONDS = 1.0
 
 
 def noop(i: int) -> None:
@@ -92,7 +92,7 @@ def compare_tasks(tasks: int) -> Table:
     rows = (
         ("no-op", "one by one", one_by_one, noop, tasks),
         ("no-op", "map", mapped, noop, tasks),
-        ("250 ms", "one by one", one_by_one, nap, max(tasks // 40, 2)),
+        ("250 ms", "one by one", one_by_one, nap, max(tasks // 25, 2)),
     )
     for what, how, run, fn, count in rows:
         plain, recorded = milliseconds_per_task(run, fn, count)
@@ -140,7 +140,7 @@ def measure_seals(sizes: list[int]) -> Table:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", type=int, default=200, help="tasks in a batch (default 200)")
+    parser.add_argument("--tasks", type=int, default=100, help="tasks in a batch (default 100)")
     parser.add_argument("--seal", type=int, nargs="*", default=[100, 1_000, 10_000], help="Runs")
     options = parser.parse_args()
     console = Console()
