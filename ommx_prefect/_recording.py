@@ -52,9 +52,6 @@ OUTPUT = "output"
 MOST_YIELDED = 1_000
 # Below this much free space a registry counts as full: better no record than half a record.
 LEAST_FREE_BYTES = 4 * 2**20
-# For so long a disk that was not full is none now; to ask is a system call for each attempt.
-SPACE_SECONDS = 0.25
-_space_seen_at = -SPACE_SECONDS
 
 # Run status -> the exception with which OMMX closes a Run so.
 CLOSED_BY: dict[str, type[BaseException] | None] = {
@@ -427,8 +424,7 @@ class Recording:
 
 
 def _require_space() -> None:
-    global _space_seen_at
-    if sys.platform == "win32" or time.monotonic() < _space_seen_at + SPACE_SECONDS:
+    if sys.platform == "win32":
         return
     root = registry_root()
     try:
@@ -438,4 +434,3 @@ def _require_space() -> None:
         free = os.statvfs(root)
     if free.f_bavail * free.f_frsize < LEAST_FREE_BYTES:
         raise OSError(f"the disk of the Local Registry {root} is full")
-    _space_seen_at = time.monotonic()

@@ -251,7 +251,9 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
         file = open(scratch, "xb", buffering=0)  # noqa: SIM115
     try:
         with file:
-            _write_all(file.fileno(), data)
+            left = memoryview(data)
+            while left:
+                left = left[file.write(left) :]
             if durable:
                 _sync(file.fileno())
         os.replace(scratch, path)
@@ -259,30 +261,6 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
         with contextlib.suppress(OSError):
             os.unlink(scratch)
         raise
-
-
-def write_new(path: Path, data: bytes) -> None:
-    """Write a file that its readers know to be half there; at half the price of a whole one."""
-    flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | getattr(os, "O_BINARY", 0)
-    try:
-        file = os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        os.makedirs(path.parent, exist_ok=True)
-        file = os.open(path, flags, 0o666)
-    try:
-        _write_all(file, data)
-    except BaseException:  # on a full disk, none is better than half of one
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise
-    finally:
-        os.close(file)
-
-
-def _write_all(file: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(file, left) :]
 
 
 def _index(manifest: bytes, name: str) -> dict[str, object]:

@@ -31,7 +31,7 @@ from filelock import FileLock
 
 from ommx_prefect._decode import manifest_of
 from ommx_prefect._records import PARAMETERS_MEDIA_TYPE, Descriptor, Documents, describe
-from ommx_prefect._registry import blob_path, registry_root, write_new, write_whole
+from ommx_prefect._registry import blob_path, registry_root, write_whole
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
@@ -85,7 +85,7 @@ class LocalStage:
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""
         document = json.dumps(vars(attempt)).encode()
-        write_new(self.path / "starts" / attempt.key, document)
+        write_whole(self.path / "starts" / attempt.key, document)
 
     def put(self, shard: Shard, directory: str = "shards") -> str | None:
         """Make a shard durable: first its payload, then the file that names it.
@@ -117,6 +117,7 @@ class LocalStage:
 
     def starts(self) -> list[Attempt]:
         """Read the start records, in order of start; DocumentError as for shards."""
+        # Not worth a flush to the disk each: after a power failure one may be empty.
         found = (_start(path) for path in self._files("starts"))
         return sorted((x for x in found if x is not None), key=lambda attempt: attempt.order)
 
@@ -216,9 +217,8 @@ class LocalStage:
 
 
 def _start(path: Path) -> Attempt | None:
-    """Read a start record; None where it is being written, or a power failure left half of it."""
     with contextlib.suppress(FileNotFoundError):  # its attempt was sealed meanwhile
-        if path.read_bytes().endswith(b"}"):
+        if path.stat().st_size:
             return Attempt(**_parsed(path, json.loads))
     return None
 
