@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Both are fixed once per process, so they are chosen before anything imports ommx or prefect.
 SESSION = Path(tempfile.mkdtemp(prefix="ommx-prefect-tests-"))
@@ -27,6 +29,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import httpx  # noqa: E402
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+
+if TYPE_CHECKING:
+    from places import Place
+    from registry_server import RegistryServer
 
 # A busy machine is no wrong answer.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -70,6 +76,35 @@ def server() -> Iterator[str]:
         os.environ.pop("PREFECT_API_URL", None)
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real S3 server on 127.0.0.1, by its URL."""
+    from places import require, start_s3
+
+    require("prefect_aws", "moto", "flask", "s3fs")
+    process, url = start_s3(tmp_path_factory.mktemp("s3") / "server.log")
+    yield url
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """A real OCI registry on 127.0.0.1."""
+    from registry_server import running_registry
+
+    with running_registry(tmp_path_factory.mktemp("oci")) as server:
+        yield server
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Place:
+    """A folder that hosts share, as a storage block."""
+    from places import folder_place
+
+    return folder_place(tmp_path, f"folder-{uuid.uuid4().hex[:8]}")
 
 
 def _free_port() -> int:

@@ -20,10 +20,13 @@ from prefect.filesystems import LocalFileSystem, RemoteFileSystem
 from pydantic import SecretStr
 from registry_server import RegistryServer
 
-from ommx_prefect._stage import stage_root
+from ommx_prefect._registry import registry_root
+from ommx_prefect._stage import DIRECTORY, stage_root
 
 SECRET = "s3cr3t-of-the-bucket"
 START_SECONDS = 60
+# What stays of a sealed flow run on the host that sealed it.
+KEPT = {"flow.json", "process.json", "sealed.json", "state.json", "released.json"}
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -210,3 +213,14 @@ def start_s3(log: Path) -> tuple[subprocess.Popen[bytes], str]:
                 return process, f"http://127.0.0.1:{port}"
         time.sleep(0.2)
     pytest.fail(f"the S3 server did not start:\n{log.read_text()}")
+
+
+def assert_nothing_waits(place: Place, flow_run_id: str, registry: str | None = None) -> None:
+    """Assert that a seal has left nothing there, nor in the Local Registries of two hosts."""
+    names = {name.split("/", 1)[1] for name in place.objects(flow_run_id)}
+    assert names <= KEPT
+    assert names == set() or place.stage == "local"
+    for root in {str(registry_root()), registry or str(registry_root())}:
+        stage = Path(root) / DIRECTORY / flow_run_id
+        left = {path.name for path in stage.rglob("*") if path.is_file() and path.name[0] != "."}
+        assert left <= KEPT

@@ -1,6 +1,6 @@
 """Stages in an OCI registry: what travels, who may, and what a seal there does not believe.
 
-The contract of every stage is in test_block_stage; here is what only a registry can do.
+The contract of every stage is in test_stage_contract; here is what only a registry can do.
 """
 
 from __future__ import annotations
