@@ -129,6 +129,8 @@ class FsspecRemote(BlockRemote):
             return list(files.find(self._path(prefix)))
         except FileNotFoundError:
             return []
+        finally:
+            files.invalidate_cache()  # and may replace a checkpoint before it is read
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -26,7 +26,7 @@ from ommx_prefect.exceptions import DocumentError
 
 # Tells which of two checkpoints of one attempt is the later.
 NUMBER = "number"
-# How often a checkpoint may be replaced while it is taken.
+# How often a checkpoint may be replaced while it is taken, or removed while it is written.
 REPLACEMENTS = 100
 
 
@@ -49,10 +49,14 @@ class CheckpointFiles:
             blobs: The payloads, by digest; one that is here already is not written again.
         """
         folder = self.path / shard.attempt.key
-        for digest, data in blobs.items():
-            if not (path := _blob(folder, digest)).exists():
-                write_whole(path, data, durable=True)
-        write_whole(folder / "record", shard.to_bytes(), durable=True)
+        files = {_blob(folder, digest): data for digest, data in blobs.items()}
+        for _ in range(REPLACEMENTS):
+            for path, data in files.items():
+                if not path.exists():
+                    write_whole(path, data, durable=True)
+            write_whole(folder / "record", shard.to_bytes(), durable=True)
+            if all(path.exists() for path in (*files, folder / "record")):
+                break  # else a seal that takes the attempt for dead has let go of it meanwhile
         named = {_blob(folder, digest).name for digest in _payloads(shard.documents)}
         with contextlib.suppress(FileNotFoundError):  # no payload so far
             for name in set(os.listdir(folder / "blobs")) - named:
@@ -95,11 +99,17 @@ class CheckpointFiles:
         except FileNotFoundError:
             return None
 
-    def discard(self, numbers: Mapping[str, int]) -> None:
-        """Let go of the checkpoints of attempts, by key; one with a higher number stays."""
+    def discard(self, numbers: Mapping[str, int]) -> list[str]:
+        """Let go of the checkpoints of attempts, by key, and return whose are gone.
+
+        One with a higher number stays: its attempt runs on.
+        """
+        gone = []
         for key, number in numbers.items():
             if (last := self.record(key)) is None or number_of(last) <= number:
                 shutil.rmtree(self.path / key, ignore_errors=True)
+                gone.append(key)
+        return gone
 
 
 def number_of(checkpoint: Shard) -> int:

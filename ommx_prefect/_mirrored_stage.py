@@ -72,6 +72,7 @@ class MirroredStage(LocalStage):
         super().__init__(owner)
         self.name = name
         self._seen: list[str] = []
+        self._ended: set[str] = set()
         # Digests of the checkpoints that were brought here, by name.
         self._brought: dict[str, str] = {}
 
@@ -208,7 +209,8 @@ class MirroredStage(LocalStage):
         """
         self._seen = self.remote.names(f"{self.owner}/")
         self._share_outbox(sealed)
-        ended = {x.replace("/shards/", "/starts/") for x in self._seen if "/shards/" in x}
+        self._ended = {x for x in self._seen if "/shards/" in x}
+        ended = {x.replace("/shards/", "/starts/") for x in self._ended}
         wanted = [
             name
             for name in self._seen
@@ -251,14 +253,21 @@ class MirroredStage(LocalStage):
         """
         shutil.rmtree(self.path / UNSENT, ignore_errors=True)
         super().write(RELEASED, {})
+        with ThreadPoolExecutor(READERS) as pool:
+            is_held = list(pool.map(self._is_held, self._seen))
         try:
-            self._remove_there([name for name in self._seen if not self._is_replaced(name)])
+            self._remove_there([x for x, held in zip(self._seen, is_held, strict=True) if held])
         except StageError as error:
             warn(f"The experiment is sealed; {error}. What is left there is in it already")
 
-    def _is_replaced(self, name: str) -> bool:
-        brought = self._brought.get(name)
-        return brought is not None and brought != sha256_digest(self.remote.read(name))
+    def _is_held(self, name: str) -> bool:
+        """Tell whether an object is still what was brought here."""
+        ended = name.replace(f"/{CHECKPOINTS}/", "/shards/")
+        if name not in self._brought or ended in self._ended:
+            return True  # no checkpoint, or the last one of an attempt that has ended
+        with contextlib.suppress(StageError, DocumentError):
+            return self._brought[name] == sha256_digest(self.remote.read(name))
+        return False
 
     def _remove_there(self, names: Sequence[str]) -> None:
         with ThreadPoolExecutor(READERS) as pool:

@@ -70,8 +70,7 @@ def _publish(stage: Stage, home: Home, publication: Publication) -> None:
     home.publish(sealed.manifest_digest, publication.names)
     _drop_checkpoint(stage, sealed.stored_name)
     write_sealed(stage, sealed, list(publication.keys))
-    CheckpointFiles(stage).discard(publication.cut_off)
-    stage.discard_starts(publication.cut_off)
+    stage.discard_starts(CheckpointFiles(stage).discard(publication.cut_off))
     stage.discard(publication.keys)
     stage.remove(INTENT)
 

@@ -187,7 +187,7 @@ class LocalStage:
             shutil.rmtree(self.path / "blobs", ignore_errors=True)
 
     def discard_starts(self, keys: Iterable[str]) -> None:
-        """Let go of start records; a shard, or a checkpoint, that comes after all stays."""
+        """Let go of start records; a shard that comes after all stays."""
         for key in keys:
             (self.path / "starts" / key).unlink(missing_ok=True)
 

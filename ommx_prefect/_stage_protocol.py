@@ -89,7 +89,7 @@ class Stage(Protocol):
         """Let go of shards that a verified seal holds; what came later stays."""
 
     def discard_starts(self, keys: Iterable[str]) -> None:
-        """Let go of start records; a shard, or a checkpoint, that comes after all stays."""
+        """Let go of start records; a shard that comes after all stays."""
 
     def release(self) -> None:
         """Let go of what waits elsewhere, once a finished seal holds it."""

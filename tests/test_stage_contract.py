@@ -44,6 +44,7 @@ from ommx_prefect._registry import registry_root
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of
+from ommx_prefect._survey import waiting_owners
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -174,7 +175,11 @@ def test_a_checkpoint_written_while_a_seal_publishes_stays_for_the_next(place, m
     sealed = run_flow(one)
     monkeypatch.undo()
     assert (sealed.statuses, sealed.column("gap")) == (["interrupted"], [0.5])
-    if place.stage != "local":  # as on the host that seals, where the attempt did not run
+    assert sealed.flow_run_id in waiting_owners()  # `recover` takes it
+    if place.stage != "local":
+        left = [name.split("/")[1] for name in place.objects(sealed.flow_run_id)]
+        assert left == ["checkpoints"]
+        # As on the host that seals, where the attempt did not run.
         shutil.rmtree(LocalStage(sealed.flow_run_id).path / "checkpoints")
     assert seal(sealed.flow_run_id).counts == {"interrupted": 1}
     again = load_experiment(sealed.flow_run_id)
