@@ -28,6 +28,7 @@ from test_compose import scalars
 from test_recording import _on_small_disk, _secrets_in
 
 from ommx_prefect import (
+    _checkpoint_files,
     checkpoint,
     codecs,
     current_experiment,
@@ -45,7 +46,7 @@ from ommx_prefect._decode import decode
 from ommx_prefect._inputs import Redactor
 from ommx_prefect._merge import SUFFIX, merged
 from ommx_prefect._records import Attachments, Descriptor, RunRecord
-from ommx_prefect._registry import registry_root
+from ommx_prefect._registry import registry_root, write_whole
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage, stage_root
 
@@ -751,6 +752,25 @@ def test_an_attempt_sealed_as_cut_off_that_checkpoints_on_has_the_latest_of_ever
     assert not [name for name in parameters.columns if "@checkpoint" in name]
     assert sorted(run.attachment_names) == ["incumbent", "plan"]
     assert (run.get_json("incumbent"), run.get_json("plan")) == ([0.3], [7])
+
+
+def test_a_checkpoint_whose_files_a_seal_lets_go_of_while_it_is_written_is_written_again(
+    monkeypatch,
+):
+    attempt = _elsewhere(str(uuid.uuid4()), "", "n", 1.0)
+    files = CheckpointFiles(LocalStage(attempt.owner))
+    removed = []
+
+    def write_after_a_seal(path, data, *, durable=False):
+        if path.name == "record" and not removed:
+            removed.append(files.discard({attempt.key: 0}))  # its payload is here, no record yet
+        write_whole(path, data, durable=durable)
+
+    monkeypatch.setattr(_checkpoint_files, "write_whole", write_after_a_seal)
+    _checkpointed(attempt, gap=0.5, incumbent=[1])
+    assert removed == [[attempt.key]]
+    taken = files.take([attempt.key])[attempt.key]  # raises where its payload is lost
+    assert taken.documents is not None
 
 
 @server
