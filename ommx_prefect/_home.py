@@ -9,7 +9,7 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._publish import import_and_verify, publish_names
 from ommx_prefect._records import Descriptor, Documents, ExperimentRecord
-from ommx_prefect._registry import blob_path, find, read_blob, read_documents
+from ommx_prefect._registry import blob_path, find, load_named, read_blob, read_documents
 from ommx_prefect._stage_protocol import Stage
 
 
@@ -108,4 +108,4 @@ class LocalHome:
 
     def open(self, digest: str, name: str) -> Experiment | None:
         """Open an experiment, or return None where the name does not point to it any more."""
-        return Experiment.load(name) if find(name) == digest else None
+        return load_named(name, digest)

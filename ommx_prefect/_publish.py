@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ommx.experiment import Experiment
 
 from ommx_prefect._records import Documents, ExperimentRecord
-from ommx_prefect._registry import drop_name, import_layout, move_names
+from ommx_prefect._registry import drop_name, import_layout, move_names, sealing_name
 from ommx_prefect._stage_protocol import Stage
 from ommx_prefect.exceptions import DocumentError
 
@@ -29,7 +29,7 @@ def import_and_verify(stage: Stage, documents: Documents, wanted: ExperimentReco
 
 def import_scratch(stage: Stage, documents: Documents) -> Experiment:
     """Import documents, with the payload that the stage holds, under a name of ours."""
-    name = scratch_name(stage)
+    name = sealing_name(stage.owner)
     drop_name(name)
     return import_layout(stage.path, documents, name)
 
@@ -41,12 +41,7 @@ def publish_names(stage: Stage, digest: str, names: Mapping[str, str | None]) ->
         NameMovedError: One does not point any more to what it is said to.
     """
     move_names(digest, names)
-    drop_name(scratch_name(stage))
-
-
-def scratch_name(stage: Stage) -> str:
-    """Return the name under which a seal imports, before it is verified."""
-    return f"ommx-prefect.local/sealing:{stage.owner}"
+    drop_name(sealing_name(stage.owner))
 
 
 def difference(found: Experiment, wanted: ExperimentRecord) -> str:

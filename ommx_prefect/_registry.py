@@ -26,14 +26,20 @@ from ommx.artifact import (
     remove_image,
     restore_image,
 )
-from ommx.experiment import AutosavePolicy, Experiment
+from ommx.experiment import (
+    AutosavePolicy,
+    Experiment,
+    list_experiment_checkpoints,
+    list_experiments,
+)
 
 from ommx_prefect._decode import check_blob, descriptor_of, manifest_of, parameters_layer
 from ommx_prefect._records import MANIFEST_MEDIA_TYPE, Documents, sha256_digest
 from ommx_prefect.exceptions import DocumentError, InvalidImageNameError
 
 # The name on which every unnamed Experiment is refused; it holds an empty Experiment.
-RESERVED_NAME = "ommx-prefect.local/reserved:unnamed"
+_OUR_NAMES = "ommx-prefect.local/"
+RESERVED_NAME = f"{_OUR_NAMES}reserved:unnamed"
 _REFUSAL = re.compile(r"manifest (sha256:[0-9a-f]{64}) was not published")
 _reserved = threading.Lock()
 _can_refuse: bool | None = None
@@ -152,7 +158,12 @@ def _commit_empty(name: str) -> None:
 
 
 def _scratch_name() -> str:
-    return f"ommx-prefect.local/scratch:{uuid.uuid4().hex}"
+    return f"{_OUR_NAMES}scratch:{uuid.uuid4().hex}"
+
+
+def sealing_name(owner: str) -> str:
+    """Return the name under which the experiment of a flow run is imported, to be verified."""
+    return f"{_OUR_NAMES}sealing:{owner}"
 
 
 # ---------------------------------------------------------------- names
@@ -188,7 +199,7 @@ def move_names(digest: str, names: Mapping[str, str | None]) -> None:
     Raises:
         NameMovedError: One points to something else since.
     """
-    with FileLock(registry_root() / "ommx-prefect-names.lock"):
+    with _names_locked():
         found = {name: find(name) for name in names}
         if moved := [x for x in names if found[x] not in (None, names[x], digest)]:
             raise NameMovedError(f"{moved[0]} points to another experiment now")
@@ -196,6 +207,29 @@ def move_names(digest: str, names: Mapping[str, str | None]) -> None:
             if found[name] != digest:
                 remove_image(name, root=registry_root())
                 restore_image(name, digest, root=registry_root())
+
+
+def load_named(name: str, digest: str) -> Experiment | None:
+    """Open what a name points to, or return None where that is not (any more) this manifest."""
+    with _names_locked():  # while a name moves it is missing, and `load` asks a registry for it
+        return Experiment.load(name) if find(name) == digest else None
+
+
+def load_annotated(key: str, value: str) -> Experiment | None:
+    """Open a sealed experiment, or else a checkpoint, by an annotation; None if there is none."""
+    with _names_locked():
+        listed = [(each.image_name, each.annotations) for each in list_experiments()]
+        listed += [
+            (each.checkpoint_image_name, each.annotations) for each in list_experiment_checkpoints()
+        ]
+        for name, annotations in listed:
+            if annotations.get(key) == value and not name.startswith(_OUR_NAMES):
+                return Experiment.load(name)
+    return None
+
+
+def _names_locked() -> FileLock:
+    return FileLock(registry_root() / "ommx-prefect-names.lock")
 
 
 class NameMovedError(RuntimeError):

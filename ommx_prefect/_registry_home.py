@@ -26,7 +26,7 @@ from ommx_prefect._oci_names import check_manifest_size, layers_of, split_name, 
 from ommx_prefect._oci_stage import OciStage
 from ommx_prefect._publish import import_scratch, publish_names
 from ommx_prefect._records import MANIFEST_MEDIA_TYPE, Descriptor, Documents, ExperimentRecord
-from ommx_prefect._registry import drop_name, find
+from ommx_prefect._registry import drop_name, find, load_named
 from ommx_prefect._remote import READERS
 from ommx_prefect._shard_archive import payload_layers
 from ommx_prefect.exceptions import DocumentError, ManifestTooLargeError
@@ -114,7 +114,7 @@ class RegistryHome:
                 import_scratch(self._stage, documents)
                 publish_names(self._stage, digest, {name: find(name)})
                 self._stage.discard(())
-        return Experiment.load(name)
+        return load_named(name, digest)
 
     @property
     def _repository(self) -> Repository:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from ommx.experiment import Experiment, list_experiment_checkpoints, list_experiments
+from ommx.experiment import Experiment
 
 from ommx_prefect._flow_start import SEALED_RECORD
 from ommx_prefect._home import Home
 from ommx_prefect._homes import home_of
+from ommx_prefect._registry import load_annotated
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stage_protocol import Stage
 from ommx_prefect.exceptions import NotSealedError, StageError, UnreadableError
@@ -103,8 +104,8 @@ def load_experiment(flow_run_id: object) -> Experiment:
     try:
         if experiment := _open_sealed(str(flow_run_id)):
             return experiment
-        if name := _find_annotated(str(flow_run_id)):
-            return Experiment.load(name)
+        if experiment := load_annotated(FLOW_RUN_ANNOTATION, str(flow_run_id)):
+            return experiment
     except StageError:
         raise
     except (RuntimeError, ValueError, OSError) as error:
@@ -118,13 +119,3 @@ def _open_sealed(flow_run_id: str) -> Experiment | None:
         return None
     sealed, _ = found
     return home_of_sealed(sealed).open(sealed.manifest_digest, sealed.stored_name)
-
-
-def _find_annotated(flow_run_id: str) -> str | None:
-    for finished in list_experiments():
-        if finished.annotations.get(FLOW_RUN_ANNOTATION) == flow_run_id:
-            return finished.image_name
-    for checkpoint in list_experiment_checkpoints():
-        if checkpoint.annotations.get(FLOW_RUN_ANNOTATION) == flow_run_id:
-            return checkpoint.checkpoint_image_name
-    return None

@@ -22,6 +22,7 @@ from prefect.states import AwaitingRetry
 from reading import run_flow, sealed_of
 
 from ommx_prefect import (
+    _home,
     _publication,
     _seal,
     current_experiment,
@@ -577,6 +578,50 @@ def test_a_seal_that_was_cut_off_takes_no_name_back_when_it_is_finished(replace,
     for taken in ("latest", "now")[: 1 + replace]:
         assert Experiment.load(f"{night}:{taken}").run_parameters_df()["x"].tolist() == [2]
     assert load_experiment(second.flow_run_id).run_parameters_df()["x"].tolist() == [2]
+
+
+def test_what_a_seal_imports_is_no_experiment_before_it_is_published(monkeypatch):
+    @flow
+    def one():
+        note(1)
+
+    def disk_full(*_):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_home, "publish_names", disk_full)
+        flow_run_id = one(return_state=True).state_details.flow_run_id
+        assert registry.find(registry.sealing_name(flow_run_id))
+        with pytest.raises(exceptions.NotSealedError):
+            load_experiment(flow_run_id)
+    assert seal(flow_run_id).counts == {"finished": 1}
+    assert len(load_experiment(flow_run_id).runs) == 1
+
+
+def test_an_experiment_opens_while_its_name_moves(monkeypatch):
+    @flow
+    def one(x):
+        one_task(x)
+
+    first, second = (seal(run_flow(one, x).flow_run_id) for x in (1, 2))
+    name = f"ghcr.io/acme/moving:{uuid.uuid4().hex}"
+    registry.move_names(first.manifest_digest, {name: None})
+    names = {name: first.manifest_digest}
+    mover = threading.Thread(target=registry.move_names, args=(second.manifest_digest, names))
+    find = registry.find
+
+    def find_and_be_late(wanted):
+        found = find(wanted)
+        if not mover.ident:
+            mover.start()
+            mover.join(0.5)
+        return found
+
+    monkeypatch.setattr(registry, "find", find_and_be_late)
+    experiment = registry.load_named(name, first.manifest_digest)
+    mover.join()
+    assert experiment.run_parameters_df()["x"].tolist() == [1]
+    assert registry.load_named(name, first.manifest_digest) is None
 
 
 @pytest.mark.parametrize("step", ["aliases_to_move", "publish"])
