@@ -1,12 +1,10 @@
-"""What dies besides the flow's processes: a registry in a push, a disk, and the sealing process."""
+"""What dies besides the flow's processes: a registry in a push, and a disk."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ from uuid import UUID
 import pytest
 from crash_deaths import settle
 from crash_judge import Found, Row
-from crash_scene import FLOWS, HERE, Suite, count, flow_of, python, until
+from crash_scene import FLOWS, Suite, count, flow_of, python, until
 from prefect.client.orchestration import get_client
 from registry_server import RegistryServer, running_registry
 
@@ -25,7 +23,6 @@ from ommx_prefect import seal
 from ommx_prefect._sealed import read_sealed
 from ommx_prefect._stage import LocalStage
 
-SEALING = HERE / "crash_sealing.py"
 DISK_BYTES = 24 * 2**20
 STEPS = 60
 
@@ -122,70 +119,3 @@ def _recover_in(registry: Path) -> Any:
     if done.returncode != 0:
         raise AssertionError(done.stdout + done.stderr)
     return json.loads(done.stdout) if done.stdout.startswith("[") else done.stdout
-
-
-# ---------------------------------------------------------------- the sealing process
-
-
-def sealing_dies(suite: Suite, row: Row, status: str) -> None:
-    """Kill the sealing process at each point, or every n-th of them at a random offset."""
-    template, flow_run_id = _unsealed_registry(suite, sealed_before=status == "finished")
-    wanted = _sealing(suite, template, flow_run_id, status, "count")
-    first = 1 + suite.chance.randrange(suite.every)
-    for point in range(first, wanted["points"] + 1, suite.every):
-        found = _sealing(suite, template, flow_run_id, status, str(point))
-        row.times += 1
-        row.ended += len(wanted["runs"])
-        row.found += len(found["runs"])
-        lost = [run for run in wanted["runs"] if run not in found["runs"]]
-        doubled = [run for run in found["runs"] if run not in wanted["runs"]]
-        row.blame(f"point {point}", lost, doubled)
-        if differs := [k for k in wanted if k != "points" and wanted[k] != found[k]]:
-            row.problems.append(f"point {point}: {[(wanted[k], found[k]) for k in differs]}")
-
-
-def _unsealed_registry(suite: Suite, *, sealed_before: bool) -> tuple[Path, str]:
-    """A registry of its own with a killed flow run; perhaps with an earlier seal of half of it."""
-    journal, registry = suite.journal(), suite.new_folder("registry")
-    process = python(FLOWS, "one_by_one", journal, env={"OMMX_LOCAL_REGISTRY_ROOT": str(registry)})
-    flow_run_id, _ = flow_of(journal)
-    suite.wait_for_steps(journal)
-    process.kill()
-    process.wait()
-    if sealed_before:
-        shards = registry / "ommx-prefect" / flow_run_id / "shards"
-        aside = registry / "aside"
-        aside.mkdir()
-        held_back = sorted(shards.iterdir())[::2]
-        for shard in held_back:  # their attempts are called cut off, and come after all
-            shard.rename(aside / shard.name)
-        _run_sealing(registry, flow_run_id, "interrupted", "seal")
-        for shard in held_back:
-            (aside / shard.name).rename(shards / shard.name)
-    return registry, flow_run_id
-
-
-def _sealing(
-    suite: Suite, template: Path, flow_run_id: str, status: str, what: str
-) -> dict[str, Any]:
-    registry = suite.folder / "sealing"
-    shutil.copytree(template, registry)
-    try:
-        if what != "count":
-            killed = _run_sealing(registry, flow_run_id, status, what)
-            if killed.returncode != -signal.SIGKILL:
-                raise AssertionError(f"not killed at {what}: {killed}")
-        last = _run_sealing(registry, flow_run_id, status, "count" if what == "count" else "seal")
-        if last.returncode != 0:
-            raise AssertionError(last.stderr)
-        found: dict[str, Any] = json.loads(last.stdout)
-        return found
-    finally:
-        shutil.rmtree(registry)
-
-
-def _run_sealing(
-    registry: Path, flow_run_id: str, status: str, what: str
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SEALING), str(registry), flow_run_id, status, what]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -1,10 +1,14 @@
 """Kill the process that seals at every point of sealing, and let a fresh one seal again.
 
-    python crash_sealing.py <registry> <flow run id> <status> <point | count | seal>
+    python crash_sealing.py
 
-A point is the moment before and the moment after each call of what sealing consists of. `count`
-seals and prints how many points there are; a number kills this process there (SIGKILL); `seal`
-just seals. `count` and `seal` print what was sealed, as JSON.
+reads requests, one JSON list a line: registry, flow run id, status, and what to do. A process is
+forked for each, for the imports take longer than the seal; no registry was opened before. A point
+is the moment before and the moment after each call of what sealing consists of. `count` seals and
+tells how many points there are; a number kills the process there (SIGKILL); `seal` just seals.
+
+It answers with a line too: the exit code, and what was printed: of `count` and `seal`, what was
+sealed, as JSON.
 """
 
 from __future__ import annotations
@@ -14,9 +18,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
+import traceback
 from pathlib import Path
-
-os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = sys.argv[1]
 
 from ommx.artifact import list_artifacts
 
@@ -80,8 +84,31 @@ def seal_and_tell(flow_run_id, status):
     }
 
 
+def _answer(registry, flow_run_id, status, what):
+    """Do what is asked for in a process of its own; return its exit code and what it printed."""
+    with tempfile.TemporaryFile("w+") as printed:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_child(printed, registry, flow_run_id, status, what))
+        _, ended = os.waitpid(pid, 0)
+        printed.seek(0)
+        return os.waitstatus_to_exitcode(ended), printed.read()
+
+
+def _child(printed, registry, flow_run_id, status, what):
+    try:
+        os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = registry
+        if what != "seal":
+            _insert_points(None if what == "count" else what)
+        json.dump(seal_and_tell(flow_run_id, status), printed)
+    except BaseException:
+        traceback.print_exc(file=printed)
+        return 1
+    finally:
+        printed.flush()
+    return 0
+
+
 if __name__ == "__main__":
-    _, _, flow_run_id, status, what = sys.argv
-    if what != "seal":
-        _insert_points(None if what == "count" else int(what))
-    print(json.dumps(seal_and_tell(flow_run_id, status)))
+    for line in sys.stdin:
+        print(json.dumps(_answer(*json.loads(line))), flush=True)

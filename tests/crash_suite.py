@@ -44,7 +44,8 @@ def cases() -> dict[str, Case]:
         worker_process_dies,
         worker_service_dies,
     )
-    from crash_places import disk_fills_up, registry_goes_away, sealing_dies
+    from crash_places import disk_fills_up, registry_goes_away
+    from crash_points import sealing_dies
 
     kill, term, interrupt = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
     return {
