@@ -61,8 +61,8 @@ def difference(found: Experiment, wanted: ExperimentRecord) -> str:
 
 
 def _difference_of_parameters(found: Experiment, wanted: ExperimentRecord) -> str:
-    cells = int(found.run_parameters_df().notna().sum().sum())
-    meant = sum(
-        value == value for run in wanted.runs for value in run.parameters.values()
-    )  # NaN is a value that pandas counts as missing
+    # NaN is no cell here: whether pandas counts it as missing depends on its version and dtype.
+    table = found.run_parameters_df()
+    cells = int((table.notna() & (table == table).fillna(False)).sum().sum())
+    meant = sum(value == value for run in wanted.runs for value in run.parameters.values())
     return "" if cells == meant else f"{cells} run parameters instead of {meant}"
