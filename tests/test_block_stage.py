@@ -16,6 +16,7 @@ from places import (
     RegistryPlace,
     assert_nothing_waits,
     folder_place,
+    fsspec_place,
     s3_place,
 )
 from prefect.blocks.system import Secret
@@ -36,7 +37,7 @@ from ommx_prefect import (
     seal_hooks,
     task,
 )
-from ommx_prefect._block_remote import BlockRemote
+from ommx_prefect._block_remote import BlockRemote, open_remote
 from ommx_prefect._mirrored_stage import MirroredStage
 from ommx_prefect._recover import recover
 from ommx_prefect._registry import registry_root
@@ -490,6 +491,15 @@ def test_what_a_block_says_is_shown_without_its_secrets():
             call()
         assert "shelf-token" not in repr(caught.value)
         assert caught.value.__suppress_context__
+
+
+def test_an_object_that_another_host_replaces_after_the_listing_is_read_whole(s3):
+    place = fsspec_place(s3, f"replaced-{uuid.uuid4().hex[:8]}")
+    remote = open_remote(place.stage)
+    for data in (b"the first checkpoint", b"2nd", b"a checkpoint that has become longer"):
+        place.put("owner/parts/latest", data)
+        assert remote.read("owner/parts/latest") == data
+        assert remote.names("owner/") == ["owner/parts/latest"]
 
 
 def test_a_shard_survives_the_way_there_and_back_bit_by_bit(shared):
