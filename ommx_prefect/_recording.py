@@ -372,6 +372,8 @@ class Recording:
         with self._guarded("stage the Run"):
             kept_here = self.stage.put(self._shard())
             self.failure = self.failure or kept_here
+            if kept_here and self._end is not self.outcome:  # the task fails for it: so its Run
+                LocalStage(self.attempt.owner).put(self._shard())
             return
         self._documents = None
         _lost.remember(self._shard())

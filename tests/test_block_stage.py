@@ -23,7 +23,7 @@ from prefect.blocks.system import Secret
 from prefect.filesystems import WritableFileSystem
 from prefect.task_runners import ProcessPoolTaskRunner
 from pydantic import SecretStr
-from reading import run_flow
+from reading import run_flow, sealed_of
 from stage_tasks import knapsack, note
 
 from ommx_prefect import (
@@ -213,7 +213,11 @@ def test_a_task_that_must_be_recorded_there_fails(shared):
     shared.come_back()
     with pytest.raises(exceptions.RecordingError, match="could not write"):
         state.result()
-    assert seal(state.state_details.flow_run_id).counts == {"finished": 1}
+    assert seal(state.state_details.flow_run_id).counts == {"failed": 1}
+    sealed = sealed_of(state)
+    assert sealed.runs[0].status == "failed"
+    assert "could not write" in sealed.runs[0].lifecycle_reason
+    assert sealed.column("prefect.state") == ["Failed"]
 
 
 # ---------------------------------------------------------------- what a seal does not believe
