@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from places import Place
     from registry_server import RegistryServer
 
+    from ommx_prefect._oci import Repository
+
 # A busy machine is no wrong answer.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
@@ -97,6 +99,32 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServe
 
     with running_registry(tmp_path_factory.mktemp("oci")) as server:
         yield server
+
+
+@pytest.fixture
+def repository(registry: RegistryServer, request: pytest.FixtureRequest) -> Iterator[Repository]:
+    """A repository of the registry for one test, by our client."""
+    from ommx_prefect._oci import Repository
+
+    with Repository(registry.host, f"tests/{abs(hash(request.node.name))}") as found:
+        yield found
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing on this machine opens a registry: no config of docker, no setting of OMMX."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    for name in ("DOMAIN", "USERNAME", "PASSWORD"):
+        monkeypatch.delenv(f"OMMX_BASIC_AUTH_{name}", raising=False)
+
+
+@pytest.fixture
+def place(registry: RegistryServer) -> Place:
+    """A stage in the registry, and an image name in another repository there."""
+    from places import RegistryPlace
+
+    name = f"p{uuid.uuid4().hex[:8]}"
+    return RegistryPlace(registry, f"{name}/shards", f"{registry.host}/{name}/night:one")
 
 
 @pytest.fixture

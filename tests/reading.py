@@ -1,13 +1,21 @@
-"""How tests run a flow and read back what it sealed, with plain `ommx`."""
+"""How tests run a flow and read back what it sealed, with plain `ommx`, and what its page shows."""
 
 from __future__ import annotations
 
+import contextlib
+import uuid
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from ommx.artifact import Artifact
 from ommx.experiment import Experiment, SealedRun
-from prefect import Flow, State
+from prefect import Flow, State, flow_engine
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.states import AwaitingRetry
 
 from ommx_prefect import load_experiment
 
@@ -55,3 +63,31 @@ def run_flow(flow: Flow[..., Any], *args: Any, **kwargs: Any) -> Sealed:
 
 def sealed_of(state: State) -> Sealed:
     return Sealed(state, str(state.state_details.flow_run_id))
+
+
+def shown_of(flow_run_id: str) -> dict[str, str]:
+    """What the page of a flow run shows, by key; the newest of each."""
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[uuid.UUID(flow_run_id)]))
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(
+            artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=200
+        )
+    return {str(artifact.key): str(artifact.data) for artifact in reversed(found)}
+
+
+def secrets_in(image_name: str, tmp_path: Path, secrets: list[str]) -> list[str]:
+    """Search every byte of an artifact, compressed layers included."""
+    archive = tmp_path / "artifact.ommx"
+    artifact = Artifact.load(image_name)
+    artifact.save(archive)
+    blobs = [archive.read_bytes(), *(artifact.get_blob(layer) for layer in artifact.layers)]
+    return [secret for secret in secrets if any(secret.encode() in blob for blob in blobs)]
+
+
+def run_again(flow: Flow[..., Any], flow_run_id: str) -> None:
+    """Retry a flow run, as the UI does."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(uuid.UUID(flow_run_id), AwaitingRetry(), force=True)
+        flow_run = client.read_flow_run(uuid.UUID(flow_run_id))
+    with contextlib.suppress(ValueError):
+        flow_engine.run_flow(flow, flow_run=flow_run)

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 USER = "alice"
+PASSWORD = "correct-horse-battery"
 PROGRAMS = ("docker-registry", "htpasswd")
 START_SECONDS = 60
 

@@ -8,7 +8,7 @@ import json
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ommx.artifact import list_artifacts
 from ommx.experiment import Experiment
@@ -18,6 +18,7 @@ from ommx_prefect import _registry as registry
 from ommx_prefect._compose import compose, difference, settle_columns
 from ommx_prefect._decode import decode
 from ommx_prefect._encode import encode
+from ommx_prefect._merge import SUFFIX, merged
 from ommx_prefect._records import Attachments, Descriptor, Documents, ExperimentRecord, RunRecord
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
@@ -110,23 +111,19 @@ scalars = st.one_of(
     st.floats(allow_nan=False),
     st.text(max_size=5),
 )
+descriptors = st.builds(
+    Descriptor,
+    st.just("application/json"),
+    st.sampled_from([f"sha256:{c * 64}" for c in "abc"]),
+    st.just(3),
+)
 runs = st.lists(
     st.builds(
         RunRecord,
         status=st.sampled_from(["finished", "failed", "interrupted"]),
         parameters=st.dictionaries(st.sampled_from(["a", "b", "a:string"]), scalars, max_size=3),
         attachments=st.builds(
-            Attachments,
-            st.dictionaries(
-                st.sampled_from("xyz"),
-                st.builds(
-                    Descriptor,
-                    st.just("application/json"),
-                    st.sampled_from([f"sha256:{c * 64}" for c in "abc"]),
-                    st.just(3),
-                ),
-                max_size=3,
-            ),
+            Attachments, st.dictionaries(st.sampled_from("xyz"), descriptors, max_size=3)
         ),
     ),
     max_size=6,
@@ -198,3 +195,28 @@ def test_shards_survive_their_bytes_and_damaged_ones_are_refused(documents):
             Shard.from_bytes(damaged)
     with pytest.raises(UnknownFormatError):
         Shard.from_bytes(msgpack.packb({"format": 2}))
+
+
+names = st.sampled_from(["a", "b", f"a{SUFFIX}"])
+halves = st.builds(
+    RunRecord,
+    status=st.just("finished"),
+    parameters=st.dictionaries(names, scalars, max_size=3),
+    attachments=st.builds(Attachments, st.dictionaries(names, descriptors, max_size=3)),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(halves, halves)
+def test_merging_keeps_every_value_and_the_run_s_own_keep_their_names(own, kept):
+    found = merged(own, kept)
+    for mine, theirs, both in (
+        (own.parameters, kept.parameters, found.parameters),
+        (own.attachments.entries, kept.attachments.entries, found.attachments.entries),
+    ):
+        assert {name: both[name] for name in mine} == dict(mine)
+        for name, value in theirs.items():
+            held = [both[n] for n in both if n.removesuffix(SUFFIX) == name.removesuffix(SUFFIX)]
+            # Several suffixes may have been added; what counts is that the value is there.
+            everything = held + [both[n] for n in both if n.startswith(name)]
+            assert any(type(x) is type(value) and x == value for x in everything)

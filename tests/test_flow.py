@@ -8,10 +8,7 @@ import re
 import prefect
 import pytest
 from ommx.experiment import Experiment, list_experiments
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.sorting import ArtifactSort
-from reading import run_flow, sealed_of
+from reading import run_flow, sealed_of, shown_of
 
 from ommx_prefect import (
     current_experiment,
@@ -281,15 +278,6 @@ def test_generator_flows_seal_too():
     assert list(one()) == [1, 2]
 
 
-def _artifacts(flow_run_id):
-    with get_client(sync_client=True) as client:
-        return client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id])),
-            sort=ArtifactSort.CREATED_DESC,
-            limit=20,
-        )
-
-
 @pytest.mark.parametrize("fail", [False, True])
 def test_the_flow_run_carries_a_summary_and_a_table_of_runs(fail):
     @flow(experiment="ghcr.io/acme/shown")
@@ -299,14 +287,14 @@ def test_the_flow_run_carries_a_summary_and_a_table_of_runs(fail):
             raise ValueError("no")
 
     sealed = run_flow(one)
-    found = {artifact.key: artifact for artifact in _artifacts(sealed.flow_run_id)}
-    summary = found["ommx-experiment"].data
+    shown = shown_of(sealed.flow_run_id)
+    summary = shown["ommx-experiment"]
     answer = seal(sealed.flow_run_id)
     assert answer.image_name in summary
     assert answer.manifest_digest in summary
     assert answer.opens_with in summary
     assert "1 finished" in summary
-    assert '"x": 7' in found["ommx-runs"].data
+    assert '"x": 7' in shown["ommx-runs"]
     assert eval(answer.opens_with, {"Experiment": Experiment}).runs[0].status == "finished"
 
 
@@ -316,7 +304,7 @@ async def test_the_artifacts_of_an_async_flow_are_attached_too():
         one_task(7)
 
     sealed = sealed_of(await one(return_state=True))
-    assert {a.key for a in _artifacts(sealed.flow_run_id)} == {"ommx-experiment", "ommx-runs"}
+    assert shown_of(sealed.flow_run_id).keys() == {"ommx-experiment", "ommx-runs"}
 
 
 def test_the_registry_lists_no_shards():

@@ -9,6 +9,7 @@ import uuid
 
 import ommx
 import pytest
+from models import knapsack
 from prefect import get_client
 from prefect.cache_policies import INPUTS
 from prefect.client.orchestration import SyncPrefectClient
@@ -158,20 +159,13 @@ def objective_bound(instance: ommx.Instance) -> ommx.Instance:
     return instance
 
 
-def _small_instance():
-    x = [ommx.DecisionVariable.binary(i) for i in range(3)]
-    return ommx.Instance.from_components(
-        decision_variables=x, objective=x[0] + x[1], constraints={}, sense=ommx.Sense.Maximize
-    )
-
-
 def test_instances_pass_through_process_pools_and_persisted_results():
     persisted = objective_bound.with_options(persist_result=True, cache_policy=INPUTS)
 
     @flow(task_runner=ProcessPoolTaskRunner(max_workers=1))
     def one(salt: int):
-        first = persisted.submit(_small_instance()).result()
-        second = persisted.submit(_small_instance()).result()
+        first = persisted.submit(knapsack()).result()
+        second = persisted.submit(knapsack()).result()
         return first.num_variables + second.num_variables
 
     sealed = run_flow(one, 1)

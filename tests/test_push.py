@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Iterator
 
 import prefect
 import pytest
+from images import Elsewhere, read_elsewhere, tags_of
 from ommx.experiment import Experiment
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.sorting import ArtifactSort
-from reading import Sealed, run_flow
-from registry_server import USER, RegistryServer, running_registry
+from reading import Sealed, run_flow, shown_of
+from registry_server import PASSWORD, USER, RegistryServer, running_registry
 
 from ommx_prefect import _oci_http, current_experiment, exceptions, flow, seal, seal_hooks, task
-from ommx_prefect._oci import Repository
 from ommx_prefect._oci_names import MOST_MANIFEST_BYTES, digest_of
 from ommx_prefect._push import push_image
 from ommx_prefect._registry import blob_path, find, write_whole
 from ommx_prefect._sealed import SealedExperiment
 from ommx_prefect._stage import LocalStage
 
-pytestmark = pytest.mark.usefixtures("server", "_this_test_alone")
+pytestmark = pytest.mark.usefixtures("server", "no_credentials", "_brief_waits")
 
-PASSWORD = "correct-horse-battery"
-READ_ELSEWHERE = """
-import json, sys
-from ommx.experiment import Experiment
-found = Experiment.load(sys.argv[1])
-outputs = [run.get_json("output") for run in found.runs]
-print(json.dumps({"status": found.status, "outputs": outputs, "note": found.get_json("note")}))
-"""
 NIGHT = """
 import sys
 from prefect.runtime import flow_run
@@ -60,28 +47,13 @@ night()
 
 
 @pytest.fixture
-def _this_test_alone(monkeypatch, tmp_path):
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    for name in ("DOMAIN", "USERNAME", "PASSWORD"):
-        monkeypatch.delenv(f"OMMX_BASIC_AUTH_{name}", raising=False)
+def _brief_waits(monkeypatch):
     for name, value in {"attempts": 3, "wait_initial": 0.05, "wait_jitter": 0.05}.items():
         monkeypatch.setitem(_oci_http.RETRY, name, value)
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory) -> Iterator[RegistryServer]:
-    with running_registry(tmp_path_factory.mktemp("registry")) as server:
-        yield server
-
-
 def name_in(registry: RegistryServer) -> str:
     return f"{registry.host}/acme/night-{uuid.uuid4().hex[:8]}:one"
-
-
-def tags_of(name: str) -> list[str]:
-    host, _, rest = name.partition("/")
-    with Repository(host, rest.rpartition(":")[0]) as repository:
-        return repository.tags()
 
 
 @task
@@ -99,29 +71,7 @@ def run_night(name: str, **options) -> Sealed:
     return run_flow(night)
 
 
-def read_elsewhere(name: str, tmp_path) -> dict[str, object]:
-    """Open an image in a process whose own Local Registry is empty."""
-    env = {**os.environ, "OMMX_LOCAL_REGISTRY_ROOT": str(tmp_path / f"other-{uuid.uuid4().hex}")}
-    command = [sys.executable, "-c", textwrap.dedent(READ_ELSEWHERE), name]
-    answer = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
-    assert answer.returncode == 0, answer.stderr
-    found: dict[str, object] = json.loads(answer.stdout)
-    return found
-
-
-def summaries(sealed: Sealed) -> list[str]:
-    """The texts that the flow run's page shows of its experiment, newest first."""
-    wanted = ArtifactFilterFlowRunId(any_=[uuid.UUID(sealed.flow_run_id)])
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=wanted),
-            sort=ArtifactSort.CREATED_DESC,
-            limit=50,
-        )
-    return [str(artifact.data) for artifact in found if artifact.key == "ommx-experiment"]
-
-
-WHOLE = {"status": "finished", "outputs": [{"twice": 2}, {"twice": 4}], "note": "of the flow"}
+WHOLE = Elsewhere("finished", [{"twice": 2}, {"twice": 4}], "of the flow")
 
 
 def test_a_pushed_experiment_and_its_alias_open_on_another_machine(registry, tmp_path):
@@ -131,7 +81,7 @@ def test_a_pushed_experiment_and_its_alias_open_on_another_machine(registry, tmp
     assert tags_of(name) == ["latest", "one"]
     assert read_elsewhere(name, tmp_path) == WHOLE
     assert read_elsewhere(name.replace(":one", ":latest"), tmp_path) == WHOLE
-    assert "| Registry | pushed |" in summaries(sealed)[0]
+    assert "| Registry | pushed |" in shown_of(sealed.flow_run_id)["ommx-experiment"]
 
 
 def test_without_push_nothing_leaves_this_machine(registry):
@@ -144,7 +94,7 @@ def test_without_push_nothing_leaves_this_machine(registry):
     sealed = run_flow(night)
     assert seal(sealed.flow_run_id).pushed is None
     assert tags_of(name) == []
-    assert "Registry | pushed" not in summaries(sealed)[0]
+    assert "Registry | pushed" not in shown_of(sealed.flow_run_id)["ommx-experiment"]
 
 
 def test_seal_hooks_push_too(registry):
@@ -166,7 +116,7 @@ def test_a_registry_that_is_down_loses_nothing_and_seal_pushes_later(tmp_path, c
             sealed = run_night(name, aliases=["latest"])
         assert sealed.state.is_completed()
         assert Experiment.load(name).status == "finished"  # of the Local Registry
-        shown = summaries(sealed)[0]
+        shown = shown_of(sealed.flow_run_id)["ommx-experiment"]
         assert "**not pushed**" in shown
         assert "RegistryUnavailableError" in shown
         assert f"seal('{sealed.flow_run_id}')" in shown
@@ -182,7 +132,7 @@ def test_a_registry_that_is_down_loses_nothing_and_seal_pushes_later(tmp_path, c
         assert back.manifest_digest == down.manifest_digest == find(name)
         assert tags_of(name) == ["latest", "one"]
         assert read_elsewhere(name, tmp_path) == WHOLE
-        assert "| Registry | pushed |" in summaries(sealed)[0]
+        assert "| Registry | pushed |" in shown_of(sealed.flow_run_id)["ommx-experiment"]
 
         requests = server.log.count("PUT")
         assert seal(sealed.flow_run_id) == back
@@ -200,7 +150,7 @@ def test_a_wrong_password_is_shown_as_such_and_the_right_one_mends_it(tmp_path, 
         answer = seal(sealed.flow_run_id)
         assert answer.pushed is False
         assert "RegistryAuthError" in answer.push_problem
-        assert wrong not in answer.push_problem + "".join(summaries(sealed))
+        assert wrong not in answer.push_problem + shown_of(sealed.flow_run_id)["ommx-experiment"]
 
         monkeypatch.setenv("OMMX_BASIC_AUTH_PASSWORD", PASSWORD)
         assert seal(sealed.flow_run_id).pushed is True

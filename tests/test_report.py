@@ -7,10 +7,7 @@ import time
 
 import httpx
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.sorting import ArtifactSort
-from reading import run_flow
+from reading import run_flow, shown_of
 
 from ommx_prefect import _report, current_run, exceptions, flow, load_experiment, seal, task
 from ommx_prefect._registry import registry_root
@@ -39,16 +36,6 @@ def damaged():
     return damage(flow_run.id)
 
 
-def artifacts_of(flow_run_id):
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id])),
-            sort=ArtifactSort.CREATED_DESC,
-            limit=200,
-        )
-    return {artifact.key: artifact.data for artifact in found}
-
-
 def events_of(server, name, flow_run_id):
     wanted = {"filter": {"event": {"name": [name]}}, "limit": 50}
     found = httpx.post(f"{server}/events/filter", json=wanted).raise_for_status().json()
@@ -65,7 +52,7 @@ def test_a_seal_that_fails_is_an_event_and_an_artifact_that_name_the_cause(serve
         time.sleep(0.2)
     assert state.is_completed()
     assert len(events) == 1
-    for said in (events[0]["payload"]["error"], artifacts_of(flow_run_id)["ommx-experiment"]):
+    for said in (events[0]["payload"]["error"], shown_of(flow_run_id)["ommx-experiment"]):
         assert state.result() in said
         assert f"ommx_prefect.seal('{flow_run_id}')" in said
 
@@ -77,7 +64,7 @@ def test_a_large_table_is_cut_and_says_so():
         note.map(range(_report.MOST_ROWS + 3)).wait()
 
     sealed = run_flow(one)
-    found = artifacts_of(sealed.flow_run_id)
+    found = shown_of(sealed.flow_run_id)
     rows = json.loads(found["ommx-runs"])
     assert len(sealed.runs) == _report.MOST_ROWS + 3
     assert [row["run"] for row in rows] == list(range(_report.MOST_ROWS))

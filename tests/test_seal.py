@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
 import sys
-import textwrap
-import threading
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 from ommx.experiment import Experiment, list_experiment_checkpoints
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.sorting import ArtifactSort
-from prefect.states import AwaitingRetry
-from reading import run_flow, sealed_of
+from reading import run_again, run_flow, sealed_of, shown_of
 
+from ommx_prefect import _registry as registry
 from ommx_prefect import (
-    _home,
-    _publication,
-    _seal,
     current_experiment,
     current_run,
     exceptions,
@@ -33,8 +22,6 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect import _registry as registry
-from ommx_prefect._seal import seal_flow_run
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage, stage_root
 
@@ -170,7 +157,7 @@ def test_a_damaged_shard_stops_the_seal_and_the_next_one_finishes():
     flow_run_id = str(state.state_details.flow_run_id)
     assert state.is_completed()
     assert registry.find("ghcr.io/acme/damaged:1") is None
-    assert "not sealed" in _summary(flow_run_id).lower()
+    assert "not sealed" in shown_of(flow_run_id)["ommx-experiment"].lower()
     for path, data in damaged.items():
         path.write_bytes(data)
     assert seal(flow_run_id).counts == {"finished": 2}
@@ -230,7 +217,7 @@ def test_a_flow_run_that_is_retried_later_keeps_one_experiment():
     assert len(failed.runs) == 1
 
     outcome["fail"] = False
-    _run_again(one, flow_run_id)
+    run_again(one, flow_run_id)
     experiment = load_experiment(flow_run_id)
     assert experiment.image_name == "ghcr.io/acme/later:1"
     assert experiment.status == "finished"
@@ -263,102 +250,6 @@ def test_what_comes_after_the_seal_extends_the_experiment():
     ]
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_seal_whose_answer_was_moved_away_is_found_by_its_experiment(fails):
-    @flow(experiment=f"ghcr.io/acme/moved-away:{fails}")
-    def one():
-        note(1)
-        if fails:
-            raise ValueError("no plan")
-
-    flow_run_id = str(one(return_state=True).state_details.flow_run_id)
-    before = seal(flow_run_id)
-    stage = LocalStage(flow_run_id)
-    stage.remove("sealed.json")
-    again = seal(flow_run_id)
-    assert (again.image_name, again.manifest_digest) == (before.image_name, before.manifest_digest)
-    assert again.counts == {"finished": 1}
-    late = Attempt(flow_run_id, flow_run_id, 1, "", "late", "late-0", 1, "a", time.time(), "h", 1)
-    stage.put(Shard(late, "finished", parameters=late.parameters("Completed", 1.0)))
-    assert seal(flow_run_id).counts == {"finished": 2}
-
-
-def test_an_attempt_whose_process_is_gone_is_interrupted():
-    @flow
-    def one():
-        from prefect.runtime import flow_run
-
-        note(1)
-        attempt = Attempt(
-            flow_run.id, flow_run.id, 1, str(uuid.uuid4()), "killed", "killed-0", 1,
-            "abc", time.time(), "another-host", 1,
-        )  # fmt: skip
-        LocalStage(flow_run.id).begin(attempt)
-
-    sealed = run_flow(one)
-    assert sealed.statuses == ["finished", "interrupted"]
-    assert "another-host" in sealed.runs[1].lifecycle_reason
-    assert sealed.experiment.status == "finished"
-
-
-SCRIPT = """
-import os, signal, sys, time
-from ommx_prefect import flow, task
-from prefect.runtime import flow_run
-
-@task
-def ok(x):
-    return x
-
-@task
-def wait():
-    print("waiting", flow_run.id, flush=True)
-    time.sleep(60)
-
-@flow(experiment="ghcr.io/acme/signalled:{flow_run.name}")
-def one():
-    ok(1)
-    wait()
-
-one()
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_interrupts_the_attempt_and_seals(tmp_path, number):
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    process = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    flow_run_id = process.stdout.readline().split()[1]
-    process.send_signal(number)
-    process.wait(60)
-    experiment = load_experiment(flow_run_id)
-    assert experiment.status == "interrupted"
-    assert [run.status for run in experiment.runs] == ["finished", "interrupted"]
-
-
-def test_a_killed_script_is_sealed_by_hand_once_prefect_knows(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    process = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    flow_run_id = process.stdout.readline().split()[1]
-    process.kill()
-    process.wait(20)
-    from prefect.states import Crashed
-
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(uuid.UUID(flow_run_id), Crashed(message="killed"), force=True)
-    assert seal(flow_run_id).counts == {"finished": 1, "interrupted": 1}
-    reasons = [run.lifecycle_reason for run in load_experiment(flow_run_id).runs]
-    assert str(process.pid) in reasons[1]
-
-
 def test_two_seals_at_once_agree():
     @flow
     def one():
@@ -374,30 +265,6 @@ def test_two_seals_at_once_agree():
     assert digests == {seal(sealed.flow_run_id).manifest_digest}
 
 
-def test_the_artifact_opens_without_this_package(tmp_path):
-    @flow
-    def one():
-        note(3)
-
-    sealed = run_flow(one)
-    archive = tmp_path / "night.ommx"
-    sealed.experiment.save(archive)
-    code = textwrap.dedent(
-        f"""
-        import sys
-        from ommx.experiment import Experiment
-        e = Experiment.import_archive({str(archive)!r})
-        assert "ommx_prefect" not in sys.modules and "prefect" not in sys.modules
-        print(e.runs[0].get_json("output"), e.status, e.get_json("ledger")["flow_run"]["flow"])
-        """
-    )
-    env = {**os.environ, "OMMX_LOCAL_REGISTRY_ROOT": str(tmp_path / "other")}
-    output = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-    ).stdout
-    assert output.strip() == "{'x': 3} finished one"
-
-
 def test_annotations_name_the_flow_run_for_catalogues():
     @flow(name="Nightly plan")
     def one():
@@ -408,18 +275,6 @@ def test_annotations_name_the_flow_run_for_catalogues():
     assert annotations["org.ommx-prefect.flow-name"] == "Nightly plan"
     assert annotations["org.ommx-prefect.flow-run-id"] == sealed.flow_run_id
     assert annotations["org.ommx-prefect.state"] == "Completed"
-
-
-def _summary(flow_run_id: str) -> str:
-    with get_client(sync_client=True) as client:
-        found = client.read_artifacts(
-            artifact_filter=ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=[uuid.UUID(flow_run_id)])
-            ),
-            sort=ArtifactSort.CREATED_DESC,
-            limit=5,
-        )
-    return str(found[0].data)
 
 
 def test_stages_are_small_once_sealed():
@@ -445,276 +300,3 @@ def test_a_task_run_name_of_any_text_is_sealed_and_a_warning_shows_its_beginning
     assert sealed.ledger["runs"][0]["task_run"].startswith("\\ud800 lone\n")
     (warning,) = sealed.ledger["warnings"]
     assert warning.startswith("\\ud800 lone… (attempt 1): output (object) is not recorded")
-
-
-# ---------------------------------------------------------------- when its name has moved on
-
-
-@task
-def one_task(x):
-    return x
-
-
-def _run_again(flow, flow_run_id):
-    """Retry a flow run, as the UI does."""
-    from prefect.flow_engine import run_flow as run_again
-
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(uuid.UUID(str(flow_run_id)), AwaitingRetry(), force=True)
-        flow_run = client.read_flow_run(uuid.UUID(str(flow_run_id)))
-    with contextlib.suppress(ValueError):
-        run_again(flow, flow_run=flow_run)
-
-
-def test_a_flow_run_whose_name_another_one_replaced_keeps_its_answer_and_takes_nothing_back():
-    name = f"ghcr.io/acme/replaced:{uuid.uuid4().hex}"
-
-    @flow(experiment=name, replace=True)
-    def nightly(x):
-        one_task(x)
-
-    first, second = run_flow(nightly, 1), run_flow(nightly, 2)
-    answer = seal(second.flow_run_id)
-    assert seal(first.flow_run_id).counts == {"finished": 1}
-    assert seal(first.flow_run_id).manifest_digest != answer.manifest_digest
-    assert Experiment.load(name).run_parameters_df()["x"].tolist() == [2]
-    assert seal(second.flow_run_id) == answer
-
-
-def test_an_experiment_that_was_removed_is_put_back_while_it_is_held():
-    @flow(experiment="ghcr.io/acme/removed:{flow_run.name}")
-    def one():
-        one_task(1)
-
-    sealed = run_flow(one)
-    answer = seal(sealed.flow_run_id)
-    registry.drop_name(answer.image_name)
-    assert seal(sealed.flow_run_id) == answer
-    assert [run.status for run in load_experiment(sealed.flow_run_id).runs] == ["finished"]
-    registry.drop_name(answer.image_name)
-    registry.blob_path(answer.manifest_digest).unlink()
-    with pytest.raises(exceptions.SealError, match=r"was removed, and with it what was recorded"):
-        seal(sealed.flow_run_id)
-
-
-def test_a_flow_run_that_finishes_again_after_a_failed_retry_keeps_its_name():
-    ends = iter([None, ValueError("again"), None])
-
-    @flow(experiment="ghcr.io/acme/again:{flow_run.name}")
-    def one():
-        one_task(1)
-        if error := next(ends):
-            raise error
-
-    sealed = run_flow(one)
-    names = [seal(sealed.flow_run_id).image_name]
-    for _ in range(2):
-        _run_again(one, sealed.flow_run_id)
-        names.append(seal(sealed.flow_run_id).image_name)
-    assert len(set(names)) == 1
-    assert seal(sealed.flow_run_id).counts == {"finished": 3}
-    assert Experiment.load(names[0]).status == "finished"
-
-
-def test_the_checkpoint_of_another_flow_run_is_not_replaced():
-    name = f"ghcr.io/acme/both:{uuid.uuid4().hex}"
-    fails = [True]
-
-    @flow(experiment=name)
-    def month(x):
-        one_task(x)
-        if fails[0]:
-            raise ValueError("no")
-
-    first, second = run_flow(month, 1), run_flow(month, 2)
-    fails[0] = False
-    third = run_flow(month, 3)
-    for sealed, x in ((first, 1), (second, 2), (third, 3)):
-        assert load_experiment(sealed.flow_run_id).run_parameters_df()["x"].tolist() == [x]
-    assert Experiment.load(name).run_parameters_df()["x"].tolist() == [3]
-
-
-@pytest.mark.parametrize("replace", [False, True])
-def test_what_comes_late_takes_no_name_back_from_a_later_flow_run(replace):
-    night = f"ghcr.io/acme/late-{uuid.uuid4().hex}"
-    name = f"{night}:now" if replace else f"{night}:{{flow_run.name}}"
-
-    @flow(experiment=name, replace=replace, aliases=["latest"])
-    def nightly(x):
-        one_task(x)
-
-    first, second = run_flow(nightly, 1), run_flow(nightly, 2)
-    stage = LocalStage(first.flow_run_id)
-    attempt = Attempt(
-        first.flow_run_id, first.flow_run_id, 1, "", "late", "late", 1, "n", 9e9, "here", 1
-    )
-    stage.put(Shard(attempt, "finished", None, attempt.parameters("Completed", 1.0)))
-    assert seal(first.flow_run_id).counts == {"finished": 2}
-    assert len(load_experiment(first.flow_run_id).runs) == 2
-    for taken in ("latest", "now")[: 1 + replace]:
-        assert Experiment.load(f"{night}:{taken}").run_parameters_df()["x"].tolist() == [2]
-    assert load_experiment(second.flow_run_id).run_parameters_df()["x"].tolist() == [2]
-
-
-@pytest.mark.parametrize("replace", [False, True])
-def test_a_seal_that_was_cut_off_takes_no_name_back_when_it_is_finished(replace, monkeypatch):
-    night = f"ghcr.io/acme/cut-off-{uuid.uuid4().hex}"
-    name = f"{night}:now" if replace else f"{night}:{{flow_run.name}}"
-
-    @flow(experiment=name, replace=replace, aliases=["latest"])
-    def nightly(x):
-        one_task(x)
-
-    def disk_full(*_):
-        raise OSError("the disk is full")
-
-    with monkeypatch.context() as patch:  # the names have moved, and nothing is written down
-        patch.setattr(_publication, "write_sealed", disk_full)
-        first = nightly(1, return_state=True).state_details.flow_run_id
-        assert Experiment.load(f"{night}:latest").run_parameters_df()["x"].tolist() == [1]
-    second = run_flow(nightly, 2)
-    assert seal(first).counts == {"finished": 1}
-    assert load_experiment(first).run_parameters_df()["x"].tolist() == [1]
-    for taken in ("latest", "now")[: 1 + replace]:
-        assert Experiment.load(f"{night}:{taken}").run_parameters_df()["x"].tolist() == [2]
-    assert load_experiment(second.flow_run_id).run_parameters_df()["x"].tolist() == [2]
-
-
-def test_what_a_seal_imports_is_no_experiment_before_it_is_published(monkeypatch):
-    @flow
-    def one():
-        note(1)
-
-    def disk_full(*_):
-        raise OSError("the disk is full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_home, "publish_names", disk_full)
-        flow_run_id = one(return_state=True).state_details.flow_run_id
-        assert registry.find(registry.sealing_name(flow_run_id))
-        with pytest.raises(exceptions.NotSealedError):
-            load_experiment(flow_run_id)
-    assert seal(flow_run_id).counts == {"finished": 1}
-    assert len(load_experiment(flow_run_id).runs) == 1
-
-
-def test_an_experiment_opens_while_its_name_moves(monkeypatch):
-    @flow
-    def one(x):
-        one_task(x)
-
-    first, second = (seal(run_flow(one, x).flow_run_id) for x in (1, 2))
-    name = f"ghcr.io/acme/moving:{uuid.uuid4().hex}"
-    registry.move_names(first.manifest_digest, {name: None})
-    names = {name: first.manifest_digest}
-    mover = threading.Thread(target=registry.move_names, args=(second.manifest_digest, names))
-    find = registry.find
-
-    def find_and_be_late(wanted):
-        found = find(wanted)
-        if not mover.ident:
-            mover.start()
-            mover.join(0.5)
-        return found
-
-    monkeypatch.setattr(registry, "find", find_and_be_late)
-    experiment = registry.load_named(name, first.manifest_digest)
-    mover.join()
-    assert experiment.run_parameters_df()["x"].tolist() == [1]
-    assert registry.load_named(name, first.manifest_digest) is None
-
-
-@pytest.mark.parametrize("step", ["aliases_to_move", "publish"])
-def test_of_two_flow_runs_that_end_in_the_same_moment_each_has_a_name(step, monkeypatch):
-    name = f"ghcr.io/acme/together:{uuid.uuid4().hex}"
-    other = {}
-
-    @flow(experiment=name, aliases=["latest"])
-    def nightly(x):
-        one_task(x)
-
-    def run_other():
-        other["state"] = nightly(2, return_state=True)
-
-    go_on = getattr(_seal, step)
-
-    def wait_for_other(*arguments):
-        monkeypatch.undo()
-        thread = threading.Thread(target=run_other)
-        thread.start()
-        thread.join()
-        return go_on(*arguments)
-
-    monkeypatch.setattr(_seal, step, wait_for_other)
-    first = run_flow(nightly, 1)
-    second = load_experiment(other["state"].state_details.flow_run_id)
-    assert (second.image_name, second.run_parameters_df()["x"].tolist()) == (name, [2])
-    assert first.column("x") == [1]
-    assert first.experiment.image_name.startswith(f"{name}-")
-    assert any("was taken meanwhile" in x for x in first.ledger["warnings"])
-    latest = Experiment.load("ghcr.io/acme/together:latest").run_parameters_df()["x"].tolist()
-    assert latest == [2]  # it began later
-    assert not LocalStage(first.flow_run_id).shards()
-
-
-SECRETIVE = """
-import prefect, sys
-from ommx_prefect import task
-
-@task
-def one_task(password):
-    raise ValueError(f"cannot log in with {password}")
-
-@prefect.flow
-def one(password):
-    one_task(password)
-
-print(one(password="hunter2-XYZZY", return_state=True).state_details.flow_run_id)
-"""
-
-
-def test_a_seal_by_hand_knows_the_secrets_of_the_flow_run(tmp_path):
-    script = tmp_path / "secretive.py"
-    script.write_text(SECRETIVE)
-    ran = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=True
-    )
-    flow_run_id = ran.stdout.split()[-1]
-    assert seal(flow_run_id).counts == {"failed": 1}
-    assert "cannot log in with **redacted**" in load_experiment(flow_run_id).lifecycle_reason
-    texts = [
-        path.read_bytes() for path in LocalStage(flow_run_id).path.rglob("*") if path.is_file()
-    ]
-    assert not any(b"hunter2-XYZZY" in text for text in texts)
-
-
-def test_a_task_that_ends_after_its_experiment_was_sealed_waits_for_nobody():
-    late = threading.Event()
-
-    @task
-    def waits():
-        late.wait(60)
-        return 5
-
-    @flow
-    def one():
-        waits.submit()
-
-    def seal_meanwhile():
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            for stage in (LocalStage(name) for name in os.listdir(stage_root())):
-                if any(attempt.task == "waits" for attempt in stage.starts()):
-                    with contextlib.suppress(exceptions.OmmxPrefectError):
-                        seal_flow_run(stage.owner, pending_seconds=0)
-                        late.set()
-                        return
-            time.sleep(0.2)
-
-    thread = threading.Thread(target=seal_meanwhile)
-    thread.start()
-    sealed = run_flow(one)  # its hook waits for the task
-    thread.join()
-    assert late.is_set()
-    assert sealed.statuses == ["finished"]
-    assert sealed.runs[0].get_json("output") == 5

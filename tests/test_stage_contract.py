@@ -14,6 +14,7 @@ import uuid
 
 import prefect
 import pytest
+from models import knapsack
 from ommx_highs_adapter import OMMXHighsAdapter
 from places import (
     RegistryPlace,
@@ -25,7 +26,7 @@ from places import (
 )
 from prefect.task_runners import ProcessPoolTaskRunner
 from reading import run_flow, sealed_of
-from stage_tasks import knapsack, note
+from stage_tasks import note
 
 from ommx_prefect import (
     _seal,

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 SERVICE, ISSUER = "tests-registry", "tests-issuer"
+IDENTITY_TOKEN = "identity-token-of-alice"
 
 
 @dataclass

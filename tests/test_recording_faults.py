@@ -1,0 +1,193 @@
+"""What goes wrong while recording never changes how a task ends, and is noted in its Run."""
+
+from __future__ import annotations
+
+import contextvars
+import time
+
+import numpy as np
+import pytest
+from models import knapsack
+from ommx_highs_adapter import OMMXHighsAdapter
+from reading import run_flow
+from small_disk import on_small_disk
+
+from ommx_prefect import _recording as recording_module
+from ommx_prefect import current_run, exceptions, flow, seal, task
+from ommx_prefect._stage import LocalStage
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+def test_an_output_no_codec_takes_is_a_named_warning_never_a_failure():
+    class Strange:
+        pass
+
+    @task
+    def strange():
+        return {"ok": np.arange(3), "odd": Strange()}
+
+    @flow
+    def one():
+        strange()
+
+    sealed = run_flow(one)
+    assert sealed.statuses == ["finished"]
+    assert sealed.runs[0].attachment_names == ["output.ok"]
+    assert "output.odd (" in sealed.ledger["runs"][0]["notes"][0]
+    assert "Strange" in sealed.ledger["runs"][0]["notes"][0]
+
+
+def test_a_run_that_is_asked_for_when_the_attempt_has_ended_is_refused():
+    contexts = []
+
+    @task
+    def ended():
+        contexts.append(contextvars.copy_context())
+
+    @flow
+    def one():
+        ended()
+
+    sealed = run_flow(one)
+    with pytest.raises(exceptions.NoOpenRunError):
+        contexts[0].run(current_run)
+    assert sealed.statuses == ["finished"]
+    assert seal(sealed.flow_run_id).counts == {"finished": 1}
+
+
+def test_a_registry_that_cannot_be_written_does_not_change_the_outcome(tmp_path):
+    outcome = on_small_disk(
+        tmp_path,
+        """
+        @task
+        def works(x):
+            current_run().log_parameter("x", x)
+            return x + 1
+
+        @task(on_error="raise")
+        def strict(x):
+            return x
+
+        @flow
+        def one():
+            fill()
+            first = works(1)
+            try:
+                strict(2)
+            except exceptions.RecordingError as error:
+                second = "RecordingError" + str("full" in str(error))
+            free()
+            return first, second
+        """,
+    )
+    assert outcome["state"] == "Completed"
+    assert outcome["result"] == [2, "RecordingErrorTrue"]
+    assert outcome["statuses"] == ["finished", "failed"]
+    assert "full" in outcome["degraded"]
+
+
+def test_a_read_only_registry_does_not_change_the_outcome(tmp_path):
+    outcome = on_small_disk(
+        tmp_path,
+        """
+        @task
+        def works(x):
+            current_run().log_parameter("x", x)
+            return x + 1
+
+        @task(on_error="raise")
+        def strict(x):
+            return x
+
+        @flow
+        def one():
+            first = works(1)
+            try:
+                strict(2)
+            except exceptions.RecordingError as error:
+                second = "RecordingError" + str("Read-only" in str(error))
+            remount("rw")
+            return first, second
+
+        remount("ro")
+        """,
+    )
+    assert outcome["state"] == "Completed"
+    assert outcome["result"] == [2, "RecordingErrorTrue"]
+    assert outcome["statuses"] == ["finished", "failed"]
+    assert "Read-only" in outcome["degraded"]
+
+
+def test_a_recording_that_breaks_in_the_middle_is_a_degraded_run():
+    @task
+    def breaks():
+        current_run().log_parameter("x", 1)
+        recording = recording_module._open.get()
+        recording.stage = LocalStage("\0 no such directory")
+        return 5
+
+    @flow
+    def one():
+        return breaks()
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == 5
+    assert sealed.statuses == ["finished"]
+    assert "could not stage the Run" in sealed.experiment.annotations["org.ommx-prefect.degraded"]
+
+
+def test_a_timeout_that_fires_while_recording_loses_no_run():
+    @task(timeout_seconds=0.15)
+    def edge(seconds):
+        time.sleep(seconds)
+        return 1
+
+    @flow
+    def one():
+        return [edge(0.134 + i / 1000, return_state=True).name for i in range(20)]
+
+    sealed = run_flow(one)
+    assert len(sealed.runs) == 20
+
+
+def test_errors_and_texts_that_are_hard_to_write_are_recorded_all_the_same():
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError("no message")
+
+    caught = []
+
+    @task
+    def odd(name, error):
+        raise error
+
+    @flow
+    def one():
+        for error in (Mute(), FileNotFoundError("no file b\udcff")):
+            try:
+                odd("caf\udce9", error)
+            except Exception as found:
+                caught.append(type(found))
+
+    sealed = run_flow(one)
+    # Plain Prefect trips over the first one too; the record has it all the same.
+    assert caught == [RuntimeError, FileNotFoundError]
+    reasons = [run.lifecycle_reason for run in sealed.runs]
+    assert reasons == ["Mute: (its message cannot be shown)", r"FileNotFoundError: no file b\udcff"]
+    assert sealed.column("name") == [r"caf\udce9"] * 2
+
+
+def test_traced_solves_in_many_threads_do_not_hang_the_process():
+    # OMMX's Rust spans would: see ommx_prefect._rust_spans.
+    @task(store_trace=True)
+    def traced(number):
+        return current_run().log_solve(OMMXHighsAdapter, knapsack(), verbose=False).objective
+
+    @flow
+    def one():
+        return traced.map(range(24)).result()
+
+    sealed = run_flow(one)
+    assert sealed.statuses == ["finished"] * 24
+    assert all(run.trace is not None for run in sealed.runs)
