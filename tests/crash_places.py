@@ -7,23 +7,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import pytest
 from crash_deaths import settle
 from crash_judge import Found, Row
 from crash_scene import FLOWS, Suite, count, flow_of, python, until
 from prefect.client.orchestration import get_client
 from registry_server import RegistryServer, running_registry
+from small_disk import small_disk
 
 from ommx_prefect import seal
 from ommx_prefect._sealed import read_sealed
 from ommx_prefect._stage import LocalStage
 
-DISK_BYTES = 24 * 2**20
 STEPS = 60
 
 # ---------------------------------------------------------------- a registry
@@ -72,7 +70,7 @@ def _judge_pushed(
 def disk_fills_up(suite: Suite, row: Row) -> None:
     """Fill the disk of the Local Registry while steps run; make room when the script has ended."""
     journal = suite.journal()
-    with _small_disk(suite.new_folder("disk")) as disk:
+    with small_disk(suite.new_folder("disk")) as disk:
         registry = disk / "registry"
         env = {"OMMX_LOCAL_REGISTRY_ROOT": str(registry)}
         process = python(FLOWS, "short", journal, env=env)
@@ -92,18 +90,6 @@ def disk_fills_up(suite: Suite, row: Row) -> None:
         row.problems.append(f"{flow_run_id}: the full disk was seen by the flow: {state}")
     if found.status != "finished" or not found.degraded:
         row.problems.append(f"{flow_run_id}: {found.status}, {found.degraded!r}, {recovered}")
-
-
-@contextlib.contextmanager
-def _small_disk(folder: Path) -> Iterator[Path]:
-    options = ["-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs"]
-    mounted = subprocess.run(["mount", *options, str(folder)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("a small file system cannot be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def _fill(disk: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+DISK_BYTES = 24 * 2**20
 BEGIN = """
 import json, os, pathlib, subprocess, sys
 from ommx_prefect import current_run, exceptions, flow, load_experiment, task
@@ -42,24 +45,29 @@ print(json.dumps({
 """
 
 
-def on_small_disk(tmp_path: Path, body: str) -> dict[str, Any]:
-    """Run the flow `one` of a script that may `fill`, `free` and `remount` its disk."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], capture_output=True
-    )
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a file system of `DISK_BYTES`, where this machine lets us."""
+    options = ["-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs"]
+    mounted = subprocess.run(["mount", *options, str(folder)], capture_output=True)
     if mounted.returncode != 0:
         pytest.skip("a small file system cannot be mounted here")
-    script = tmp_path / "small.py"
-    script.write_text(BEGIN + textwrap.dedent(body) + END)
-    env = {**os.environ, "DISK": str(disk), "OMMX_LOCAL_REGISTRY_ROOT": str(disk / "registry")}
     try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def on_small_disk(tmp_path: Path, body: str) -> dict[str, Any]:
+    """Run the flow `one` of a script that may `fill`, `free` and `remount` its disk."""
+    folder, script = tmp_path / "disk", tmp_path / "small.py"
+    folder.mkdir()
+    script.write_text(BEGIN + textwrap.dedent(body) + END)
+    with small_disk(folder) as disk:
+        env = {**os.environ, "DISK": str(disk), "OMMX_LOCAL_REGISTRY_ROOT": str(disk / "registry")}
         done = subprocess.run(
             [sys.executable, str(script)], env=env, capture_output=True, text=True, timeout=120
         )
-        assert done.returncode == 0, done.stderr[-3000:]
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return answer
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
