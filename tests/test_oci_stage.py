@@ -24,7 +24,6 @@ from registry_server import running_registry
 from stage_tasks import lose_here, note
 
 from ommx_prefect import (
-    _oci_http,
     _oci_names,
     current_experiment,
     current_run,
@@ -40,7 +39,7 @@ from ommx_prefect._oci_records import name_of, tag_of
 from ommx_prefect._registry import blob_path, find, registry_root
 from ommx_prefect._stage import LocalStage
 
-pytestmark = pytest.mark.usefixtures("server", "no_credentials", "_brief_waits")
+pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
 
 PAYLOAD_BYTES = 2_000_000
 
@@ -49,14 +48,6 @@ TAKEN_SECONDS = 120
 GOT_BLOB = re.compile(r'"GET /v2/[^ ]*/blobs/(sha256:[0-9a-f]{64})[^"]*" 200 (\d+)')
 
 SENT_BLOB = re.compile(r'"PUT /v2/[^ ]*/blobs/uploads/[^ ]*digest=sha256(?:%3A|:)([0-9a-f]{64})')
-
-
-@pytest.fixture
-def _brief_waits(monkeypatch):
-    registry_root()  # of this process, whatever its workers are told
-    for table in (_oci_http.RETRY, _oci_http.BRIEF_RETRY):
-        for name, value in {"attempts": 2, "wait_initial": 0.05, "wait_jitter": 0.05}.items():
-            monkeypatch.setitem(table, name, value)
 
 
 def _hex(digest):

@@ -27,7 +27,7 @@ from ommx_prefect import (
 )
 from ommx_prefect._oci_names import StageAddress, split_stage
 
-pytestmark = pytest.mark.usefixtures("server", "no_credentials", "_brief_waits")
+pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
 
 
 class Login(Block):

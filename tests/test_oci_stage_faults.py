@@ -26,7 +26,7 @@ from ommx_prefect._oci_records import RECORD_TYPE, TOMBSTONE_TYPE
 from ommx_prefect._registry_home import RegistryHome
 from ommx_prefect._stage import LocalStage
 
-pytestmark = pytest.mark.usefixtures("server", "no_credentials", "_brief_waits")
+pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
 
 
 def test_a_registry_that_deletes_nothing_is_told_once_and_sealed_once(tmp_path, caplog):
