@@ -211,7 +211,7 @@ def test_a_flow_run_that_is_retried_later_keeps_one_experiment():
             raise ValueError("first")
 
     state = one(return_state=True)
-    flow_run_id = state.state_details.flow_run_id
+    flow_run_id = str(state.state_details.flow_run_id)
     failed = load_experiment(flow_run_id)
     assert failed.status == "failed"
     assert len(failed.runs) == 1
