@@ -84,10 +84,10 @@ def secrets_in(image_name: str, tmp_path: Path, secrets: list[str]) -> list[str]
     return [secret for secret in secrets if any(secret.encode() in blob for blob in blobs)]
 
 
-def run_again(flow: Flow[..., Any], flow_run_id: str) -> None:
+def run_again(flow: Flow[..., Any], flow_run_id: str, **parameters: Any) -> None:
     """Retry a flow run, as the UI does."""
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(uuid.UUID(flow_run_id), AwaitingRetry(), force=True)
         flow_run = client.read_flow_run(uuid.UUID(flow_run_id))
     with contextlib.suppress(ValueError):
-        flow_engine.run_flow(flow, flow_run=flow_run)
+        flow_engine.run_flow(flow, flow_run=flow_run, parameters=parameters or None)

@@ -15,11 +15,8 @@ import prefect
 import pytest
 from images import Elsewhere, read_elsewhere, tags_of
 from ommx.experiment import Experiment
-from prefect.client.orchestration import get_client
-from prefect.flow_engine import run_flow as run_again
-from prefect.states import AwaitingRetry
 from prefect.task_runners import ProcessPoolTaskRunner
-from reading import run_flow, shown_of
+from reading import run_again, run_flow, shown_of
 from registry_server import running_registry
 from stage_tasks import lose_here, note
 
@@ -160,11 +157,7 @@ def test_a_failed_flow_run_is_a_checkpoint_here_and_its_retry_is_composed_there(
     assert restored.run_parameters_df()["prefect.task"].tolist() == ["note"]
     assert [run.get_json("output") for run in sealed.runs] == [{"x": 0}]
 
-    with get_client(sync_client=True) as client:
-        flow_run_id = uuid.UUID(sealed.flow_run_id)
-        client.set_flow_run_state(flow_run_id, AwaitingRetry(), force=True)
-        flow_run = client.read_flow_run(flow_run_id)
-    run_again(night, flow_run=flow_run)
+    run_again(night, sealed.flow_run_id)
     answer = seal(sealed.flow_run_id)
     assert (answer.status, answer.composed_in) == ("finished", place.stage)
     assert read_elsewhere(place.experiment, tmp_path) == Elsewhere("finished", [{"x": 0}, {"x": 1}])

@@ -15,7 +15,7 @@ import pytest
 from prefect import get_client
 from prefect.flow_engine import run_flow as run_prefect_flow
 from prefect.states import AwaitingRetry
-from reading import run_flow
+from reading import run_again, run_flow
 from stage_tasks import note
 
 from ommx_prefect import (
@@ -74,12 +74,8 @@ def test_a_retry_on_another_host_gives_one_experiment_with_all_runs(shared, tmp_
     monkeypatch.syspath_prepend(script.parent)
     monkeypatch.setattr(sys, "argv", ["elsewhere"])
     from elsewhere import one
-    from prefect.flow_engine import run_flow as run_again
 
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(uuid.UUID(flow_run_id), AwaitingRetry(), force=True)
-        flow_run = client.read_flow_run(uuid.UUID(flow_run_id))
-    run_again(one, flow_run=flow_run, parameters={"fail": False})
+    run_again(one, flow_run_id, fail=False)
     experiment = load_experiment(flow_run_id)
     assert experiment.status == "finished"
     assert [run.get_json("output") for run in experiment.runs] == [1, 0]
