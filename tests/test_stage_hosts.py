@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
 import textwrap
-import uuid
 
 import prefect
 import pytest
-from prefect import get_client
-from prefect.flow_engine import run_flow as run_prefect_flow
-from prefect.states import AwaitingRetry
 from reading import run_again, run_flow
 from stage_tasks import note
 
@@ -103,11 +98,7 @@ def test_a_flow_run_that_finishes_fails_and_finishes_again_is_sealed_each_time(s
         if flow_run_id is None:
             flow_run_id = str(one(status, return_state=True).state_details.flow_run_id)
         else:
-            with get_client(sync_client=True) as client:
-                client.set_flow_run_state(uuid.UUID(flow_run_id), AwaitingRetry(), force=True)
-                flow_run = client.read_flow_run(uuid.UUID(flow_run_id))
-            with contextlib.suppress(ValueError):
-                run_prefect_flow(one, flow_run=flow_run, parameters={"status": status})
+            run_again(one, flow_run_id, status=status)
         experiment = load_experiment(flow_run_id)
         assert experiment.status == status
         seen = [run.get_json("output")["x"] for run in experiment.runs]
