@@ -56,67 +56,48 @@ def test_a_run_that_is_asked_for_when_the_attempt_has_ended_is_refused():
     assert seal(sealed.flow_run_id).counts == {"finished": 1}
 
 
-def test_a_registry_that_cannot_be_written_does_not_change_the_outcome(tmp_path):
-    outcome = on_small_disk(
-        tmp_path,
-        """
-        @task
-        def works(x):
-            current_run().log_parameter("x", x)
-            return x + 1
+STRICT = """
+@task
+def works(x):
+    current_run().log_parameter("x", x)
+    return x + 1
 
-        @task(on_error="raise")
-        def strict(x):
-            return x
+@task(on_error="raise")
+def strict(x):
+    return x
 
-        @flow
-        def one():
-            fill()
-            first = works(1)
-            try:
-                strict(2)
-            except exceptions.RecordingError as error:
-                second = "RecordingError" + str("full" in str(error))
-            free()
-            return first, second
-        """,
-    )
+@flow
+def one():
+    {within}
+    first = works(1)
+    try:
+        strict(2)
+    except exceptions.RecordingError as error:
+        second = "RecordingError" + str({says!r} in str(error))
+    {mend}
+    return first, second
+
+{before}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "within", "mend", "says"),
+    [
+        ("", "fill()", "free()", "full"),
+        ("remount('ro')", "", "remount('rw')", "Read-only"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_registry_that_cannot_be_written_does_not_change_the_outcome(
+    before, within, mend, says, tmp_path
+):
+    body = STRICT.format(before=before, within=within, mend=mend, says=says)
+    outcome = on_small_disk(tmp_path, body)
     assert outcome["state"] == "Completed"
     assert outcome["result"] == [2, "RecordingErrorTrue"]
     assert outcome["statuses"] == ["finished", "failed"]
-    assert "full" in outcome["degraded"]
-
-
-def test_a_read_only_registry_does_not_change_the_outcome(tmp_path):
-    outcome = on_small_disk(
-        tmp_path,
-        """
-        @task
-        def works(x):
-            current_run().log_parameter("x", x)
-            return x + 1
-
-        @task(on_error="raise")
-        def strict(x):
-            return x
-
-        @flow
-        def one():
-            first = works(1)
-            try:
-                strict(2)
-            except exceptions.RecordingError as error:
-                second = "RecordingError" + str("Read-only" in str(error))
-            remount("rw")
-            return first, second
-
-        remount("ro")
-        """,
-    )
-    assert outcome["state"] == "Completed"
-    assert outcome["result"] == [2, "RecordingErrorTrue"]
-    assert outcome["statuses"] == ["finished", "failed"]
-    assert "Read-only" in outcome["degraded"]
+    assert says in outcome["degraded"]
 
 
 def test_a_recording_that_breaks_in_the_middle_is_a_degraded_run():
