@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import PrefectSignal
+from prefect.states import StateGroup, is_state_iterable
 
 from ommx_prefect._inputs import storable
 
@@ -50,12 +51,37 @@ class Outcome:
 
 
 def outcome_of_value(value: object) -> Outcome:
-    """Return the outcome of an attempt that returned a value."""
-    if not isinstance(value, State):
+    """Return the outcome of an attempt that returned a value.
+
+    A state that the function made decides. One of another run, or a list, tuple or set of states,
+    goes by Prefect's aggregate rule (`prefect.states.return_value_to_state`).
+    """
+    if isinstance(value, State):
+        details = value.state_details
+        is_upstream = details.flow_run_id or details.task_run_id
+        state = _aggregate([value]) if is_upstream else value
+    elif is_state_iterable(value):
+        state = _aggregate(list(value))
+    else:
         return Outcome("finished", "Completed")
-    status = RUN_STATUS[value.type] or "finished"
-    reason = None if status == "finished" else (value.message or value.name)
-    return Outcome(status, value.name or value.type.value.title(), reason)
+    status = RUN_STATUS[state.type] or "finished"
+    reason = None if status == "finished" else (state.message or state.name)
+    return Outcome(status, state.name or state.type.value.title(), reason)
+
+
+def _aggregate(states: list[State[object]]) -> State[object]:
+    group = StateGroup(states)
+    total = group.total_count
+    if group.all_completed():
+        return State(type=StateType.COMPLETED)
+    if count := group.cancelled_count:
+        return State(type=StateType.CANCELLED, message=f"{count}/{total} states cancelled.")
+    if count := group.paused_count:
+        return State(type=StateType.PAUSED, message=f"{count}/{total} states paused.")
+    if count := group.fail_count:
+        return State(type=StateType.FAILED, message=f"{count}/{total} states failed.")
+    not_final = f"{group.not_final_count}/{total} states are not final."
+    return State(type=StateType.FAILED, message=not_final)
 
 
 def outcome_of_exception(

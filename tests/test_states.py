@@ -9,8 +9,9 @@ import pytest
 from ommx.experiment import Experiment, list_experiment_checkpoints
 from prefect import task as plain_task
 from prefect.client.schemas.objects import StateType
-from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect.states import Cancelled, Completed, Crashed, Failed, Paused, Running
 from prefect.transactions import transaction
+from prefect.utilities.annotations import quote
 from reading import run_flow, sealed_of
 
 from ommx_prefect import current_run, flow, load_experiment, task
@@ -80,6 +81,60 @@ def test_a_returned_state_decides(state, status, name):
     assert sealed.statuses == [status]
     assert sealed.column("prefect.state") == [name]
     assert sealed.runs[0].lifecycle_reason == (state.message if status != "finished" else None)
+
+
+@pytest.mark.parametrize(
+    ("states", "status", "name", "reason"),
+    [
+        ([Completed(), Completed()], "finished", "Completed", None),
+        ([Completed(), Failed()], "failed", "Failed", "1/2 states failed."),
+        ((Completed(), Crashed()), "failed", "Failed", "1/2 states failed."),
+        ((Failed(), Cancelled()), "interrupted", "Cancelled", "1/2 states cancelled."),
+        ([Failed(), Paused(pause_key="x")], "interrupted", "Paused", "1/2 states paused."),
+        ([Completed(), Running()], "failed", "Failed", "1/2 states are not final."),
+    ],
+)
+def test_returned_states_together_decide_as_they_do_for_prefect(states, status, name, reason):
+    ended = []
+
+    @task
+    def returns():
+        return states
+
+    @flow
+    def one():
+        ended.append(returns(return_state=True))
+        return Completed()
+
+    sealed = run_flow(one)
+    assert (ended[0].name, ended[0].type) == (name, StateType(name.upper()))
+    assert sealed.statuses == [status]
+    assert sealed.column("prefect.state") == [name]
+    assert sealed.runs[0].lifecycle_reason == reason
+
+
+def test_a_returned_state_of_another_run_is_taken_as_prefect_takes_it():
+    ended = []
+
+    @task
+    def crashes():
+        return Crashed(message="node lost")
+
+    @task
+    def returns(upstream):
+        return upstream
+
+    @flow
+    def one():
+        upstream = crashes(return_state=True)
+        ended.append(returns(quote(upstream), return_state=True))
+        return Completed()
+
+    sealed = run_flow(one)
+    assert ended[0].type == StateType.FAILED
+    assert ended[0].message == "1/1 states failed."
+    assert sealed.statuses == ["interrupted", "failed"]
+    assert sealed.runs[1].lifecycle_reason == ended[0].message
 
 
 def test_retries_are_one_run_per_attempt():
