@@ -26,10 +26,10 @@ silence_rust_spans()
 
 from ommx_prefect import codecs, exceptions, instances, solvers  # noqa: E402
 from ommx_prefect._checkpoint import checkpoint  # noqa: E402
+from ommx_prefect._current import current_run  # noqa: E402
 from ommx_prefect._experiment import current_experiment  # noqa: E402
 from ommx_prefect._flow import flow  # noqa: E402
 from ommx_prefect._hooks import seal_hooks  # noqa: E402
-from ommx_prefect._recording import current_run  # noqa: E402
 from ommx_prefect._seal import seal  # noqa: E402
 from ommx_prefect._sealed import SealedExperiment, load_experiment  # noqa: E402
 from ommx_prefect._task import recorded, task  # noqa: E402

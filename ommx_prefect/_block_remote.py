@@ -19,9 +19,9 @@ from prefect.blocks.core import Block
 from prefect.filesystems import WritableFileSystem
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from ommx_prefect._inputs import Redactor
 from ommx_prefect._registry import write_whole
 from ommx_prefect._remote import Remote
+from ommx_prefect._secrets import Redactor
 from ommx_prefect._states import describe_error
 from ommx_prefect.exceptions import StageError
 

@@ -30,7 +30,7 @@ def record_cached(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) ->
     options = recording_options(task.fn)
     if state.name != "Cached" or context is None or options is None:
         return
-    with Recording(current_attempt(context), options, context.parameters) as recording:
+    with Recording(current_attempt(context), options, context.parameters, context) as recording:
         record: Any = state.data
         stored = getattr(record, "metadata", None)
         recording.returned(record if stored is None else record.result)

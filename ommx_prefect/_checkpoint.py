@@ -19,7 +19,8 @@ from typing import Any
 
 from prefect.context import FlowRunContext, TaskRunContext
 
-from ommx_prefect._recording import Recording, innermost_recordings, recording_here
+from ommx_prefect._current import innermost_recordings, recording_here
+from ommx_prefect._recording import Recording
 from ommx_prefect.exceptions import NoCheckpointError
 
 AMBIGUOUS = (

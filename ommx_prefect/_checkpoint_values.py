@@ -20,14 +20,7 @@ from ommx.experiment import Experiment, Run
 
 from ommx_prefect._checkpoint_files import NUMBER, CheckpointFiles
 from ommx_prefect._compose import compose
-from ommx_prefect._inputs import (
-    REDACTED,
-    Redactor,
-    as_parameter,
-    is_secret,
-    is_secret_name,
-    storable,
-)
+from ommx_prefect._inputs import as_parameter, storable
 from ommx_prefect._records import (
     Attachments,
     Descriptor,
@@ -37,6 +30,7 @@ from ommx_prefect._records import (
     Scalar,
     sha256_digest,
 )
+from ommx_prefect._secrets import REDACTED, Redactor, is_secret, is_secret_name
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage_protocol import Stage
 from ommx_prefect._states import describe_error

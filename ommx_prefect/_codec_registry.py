@@ -21,8 +21,9 @@ from ommx_prefect._figure_codecs import (
     PrefectStateCodec,
     StateCodec,
 )
-from ommx_prefect._inputs import is_secret
-from ommx_prefect._json_codec import JsonCodec, instance_of, is_prefect_state, takes_json, type_name
+from ommx_prefect._json_codec import JsonCodec, is_prefect_state, takes_json, type_name
+from ommx_prefect._members import instance_of
+from ommx_prefect._secrets import is_secret
 from ommx_prefect._table_codecs import (
     ArrowTableCodec,
     BytesCodec,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import prefect
@@ -18,6 +18,7 @@ from ommx_prefect._log import warn
 from ommx_prefect._origin import enclosing_owner, label
 from ommx_prefect._stage import LOCAL, root_of
 from ommx_prefect._states import describe_error
+from ommx_prefect._steps import Steps, Unwatched, relaying
 from ommx_prefect.exceptions import ImageNameError, StageError
 
 P = ParamSpec("P")
@@ -128,7 +129,7 @@ def _recorded(fn: Callable[P, R]) -> Callable[P, R]:
     if isinstance(fn, (staticmethod, classmethod)):
         return cast(Callable[P, R], type(fn)(_recorded(fn.__func__)))
     if inspect.isasyncgenfunction(fn):
-        return cast(Callable[P, R], _async_generator(fn))
+        return cast(Callable[P, R], relaying(fn, _unwatched_steps))
     if inspect.iscoroutinefunction(fn):
         return cast(Callable[P, R], _coroutine(fn))
     if inspect.isgeneratorfunction(fn):
@@ -163,11 +164,7 @@ def _generator(fn: Callable[..., Any]) -> Callable[..., Any]:
     return recorded
 
 
-def _async_generator(fn: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(fn)
-    async def recorded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        with recorded_flow_run():
-            async for value in fn(*args, **kwargs):
-                yield value
-
-    return recorded
+@contextlib.contextmanager
+def _unwatched_steps() -> Iterator[Steps]:
+    with recorded_flow_run():
+        yield Unwatched()

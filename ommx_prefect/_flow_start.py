@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
+from prefect.utilities.callables import get_parameter_defaults
 
 from ommx_prefect._flow_process import note_flow_process
 from ommx_prefect._homes import homes_for
@@ -21,11 +22,12 @@ from ommx_prefect._image_name import (
     with_suffix,
     with_tag,
 )
-from ommx_prefect._inputs import Redactor, scalars
+from ommx_prefect._inputs import scalars
 from ommx_prefect._log import warn
 from ommx_prefect._oci_names import split_name
 from ommx_prefect._records import Scalar
 from ommx_prefect._registry import anonymous_name, canonical_name, find
+from ommx_prefect._secrets import Redactor
 from ommx_prefect._stage import LOCAL, LocalStage
 from ommx_prefect._stage_protocol import Stage
 from ommx_prefect._stages import stage_of
@@ -139,11 +141,12 @@ def open_in_hook(hook: ExperimentHook, flow: Flow[Any, Any], flow_run: FlowRun) 
 def facts_of(
     flow: Flow[Any, Any], flow_run: FlowRun, parameters: Mapping[str, Any]
 ) -> FlowRunFacts:
-    """Collect what names are made of."""
+    """Collect what names are made of; a deployment's runs know only the parameters it sets."""
     now = datetime.now(timezone.utc)
+    parameters = {**get_parameter_defaults(flow.fn), **parameters}
     return FlowRunFacts(
         flow_run_id=str(flow_run.id),
-        flow_run_name=flow_run.name,
+        flow_run_name=Redactor(parameters).text(flow_run.name),
         flow_name=flow.name,
         scheduled_time=flow_run.expected_start_time or flow_run.start_time or now,
         start_time=flow_run.start_time or now,
@@ -168,7 +171,7 @@ def record_of(
         flow=facts.flow_name,
         deployment_id=deployment,
         scheduled_time=facts.scheduled_time.isoformat(),
-        parameters={k: redact.scalar(v) for k, v in found if not isinstance(v, ValueError)},
+        parameters={k: redact.scalar(v) for k, v in found if not isinstance(v, Exception)},
         push=hook.push,
     )
 
@@ -193,7 +196,8 @@ def _called(source: NameSource, flow_run: FlowRun) -> str | None:
 def _named(
     hook: ExperimentHook, facts: FlowRunFacts, flow_run: FlowRun, stage: Stage
 ) -> FlowRecord:
-    template = _called(hook.experiment, flow_run)
+    shown = flow_run.model_copy(update={"name": facts.flow_run_name})
+    template = _called(hook.experiment, shown)
     deployment = str(flow_run.deployment_id or "")
     if template is None:
         name = anonymous_name(anonymous_tag(facts))

@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
-from ommx_prefect._inputs import is_secret, is_secret_name
+from ommx_prefect._secrets import is_secret, is_secret_name
 from ommx_prefect.exceptions import InvalidImageNameError
 
 NameSource = str | Callable[[Any], str] | None
@@ -119,10 +119,11 @@ class _NameFormatter(string.Formatter):
         self.template = template
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
-        if "_" in {part[:1] for part in re.split(r"[.\[]", field_name)}:
+        parts = re.split(r"[.\[\]]", field_name)
+        if "_" in {part[:1] for part in parts}:
             raise InvalidImageNameError(self.template, f"field {field_name!r} is private")
         value, first = super().get_field(field_name, args, kwargs)
-        if is_secret_name(str(first)) or is_secret(value):
+        if any(map(is_secret_name, parts)) or is_secret(value):
             raise InvalidImageNameError(self.template, f"field {field_name!r} is a secret")
         return value, first
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import Enum
 from types import NoneType
@@ -16,19 +14,16 @@ from uuid import UUID
 import numpy as np
 import ommx
 
-from ommx_prefect._inputs import REDACTED, is_secret
+from ommx_prefect._members import (
+    fields_of,
+    instance_of,
+    is_dataclass_instance,
+    is_model,
+    members_of,
+)
+from ommx_prefect._secrets import REDACTED, is_secret
 
 MAX_DEPTH = 32
-
-
-def instance_of(module: str, name: str) -> Callable[[Any], bool]:
-    """Test for a class of a library that may never have been imported."""
-
-    def accepts(value: Any) -> bool:
-        found = getattr(sys.modules.get(module), name, None)
-        return isinstance(found, type) and isinstance(value, found)
-
-    return accepts
 
 
 def _no_other_codec(value: Any) -> str | None:
@@ -39,7 +34,6 @@ def _no_other_codec(value: Any) -> str | None:
 name_other_codec: Callable[[Any], str | None] = _no_other_codec
 
 is_prefect_state = instance_of("prefect.client.schemas.objects", "State")
-_is_model = instance_of("pydantic", "BaseModel")
 
 
 def _seconds(value: np.timedelta64) -> float:
@@ -114,7 +108,7 @@ class JsonCodec:
 def takes_json(value: Any) -> bool:
     if isinstance(value, _JSON_TYPES) or is_secret(value):
         return True
-    return _is_model(value) or (dataclasses.is_dataclass(value) and not isinstance(value, type))
+    return is_model(value) or is_dataclass_instance(value)
 
 
 def _plain(value: Any, above: tuple[int, ...] = ()) -> Any:
@@ -141,7 +135,7 @@ def _plain_members(value: Any, above: tuple[int, ...]) -> Any:
         return state_facts(value)
     if len(above) > 1 and (other := name_other_codec(value)):  # so that the container is split
         raise TypeError(f"{type_name(value)} has its own codec, {other}")
-    if _is_model(value) and not any(map(_needs_own_walk, _within(value))):
+    if is_model(value) and not any(map(_needs_own_walk, _within(value))):
         return value.model_dump(mode="json", warnings=False)
     fields = fields_of(value)
     if fields is None:
@@ -189,16 +183,6 @@ def _in_order(items: list[Any]) -> list[Any]:
         return by_text
 
 
-def fields_of(value: Any) -> dict[str, Any] | None:
-    """Give the fields of a dataclass instance or pydantic model, None for other values."""
-    if _is_model(value):
-        kept = (name for name, field in type(value).model_fields.items() if not field.exclude)
-        return {name: getattr(value, name) for name in kept} | (value.model_extra or {})
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return None
-
-
 def _within(value: Any) -> Iterator[Any]:
     """Yield a value and everything that it holds, excluded and private fields of models too."""
     seen: set[int] = set()
@@ -208,18 +192,7 @@ def _within(value: Any) -> Iterator[Any]:
         if id(item) not in seen:
             seen.add(id(item))
             yield item
-            found.extend(_held(item))
-
-
-def _held(value: Any) -> Iterable[Any]:
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return value
-    if isinstance(value, dict):
-        return value.values()
-    if _is_model(value):
-        private = getattr(value, "__pydantic_private__", None) or {}
-        return [*vars(value).values(), *(value.model_extra or {}).values(), *private.values()]
-    return (fields_of(value) or {}).values()
+            found.extend(member for _, member in members_of(item))
 
 
 def _needs_own_walk(value: Any) -> bool:

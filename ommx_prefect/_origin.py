@@ -71,7 +71,6 @@ def current_attempt(context: TaskRunContext) -> Attempt:
     flow_run = flow_context.flow_run if flow_context else None
     if flow_context is not None and flow_run is not None:
         owner = owner_of_flow_run(flow_context)
-        _adopt_stage(flow_context, flow_run, owner)
     else:
         owner = enclosing_owner.get() or _owner_without_context(task_run)
     return Attempt(
@@ -96,7 +95,10 @@ def _owner_without_context(task_run: TaskRun) -> str:
     if task_run.flow_run_id is None:
         return str(task_run.id)
     flow_run_id = str(task_run.flow_run_id)
-    record = stage_of(flow_run_id).read(FLOW_RECORD)
+    try:
+        record = stage_of(flow_run_id).read(FLOW_RECORD)
+    except Exception:  # what cannot be read now: the Runs wait under the flow run's own id
+        record = None
     return flow_run_id if record is None else str(record["owner"])
 
 
@@ -135,8 +137,12 @@ def _parent_of(task_inputs: dict[str, Any]) -> str:
     return next((str(parent.id) for parent in task_inputs.get("__parents__", ())), "")
 
 
-def _adopt_stage(context: FlowRunContext, flow_run: FlowRun, owner: str) -> None:
+def adopt_stage(owner: str) -> None:
     """Use the flow's stage in a worker: with a shared one, each host has its own registry."""
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if context is None or flow_run is None:
+        return
     stage = flow_run.labels.get(STAGE_LABEL)
     if stage is None:  # under seal_hooks nothing labels the flow run
         hook = settings_of(context.flow)

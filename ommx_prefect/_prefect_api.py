@@ -19,8 +19,9 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.exceptions import ObjectNotFound
 
+from ommx_prefect._secrets import redact_known
 from ommx_prefect._states import RUN_STATUS
-from ommx_prefect._task_labels import HOST_LABEL, TASK_LABEL
+from ommx_prefect._task_labels import HOST_LABEL, TASK_LABEL, TASK_RUN_LABEL
 
 PAGE = 200
 POLL_SECONDS = 0.25
@@ -39,7 +40,7 @@ class TaskRunRow:
     Attributes:
         task_run_id: Its id.
         flow_run_id: Id of the flow run that ran it.
-        name: Name of the task run.
+        name: Name of the task run, without secrets.
         state: Name of its state.
         status: The status of a Run that ended in that state.
         is_final: Whether it has ended, or will never begin.
@@ -118,7 +119,7 @@ def _row(run: TaskRun) -> TaskRunRow:
     return TaskRunRow(
         task_run_id=str(run.id),
         flow_run_id=str(run.flow_run_id or ""),
-        name=run.name,
+        name=redact_known(str(run.labels.get(TASK_RUN_LABEL, run.name))),
         state=(state.name or "") if state else "",
         status=RUN_STATUS[state.type] if state else None,
         # NotReady is Pending for ever: its task run was never started.

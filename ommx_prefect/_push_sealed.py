@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from ommx_prefect._flow_start import FlowRecord
 from ommx_prefect._image_name import with_tag
-from ommx_prefect._inputs import redact_known
 from ommx_prefect._log import logger, warn
 from ommx_prefect._push import push_image
 from ommx_prefect._registry import find
 from ommx_prefect._report import report_push
 from ommx_prefect._sealed import SealedExperiment, update_sealed
+from ommx_prefect._secrets import redact_known
 from ommx_prefect._stage_protocol import Stage
 from ommx_prefect._states import describe_error
 

@@ -14,8 +14,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
 
 from ommx.experiment import Experiment, Run
@@ -23,16 +23,19 @@ from prefect.context import TaskRunContext
 
 from ommx_prefect import _keeper, _lost
 from ommx_prefect._checkpoint_values import Checkpoints, notes_of
-from ommx_prefect._inputs import Redactor, scalars
+from ommx_prefect._current import made_current, recording_here
+from ommx_prefect._inputs import scalars
 from ommx_prefect._late import seal_late
 from ommx_prefect._log import warn
-from ommx_prefect._origin import current_attempt, enclosing_owner
+from ommx_prefect._origin import adopt_stage, current_attempt
 from ommx_prefect._records import Documents, Scalar
 from ommx_prefect._registry import open_experiment, registry_root, store
 from ommx_prefect._result_origins import remember_origin
 from ommx_prefect._rolled_back import bind_transaction
+from ommx_prefect._secrets import Redactor
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage
+from ommx_prefect._stage_protocol import Stage
 from ommx_prefect._stages import stage_of
 from ommx_prefect._states import (
     Outcome,
@@ -60,12 +63,6 @@ CLOSED_BY: dict[str, type[BaseException] | None] = {
     "interrupted": KeyboardInterrupt,
 }
 
-_open: ContextVar[Recording | None] = ContextVar("ommx_prefect_recording", default=None)
-# The recordings whose functions run in this process, each with the one around it: a solver may
-# call back in a thread that knows no context.
-_active: dict[Recording, Recording | None] = {}
-_active_lock = threading.Lock()
-
 
 @dataclasses.dataclass(frozen=True)
 class RecordingOptions:
@@ -77,34 +74,6 @@ class RecordingOptions:
     store_trace: bool = False
 
 
-def current_run() -> Run:
-    """Return the open Run of the innermost recorded task.
-
-    It is a plain `ommx.experiment.Run`: every `log_*` method works, and what it logs is sealed
-    into the flow run's experiment. After `finish()` the Run is closed and the task goes on.
-
-    Raises:
-        NoOpenRunError: No recorded task runs in this thread.
-        RecordingError: Neither the Local Registry nor the temporary directory can be written.
-    """
-    recording = _open.get()
-    if recording is None:
-        raise NoOpenRunError
-    return recording.run
-
-
-def recording_here() -> Recording | None:
-    """Return the recording of the innermost recorded task in this thread, if there is one."""
-    return _open.get()
-
-
-def innermost_recordings() -> list[Recording]:
-    """Return the recordings of this process that no other one runs inside of."""
-    with _active_lock:
-        around = set(_active.values())
-        return [recording for recording in _active if recording not in around]
-
-
 def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Recording | None:
     """Return the recording of the attempt that Prefect runs here, or None where there is none.
 
@@ -114,16 +83,10 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
     if context is None or not _is_function_of(context.task.fn, fn):
         return None
     attempt = current_attempt(context)
-    enclosing = _open.get()
+    enclosing = recording_here()
     if enclosing is not None and enclosing.runs(attempt):
         return None
-    label_task_run(context.task_run, attempt)
-    recording = Recording(attempt, options, context.parameters)
-    recording.timeout_seconds = context.task.timeout_seconds
-    if context.task_run.state is not None:
-        # Prefect's clock for the timeout starts after this state, and so before ours.
-        recording.running_since = context.task_run.state.timestamp.timestamp()
-    return recording
+    return Recording(attempt, options, context.parameters, context)
 
 
 def _is_function_of(outer: Any, fn: Callable[..., Any]) -> bool:
@@ -141,6 +104,7 @@ class Recording:
         attempt: Who runs.
         options: What to record.
         arguments: The call's arguments by name.
+        context: What Prefect knows of the task run; None for a Run that is no task.
     """
 
     def __init__(
@@ -148,21 +112,24 @@ class Recording:
         attempt: Attempt,
         options: RecordingOptions,
         arguments: Mapping[str, Any],
+        context: TaskRunContext | None = None,
     ) -> None:
         self.attempt = attempt
         self.options = options
         self.arguments = arguments
-        self.timeout_seconds: float | None = None
+        self.context = context
+        self.timeout_seconds = context.task.timeout_seconds if context else None
         self.running_since = attempt.started_at
-        # Outside flows an attempt is sealed in its own process.
-        here = not attempt.flow_run_id
-        self.stage = LocalStage(attempt.owner) if here else stage_of(attempt.owner)
-        self.redact = Redactor(arguments)
+        if context is not None and (state := context.task_run.state):
+            # Prefect's clock for the timeout starts after this state, and so before ours.
+            self.running_since = state.timestamp.timestamp()
+        self.redact = Redactor()
         self.notes: list[str] = []
         self.failure: str | None = None
         self.outcome = Outcome("finished", "Completed")
         self.columns: dict[str, Scalar] = {}
         self.yielded = 0
+        self._stage: Stage | None = None
         self._opening = threading.RLock()
         self._is_over = False
         self._is_recordable = True
@@ -170,6 +137,11 @@ class Recording:
         self._documents: Documents | None = None
         self._experiment: Experiment | None = None
         self._began = time.monotonic()
+
+    @property
+    def stage(self) -> Stage:
+        """Where the record waits to be sealed: on this host where no other place is known."""
+        return self._stage or LocalStage(self.attempt.owner)
 
     @functools.cached_property
     def checkpoints(self) -> Checkpoints:
@@ -208,6 +180,8 @@ class Recording:
 
     def _begin(self) -> None:
         with self._guarded("begin"):
+            self._learn_secrets()
+            self._find_stage()
             _require_space()
             self.attempt = dataclasses.replace(self.attempt, inputs=self._inputs())
             self.stage.begin(self.attempt)
@@ -233,20 +207,9 @@ class Recording:
         if self.failure and error is None and self.options.on_error == "raise":
             raise RecordingError(self.attempt.task, self.failure)
 
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> AbstractContextManager[None]:
         """Make this recording's Run the current one."""
-        around = _open.get()
-        tokens = _open.set(self), enclosing_owner.set(self.attempt.owner)
-        try:
-            with _active_lock:
-                _active[self] = around
-            yield
-        finally:
-            with _active_lock:
-                _active.pop(self, None)
-            _open.reset(tokens[0])
-            enclosing_owner.reset(tokens[1])
+        return made_current(self)
 
     def returned(self, value: T) -> T:
         """Record what the function returned, and return it unchanged."""
@@ -275,31 +238,12 @@ class Recording:
             if self.options.on_error == "raise":
                 raise RecordingError(self.attempt.task, reason) from error
 
-    def steps(self, generator: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Run a generator, with the Run current only while its own code runs."""
-        try:
-            value = self._step(next, generator)
-            while True:
-                try:
-                    sent = yield value
-                except BaseException as error:
-                    value = self._step(generator.throw, error)
-                else:
-                    value = self._step(generator.send, sent)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-
     def yielded_value(self, value: T) -> T:
         """Record one value of a generator, and return it unchanged."""
         if self.options.log_output and self.yielded < MOST_YIELDED:
             self._log_output(f"{OUTPUT}.{self.yielded}", value)
         self.yielded += 1
         return value
-
-    def _step(self, advance: Callable[..., Any], *arguments: Any) -> Any:
-        with self.active():
-            return self.yielded_value(advance(*arguments))
 
     # ------------------------------------------------------------ into the shard
 
@@ -318,10 +262,25 @@ class Recording:
             reason = self.failure or "no Run could be opened"
             raise RecordingError(self.attempt.task, reason) from error
 
+    def _learn_secrets(self) -> None:
+        for name, error in self.redact.learn(self.arguments).items():
+            reason = self.redact.text(describe_error(error))
+            self._note(f"argument {name!r} cannot be searched for secrets: {reason}")
+        self.attempt = dataclasses.replace(
+            self.attempt, task_run=self.redact.text(self.attempt.task_run)
+        )
+
+    def _find_stage(self) -> None:
+        adopt_stage(self.attempt.owner)
+        if self.attempt.flow_run_id:  # outside flows an attempt is sealed in its own process
+            self._stage = stage_of(self.attempt.owner)
+
     def _bind_transaction(self) -> None:
+        if self.context is None:
+            return
+        label_task_run(self.context.task_run, self.attempt)
         key = bind_transaction(self.attempt)
-        context = TaskRunContext.get()
-        if key and context is not None and context.persist_result:
+        if key and self.context.persist_result:
             remember_origin(key, self.attempt.task_run_id)
 
     def _raised(self, error: BaseException) -> None:
@@ -343,8 +302,9 @@ class Recording:
     def _inputs(self) -> dict[str, Scalar]:
         found: dict[str, Scalar] = {}
         for name, value in scalars(self.arguments, self.options.log_inputs):
-            if isinstance(value, ValueError):
-                self._note(f"argument {name!r} is not recorded: {value}")
+            if isinstance(value, Exception):
+                reason = str(value) if isinstance(value, ValueError) else describe_error(value)
+                self._note(f"argument {name!r} is not recorded: {self.redact.text(reason)}")
             else:
                 found[name] = self.redact.scalar(value)
         return found

@@ -17,13 +17,13 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from ommx_prefect._draft import End
-from ommx_prefect._inputs import Redactor
 from ommx_prefect._log import warn
 from ommx_prefect._mirrored_stage import OUTBOX_RECORD, MirroredStage
 from ommx_prefect._prefect_api import api_client, read_flow_run
 from ommx_prefect._report import report_sealed
 from ommx_prefect._seal import seal, seal_flow_run, seal_task_run
 from ommx_prefect._sealed import SealedExperiment
+from ommx_prefect._secrets import Redactor
 from ommx_prefect._stages import stage_of
 from ommx_prefect._states import Outcome, describe_error
 from ommx_prefect._survey import Waiting, survey, waiting_owners

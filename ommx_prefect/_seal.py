@@ -21,7 +21,6 @@ from ommx_prefect._gather import (
 from ommx_prefect._home import Home
 from ommx_prefect._homes import homes_for
 from ommx_prefect._image_name import FlowRunFacts, anonymous_tag
-from ommx_prefect._inputs import Redactor, redact_known
 from ommx_prefect._log import warn
 from ommx_prefect._pending import forget_submitted, submitted_task_runs, wait_for_pending
 from ommx_prefect._prefect_api import (
@@ -39,6 +38,7 @@ from ommx_prefect._sealed import (
     read_answer,
     read_sealed,
 )
+from ommx_prefect._secrets import Redactor, redact_known
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stage_protocol import Stage

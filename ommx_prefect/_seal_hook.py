@@ -9,10 +9,10 @@ from prefect.client.schemas.objects import FlowRun, State
 
 from ommx_prefect._flow_start import open_flow_run, read_flow_record
 from ommx_prefect._hooks import ExperimentHook
-from ommx_prefect._inputs import Redactor
 from ommx_prefect._log import logger
 from ommx_prefect._report import report_failure, report_sealed
 from ommx_prefect._seal import seal_flow_run
+from ommx_prefect._secrets import Redactor
 from ommx_prefect._stages import stage_of
 from ommx_prefect._states import describe_error
 from ommx_prefect.exceptions import ImageNameError, SealError

@@ -5,13 +5,16 @@ A wrapper travels by value to workers, so it holds plain data and calls importab
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractContextManager
 from types import CodeType, FunctionType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from ommx_prefect._recording import RecordingOptions, start_recording
+from ommx_prefect._steps import Steps, Unwatched, relayed, relaying
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,7 +26,7 @@ def wrap(fn: Callable[P, R], options: RecordingOptions) -> Callable[P, R]:
     """Return a recorded function with the kind, the signature and the identity of `fn`."""
     wrapper: Callable[..., Any]
     if inspect.isasyncgenfunction(fn):
-        wrapper = _wrap_async_generator(fn, options)
+        wrapper = relaying(fn, functools.partial(_steps, fn, options))
     elif inspect.iscoroutinefunction(fn):
         wrapper = _wrap_async(fn, options)
     elif inspect.isgeneratorfunction(fn):
@@ -84,35 +87,12 @@ def _wrap_generator(
 ) -> Callable[..., Generator[Any, Any, Any]]:
     @functools.wraps(fn)
     def recorded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        recording = start_recording(fn, options)
-        if recording is None:
-            return (yield from fn(*args, **kwargs))
-        with recording:
-            return (yield from recording.steps(fn(*args, **kwargs)))
+        with _steps(fn, options) as steps:
+            return (yield from relayed(steps, fn(*args, **kwargs)))
 
     return recorded
 
 
-def _wrap_async_generator(
-    fn: Callable[..., AsyncGenerator[Any, Any]], options: RecordingOptions
-) -> Callable[..., AsyncGenerator[Any, Any]]:
-    @functools.wraps(fn)
-    async def recorded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        recording = start_recording(fn, options)
-        generator = fn(*args, **kwargs)
-        if recording is None:
-            async for value in generator:
-                yield value
-            return
-        with recording:
-            try:
-                while True:
-                    with recording.active():
-                        value = recording.yielded_value(await generator.__anext__())
-                    yield value
-            except StopAsyncIteration:
-                return
-            finally:
-                await generator.aclose()
-
-    return recorded
+def _steps(fn: Callable[..., Any], options: RecordingOptions) -> AbstractContextManager[Steps]:
+    recording = start_recording(fn, options)
+    return contextlib.nullcontext(Unwatched()) if recording is None else recording

@@ -45,8 +45,9 @@ from ommx_prefect._figure_codecs import (
     PrefectStateCodec,
     StateCodec,
 )
-from ommx_prefect._inputs import REDACTED, is_secret
-from ommx_prefect._json_codec import JsonCodec, check_nesting, fields_of, type_name
+from ommx_prefect._json_codec import JsonCodec, check_nesting, type_name
+from ommx_prefect._members import fields_of
+from ommx_prefect._secrets import REDACTED, is_secret
 from ommx_prefect._table_codecs import (
     ArrowTableCodec,
     BytesCodec,
@@ -212,7 +213,9 @@ def _shows(data: bytes, forbidden: tuple[str, ...]) -> bool:
 
 
 def _cut(value: Any, forbidden: tuple[str, ...]) -> Any:
-    """Replace secrets in the strings of a JSON value; keys that become one stay apart."""
+    """Replace secrets in the texts and integers of JSON; keys that become one stay apart."""
+    if isinstance(value, int) and str(value) in forbidden:
+        return REDACTED
     if isinstance(value, str):
         return reduce(lambda text, secret: text.replace(secret, REDACTED), forbidden, value)
     if isinstance(value, list):

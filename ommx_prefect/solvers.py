@@ -33,8 +33,8 @@ from ommx import Instance, SampleSet, Solution
 from ommx.adapter import SamplerAdapter, SolverAdapter
 
 from ommx_prefect._backends import resolve_adapter
+from ommx_prefect._current import current_run
 from ommx_prefect._instance_digest import instance_digest, register_cache_keys
-from ommx_prefect._recording import current_run
 from ommx_prefect._solving import sample_in, solve_in
 from ommx_prefect._task import task
 from ommx_prefect.exceptions import (

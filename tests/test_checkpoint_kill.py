@@ -134,7 +134,7 @@ ENDLESS = """
 import itertools, sys
 import numpy as np
 from ommx_prefect._checkpoint_values import Checkpoints
-from ommx_prefect._inputs import Redactor
+from ommx_prefect._secrets import Redactor
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 

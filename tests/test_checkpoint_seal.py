@@ -27,8 +27,8 @@ from ommx_prefect import (
 from ommx_prefect._checkpoint_files import CheckpointFiles
 from ommx_prefect._checkpoint_values import Checkpoints
 from ommx_prefect._decode import decode
-from ommx_prefect._inputs import Redactor
 from ommx_prefect._registry import registry_root, write_whole
+from ommx_prefect._secrets import Redactor
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._stage import LocalStage
 

@@ -9,10 +9,7 @@ import pytest
 from models import knapsack
 from ommx.testing import DataType, SingleFeasibleLPGenerator
 from ommx_highs_adapter import OMMXHighsAdapter
-from prefect.blocks.system import Secret
-from prefect.client.orchestration import get_client
-from pydantic import SecretStr
-from reading import run_flow, secrets_in
+from reading import run_flow
 
 from ommx_prefect import current_experiment, current_run, exceptions, flow, task
 
@@ -136,34 +133,6 @@ def test_inputs_of_every_scalar_type_are_columns_or_say_why_not():
     assert "'long' is not recorded: it has 2000 characters" in notes
 
 
-def test_secrets_are_nowhere_in_the_artifact_nor_in_the_ui(tmp_path):
-    secrets = ["hunter2-by-name", "hunter2-by-type", "hunter2-in-block", "hunter2-of-flow"]
-    Secret(value=secrets[2]).save("test-secret", overwrite=True)
-
-    @task(store_trace=True)
-    def uses(api_key, hidden: SecretStr, block, plain):
-        raise ValueError(f"refused {api_key} {hidden.get_secret_value()} {block.get()}")
-
-    @task
-    def returns(dbPassword):
-        return {"echo": dbPassword}
-
-    @flow(experiment="ghcr.io/acme/secret:1")
-    def one(access_token):
-        returns(secrets[0])
-        uses(secrets[0], SecretStr(secrets[1]), Secret.load("test-secret"), f"say {secrets[0]}x")
-
-    sealed = run_flow(one, secrets[3])
-    image = sealed.experiment.artifact.image_name
-    assert sealed.statuses == ["finished", "failed"]
-    assert "**redacted**" in sealed.runs[1].lifecycle_reason
-    assert "plain" in sealed.experiment.run_parameters_df().columns
-    assert secrets_in(image, tmp_path, secrets) == []
-    with get_client(sync_client=True) as client:
-        shown = [a.data for a in client.read_artifacts(limit=200, sort="CREATED_DESC")]
-    assert not any(secret in str(shown) for secret in secrets)
-
-
 def test_duplicate_attachment_names_are_ommx_errors_and_lose_nothing():
     @task
     def twice():
@@ -220,24 +189,6 @@ def test_a_run_knows_its_id():
         return one_run(), current_experiment().image_name
 
     assert run_flow(one).state.result()[0] == 0
-
-
-def test_secrets_of_many_lines_in_containers_and_keywords_are_cut_out_too(tmp_path):
-    key = "-----BEGIN KEY-----\nAAAAline\nBBBBline\n-----END KEY-----"
-    secrets = ["AAAAline", "nested-secret", "keyword-secret", "long-secret-" + "z" * 700]
-
-    @task
-    def leaks(private_key, token, config, **kwargs):
-        raise ValueError(f"{private_key} {config['password']} {kwargs['password']} {token}")
-
-    @flow
-    def one():
-        leaks(key, secrets[3], {"password": secrets[1]}, password=secrets[2], return_state=True)
-        return 1
-
-    sealed = run_flow(one)
-    shown = [*secrets[:3], secrets[3][:40]]
-    assert secrets_in(sealed.experiment.artifact.image_name, tmp_path, shown) == []
 
 
 def test_what_the_function_logs_under_the_name_of_an_argument_wins():

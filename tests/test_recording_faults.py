@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from models import knapsack
 from ommx_highs_adapter import OMMXHighsAdapter
+from prefect import unmapped
+from prefect.cache_policies import NO_CACHE
+from prefect.utilities.annotations import quote
 from reading import run_flow
 from small_disk import on_small_disk
 
-from ommx_prefect import _recording as recording_module
 from ommx_prefect import current_run, exceptions, flow, seal, task
+from ommx_prefect._current import recording_here
 from ommx_prefect._stage import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -36,6 +39,66 @@ def test_an_output_no_codec_takes_is_a_named_warning_never_a_failure():
     assert sealed.runs[0].attachment_names == ["output.ok"]
     assert "output.odd (" in sealed.ledger["runs"][0]["notes"][0]
     assert "Strange" in sealed.ledger["runs"][0]["notes"][0]
+
+
+class Proxy:
+    @property
+    def __class__(self):
+        raise RuntimeError("unbound")
+
+
+class Lazy(dict[str, int]):
+    def items(self):
+        raise RuntimeError("not loaded")
+
+
+class Unprintable:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("made", "note"),
+    [
+        (Proxy, "'x' cannot be searched for secrets: RuntimeError: unbound"),
+        (lambda: Lazy(a=1), "'x' cannot be searched for secrets: RuntimeError: not loaded"),
+        (lambda: {Unprintable(): 1}, ""),
+    ],
+    ids=["proxy", "lazy dict", "key without text"],
+)
+def test_an_argument_that_refuses_to_be_looked_at_is_noted_and_changes_nothing(made, note):
+    @task(cache_policy=NO_CACHE)
+    def takes(x, number):
+        current_run().log_json("called", True)
+        return number
+
+    @flow
+    def one():
+        return takes(quote(made()), 3)
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == 3
+    assert sealed.statuses == ["finished"]
+    assert sealed.column("number") == [3]
+    assert sealed.runs[0].get_json("called")
+    assert note in " ".join(sealed.ledger["runs"][0]["notes"])
+
+
+def test_an_argument_that_other_tasks_fill_meanwhile_changes_nothing():
+    @task(cache_policy=NO_CACHE)
+    def fills(memo, number):
+        for key in range(2000):
+            memo[(number, key)] = 1
+        return number
+
+    @flow
+    def one():
+        memo = {}
+        return [future.result() for future in fills.map(unmapped(quote(memo)), range(40))]
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == list(range(40))
+    assert sealed.statuses == ["finished"] * 40
 
 
 def test_a_run_that_is_asked_for_when_the_attempt_has_ended_is_refused():
@@ -104,8 +167,8 @@ def test_a_recording_that_breaks_in_the_middle_is_a_degraded_run():
     @task
     def breaks():
         current_run().log_parameter("x", 1)
-        recording = recording_module._open.get()
-        recording.stage = LocalStage("\0 no such directory")
+        recording = recording_here()
+        recording._stage = LocalStage("\0 no such directory")
         return 5
 
     @flow

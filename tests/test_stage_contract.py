@@ -39,9 +39,9 @@ from ommx_prefect import (
     task,
 )
 from ommx_prefect._checkpoint_values import Checkpoints
-from ommx_prefect._inputs import Redactor
 from ommx_prefect._publication import publish
 from ommx_prefect._registry import registry_root
+from ommx_prefect._secrets import Redactor
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of

@@ -1,0 +1,193 @@
+"""Secrets among the arguments of flows and tasks are nowhere in the artifact."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any, NamedTuple
+
+import pytest
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from pydantic import BaseModel, PrivateAttr, SecretBytes, SecretStr
+from pydantic import Secret as AnySecret
+from reading import Sealed, run_flow, secrets_in, shown_of
+
+from ommx_prefect import exceptions, flow, task
+from ommx_prefect._secrets import Redactor
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+def test_secrets_are_nowhere_in_the_artifact_nor_in_the_ui(tmp_path):
+    secrets = ["hunter2-by-name", "hunter2-by-type", "hunter2-in-block", "hunter2-of-flow"]
+    Secret(value=secrets[2]).save("test-secret", overwrite=True)
+
+    @task(store_trace=True)
+    def uses(api_key, hidden: SecretStr, block, plain):
+        raise ValueError(f"refused {api_key} {hidden.get_secret_value()} {block.get()}")
+
+    @task
+    def returns(dbPassword):
+        return {"echo": dbPassword}
+
+    @flow(experiment="ghcr.io/acme/secret:1")
+    def one(access_token):
+        returns(secrets[0])
+        uses(secrets[0], SecretStr(secrets[1]), Secret.load("test-secret"), f"say {secrets[0]}x")
+
+    sealed = run_flow(one, secrets[3])
+    image = sealed.experiment.artifact.image_name
+    assert sealed.statuses == ["finished", "failed"]
+    assert "**redacted**" in sealed.runs[1].lifecycle_reason
+    assert "plain" in sealed.experiment.run_parameters_df().columns
+    assert secrets_in(image, tmp_path, secrets) == []
+    with get_client(sync_client=True) as client:
+        shown = [a.data for a in client.read_artifacts(limit=200, sort="CREATED_DESC")]
+    assert not any(secret in str(shown) for secret in secrets)
+
+
+def test_secrets_of_many_lines_in_containers_and_keywords_are_cut_out_too(tmp_path):
+    key = "-----BEGIN KEY-----\nAAAAline\nBBBBline\n-----END KEY-----"
+    secrets = ["AAAAline", "nested-secret", "keyword-secret", "long-secret-" + "z" * 700]
+
+    @task
+    def leaks(private_key, token, config, **kwargs):
+        raise ValueError(f"{private_key} {config['password']} {kwargs['password']} {token}")
+
+    @flow
+    def one():
+        leaks(key, secrets[3], {"password": secrets[1]}, password=secrets[2], return_state=True)
+        return 1
+
+    sealed = run_flow(one)
+    shown = [*secrets[:3], secrets[3][:40]]
+    assert secrets_in(sealed.experiment.artifact.image_name, tmp_path, shown) == []
+
+
+TEXT = "hunter2-held"
+NUMBER = 87654321
+
+
+class Login(BaseModel):
+    key: SecretStr
+    _session_token: str = PrivateAttr(TEXT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    key: Any
+
+
+@dataclasses.dataclass
+class Named:
+    db_password: str
+
+
+class Row(NamedTuple):
+    user: str
+    password: str
+
+
+# An argument that holds TEXT or NUMBER as a secret.
+HOLDERS = {
+    "model": Login(key=SecretStr(TEXT)),
+    "private field of a model": Login(key=SecretStr("other")),
+    "dataclass": Client(SecretStr(TEXT)),
+    "name of a field": Named(TEXT),
+    "named tuple": Row("admin", TEXT),
+    "set": frozenset([SecretStr(TEXT)]),
+    "bytes": [SecretBytes(TEXT.encode())],
+    "secret of a dict": AnySecret[dict]({"user": "admin", "word": TEXT}),
+    "dict under a name": {"credentials": {"user": "admin", "word": TEXT}},
+    "number": {"password": NUMBER},
+    "secret number": AnySecret[int](NUMBER),
+    "deep": [{"a": [{"b": ({"c": [Client(Login(key=SecretStr(TEXT)))]},)}]}],
+    "beside a matrix": {"m": [[0.5] * 1000] * 1000, "db": {"deep": {"password": TEXT}}},
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
+def test_a_secret_is_found_wherever_an_argument_holds_it(holder):
+    shown = Redactor({"x": holder}).text(f"login {TEXT} {NUMBER}")
+    assert shown.count("**redacted**") == 1
+
+
+def test_held_secrets_are_nowhere_in_the_artifact(tmp_path):
+    @task
+    def fails(holder):
+        raise ValueError(f"refused {TEXT} {NUMBER}")
+
+    @task
+    def returns(holder):
+        return {"text": f"say {TEXT}", "number": NUMBER, "list": [1, NUMBER]}
+
+    @flow
+    def one():
+        for holder in HOLDERS.values():
+            fails([holder, {"password": NUMBER}, SecretStr(TEXT)], return_state=True)
+        returns([HOLDERS["dataclass"], HOLDERS["number"]])
+        return 1
+
+    sealed = run_flow(one)
+    assert sealed.statuses == ["failed"] * len(HOLDERS) + ["finished"]
+    assert sealed.runs[-1].get_json("output") == {
+        "text": "say **redacted**",
+        "number": "**redacted**",
+        "list": [1, "**redacted**"],
+    }
+    image = sealed.experiment.artifact.image_name
+    assert secrets_in(image, tmp_path, [TEXT, str(NUMBER)]) == []
+
+
+def test_counts_under_a_name_like_a_credential_are_not_cut_out_of_figures():
+    assert Redactor({"max_tokens": 4096, "auth": True}).text("4096 True") == "4096 True"
+
+
+def _names_of(sealed: Sealed) -> str:
+    image = sealed.experiment.artifact.image_name
+    return f"{image} {sealed.ledger} {shown_of(sealed.flow_run_id)}"
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        "ghcr.io/acme/named",
+        "ghcr.io/acme/named:{flow_run.name}",
+        lambda flow_run: f"ghcr.io/acme/named:by-{flow_run.name.replace('*', '')}",
+    ],
+    ids=["default tag", "template", "callable"],
+)
+def test_secrets_in_the_names_of_runs_are_cut_out(experiment, tmp_path):
+    @task(task_run_name="get-{token}")
+    def get(token):
+        return 1
+
+    @flow(experiment=experiment, replace=True, flow_run_name="sync-{api_key}")
+    def one(api_key):
+        return get("hunter2-of-task")
+
+    sealed = run_flow(one, "hunter2-of-flow")
+    secrets = ["hunter2-of-task", "hunter2-of-flow"]
+    assert sealed.ledger["runs"][0]["task_run"] == "get-**redacted**"
+    assert "redacted" in sealed.experiment.artifact.image_name
+    assert not any(secret in _names_of(sealed) for secret in secrets)
+    assert secrets_in(sealed.experiment.artifact.image_name, tmp_path, secrets) == []
+
+
+def test_a_template_does_not_reach_into_a_secret():
+    @flow(experiment="ghcr.io/acme/x:{config[password]}")
+    def one(config):
+        return 1
+
+    with pytest.raises(exceptions.InvalidImageNameError, match="is a secret"):
+        one({"password": "hunter2"})
+
+
+class Endless(dict[str, Any]):
+    def items(self) -> Any:
+        return ((f"key{number}", Endless()) for number in itertools.count())
+
+
+def test_the_search_for_secrets_ends():
+    assert Redactor({"endless": Endless(), "password": TEXT}).secrets == [TEXT]
