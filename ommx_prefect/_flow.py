@@ -5,24 +5,29 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import prefect
 from prefect.context import FlowRunContext
+from prefect.utilities.hashing import file_hash
 
 from ommx_prefect._flow_start import open_flow_run
 from ommx_prefect._hooks import ensure_sealed, hook_of, settings_of, with_seal
+from ommx_prefect._identity import passing_for
 from ommx_prefect._image_name import NameSource
 from ommx_prefect._log import warn
 from ommx_prefect._origin import enclosing_owner, label
 from ommx_prefect._stage import LOCAL, root_of
 from ommx_prefect._states import describe_error
-from ommx_prefect._steps import Steps, Unwatched, relaying
+from ommx_prefect._steps import Unwatched, relaying, relaying_async
 from ommx_prefect.exceptions import ImageNameError, StageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+# Opens the experiment of a flow run, around the flow's body.
+Opened = Callable[[], AbstractContextManager[Unwatched]]
 
 
 @overload
@@ -93,18 +98,20 @@ def flow(
     if isinstance(fn, prefect.Flow):
         raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
     hook = hook_of(experiment, replace, aliases, push, stage)
-    recorded = _recorded(fn)
-    return prefect.flow(recorded, **with_seal(hook, prefect_flow_options))
+    made = prefect.flow(_recorded(fn), **with_seal(hook, prefect_flow_options))
+    _point_to_file_of(fn, made)
+    return made
 
 
 @contextlib.contextmanager
-def recorded_flow_run() -> Iterator[None]:
+def recorded_flow_run() -> Iterator[Unwatched]:
     """Open the experiment of the flow run that Prefect runs here, around the flow's body."""
+    steps = Unwatched()
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
     hook = settings_of(context.flow) if context else None
     if context is None or context.flow is None or flow_run is None or hook is None:
-        yield
+        yield steps
         return
     ensure_sealed(context.flow, hook)
     enclosing = enclosing_owner.get()
@@ -119,52 +126,53 @@ def recorded_flow_run() -> Iterator[None]:
     label(flow_run, owner, str(root_of(owner)), stage)
     token = enclosing_owner.set(owner)
     try:
-        yield
+        yield steps
     finally:
         with contextlib.suppress(ValueError):  # a generator flow may end in another context
             enclosing_owner.reset(token)
 
 
-def _recorded(fn: Callable[P, R]) -> Callable[P, R]:
+def _recorded(fn: Callable[..., Any]) -> Callable[..., Any]:
     if isinstance(fn, (staticmethod, classmethod)):
-        return cast(Callable[P, R], type(fn)(_recorded(fn.__func__)))
-    if inspect.isasyncgenfunction(fn):
-        return cast(Callable[P, R], relaying(fn, _unwatched_steps))
-    if inspect.iscoroutinefunction(fn):
-        return cast(Callable[P, R], _coroutine(fn))
-    if inspect.isgeneratorfunction(fn):
-        return cast(Callable[P, R], _generator(fn))
-    return _function(fn)
+        return cast(Callable[..., Any], type(fn)(_recorded(fn.__func__)))
+    kind = next(kind for applies, kind in _KINDS if applies(fn))
+    return passing_for(kind(fn, recorded_flow_run), fn)
 
 
-def _function(fn: Callable[P, R]) -> Callable[P, R]:
+def _function(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
     @functools.wraps(fn)
-    def recorded(*args: P.args, **kwargs: P.kwargs) -> R:
-        with recorded_flow_run():
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        with opened():
             return fn(*args, **kwargs)
 
     return recorded
 
 
-def _coroutine(fn: Callable[..., Any]) -> Callable[..., Any]:
+def _coroutine(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def recorded(*args: Any, **kwargs: Any) -> Any:
-        with recorded_flow_run():
+        with opened():
             return await fn(*args, **kwargs)
 
     return recorded
 
 
-def _generator(fn: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(fn)
-    def recorded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        with recorded_flow_run():
-            return (yield from fn(*args, **kwargs))
+# The first that applies decides.
+_KINDS = (
+    (inspect.isasyncgenfunction, relaying_async),
+    (inspect.iscoroutinefunction, _coroutine),
+    (inspect.isgeneratorfunction, relaying),
+    (callable, _function),
+)
 
-    return recorded
 
-
-@contextlib.contextmanager
-def _unwatched_steps() -> Iterator[Steps]:
-    with recorded_flow_run():
-        yield Unwatched()
+def _point_to_file_of(fn: Callable[..., Any], flow: prefect.Flow[..., Any]) -> None:
+    """Give a flow the version and entrypoint of the user's file; Prefect saw the wrapper's."""
+    with contextlib.suppress(TypeError, OSError):  # in a REPL there is no file
+        fn = getattr(fn, "__func__", fn)
+        own, users = inspect.getfile(flow.fn), inspect.getfile(fn)
+        if flow._entrypoint is not None:
+            flow._entrypoint = flow._entrypoint.replace(own, users)
+        if flow.version == file_hash(own):
+            flow.version = None
+            flow.version = file_hash(users)

@@ -7,12 +7,13 @@ where attributes and subclasses of Flow are lost. Prefect calls hooks with the k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import FlowStateHook
 
 from ommx_prefect._image_name import NameSource
 from ommx_prefect._stages import checked_stage
@@ -104,6 +105,16 @@ def ensure_sealed(flow: Flow[Any, Any], hook: ExperimentHook) -> None:
             hooks.append(hook)
 
 
+class SealHooks(TypedDict):
+    """Options of a Prefect flow, by which its runs are recorded and sealed."""
+
+    on_completion: list[FlowStateHook[..., Any]]
+    on_failure: list[FlowStateHook[..., Any]]
+    on_cancellation: list[FlowStateHook[..., Any]]
+    on_crashed: list[FlowStateHook[..., Any]]
+    on_running: list[FlowStateHook[..., Any]]
+
+
 def seal_hooks(
     experiment: NameSource = None,
     *,
@@ -111,7 +122,7 @@ def seal_hooks(
     aliases: Sequence[str] = (),
     push: bool = False,
     stage: str | None = None,
-) -> dict[str, list[Callable[..., None]]]:
+) -> SealHooks:
     """Return the state hooks that make a plain Prefect flow record an experiment.
 
     Use them as `@prefect.flow(**seal_hooks("ghcr.io/acme/nightly"))`. Prefect runs hooks beside
@@ -125,5 +136,11 @@ def seal_hooks(
         push: As for `ommx_prefect.flow`.
         stage: As for `ommx_prefect.flow`.
     """
-    hook = hook_of(experiment, replace, aliases, push, stage)
-    return {name: [hook] for name in (*SEALING_HOOKS, "on_running")}
+    hook: Any = hook_of(experiment, replace, aliases, push, stage)  # its name cannot be set
+    return SealHooks(
+        on_completion=[hook],
+        on_failure=[hook],
+        on_cancellation=[hook],
+        on_crashed=[hook],
+        on_running=[hook],
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+G = TypeVar("G")
 
 
 class Steps(Protocol):
@@ -33,28 +35,42 @@ class Unwatched:
         return value
 
 
-def relayed(steps: Steps, generator: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Run a generator as `yield from` does, each step of it watched."""
-
-    def step(advance: Callable[..., Any], *arguments: Any) -> Any:
-        with steps.active():
-            return steps.yielded_value(advance(*arguments))
-
-    try:
-        value = step(next, generator)
-        while True:
-            try:
-                sent = yield value
-            except BaseException as error:
-                value = step(generator.throw, error)
-            else:
-                value = step(generator.send, sent)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-
-
 def relaying(
+    fn: Callable[..., Generator[Any, Any, Any]],
+    opened: Callable[[], AbstractContextManager[Steps]],
+) -> Callable[..., Generator[Any, Any, Any]]:
+    """Return a generator function that runs `fn` as `yield from` does, each step of it watched.
+
+    Args:
+        fn: A generator function.
+        opened: Returns what watches one call of it, and is open until the call ends.
+    """
+    kept = _kept  # the wrapper gets the globals of its function
+
+    @functools.wraps(fn)
+    def recorded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        with opened() as steps, kept(fn(*args, **kwargs)) as generator:
+
+            def step(advance: Callable[..., Any], *arguments: Any) -> Any:
+                with steps.active():
+                    return steps.yielded_value(advance(*arguments))
+
+            try:
+                value = step(next, generator)
+                while True:
+                    try:
+                        sent = yield value
+                    except BaseException as error:
+                        value = step(generator.throw, error)
+                    else:
+                        value = step(generator.send, sent)
+            except StopIteration as stop:
+                return stop.value
+
+    return recorded
+
+
+def relaying_async(
     fn: Callable[..., AsyncGenerator[Any, Any]],
     opened: Callable[[], AbstractContextManager[Steps]],
 ) -> Callable[..., AsyncGenerator[Any, Any]]:
@@ -67,18 +83,18 @@ def relaying(
         fn: An async generator function.
         opened: Returns what watches one call of it, and is open until the call ends.
     """
+    begun, kept = _begun, _kept  # the wrapper gets the globals of its function
 
     @functools.wraps(fn)
     async def recorded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        with opened() as steps:
-            generator = fn(*args, **kwargs)
+        with opened() as steps, kept(fn(*args, **kwargs)) as generator:
 
             async def step(advance: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
                 with steps.active():
                     return steps.yielded_value(await advance(*arguments))
 
             try:
-                value = await step(generator.__anext__)
+                value = await step(begun, generator)
                 while True:
                     try:
                         sent = yield value
@@ -94,3 +110,32 @@ def relaying(
                 return
 
     return recorded
+
+
+_alive: set[Any] = set()
+
+
+@contextlib.contextmanager
+def _kept(generator: G) -> Iterator[G]:
+    """Keep a generator until its wrapper has closed it.
+
+    Where both are garbage, Python would close them in any order, and this one outside of a step.
+    """
+    _alive.add(generator)
+    try:
+        yield generator
+    finally:
+        _alive.discard(generator)
+
+
+def _begun(generator: AsyncGenerator[T, Any]) -> Awaitable[T]:
+    """Begin an async generator that the event loop does not know, and so never closes itself.
+
+    It closes those that nobody has closed, and would do so outside of a step.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return generator.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)

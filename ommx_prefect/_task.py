@@ -12,6 +12,7 @@ from prefect.tasks import Task, TaskOptions
 from typing_extensions import Unpack
 
 from ommx_prefect._cached import is_cached_here, record_cached
+from ommx_prefect._identity import function_of
 from ommx_prefect._pending import remember_future
 from ommx_prefect._recording import RecordingOptions
 from ommx_prefect._rolled_back import record_rollback
@@ -153,6 +154,10 @@ def _options(
         raise ValueError(f"on_error={on_error!r} is neither 'warn' nor 'raise'")
     if isinstance(log_inputs, str):
         raise TypeError(f"log_inputs={log_inputs!r} is a string; write [{log_inputs!r}]")
+    if not isinstance(log_inputs, (bool, Collection)):
+        raise TypeError(
+            f"log_inputs={log_inputs!r} is neither True, nor False, nor names of arguments"
+        )
     wanted = log_inputs if isinstance(log_inputs, bool) else frozenset(log_inputs)
     return RecordingOptions(wanted, log_output, on_error, store_trace)
 
@@ -173,5 +178,6 @@ def _with(hooks: list[Any], hook: Any) -> list[Any]:
 
 
 def _code_as_text(fn: Callable[..., Any]) -> str | None:
-    code = getattr(inspect.unwrap(fn), "__code__", None)
+    inner = function_of(inspect.unwrap(fn))
+    code = inner and inner.__code__
     return code and f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"

@@ -1,6 +1,7 @@
 """How a function becomes a recorded one of the same kind: sync, async, or a generator of either.
 
-A wrapper travels by value to workers, so it holds plain data and calls importable functions.
+A wrapper travels by value to workers, so it holds what it calls: plain data and importable
+functions. It uses no globals, for it gets those of the function.
 """
 
 from __future__ import annotations
@@ -8,33 +9,30 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from types import CodeType, FunctionType
 from typing import Any, ParamSpec, TypeVar, cast
 
-from ommx_prefect._recording import RecordingOptions, start_recording
-from ommx_prefect._steps import Steps, Unwatched, relayed, relaying
+from ommx_prefect._identity import passing_for
+from ommx_prefect._recording import Recording, RecordingOptions, start_recording
+from ommx_prefect._steps import Steps, Unwatched, relaying, relaying_async
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# Starts the recording of an attempt; None where a call is none.
+Start = Callable[[], Recording | None]
 
 RECORDED = "__ommx_prefect_recorded__"
 
 
 def wrap(fn: Callable[P, R], options: RecordingOptions) -> Callable[P, R]:
     """Return a recorded function with the kind, the signature and the identity of `fn`."""
-    wrapper: Callable[..., Any]
-    if inspect.isasyncgenfunction(fn):
-        wrapper = relaying(fn, functools.partial(_steps, fn, options))
-    elif inspect.iscoroutinefunction(fn):
-        wrapper = _wrap_async(fn, options)
-    elif inspect.isgeneratorfunction(fn):
-        wrapper = _wrap_generator(fn, options)
-    else:
-        wrapper = _wrap_sync(fn, options)
+    start = functools.partial(start_recording, fn, options)
+    kind = next(kind for applies, kind in _KINDS if applies(fn))
+    wrapper = passing_for(kind(fn, start), fn)
     setattr(wrapper, RECORDED, options)
-    return cast(Callable[P, R], carry_code(wrapper, fn))
+    return cast(Callable[P, R], wrapper)
 
 
 def recording_options(fn: object) -> RecordingOptions | None:
@@ -43,23 +41,10 @@ def recording_options(fn: object) -> RecordingOptions | None:
     return options
 
 
-def carry_code(wrapper: Callable[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Put the code of `fn` among the constants of its wrapper.
-
-    Prefect tells tasks of one name apart by a hash of the function's code, which for wrappers
-    would be one and the same: `delay()` would then run the wrong task, silently.
-    """
-    code = getattr(fn, "__code__", None)
-    if isinstance(code, CodeType) and isinstance(wrapper, FunctionType):
-        own = wrapper.__code__
-        wrapper.__code__ = own.replace(co_consts=(*own.co_consts, code))
-    return wrapper
-
-
-def _wrap_sync(fn: Callable[..., Any], options: RecordingOptions) -> Callable[..., Any]:
+def _function(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
     @functools.wraps(fn)
     def recorded(*args: Any, **kwargs: Any) -> Any:
-        recording = start_recording(fn, options)
+        recording = start()
         if recording is None:
             return fn(*args, **kwargs)
         with recording, recording.active():
@@ -68,12 +53,10 @@ def _wrap_sync(fn: Callable[..., Any], options: RecordingOptions) -> Callable[..
     return recorded
 
 
-def _wrap_async(
-    fn: Callable[..., Coroutine[Any, Any, Any]], options: RecordingOptions
-) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _coroutine(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def recorded(*args: Any, **kwargs: Any) -> Any:
-        recording = start_recording(fn, options)
+        recording = start()
         if recording is None:
             return await fn(*args, **kwargs)
         with recording, recording.active():
@@ -82,17 +65,23 @@ def _wrap_async(
     return recorded
 
 
-def _wrap_generator(
-    fn: Callable[..., Generator[Any, Any, Any]], options: RecordingOptions
-) -> Callable[..., Generator[Any, Any, Any]]:
-    @functools.wraps(fn)
-    def recorded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        with _steps(fn, options) as steps:
-            return (yield from relayed(steps, fn(*args, **kwargs)))
-
-    return recorded
+def _generator(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
+    return relaying(fn, functools.partial(_steps, start))
 
 
-def _steps(fn: Callable[..., Any], options: RecordingOptions) -> AbstractContextManager[Steps]:
-    recording = start_recording(fn, options)
+def _async_generator(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
+    return relaying_async(fn, functools.partial(_steps, start))
+
+
+def _steps(start: Start) -> AbstractContextManager[Steps]:
+    recording = start()
     return contextlib.nullcontext(Unwatched()) if recording is None else recording
+
+
+# The first that applies decides.
+_KINDS = (
+    (inspect.isasyncgenfunction, _async_generator),
+    (inspect.iscoroutinefunction, _coroutine),
+    (inspect.isgeneratorfunction, _generator),
+    (callable, _function),
+)

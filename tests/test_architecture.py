@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import dis
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -69,6 +72,38 @@ def test_imports_run_one_way():
         free = sorted(module for module in left if inside[module] <= set(order) | {module})
         assert free, f"these import each other: {sorted(left)}"
         order += free
+
+
+def plain():
+    return 1
+
+
+async def coroutine():
+    return 1
+
+
+def generator():
+    yield 1
+
+
+async def async_generator():
+    yield 1
+
+
+def globals_of(code: CodeType) -> set[str]:
+    """The names that code looks up in its globals, and that are not Python's own."""
+    names = {x.argval for x in dis.get_instructions(code) if x.opname == "LOAD_GLOBAL"}
+    inner = (x for x in code.co_consts if isinstance(x, CodeType) and x.co_name == "step")
+    return {name for name in names.union(*map(globals_of, inner)) if not hasattr(builtins, name)}
+
+
+@pytest.mark.parametrize("decorator", [ommx_prefect.recorded, ommx_prefect.flow])
+@pytest.mark.parametrize("function", [plain, coroutine, generator, async_generator])
+def test_wrappers_use_no_globals_for_they_get_those_of_the_function(decorator, function):
+    decorated = decorator(function)
+    wrapper = getattr(decorated, "fn", decorated)
+    assert wrapper.__globals__ is globals()
+    assert globals_of(wrapper.__code__) == set()
 
 
 def test_nothing_in_the_package_unpickles():

@@ -8,6 +8,11 @@ import re
 import prefect
 import pytest
 from ommx.experiment import Experiment, list_experiments
+from prefect import flow_engine
+from prefect.client.orchestration import get_client
+from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.hashing import file_hash
+from pydantic import BaseModel
 from reading import run_flow, sealed_of, shown_of
 
 from ommx_prefect import (
@@ -230,6 +235,47 @@ def test_seal_hooks_record_under_a_plain_prefect_flow():
     assert sealed.experiment.image_name.startswith("ghcr.io/acme/hooked:")
     assert sealed.column("x") == [2]
     assert sealed.experiment.get_json("a") == 1
+
+
+@pytest.mark.parametrize("kind", [flow, seal_hooks], ids=["flow", "seal_hooks"])
+def test_a_template_knows_the_defaults_that_a_deployment_does_not_send(kind):
+    name = "ghcr.io/acme/defaults:{size}-{flow_run.name}"
+    decorated = flow(experiment=name) if kind is flow else prefect.flow(**seal_hooks(name))
+
+    def one(size: int = 5):
+        return size
+
+    made = decorated(one)
+    with get_client(sync_client=True) as client:
+        flow_run = client.create_flow_run(made, parameters={})
+    flow_engine.run_flow(made, flow_run=flow_run)
+    wanted = f"ghcr.io/acme/defaults:5-{flow_run.name}"
+    assert load_experiment(str(flow_run.id)).artifact.image_name == wanted
+
+
+def test_version_and_entrypoint_are_those_of_the_users_file(tmp_path):
+    def one():
+        return 1
+
+    plain, ours = prefect.flow(one), flow(one)
+    assert (ours.version, ours._entrypoint) == (plain.version, plain._entrypoint)
+    assert ours.with_options(name="other").version == plain.version
+    assert flow(version="7")(one).version == "7"
+    script = tmp_path / "nightly.py"
+    script.write_text("import {0}\n@{0}.flow\ndef one():\n    return 1\n".format("ommx_prefect"))
+    assert load_flow_from_entrypoint(f"{script}:one").version == file_hash(str(script))
+
+
+class Wanted(BaseModel):
+    size: int
+
+
+def test_annotations_mean_what_they_mean_in_the_users_file():
+    @flow
+    def one(wanted: Wanted):
+        return wanted.size
+
+    assert run_flow(one, {"size": "3"}).state.result() == 3
 
 
 def test_a_flow_without_hooks_can_be_sealed_by_hand():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import time
@@ -63,6 +64,43 @@ def test_task_keys_are_as_distinct_as_those_of_the_bare_functions():
     assert task(one()).with_options(retries=2).task_key in keys
 
 
+class Scaled:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x):
+        return x * self.factor
+
+
+class Shifted(Scaled):
+    def __call__(self, x):
+        return x + self.factor
+
+
+def power(exponent, x):
+    return x**exponent
+
+
+def times(factor, x):
+    return x * factor
+
+
+def test_objects_and_partials_are_tasks_with_names_and_keys_of_their_own():
+    functions = [Scaled(2), Shifted(3), functools.partial(power, 2), functools.partial(times, 7)]
+    tasks = [task(fn) for fn in functions]
+    assert [t.name for t in tasks] == [prefect.task(fn).name for fn in functions]
+    assert len({t.task_key for t in tasks}) == 4
+
+    @flow
+    def one():
+        return [t(5) for t in tasks]
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == [10, 8, 25, 35]
+    assert [entry["task"] for entry in sealed.ledger["runs"]] == [t.name for t in tasks]
+    assert [run.get_json("output") for run in sealed.runs] == [10, 8, 25, 35]
+
+
 def test_functions_without_source_have_cache_keys_of_their_own():
     sources = [task(_exec(f"def f(x):\n    return {n}"), name=f"f{n}").source_code for n in (1, 2)]
     assert len(set(sources)) == 2
@@ -111,60 +149,6 @@ async def test_async_tasks_record():
 
     sealed = sealed_of(await one(return_state=True))
     assert sorted(sealed.column("half")) == [1.5, 2.0, 2.5]
-
-
-def test_generators_attach_each_value_and_show_their_run_only_inside():
-    @task
-    def numbers(n):
-        for i in range(n):
-            current_run().log_json(f"seen-{i}", i)
-            yield i
-
-    seen = []
-
-    @flow
-    def one():
-        for value in numbers(3):
-            seen.append(value)
-            with pytest.raises(exceptions.NoOpenRunError):
-                current_run()
-
-    sealed = run_flow(one)
-    assert seen == [0, 1, 2]
-    assert sealed.statuses == ["finished"]
-    assert [sealed.runs[0].get_json(f"output.{i}") for i in range(3)] == [0, 1, 2]
-    assert sealed.runs[0].get_json("seen-2") == 2
-
-
-def test_a_generator_that_is_closed_early_is_finished():
-    @task
-    def numbers():
-        yield 1
-        yield 2
-
-    @flow
-    def one():
-        return next(iter(numbers()))
-
-    sealed = run_flow(one)
-    assert sealed.statuses == ["finished"]
-    assert sealed.runs[0].attachment_names == ["output.0"]
-
-
-async def test_async_generators_record():
-    @task
-    async def numbers(n):
-        for i in range(n):
-            yield i * current_run().run_id + i
-
-    @flow
-    async def one():
-        return [value async for value in numbers(3)]
-
-    state = await one(return_state=True)
-    sealed = sealed_of(state)
-    assert sealed.statuses == ["finished"]
-    assert [sealed.runs[0].get_json(f"output.{i}") for i in range(3)] == [0, 1, 2]
 
 
 def test_methods_classmethods_and_staticmethods_record():
