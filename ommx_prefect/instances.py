@@ -85,7 +85,7 @@ def load_instance(source: str | Path) -> NamedInstance:
         suffix = _known_suffix(path)
     instance, warnings = _guarded(path, _LOADERS[suffix])
     _require_content(text, instance)
-    return _named(path.name[: -len(suffix)], instance, text, warnings)
+    return _named(path.name[: -len(suffix)] or path.name, instance, text, warnings)
 
 
 def expand_sources(sources: Iterable[str | Path]) -> list[str]:

@@ -194,6 +194,12 @@ def test_a_broken_file_whose_name_is_not_utf8_says_what_is_wrong_with_it(tmp_pat
     assert "codec" not in reason_of(path)
 
 
+def test_a_file_that_is_all_suffix_has_a_name(tmp_path):
+    path = tmp_path / ".mps"
+    path.write_text(MPS)
+    assert load_instance(path).name == ".mps"
+
+
 def test_a_renamed_instance_is_recorded_under_its_new_name(tmp_path):
     path = tmp_path / "p.mps"
     path.write_text(MPS)
