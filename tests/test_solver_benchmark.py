@@ -17,6 +17,7 @@ from reading import Sealed, run_flow
 
 # Last: flows/distributed.py has the name of a package.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "flows"))
+import benchmark_rows
 import solver_benchmark
 
 SCRIPT = Path(solver_benchmark.__file__)
@@ -136,16 +137,16 @@ def test_the_totals_count_every_solve_of_an_adapter(night):
 
 def test_the_mean_of_seconds_is_geometric_and_shifted_by_one():
     expected = ((0.5 + 1) * (3 + 1) * (8 + 1)) ** (1 / 3) - 1
-    assert solver_benchmark.shifted_mean([0.5, 3.0, 8.0]) == pytest.approx(expected)
-    assert solver_benchmark.shifted_mean([]) is None
+    assert benchmark_rows.shifted_mean([0.5, 3.0, 8.0]) == pytest.approx(expected)
+    assert benchmark_rows.shifted_mean([]) is None
 
 
 @pytest.mark.parametrize(("sense", "gaps"), [("minimize", [0.0, 0.2]), ("maximize", [0.2, 0.0])])
 def test_a_gap_is_the_distance_to_the_best_objective_of_its_instance(sense, gaps):
-    rows = [solver_benchmark.row_of("a", "a.mps", adapter) for adapter in ADAPTERS]
+    rows = [benchmark_rows.row_of("a", "a.mps", adapter) for adapter in ADAPTERS]
     for row, objective in zip(rows, (8.0, 10.0), strict=True):
         row |= {"objective": objective, "sense": sense}
-    solver_benchmark.fill_gaps(rows)
+    benchmark_rows.fill_gaps(rows)
     assert [row["gap_to_best"] for row in rows] == pytest.approx(gaps)
 
 
@@ -158,6 +159,16 @@ def test_a_deployment_can_pass_every_parameter_as_json():
         "seeds",
         "experiment",
     }
+
+
+def test_prefect_finds_the_flow_by_its_entrypoint_from_any_folder(own_place, tmp_path):
+    code = (
+        "from prefect.flows import load_flow_from_entrypoint as load;"
+        f"print(load({str(SCRIPT) + ':solver_benchmark'!r}).name)"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.check_output(command, env=own_place, cwd=tmp_path, text=True)
+    assert found == "solver-benchmark\n"
 
 
 # ---------------------------------------------------------------- as a user runs it
