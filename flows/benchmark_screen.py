@@ -1,4 +1,7 @@
-"""What do people see of a benchmark: as it runs, when it ends, and how to open what is sealed?"""
+"""What do people see of a benchmark: as it runs, when it ends, and how to open what is sealed?
+
+Names of files are text, never rich's markup: a file may be called `[/red].mps`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from textwrap import shorten
 
 from benchmark_rows import SUMMARY_COLUMNS, TOTALS_COLUMNS, Columns, Row
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from ommx_prefect import SealedExperiment
 
@@ -40,7 +43,7 @@ def progress(console: Console, total: int) -> Iterator[Show]:
         MofNCompleteColumn(),
         BarColumn(20),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[running]}"),
+        TextColumn("{task.fields[running]}", markup=False),
     )
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
@@ -48,18 +51,22 @@ def progress(console: Console, total: int) -> Iterator[Show]:
         solves = bar.add_task("", total=total, running="")
 
         def show(row: Row, running: list[str]) -> None:
-            cells = [cell(row, key, form) for key, _, form in SUMMARY_COLUMNS[5:]]
-            line = f"{label(row):<40} {'  '.join(filter(None, cells))}"
-            console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
+            console.print(line_of(row), no_wrap=True, overflow="ellipsis")
             bar.update(solves, advance=1, running=", ".join(running))
 
         yield show
 
 
+def line_of(row: Row) -> Text:
+    """Return the line of a result."""
+    cells = [cell(row, key, form) for key, _, form in SUMMARY_COLUMNS[5:]]
+    return Text.assemble(f"{label(row):<40} ", Text("  ").join(filter(None, cells)))
+
+
 def label(row: Row) -> str:
     """Return the short name of a solve."""
     seed = "" if row["seed"] is None else f" seed {row['seed']}"
-    return f"{row['instance']} {row['adapter'] or ''}{seed}".strip()
+    return printable(f"{row['instance']} {row['adapter'] or ''}{seed}".strip())
 
 
 def print_tables(console: Console, rows: list[Row], totals: list[Row]) -> None:
@@ -78,13 +85,19 @@ def table(title: str, columns: Columns, rows: list[Row]) -> Table:
     return result
 
 
-def cell(row: Row, key: str, form: str) -> str:
+def cell(row: Row, key: str, form: str) -> Text:
     """Return the text of a cell; nothing for None. The whole of a long reason is in its Run."""
     text = "" if row[key] is None else format(row[key], form)
     if key == "reason":
         text = shorten(text, LONGEST_REASON, placeholder="…")
-    style = STYLES.get(text) if key == "outcome" else None
-    return f"[{style}]{text}[/{style}]" if style else escape(text)
+    return Text(printable(text), STYLES.get(text, "") if key == "outcome" else "")
+
+
+def printable(text: str) -> str:
+    """Write what would move the cursor or colour the screen as escapes: names may hold that too."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def announce(sealed: SealedExperiment) -> None:
