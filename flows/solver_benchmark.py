@@ -23,7 +23,7 @@ from benchmark_arguments import ADAPTERS, EXPERIMENT, parser
 from benchmark_rows import ORDER, Row, fill_gaps, row_of, totals_of
 from benchmark_screen import Show, announce, console_here, label, print_tables, progress
 from hard_instances import default_suite
-from ommx import Optimality, Sense
+from ommx import Sense
 from prefect import unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
@@ -35,7 +35,7 @@ from rich.console import Console
 from ommx_prefect import current_experiment, current_run, flow, seal, task
 from ommx_prefect.exceptions import OmmxPrefectError
 from ommx_prefect.instances import InstanceFileError, NamedInstance, expand_sources, load_instance
-from ommx_prefect.solvers import SolveOutcomeError, resolve_adapter, solve
+from ommx_prefect.solvers import SolveOutcomeError, resolve_adapter, solved_in
 
 # A sampler stops after its sweeps, not after so many seconds.
 WITHOUT_TIME_LIMIT = frozenset({"openjij"})
@@ -159,11 +159,11 @@ def benchmark(
     row["constraints"] = len(instance.constraints)
     row["sense"] = "minimize" if instance.sense == Sense.Minimize else "maximize"
     limit = None if adapter in WITHOUT_TIME_LIMIT else time_limit_seconds
+    limits = {"time_limit_seconds": limit, "seed": seed}
     start = time.perf_counter()
     try:
-        solution = solve.fn(adapter, instance, time_limit_seconds=limit, seed=seed)
-        row["outcome"] = "optimal" if solution.optimality == Optimality.Optimal else "feasible"
-        row["objective"] = solution.objective
+        solved = solved_in(current_run(), adapter, instance, limits=limits)
+        row["outcome"], row["objective"] = solved.outcome, solved.solution.objective
     except SolveOutcomeError as error:
         row["outcome"], row["reason"] = error.outcome, error.reason
     except OmmxPrefectError as error:
