@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 
+from benchmark_inputs import storable
+
 ADAPTERS = ("highs", "scip", "python-mip", "openjij")
 EXPERIMENT = "ommx.local/solver-benchmark"
 EXAMPLES = """\
@@ -30,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "sources",
         nargs="*",
+        type=storable,
         metavar="SOURCE",
         help=".mps, .mps.gz, .qplib or .ommx file, folder, "
         "miplib2017:NAME or qplib:NAME (default: generated instances)",

@@ -52,6 +52,11 @@ def row_of(
     }
 
 
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows in the order of names; None comes first, and seeds count as numbers."""
+    return sorted(rows, key=lambda row: [(row[key] is not None, row[key] or 0) for key in ORDER])
+
+
 def fill_gaps(rows: Iterable[Row]) -> None:
     """Fill in each objective's distance to the best one that this benchmark found.
 

@@ -6,6 +6,7 @@ Run it by hand or from cron (`python flows/solver_benchmark.py --help`), or serv
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -13,16 +14,15 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 
 if __name__ == "__main__":  # a first run shows its table, not the log of a server it started
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 from benchmark_arguments import ADAPTERS, EXPERIMENT, parser
-from benchmark_rows import ORDER, Row, fill_gaps, row_of, totals_of
+from benchmark_inputs import Unreadable, generated, read_all
+from benchmark_rows import Row, fill_gaps, in_order, row_of, totals_of
 from benchmark_screen import Show, announce, console_here, label, print_tables, progress
-from hard_instances import default_suite
 from ommx import Sense
 from prefect import unmapped
 from prefect.cache_policies import NO_CACHE
@@ -34,7 +34,7 @@ from rich.console import Console
 
 from ommx_prefect import current_experiment, current_run, flow, seal, task
 from ommx_prefect.exceptions import OmmxPrefectError
-from ommx_prefect.instances import InstanceFileError, NamedInstance, expand_sources, load_instance
+from ommx_prefect.instances import NamedInstance
 from ommx_prefect.solvers import SolveOutcomeError, resolve_adapter, solved_in
 
 # A sampler stops after its sweeps, not after so many seconds.
@@ -70,7 +70,8 @@ def solver_benchmark(
 
     Args:
         sources: MPS, QPLIB and OMMX files, folders of them, names in OMMX's data sets; without
-            any, seeded instances of known hard families.
+            any, seeded instances of known hard families. A byte of a file name that is not UTF-8
+            is an escape, as in the rows.
         adapters: Short names of solvers; without any, HiGHS and SCIP.
         time_limit_seconds: Limit of each solve.
         seeds: Random seeds of the solvers; without any, each solver's own.
@@ -104,43 +105,26 @@ def solve_sources(
 ) -> list[Row]:
     """Read and solve everything, showing how far it is; return the rows in the order of names."""
     with console.status("reading"):
-        instances, rows = read_all(sources) if sources else (generated(), [])
-    with progress(console, len(rows) + len(instances) * len(choices)) as show:
-        for row in rows:
-            show(row, [])
+        instances, unreadable = read_all(sources) if sources else (generated(), [])
+    with progress(console, len(unreadable) + len(instances) * len(choices)) as show:
+        rows = [note_unreadable(each, show) for each in unreadable]
         rows += solve_all(instances, choices, time_limit_seconds, show)
-    return sorted(rows, key=lambda row: [str(row[key] or "") for key in ORDER])
+    return in_order(rows)
 
 
-def generated() -> list[NamedInstance]:
-    """Return the generated instances under their titles."""
-    return [NamedInstance(each.title, each, "hard_instances.py") for each in default_suite()]
-
-
-def read_all(sources: list[str]) -> tuple[list[NamedInstance], list[Row]]:
-    """Read every source; one that cannot be read becomes a Run and a row."""
-    instances, rows = [], []
-    for source in sources:
-        try:
-            files = expand_sources([source])
-        except InstanceFileError as error:
-            rows.append(record_unreadable(source, error.reason))
-            continue
-        for file in files:
-            try:
-                instances.append(load_instance(file))
-            except InstanceFileError as error:
-                rows.append(record_unreadable(file, error.reason))
-    return instances, rows
-
-
-@task(name="unreadable", log_inputs=["source", "reason"], log_output=False)
-def record_unreadable(source: str, reason: str) -> Row:
-    """Record a source that holds no instance, so that nobody misses it silently."""
-    row = row_of(Path(source).name, source, outcome="unreadable", reason=reason)
-    for key in ("instance", "outcome"):
-        current_run().log_parameter(key, row[key])
+def note_unreadable(found: Unreadable, show: Show) -> Row:
+    """Record and show a source that holds no instance, so that nobody misses it silently."""
+    row = row_of(found.name, found.source, outcome="unreadable", reason=found.reason)
+    record_unreadable(row, return_state=True)  # a Run that fails is no end of the benchmark
+    show(row, [])
     return row
+
+
+@task(name="unreadable", log_inputs=False, log_output=False, cache_policy=NO_CACHE)
+def record_unreadable(row: Row) -> None:
+    """Record in a Run what its row says."""
+    for key in ("instance", "source", "outcome", "reason"):
+        current_run().log_parameter(key, row[key])
 
 
 # A benchmark that found yesterday's solve in a cache would measure nothing.
@@ -204,6 +188,8 @@ def solve_all(
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark as the command line says; 0 unless the benchmark itself cannot run."""
     given = parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name must not end it, whatever the locale
+        sys.stdout.reconfigure(errors="backslashreplace")
     logging.getLogger("prefect.flow_runs").addFilter(is_news)
     try:
         start_server()

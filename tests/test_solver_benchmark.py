@@ -153,6 +153,13 @@ def test_a_gap_is_the_distance_to_the_best_objective_of_its_instance(sense, gaps
     assert [row["gap_to_best"] for row in rows] == pytest.approx(gaps)
 
 
+def test_rows_come_in_the_order_of_names_and_of_numbers():
+    rows = [benchmark_rows.row_of("a", "a.mps", "highs", seed) for seed in (10, 2, 0)]
+    rows += [benchmark_rows.row_of("b", "b.mps"), benchmark_rows.row_of("a", "a.mps", "highs")]
+    found = [(row["instance"], row["seed"]) for row in benchmark_rows.in_order(rows)]
+    assert found == [("a", None), ("a", 0), ("a", 2), ("a", 10), ("b", None)]
+
+
 def test_a_row_has_the_outcome_of_its_run_also_where_ommx_calls_the_solution_otherwise(
     server, tmp_path
 ):
