@@ -65,6 +65,36 @@ class Attempt:
             self.seconds += time.perf_counter() - start
 
 
+@dataclass(frozen=True)
+class Solved:
+    """A feasible Solution, and the outcome that its Run has: `optimal` or `feasible`."""
+
+    solution: Solution
+    outcome: str
+
+
+def solved_in(
+    run: Run,
+    adapter: type[SolverAdapter] | str,
+    instance: Instance,
+    *,
+    limits: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
+) -> Solved:
+    """Solve in an open Run as `solve` does, which returns the Solution only.
+
+    Raises:
+        SolveOutcomeError: There is no solution; its `outcome` is the Run's.
+        SolverOptionError: The backend does not take a limit or option; the outcome is `error`.
+    """
+    attempt = Attempt(run, resolve_adapter(adapter), instance, instance_name(instance))
+    with _logged(attempt):
+        given = given_limits(attempt.adapter, limits)
+        _log(run, given)
+        solution = _solution(attempt, settings_of(attempt.adapter, given, options))
+    return Solved(solution, str(attempt.found["outcome"]))
+
+
 def solve_in(
     run: Run,
     adapter: type[SolverAdapter] | str,
@@ -75,11 +105,8 @@ def solve_in(
     raise_on_failure: bool = True,
 ) -> Solution | None:
     """Solve in an open Run; `ommx_prefect.solvers.solve` without Prefect."""
-    attempt = Attempt(run, resolve_adapter(adapter), instance, instance_name(instance))
-    given = given_limits(attempt.adapter, limits)
     try:
-        with _logged(attempt, given):
-            return _solution(attempt, settings_of(attempt.adapter, given, options))
+        return solved_in(run, adapter, instance, limits=limits, options=options).solution
     except SolveOutcomeError:
         if raise_on_failure:
             raise
@@ -100,7 +127,7 @@ def sample_in(
     check_keywords(sampler, sampler.sample, options)
     samples = None
     try:
-        with _logged(attempt, {}):
+        with _logged(attempt):
             with attempt.timed(), translated(attempt.error, sampler, instance):
                 samples = run.log_sample(sampler, instance, **options)
             _believe_samples(attempt, samples)
@@ -111,11 +138,10 @@ def sample_in(
 
 
 @contextmanager
-def _logged(attempt: Attempt, given: Mapping[str, Any]) -> Iterator[None]:
+def _logged(attempt: Attempt) -> Iterator[None]:
     """Log what is asked before the solve, and what came of it after, an error included."""
     attempt.found = {"outcome": "error", "feasible": False}
-    asked = {"instance": attempt.name, "adapter": attempt.adapter.__name__, **given}
-    _log(attempt.run, asked)
+    _log(attempt.run, {"instance": attempt.name, "adapter": attempt.adapter.__name__})
     try:
         yield
     except SolveOutcomeError as error:

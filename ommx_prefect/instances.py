@@ -13,13 +13,16 @@ from __future__ import annotations
 import difflib
 import gzip
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ommx import Instance, dataset
 from ommx.artifact import Artifact, RemoteArtifactError
 
+from ommx_prefect._inputs import storable
 from ommx_prefect._instance_name import give_name
 from ommx_prefect._mps_text import missing_end, mps_warnings
 from ommx_prefect._outcomes import is_panic
@@ -30,12 +33,20 @@ __all__ = ["InstanceFileError", "NamedInstance", "expand_sources", "load_instanc
 
 @dataclass(frozen=True)
 class NamedInstance:
-    """An instance, what to call it, where it comes from, and what to know about its loading."""
+    r"""An instance, what to call it, where it comes from, and what to know about its loading.
+
+    A byte of a file name that is not UTF-8 is an escape in `name` and `source`: `bad\udcff.mps`.
+    """
 
     name: str
     instance: Instance
     source: str
     warnings: tuple[str, ...] = ()
+
+    def renamed(self, name: str) -> NamedInstance:
+        """Return it under another name, which its instance (the same object) now has as well."""
+        give_name(self.instance, name)
+        return replace(self, name=name)
 
 
 @dataclass(frozen=True)
@@ -70,10 +81,11 @@ def load_instance(source: str | Path) -> NamedInstance:
     if separator and collection in _DATASETS:
         return _named(name, _from_dataset(text, collection, name), text)
     path = Path(source)
-    suffix = _known_suffix(path)
+    with _told(text):
+        suffix = _known_suffix(path)
     instance, warnings = _guarded(path, _LOADERS[suffix])
     _require_content(text, instance)
-    return _named(path.name[: -len(suffix)], instance, text, warnings)
+    return _named(path.name[: -len(suffix)] or path.name, instance, text, warnings)
 
 
 def expand_sources(sources: Iterable[str | Path]) -> list[str]:
@@ -82,16 +94,26 @@ def expand_sources(sources: Iterable[str | Path]) -> list[str]:
     Folders inside a folder are not entered, and files of other kinds are passed over.
 
     Raises:
-        InstanceFileError: A folder holds no instance file.
+        InstanceFileError: A folder holds no instance file, or cannot be read.
     """
     return [text for source in sources for text in _expanded(source)]
 
 
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    """Turn what the system says of a path (too long, not allowed) into an InstanceFileError."""
+    try:
+        yield
+    except OSError as error:
+        raise InstanceFileError(source, f"it cannot be read: {error.strerror}") from error
+
+
 def _expanded(source: str | Path) -> list[str]:
     path = Path(source)
-    if not path.is_dir():
-        return [str(source)]
-    found = sorted(str(file) for file in path.iterdir() if _suffix(file) and file.is_file())
+    with _told(str(source)):
+        if not path.is_dir():
+            return [str(source)]
+        found = sorted(str(file) for file in path.iterdir() if _suffix(file) and file.is_file())
     if not found:
         reason = f"no instance file in this folder; looked for {', '.join(_LOADERS)}"
         raise InstanceFileError(str(source), reason)
@@ -117,8 +139,8 @@ def _known_suffix(path: Path) -> str:
 def _named(
     name: str, instance: Instance, source: str, warnings: tuple[str, ...] = ()
 ) -> NamedInstance:
-    give_name(instance, name)
-    return NamedInstance(name, instance, source, warnings)
+    give_name(instance, storable(name))
+    return NamedInstance(storable(name), instance, storable(source), warnings)
 
 
 def _guarded(path: Path, load: _Loader) -> tuple[Instance, tuple[str, ...]]:
@@ -145,12 +167,26 @@ def _from_mps(path: Path) -> tuple[Instance, tuple[str, ...]]:
         raise InstanceFileError(
             str(path), "no ENDATA line: it is cut off or no MPS. Fetch it again"
         )
-    return Instance.load_mps(str(path)), mps_warnings(text)
+    with _utf8_path(path) as name:
+        return Instance.load_mps(name), mps_warnings(text)
 
 
 def _from_qplib(path: Path) -> tuple[Instance, tuple[str, ...]]:
     _text(path)
-    return Instance.load_qplib(str(path)), ()
+    with _utf8_path(path) as name:
+        return Instance.load_qplib(name), ()
+
+
+@contextmanager
+def _utf8_path(path: Path) -> Iterator[str]:
+    """Yield a path to the same file that OMMX's loaders take: theirs must be UTF-8."""
+    if storable(str(path)) == str(path):
+        yield str(path)
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder, f"instance{_suffix(path)}")
+        link.symlink_to(path.absolute())
+        yield str(link)
 
 
 def _text(path: Path) -> str:

@@ -35,7 +35,7 @@ from ommx.adapter import SamplerAdapter, SolverAdapter
 from ommx_prefect._backends import resolve_adapter
 from ommx_prefect._current import current_run
 from ommx_prefect._instance_digest import instance_digest, register_cache_keys
-from ommx_prefect._solving import sample_in, solve_in
+from ommx_prefect._solving import Solved, sample_in, solve_in, solved_in
 from ommx_prefect._task import task
 from ommx_prefect.exceptions import (
     InfeasibleError,
@@ -139,6 +139,7 @@ __all__ = [
     "NoSolutionError",
     "NotApplicableError",
     "SolveOutcomeError",
+    "Solved",
     "SolverError",
     "SolverOptionError",
     "UnboundedError",
@@ -147,4 +148,5 @@ __all__ = [
     "resolve_adapter",
     "sample",
     "solve",
+    "solved_in",
 ]

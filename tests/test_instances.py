@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import pickle
+import sys
+from pathlib import Path
 
 import pytest
 from ommx.artifact import ArtifactDraft
@@ -13,6 +16,8 @@ from places import require
 
 from ommx_prefect._instance_name import instance_name
 from ommx_prefect.instances import InstanceFileError, expand_sources, load_instance
+
+bytes_as_names = pytest.mark.skipif(sys.platform != "linux", reason="names there are Unicode")
 
 MPS = """NAME          SMALL
 ROWS
@@ -153,6 +158,60 @@ def test_archives_without_an_instance_are_errors_that_say_what_they_are(tmp_path
 def test_a_wrong_dataset_name_is_told_its_neighbours():
     assert "did you mean air05" in reason_of("miplib2017:air5")
     assert "qplib has no instance 'nothing'" in reason_of("qplib:nothing")
+
+
+def odd(folder, name: bytes) -> Path:
+    """A path whose name is no UTF-8."""
+    return Path(os.fsdecode(os.path.join(os.fsencode(folder), name)))
+
+
+@bytes_as_names
+@pytest.mark.parametrize("kind", [b".mps", b".mps.gz", b".MPS", b".ommx"])
+def test_a_file_whose_name_is_not_utf8_loads_under_an_escaped_name(tmp_path, kind):
+    folder = odd(tmp_path, b"f\xfe")
+    folder.mkdir()
+    path = odd(folder, b"bad\xff" + kind)
+    path.write_bytes(gzip.compress(MPS.encode()) if kind == b".mps.gz" else MPS.encode())
+    if kind == b".ommx":
+        (tmp_path / "plain.mps").write_text(MPS)
+        draft = ArtifactDraft.new_anonymous()
+        draft.add_instance(load_instance(tmp_path / "plain.mps").instance)
+        draft.commit().save(tmp_path / "plain.ommx")
+        (tmp_path / "plain.ommx").rename(path)
+    loaded = load_instance(path)
+    assert loaded.name == "bad\\udcff" == instance_name(loaded.instance)
+    assert loaded.source == f"{tmp_path}/f\\udcfe/bad\\udcff{kind.decode()}"
+    assert len(loaded.instance.decision_variables) == 2
+
+
+@bytes_as_names
+def test_a_broken_file_whose_name_is_not_utf8_says_what_is_wrong_with_it(tmp_path, open_instances):
+    path = odd(tmp_path, b"bad\xff.qplib")
+    whole = (open_instances / "QPLIB_3506.qplib").read_bytes()
+    path.write_bytes(whole)
+    assert load_instance(path).name == "bad\\udcff"
+    path.write_bytes(whole[:9000])
+    assert "codec" not in reason_of(path)
+
+
+def test_a_file_that_is_all_suffix_has_a_name(tmp_path):
+    path = tmp_path / ".mps"
+    path.write_text(MPS)
+    assert load_instance(path).name == ".mps"
+
+
+def test_a_renamed_instance_is_recorded_under_its_new_name(tmp_path):
+    path = tmp_path / "p.mps"
+    path.write_text(MPS)
+    renamed = load_instance(path).renamed("a/p")
+    assert renamed.name == "a/p" == instance_name(renamed.instance)
+    assert renamed.source == str(path)
+
+
+@pytest.mark.parametrize("ask", [load_instance, lambda source: expand_sources([source])])
+def test_a_path_the_system_refuses_is_an_error_that_says_so(ask):
+    with pytest.raises(InstanceFileError, match="too long"):
+        ask("x" * 300 + ".mps")
 
 
 def test_sources_that_are_nothing_are_errors(tmp_path):

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ommx import Optimality
 from reading import Sealed, run_flow
 
 # Last: flows/distributed.py has the name of a package.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "flows"))
+import benchmark_rows
+import hard_instances
 import solver_benchmark
 
 SCRIPT = Path(solver_benchmark.__file__)
@@ -30,6 +33,7 @@ UNREADABLE = {
     "p0033-truncated.mps.gz": "gzip",
 }
 ADAPTERS = {"highs": "OMMXHighsAdapter", "scip": "OMMXPySCIPOptAdapter"}
+TINY = "NAME\nROWS\n N cost\n G r\nCOLUMNS\n x cost 2 r 1\nRHS\n rhs r 3\nENDATA\n"
 # Ample for what is solved in 0.5 s, on a busy machine too; gen-ip054 takes all of it.
 TIME_LIMIT_SECONDS = 8.0
 
@@ -136,17 +140,49 @@ def test_the_totals_count_every_solve_of_an_adapter(night):
 
 def test_the_mean_of_seconds_is_geometric_and_shifted_by_one():
     expected = ((0.5 + 1) * (3 + 1) * (8 + 1)) ** (1 / 3) - 1
-    assert solver_benchmark.shifted_mean([0.5, 3.0, 8.0]) == pytest.approx(expected)
-    assert solver_benchmark.shifted_mean([]) is None
+    assert benchmark_rows.shifted_mean([0.5, 3.0, 8.0]) == pytest.approx(expected)
+    assert benchmark_rows.shifted_mean([]) is None
 
 
 @pytest.mark.parametrize(("sense", "gaps"), [("minimize", [0.0, 0.2]), ("maximize", [0.2, 0.0])])
 def test_a_gap_is_the_distance_to_the_best_objective_of_its_instance(sense, gaps):
-    rows = [solver_benchmark.row_of("a", "a.mps", adapter) for adapter in ADAPTERS]
+    rows = [benchmark_rows.row_of("a", "a.mps", adapter) for adapter in ADAPTERS]
     for row, objective in zip(rows, (8.0, 10.0), strict=True):
         row |= {"objective": objective, "sense": sense}
-    solver_benchmark.fill_gaps(rows)
+    benchmark_rows.fill_gaps(rows)
     assert [row["gap_to_best"] for row in rows] == pytest.approx(gaps)
+
+
+def test_rows_come_in_the_order_of_names_and_of_numbers():
+    rows = [benchmark_rows.row_of("a", "a.mps", "highs", seed) for seed in (10, 2, 0)]
+    rows += [benchmark_rows.row_of("b", "b.mps"), benchmark_rows.row_of("a", "a.mps", "highs")]
+    found = [(row["instance"], row["seed"]) for row in benchmark_rows.in_order(rows)]
+    assert found == [("a", None), ("a", 0), ("a", 2), ("a", 10), ("b", None)]
+
+
+def test_a_row_has_the_outcome_of_its_run_also_where_ommx_calls_the_solution_otherwise(
+    server, tmp_path
+):
+    # So small an objective that HiGHS stops at its absolute gap, and OMMX says optimal.
+    instance = hard_instances.multidimensional_knapsack(40, 5, 0.5, seed=1)
+    instance.objective = instance.objective * 1e-9
+    instance.save_mps(str(tmp_path / "tiny.mps"), compress=False)
+    night = run_flow(solver_benchmark.solver_benchmark, [str(tmp_path / "tiny.mps")], ["highs"])
+    (row,) = night.experiment.get_json("summary")
+    (run,) = night.runs
+    assert run.solves[0].output.optimality == Optimality.Optimal
+    assert (night.column("outcome"), row["outcome"]) == (["feasible"], "feasible")
+
+
+def test_a_seed_that_a_solver_refuses_is_the_outcome_error_in_row_and_run(server, tmp_path):
+    (tmp_path / "tiny.mps").write_text(TINY)
+    night = run_flow(
+        solver_benchmark.solver_benchmark, [str(tmp_path / "tiny.mps")], ["highs"], seeds=[-1, 1]
+    )
+    rows = night.experiment.get_json("summary")
+    assert [row["outcome"] for row in rows] == ["error", "optimal"]
+    assert sorted(night.column("outcome")) == ["error", "optimal"]
+    assert "seed" in rows[0]["reason"]
 
 
 def test_a_deployment_can_pass_every_parameter_as_json():
@@ -158,6 +194,16 @@ def test_a_deployment_can_pass_every_parameter_as_json():
         "seeds",
         "experiment",
     }
+
+
+def test_prefect_finds_the_flow_by_its_entrypoint_from_any_folder(own_place, tmp_path):
+    code = (
+        "from prefect.flows import load_flow_from_entrypoint as load;"
+        f"print(load({str(SCRIPT) + ':solver_benchmark'!r}).name)"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.check_output(command, env=own_place, cwd=tmp_path, text=True)
+    assert found == "solver-benchmark\n"
 
 
 # ---------------------------------------------------------------- as a user runs it
@@ -184,8 +230,7 @@ def in_place(environment: dict[str, str], code: str) -> str:
 
 
 def test_a_newcomers_run_ends_cleanly_and_its_line_opens_what_it_sealed(own_place, tmp_path):
-    model = tmp_path / "tiny.mps"
-    model.write_text("NAME\nROWS\n N cost\n G r\nCOLUMNS\n x cost 2 r 1\nRHS\n rhs r 3\nENDATA\n")
+    (tmp_path / "tiny.mps").write_text(TINY)
     (tmp_path / "empty.mps").touch()
     process = start(own_place, str(tmp_path), "--seeds", "1,2", "--time-limit", "5")
     output, errors = process.communicate(timeout=120)

@@ -246,6 +246,17 @@ def test_a_wrong_option_is_raised_whatever_shall_be_raised(open_instances):
     assert experiment.run_parameters_df()["outcome"].tolist() == ["error"]
 
 
+@pytest.mark.parametrize(
+    ("adapter", "limits"), [("highs", {"seed": -1}), ("openjij", {"time_limit_seconds": 1.0})]
+)
+def test_a_limit_that_cannot_be_set_is_the_outcome_error(adapter, limits):
+    experiment = Experiment.with_temp_local_registry()
+    with pytest.raises(SolverOptionError), experiment.run() as run:
+        solve_in(run, adapter, instance_of([X], X), limits=limits)
+    experiment.commit()
+    assert experiment.run_parameters_df()["outcome"].tolist() == ["error"]
+
+
 def test_the_columns_keep_their_types_over_every_outcome(open_instances):
     experiment = Experiment.with_temp_local_registry()
     calls: list[tuple[str, Instance, dict[str, Any]]] = [

@@ -1,0 +1,73 @@
+"""What does the command line of the solver benchmark take?"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from benchmark_inputs import storable
+
+ADAPTERS = ("highs", "scip", "python-mip", "openjij")
+EXPERIMENT = "ommx.local/solver-benchmark"
+EXAMPLES = """\
+examples:
+  python flows/solver_benchmark.py
+      seeded instances of known hard families, with HiGHS and SCIP
+  python flows/solver_benchmark.py models/ extra/p0033.mps.gz miplib2017:air05
+      a folder, a file and an instance of a data set
+  python flows/solver_benchmark.py models/ --adapter scip --seeds 1,2,3 --time-limit 60
+  python flows/solver_benchmark.py models/ --experiment ghcr.io/acme/nightly
+      sealed as ghcr.io/acme/nightly:<time>-<name of the flow run>
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    result = argparse.ArgumentParser(
+        description="Solve instances with several solvers and seal every run in one experiment.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add(
+        "sources",
+        nargs="*",
+        type=storable,
+        metavar="SOURCE",
+        help=".mps, .mps.gz, .qplib or .ommx file, folder, "
+        "miplib2017:NAME or qplib:NAME (default: generated instances)",
+    )
+    add(
+        "--adapter",
+        action="append",
+        choices=ADAPTERS,
+        help="solver; may be repeated (default: highs and scip)",
+    )
+    add(
+        "--time-limit",
+        type=positive,
+        default=5.0,
+        metavar="SECONDS",
+        help="of each solve (default: %(default)g)",
+    )
+    add("--seeds", type=integers, metavar="1,2,...", help="solve once with each random seed")
+    add(
+        "--experiment",
+        default=EXPERIMENT,
+        metavar="IMAGE",
+        help="OCI image name to seal under (default: %(default)s)",
+    )
+    return result
+
+
+def positive(text: str) -> float:
+    """Parse a number above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError(text)
+    return value
+
+
+def integers(text: str) -> list[int]:
+    """Parse integers with commas between them."""
+    return [int(each) for each in text.split(",")]
