@@ -19,7 +19,7 @@ from ommx.experiment import Run
 
 from ommx_prefect._backend_drivers import Driver, Verdict
 from ommx_prefect._backends import backend_of, resolve_adapter, resolve_sampler
-from ommx_prefect._instance_name import instance_name
+from ommx_prefect._instance_name import instance_name, require_instance
 from ommx_prefect._outcomes import prepared_for, translated
 from ommx_prefect._solve_parameters import (
     Parameters,
@@ -77,7 +77,9 @@ def solve_in(
     raise_on_failure: bool = True,
 ) -> Solution | None:
     """Solve in an open Run; `ommx_prefect.solvers.solve` without Prefect."""
-    attempt = Attempt(run, resolve_adapter(adapter), instance, instance_name(instance))
+    solver = resolve_adapter(adapter)
+    require_instance(instance)
+    attempt = Attempt(run, solver, instance, instance_name(instance))
     given = given_limits(attempt.adapter, limits)
     try:
         with _logged(attempt, given):
@@ -98,6 +100,7 @@ def sample_in(
 ) -> SampleSet | None:
     """Sample in an open Run; `ommx_prefect.solvers.sample` without Prefect."""
     sampler = resolve_sampler(adapter)
+    require_instance(instance)
     attempt = Attempt(run, sampler, instance, instance_name(instance))
     check_keywords(sampler, sampler.sample, options)
     samples = None

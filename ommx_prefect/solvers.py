@@ -92,6 +92,7 @@ def solve(
         SolveOutcomeError: There is no solution; the subclass and `outcome` say why.
         SolverOptionError: The backend does not know or does not take an option.
         UnknownAdapterError: No such adapter, or it is not installed.
+        TypeError: The instance is no `ommx.Instance`.
     """
     limits = {
         "time_limit_seconds": time_limit_seconds,
@@ -134,6 +135,7 @@ def sample(
         SolveOutcomeError: No sample is feasible, or the sampler failed.
         SolverOptionError: The sampler does not know or does not take an option.
         UnknownAdapterError: No such sampler, or it is not installed.
+        TypeError: The instance is no `ommx.Instance`.
     """
     return sample_in(
         current_run(), adapter, instance, options=options, raise_on_failure=raise_on_failure
