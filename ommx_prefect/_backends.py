@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 
 from ommx.adapter import SamplerAdapter, SolverAdapter
 
-from ommx_prefect._backend_drivers import Driver, HighsDriver, PythonMipDriver, ScipDriver
+from ommx_prefect._backend_drivers import Driver, HighsDriver, ScipDriver
+from ommx_prefect._python_mip_driver import PythonMipDriver
 from ommx_prefect.exceptions import UnknownAdapterError
 
 
