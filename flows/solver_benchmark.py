@@ -35,7 +35,7 @@ from rich.console import Console
 from ommx_prefect import current_experiment, current_run, flow, seal, task
 from ommx_prefect.exceptions import OmmxPrefectError
 from ommx_prefect.instances import NamedInstance
-from ommx_prefect.solvers import SolveOutcomeError, resolve_adapter, solved_in
+from ommx_prefect.solvers import SolveOutcomeError, outcome_of, resolve_adapter, solve
 
 # A sampler stops after its sweeps, not after so many seconds.
 WITHOUT_TIME_LIMIT = frozenset({"openjij"})
@@ -143,11 +143,10 @@ def benchmark(
     row["constraints"] = len(instance.constraints)
     row["sense"] = "minimize" if instance.sense == Sense.Minimize else "maximize"
     limit = None if adapter in WITHOUT_TIME_LIMIT else time_limit_seconds
-    limits = {"time_limit_seconds": limit, "seed": seed}
     start = time.perf_counter()
     try:
-        solved = solved_in(current_run(), adapter, instance, limits=limits)
-        row["outcome"], row["objective"] = solved.outcome, solved.solution.objective
+        solution = solve.fn(adapter, instance, time_limit_seconds=limit, seed=seed)
+        row["outcome"], row["objective"] = outcome_of(solution), solution.objective
     except SolveOutcomeError as error:
         row["outcome"], row["reason"] = error.outcome, error.reason
     except OmmxPrefectError as error:

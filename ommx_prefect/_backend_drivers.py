@@ -7,8 +7,6 @@ model has imported it.
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -159,68 +157,3 @@ class ScipDriver:
 
     def gap(self, model: Any) -> float:
         return float(model.getGap())
-
-
-class PythonMipDriver:
-    """`mip.Model` with CBC, which prints a few lines of its own for pure linear programs."""
-
-    # What mip.Model takes as plain values; its enums (emphasis, lp_method) do not go into a record.
-    _OPTIONS = (
-        "max_seconds",
-        "max_nodes",
-        "max_solutions",
-        "max_mip_gap",
-        "max_mip_gap_abs",
-        "seed",
-        "threads",
-        "preprocess",
-        "cut_passes",
-        "pump_passes",
-        "cutoff",
-        "infeas_tol",
-        "integer_tol",
-        "opt_tol",
-        "round_int_vars",
-        "sol_pool_size",
-    )
-
-    verdicts: ClassVar[Mapping[str, Verdict]] = {
-        "OPTIMAL": "optimal",
-        "INFEASIBLE": "infeasible",
-        "INT_INFEASIBLE": "infeasible",
-        "UNBOUNDED": "unbounded",
-        "INF_OR_UNBD": "infeasible_or_unbounded",
-        "FEASIBLE": "stopped",
-        "NO_SOLUTION_FOUND": "stopped",
-        "CUTOFF": "stopped",
-    }
-
-    def options(self, model: Any) -> Mapping[str, object]:
-        return {name: getattr(model, name) for name in self._OPTIONS}
-
-    def write(self, model: Any, name: str, value: object) -> None:
-        setattr(model, name, value)
-
-    def bound(self, adapter: Any, variable: int, lower: float, upper: float) -> None:
-        column = adapter.model.var_by_name(str(variable))
-        column.lb, column.ub = lower, upper
-
-    def drop_objective(self, model: Any) -> None:
-        model.objective = sys.modules["mip"].LinExpr(const=0.0)
-
-    def run(self, model: Any) -> None:
-        # `optimize` resets the limits to its own arguments, so they are passed on.
-        model.optimize(
-            max_seconds=model.max_seconds,
-            max_nodes=model.max_nodes,
-            max_solutions=model.max_solutions,
-        )
-
-    def status(self, model: Any) -> str:
-        return str(model.status.name)
-
-    def has_solution(self, model: Any) -> bool:
-        return bool(model.num_solutions > 0)
-
-    def gap(self, model: Any) -> float:
-        return float(model.gap) if model.num_int else math.inf

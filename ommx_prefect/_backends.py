@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ommx.adapter import SamplerAdapter, SolverAdapter
 
-from ommx_prefect._backend_drivers import Driver, HighsDriver, PythonMipDriver, ScipDriver
+from ommx_prefect._backend_drivers import Driver, HighsDriver, ScipDriver
+from ommx_prefect._python_mip_driver import PythonMipDriver
 from ommx_prefect.exceptions import UnknownAdapterError
 
 
@@ -104,7 +106,7 @@ def resolve_adapter(adapter: type[SolverAdapter] | str) -> type[SolverAdapter]:
         return _imported(_backend_named(adapter))
     if not (isinstance(adapter, type) and issubclass(adapter, SolverAdapter)):
         raise UnknownAdapterError(
-            repr(adapter),
+            _shown(adapter),
             "it is no subclass of ommx.adapter.SolverAdapter. Pass an adapter class or one of "
             f"{_listed(backend.name for backend in BACKENDS)}.",
         )
@@ -156,6 +158,11 @@ def _imported(backend: Backend) -> type[SolverAdapter]:
         ) from error
     adapter: type[SolverAdapter] = getattr(module, backend.adapter)
     return adapter
+
+
+def _shown(value: object) -> str:
+    # An instance in the wrong place would print its whole model.
+    return repr(value) if isinstance(value, type) else " ".join(reprlib.repr(value).split())
 
 
 def _listed(names: Iterable[str]) -> str:

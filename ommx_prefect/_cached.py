@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
+from ommx.experiment import Run
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import Task
@@ -14,7 +17,26 @@ from ommx_prefect._result_origins import origin_of
 from ommx_prefect._states import Outcome
 from ommx_prefect._wrap import recording_options
 
+F = TypeVar("F", bound=Callable[..., Any])
+LogCached: TypeAlias = Callable[[Run, Mapping[str, Any], Any], None]
+"""Log in this Run what the call's arguments and its cached result tell."""
+
 ORIGIN_COLUMN = "prefect.origin_task_run_id"
+LOG_CACHED = "__ommx_prefect_log_cached__"
+
+
+def when_cached(log: LogCached) -> Callable[[F], F]:
+    """Let a function that logs by itself be recorded also when it is not called.
+
+    Its cached result is attached, whatever `log_output` says, and `log` is called. Put it below
+    `task`; `log` travels to workers with the function and so must be importable.
+    """
+
+    def marked(fn: F) -> F:
+        setattr(fn, LOG_CACHED, log)
+        return fn
+
+    return marked
 
 
 def is_cached_here() -> bool:
@@ -30,10 +52,15 @@ def record_cached(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) ->
     options = recording_options(task.fn)
     if state.name != "Cached" or context is None or options is None:
         return
+    log: LogCached | None = getattr(task.fn, LOG_CACHED, None)
+    options = dataclasses.replace(options, log_output=options.log_output or log is not None)
     with Recording(current_attempt(context), options, context.parameters, context) as recording:
         record: Any = state.data
         stored = getattr(record, "metadata", None)
-        recording.returned(record if stored is None else record.result)
+        result = recording.returned(record if stored is None else record.result)
+        if log is not None:
+            with recording.guarded("log what a cached result tells"):
+                log(recording.run, context.parameters, result)
         recording.outcome = Outcome("finished", "Cached")
         if stored is not None and (origin := origin_of(stored.storage_key or "")):
             recording.columns[ORIGIN_COLUMN] = origin

@@ -1,8 +1,10 @@
-"""What is an instance called in run parameters and errors? As it was loaded, else by its title."""
+"""What is an instance, and what is it called? As it was loaded, else by its title."""
 
 from __future__ import annotations
 
-from ommx import Instance
+from pathlib import PurePath
+
+from ommx import Instance, ParametricInstance
 
 from ommx_prefect._instance_digest import instance_digest
 
@@ -20,3 +22,26 @@ def instance_name(instance: Instance) -> str:
     """Return the name `load_instance` gave, else the title, else 12 digits of the digest."""
     named = instance.annotations.get(f"org.ommx.user.{_ANNOTATION}")
     return named or instance.title or instance_digest(instance).partition(":")[2][:12]
+
+
+def require_instance(value: object) -> None:
+    """Refuse what is no instance, and say how to come by one.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(value, Instance):
+        return
+    what = "None" if value is None else f"of type {type(value).__name__}"
+    raise TypeError(f"The instance is {what}. Pass {_instead_of(value)}")
+
+
+def _instead_of(value: object) -> str:
+    if isinstance(value, ParametricInstance):
+        return "its .with_parameters({...})."
+    if isinstance(getattr(value, "instance", None), Instance):
+        return "its .instance."
+    load = "ommx_prefect.instances.load_instance"
+    if isinstance(value, (str, PurePath)):
+        return f"an ommx.Instance: {load}({str(value)!r}).instance if this is a file or data set."
+    return f"an ommx.Instance; {load}(path).instance loads one from a file."

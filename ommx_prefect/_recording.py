@@ -179,7 +179,7 @@ class Recording:
         return self
 
     def _begin(self) -> None:
-        with self._guarded("begin"):
+        with self.guarded("begin"):
             self._learn_secrets()
             self._find_stage()
             _require_space()
@@ -189,7 +189,7 @@ class Recording:
             self._bind_transaction()
         self._is_recordable = not self.failure
         if self.options.store_trace:
-            with self._guarded("open a Run"):
+            with self.guarded("open a Run"):
                 self.run.__enter__()
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -250,7 +250,7 @@ class Recording:
     def _opened(self) -> Run:
         if self._is_recordable:
             self._is_recordable = False  # a warning's handler may ask for the Run, too
-            with self._guarded("open a Run"):
+            with self.guarded("open a Run"):
                 experiment = open_experiment(store_trace=self.options.store_trace)
                 run = experiment.run()
                 self._experiment, self._is_recordable = experiment, True
@@ -315,7 +315,7 @@ class Recording:
         if self._is_closed():
             self._note(f"{name} is not recorded: the Run was closed by finish() before")
             return
-        with self._guarded(f"attach {name}"):
+        with self.guarded(f"attach {name}"):
             logged = log_value(self.run, name, value, forbidden=self.redact.secrets)
             for note in notes_of(logged, self.redact):
                 self._note(note)
@@ -325,11 +325,11 @@ class Recording:
             self._is_over = True
         if self.yielded > MOST_YIELDED:
             self._note(f"{self.yielded - MOST_YIELDED} of {self.yielded} values are not recorded")
-        with self._guarded("store the Run"):
+        with self.guarded("store the Run"):
             self._close_run()
             if self._experiment and self._run and self._documents is None:
                 self._documents = store(self._experiment)
-        with self._guarded("stage the Run"):
+        with self.guarded("stage the Run"):
             kept_here = self.stage.put(self._shard())
             self.failure = self.failure or kept_here
             if kept_here and self._end is not self.outcome:  # the task fails for it: so its Run
@@ -375,7 +375,7 @@ class Recording:
             warn(f"Task {self.attempt.task!r}: {note}")
 
     @contextlib.contextmanager
-    def _guarded(self, what: str) -> Iterator[None]:
+    def guarded(self, what: str) -> Iterator[None]:
         """Keep a failure of recording away from the task; remember the first one."""
         try:
             yield

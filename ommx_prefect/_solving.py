@@ -19,8 +19,16 @@ from ommx.experiment import Run
 
 from ommx_prefect._backend_drivers import Driver, Verdict
 from ommx_prefect._backends import backend_of, resolve_adapter, resolve_sampler
-from ommx_prefect._instance_name import instance_name
+from ommx_prefect._instance_name import instance_name, require_instance
 from ommx_prefect._outcomes import prepared_for, translated
+from ommx_prefect._solve_parameters import (
+    Parameters,
+    asked_of,
+    found_in,
+    found_in_samples,
+    give_outcome,
+    log_parameters,
+)
 from ommx_prefect._solver_options import check_keywords, given_limits, set_options, settings_of
 from ommx_prefect.exceptions import (
     InfeasibleError,
@@ -33,12 +41,6 @@ from ommx_prefect.exceptions import (
 PROVED_GAP = 1e-4
 """A solution is `optimal` only when it is proved to be within this relative gap."""
 
-_OPTIMALITY = (
-    (Optimality.Optimal, "optimal"),
-    (Optimality.NotOptimal, "not_optimal"),
-    (Optimality.Unspecified, "unspecified"),
-)
-
 
 @dataclass
 class Attempt:
@@ -49,7 +51,7 @@ class Attempt:
     instance: Instance
     name: str
     seconds: float = 0.0
-    found: dict[str, bool | float | int | str] = field(default_factory=dict)
+    found: Parameters = field(default_factory=dict)
 
     def error(self, kind: type[SolveOutcomeError], reason: str) -> SolveOutcomeError:
         """Return an error that names this adapter and instance."""
@@ -65,36 +67,6 @@ class Attempt:
             self.seconds += time.perf_counter() - start
 
 
-@dataclass(frozen=True)
-class Solved:
-    """A feasible Solution, and the outcome that its Run has: `optimal` or `feasible`."""
-
-    solution: Solution
-    outcome: str
-
-
-def solved_in(
-    run: Run,
-    adapter: type[SolverAdapter] | str,
-    instance: Instance,
-    *,
-    limits: Mapping[str, Any],
-    options: Mapping[str, Any] | None = None,
-) -> Solved:
-    """Solve in an open Run as `solve` does, which returns the Solution only.
-
-    Raises:
-        SolveOutcomeError: There is no solution; its `outcome` is the Run's.
-        SolverOptionError: The backend does not take a limit or option; the outcome is `error`.
-    """
-    attempt = Attempt(run, resolve_adapter(adapter), instance, instance_name(instance))
-    with _logged(attempt):
-        given = given_limits(attempt.adapter, limits)
-        _log(run, given)
-        solution = _solution(attempt, settings_of(attempt.adapter, given, options))
-    return Solved(solution, str(attempt.found["outcome"]))
-
-
 def solve_in(
     run: Run,
     adapter: type[SolverAdapter] | str,
@@ -105,8 +77,14 @@ def solve_in(
     raise_on_failure: bool = True,
 ) -> Solution | None:
     """Solve in an open Run; `ommx_prefect.solvers.solve` without Prefect."""
+    solver = resolve_adapter(adapter)
+    require_instance(instance)
+    attempt = Attempt(run, solver, instance, instance_name(instance))
     try:
-        return solved_in(run, adapter, instance, limits=limits, options=options).solution
+        with _logged(attempt):
+            given = given_limits(solver, limits)
+            log_parameters(run, given)
+            return _solution(attempt, settings_of(solver, given, options))
     except SolveOutcomeError:
         if raise_on_failure:
             raise
@@ -123,6 +101,7 @@ def sample_in(
 ) -> SampleSet | None:
     """Sample in an open Run; `ommx_prefect.solvers.sample` without Prefect."""
     sampler = resolve_sampler(adapter)
+    require_instance(instance)
     attempt = Attempt(run, sampler, instance, instance_name(instance))
     check_keywords(sampler, sampler.sample, options)
     samples = None
@@ -141,7 +120,7 @@ def sample_in(
 def _logged(attempt: Attempt) -> Iterator[None]:
     """Log what is asked before the solve, and what came of it after, an error included."""
     attempt.found = {"outcome": "error", "feasible": False}
-    _log(attempt.run, {"instance": attempt.name, "adapter": attempt.adapter.__name__})
+    log_parameters(attempt.run, asked_of(attempt.adapter, attempt.instance))
     try:
         yield
     except SolveOutcomeError as error:
@@ -153,12 +132,7 @@ def _logged(attempt: Attempt) -> Iterator[None]:
         del attempt.found["outcome"]  # an interruption says nothing about the instance
         raise
     finally:
-        _log(attempt.run, {**attempt.found, "solve_seconds": attempt.seconds})
-
-
-def _log(run: Run, parameters: Mapping[str, Any]) -> None:
-    for name, value in parameters.items():
-        run.log_parameter(name, value)
+        log_parameters(attempt.run, {**attempt.found, "solve_seconds": attempt.seconds})
 
 
 def _solution(attempt: Attempt, settings: Mapping[str, Any]) -> Solution:
@@ -242,19 +216,12 @@ def _believe(attempt: Attempt, solution: Solution, *, optimal: bool) -> None:
             reason = "the solver says optimal, but OMMX finds its solution infeasible"
             raise attempt.error(SolverError, reason)
         raise attempt.error(NoSolutionError, "the solver's only solution is infeasible")
-    attempt.found = {
-        "outcome": "optimal" if optimal else "feasible",
-        "objective": float(solution.objective),
-        "feasible": True,
-        "optimality": next(name for kind, name in _OPTIMALITY if kind == solution.optimality),
-    }
+    attempt.found = found_in(give_outcome(solution, "optimal" if optimal else "feasible"))
 
 
 def _believe_samples(attempt: Attempt, samples: SampleSet) -> None:
     """Note the best feasible sample; without one there is no solution."""
-    attempt.found["num_samples"] = samples.num_samples()
-    if not any(samples.feasible.values()):
+    attempt.found = found_in_samples(samples)
+    if not attempt.found["feasible"]:
         reason = f"none of {samples.num_samples()} samples is feasible"
         raise attempt.error(NoSolutionError, reason)
-    _believe(attempt, samples.best_feasible, optimal=False)
-    attempt.found["num_samples"] = samples.num_samples()

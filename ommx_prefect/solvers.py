@@ -11,7 +11,9 @@
 
 Each call is one Run with the parameters `instance`, `adapter`, `outcome`, `objective`, `feasible`,
 `optimality`, `solve_seconds` and the limits that were set, and one Solve (or Sampling) record with
-its own status, options, input and output.
+its own status, options, input and output. A call whose result Prefect has cached is a Run with the
+same parameters but `solve_seconds`, and with the Solution (or SampleSet) as its `output`; the
+Solution knows its outcome (`outcome_of`), and a cached None knows none.
 
 | outcome | what it means | raised |
 |---|---|---|
@@ -33,9 +35,11 @@ from ommx import Instance, SampleSet, Solution
 from ommx.adapter import SamplerAdapter, SolverAdapter
 
 from ommx_prefect._backends import resolve_adapter
+from ommx_prefect._cached import when_cached
 from ommx_prefect._current import current_run
 from ommx_prefect._instance_digest import instance_digest, register_cache_keys
-from ommx_prefect._solving import Solved, sample_in, solve_in, solved_in
+from ommx_prefect._solve_parameters import log_cached_sample, log_cached_solve, outcome_of
+from ommx_prefect._solving import sample_in, solve_in
 from ommx_prefect._task import task
 from ommx_prefect.exceptions import (
     InfeasibleError,
@@ -53,6 +57,7 @@ register_cache_keys()
 
 # Inputs and output are in the Solve record already.
 @task(name="solve", log_inputs=False, log_output=False)
+@when_cached(log_cached_solve)
 def solve(
     adapter: type[SolverAdapter] | str,
     instance: Instance,
@@ -87,6 +92,7 @@ def solve(
         SolveOutcomeError: There is no solution; the subclass and `outcome` say why.
         SolverOptionError: The backend does not know or does not take an option.
         UnknownAdapterError: No such adapter, or it is not installed.
+        TypeError: The instance is no `ommx.Instance`.
     """
     limits = {
         "time_limit_seconds": time_limit_seconds,
@@ -105,6 +111,7 @@ def solve(
 
 
 @task(name="sample", log_inputs=False, log_output=False)
+@when_cached(log_cached_sample)
 def sample(
     adapter: type[SamplerAdapter] | str,
     instance: Instance,
@@ -128,6 +135,7 @@ def sample(
         SolveOutcomeError: No sample is feasible, or the sampler failed.
         SolverOptionError: The sampler does not know or does not take an option.
         UnknownAdapterError: No such sampler, or it is not installed.
+        TypeError: The instance is no `ommx.Instance`.
     """
     return sample_in(
         current_run(), adapter, instance, options=options, raise_on_failure=raise_on_failure
@@ -139,14 +147,13 @@ __all__ = [
     "NoSolutionError",
     "NotApplicableError",
     "SolveOutcomeError",
-    "Solved",
     "SolverError",
     "SolverOptionError",
     "UnboundedError",
     "UnknownAdapterError",
     "instance_digest",
+    "outcome_of",
     "resolve_adapter",
     "sample",
     "solve",
-    "solved_in",
 ]

@@ -171,6 +171,15 @@ def test_what_is_no_adapter_is_refused():
     assert "'openjij'" in unknown(resolve_adapter, "gurobi")
     assert "SolverAdapter" in unknown(resolve_adapter, int)
     assert "use solve()" in unknown(resolve_sampler, "highs")
+    assert "adapter=None" in unknown(resolve_adapter, None)
+
+
+def test_an_instance_in_the_place_of_the_adapter_is_not_printed(flugpl):
+    said = unknown(resolve_adapter, flugpl)
+    assert "adapter=Instance(" in said
+    assert "Pass an adapter class" in said
+    assert len(said) < 200
+    assert "\n" not in said
 
 
 def test_an_adapter_that_is_not_installed_names_the_extra(monkeypatch):

@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import pytest
-from ommx import (
-    Bound,
-    DecisionVariable,
-    Instance,
-    Kind,
-    OneHotConstraint,
-    SampleSet,
-    Sense,
-    Solution,
-)
+from ommx import Bound, DecisionVariable, Instance, Kind, OneHotConstraint, Sense, Solution
 from ommx.adapter import SolverAdapter
-from ommx.experiment import Experiment, SealedRun
+from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
-from ommx_openjij_adapter import OMMXOpenJijSAAdapter
-from prefect.cache_policies import INPUTS
-from reading import run_flow
+from solving import BITS, SOLVERS, X, check, instance_of, recorded
 
-from ommx_prefect import flow
-from ommx_prefect._solving import sample_in, solve_in
-from ommx_prefect.exceptions import SolveOutcomeError, SolverOptionError
+from ommx_prefect._solving import solve_in
+from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.instances import load_instance
-from ommx_prefect.solvers import InfeasibleError, sample, solve
 
-SOLVERS = ("highs", "scip", "python-mip")
 LIMIT = {"time_limit_seconds": 1.0}
-X = DecisionVariable.integer(0, lower=0)
 FREE = DecisionVariable.continuous(1)
-BITS = [DecisionVariable.binary(i) for i in range(3)]
-
-
-def instance_of(variables, objective, constraints=None, sense=Sense.Minimize, **special):
-    return Instance.from_components(
-        decision_variables=variables,
-        objective=objective,
-        constraints=constraints or {},
-        sense=sense,
-        **special,
-    )
 
 
 def fixed_to_zero() -> Instance:
@@ -60,12 +29,6 @@ def one_hot() -> Instance:
     constraint = OneHotConstraint(variables=[0, 1, 2])
     objective = 3 * BITS[0] + 2 * BITS[1] + 5 * BITS[2]
     return instance_of(BITS, objective, one_hot_constraints={0: constraint})
-
-
-def penalised() -> Instance:
-    """A QUBO none of whose samples can satisfy the constraint it came from."""
-    impossible = instance_of(BITS, sum(BITS), {0: BITS[0] + BITS[1] == 3}).penalty_method()
-    return impossible.with_parameters({each.id: 1.0 for each in impossible.parameters})
 
 
 INFEASIBLE_OR_UNBOUNDED = instance_of(
@@ -118,48 +81,6 @@ OPTIMA = [
     ("flugpl.mps", 1201500, SOLVERS),
     ("e226.mps.gz", -18.751929066370549, ("highs", "scip")),
 ]
-
-
-@dataclass
-class Recorded:
-    """What came out of a call, and what stands in the committed experiment."""
-
-    value: Any
-    error: SolveOutcomeError | None
-    run: SealedRun
-    parameters: dict[str, Any]
-
-
-def recorded(call, *args: Any, **kwargs: Any) -> Recorded:
-    experiment = Experiment.with_temp_local_registry()
-    value = error = None
-    try:
-        with experiment.run() as run:
-            value = call(run, *args, **kwargs)
-    except SolveOutcomeError as raised:
-        error = raised
-    experiment.commit()
-    (row,) = experiment.run_parameters_df().to_dict("records")
-    return Recorded(value, error, experiment.runs[0], row)
-
-
-def check(found: Recorded, outcome: str) -> None:
-    answered = outcome in ("optimal", "feasible")
-    assert found.parameters["outcome"] == outcome
-    assert found.parameters["feasible"] is answered
-    assert ("objective" in found.parameters) is answered
-    assert found.run.status == ("finished" if answered else "failed")
-    (solve,) = found.run.solves
-    assert solve.status == found.run.status
-    assert (solve.output is not None) is answered
-    if answered:
-        assert found.value.feasible
-        assert found.parameters["objective"] == found.value.objective == solve.output.objective
-    else:
-        assert found.error.outcome == outcome
-        for dumps in (pickle.dumps, cloudpickle.dumps):
-            again = pickle.loads(dumps(found.error))
-            assert (type(again), str(again)) == (type(found.error), str(found.error))
 
 
 @pytest.mark.parametrize(
@@ -336,114 +257,3 @@ def test_an_unknown_adapter_solves_by_its_own_solve():
     found = recorded(solve_in, Third, instance, limits={}, options={"value": 1.0})
     assert found.parameters["outcome"] == "no_solution"
     assert found.run.solves[0].status == "finished"
-
-
-def test_sampling_records_its_best_feasible_sample(open_instances):
-    instance = load_instance(open_instances / "QPLIB_3506.qplib").instance
-    options = {"num_reads": 5, "seed": 1, "num_sweeps": 200}
-    found = recorded(sample_in, "openjij", instance, options=options)
-    assert isinstance(found.value, SampleSet)
-    assert found.parameters["outcome"] == "feasible"
-    assert found.parameters["objective"] == found.value.best_feasible.objective > 400
-    assert found.parameters["num_samples"] == 5
-    (sampling,) = found.run.samplings
-    assert (sampling.status, sampling.adapter_options) == ("finished", options)
-
-
-def test_samples_of_which_none_is_feasible_are_no_solution():
-    options = {"num_reads": 4, "seed": 1}
-    found = recorded(sample_in, OMMXOpenJijSAAdapter, penalised(), options=options)
-    assert found.error.outcome == found.parameters["outcome"] == "no_solution"
-    assert found.run.samplings[0].status == "finished"
-    kept = recorded(sample_in, "openjij", penalised(), options=options, raise_on_failure=False)
-    assert kept.value.num_samples() == 4
-    assert kept.parameters["feasible"] is False
-
-
-def test_solving_by_a_sampler_without_a_feasible_sample_is_no_solution():
-    check(recorded(solve_in, "openjij", penalised(), limits={"seed": 1}), "no_solution")
-
-
-def test_a_sampler_refuses_what_it_cannot_encode(open_instances):
-    instance = load_instance(open_instances / "klein1.mps").instance
-    found = recorded(sample_in, "openjij", instance, options={})
-    assert found.error.outcome == "not_applicable"
-
-
-@flow
-def benchmark(paths: list[str]) -> list[Any]:
-    instances = [load_instance(path).instance for path in paths]
-    futures = solve.map("highs", instances, time_limit_seconds=2)
-    sample.with_options(retries=0)("openjij", instances[-1], num_reads=2, seed=1)
-    return [future.state.type.value for future in (f.wait() or f for f in futures)]
-
-
-@pytest.mark.usefixtures("server")
-def test_the_tasks_leave_their_rows_in_the_sealed_experiment(open_instances):
-    files = ("flugpl.mps", "klein1.mps", "QPLIB_3506.qplib")
-    sealed = run_flow(benchmark, [str(open_instances / file) for file in files])
-    rows = set(
-        zip(sealed.column("instance"), sealed.column("outcome"), sealed.statuses, strict=True)
-    )
-    assert rows == {
-        ("flugpl", "optimal", "finished"),
-        ("klein1", "infeasible", "failed"),
-        ("QPLIB_3506", "not_applicable", "failed"),
-        ("QPLIB_3506", "feasible", "finished"),
-    }
-    assert [run.attachment_names for run in sealed.runs] == [[]] * 4
-
-
-@pytest.mark.usefixtures("server")
-def test_the_task_raises_the_error_that_the_solve_gave(open_instances):
-    instance = load_instance(open_instances / "klein1.mps").instance
-
-    @flow
-    def failing():
-        solve("highs", instance)
-
-    sealed = run_flow(failing)
-    error = sealed.state.result(raise_on_failure=False)
-    assert isinstance(error, InfeasibleError)
-    assert (error.adapter, error.instance) == ("OMMXHighsAdapter", "klein1")
-
-
-CACHED = """
-import sys
-from prefect import flow
-from prefect.cache_policies import INPUTS
-from ommx_prefect.instances import load_instance
-from ommx_prefect.solvers import solve
-
-@flow
-def once():
-    kept = solve.with_options(cache_policy=INPUTS, persist_result=True)
-    state = kept("highs", load_instance(sys.argv[1]).instance, seed=5, return_state=True)
-    print(state.name, state.result().objective)
-
-once()
-"""
-
-
-@pytest.mark.usefixtures("server")
-def test_another_process_finds_the_solve_of_the_same_file(open_instances, tmp_path):
-    def said(path: Path) -> list[str]:
-        command = [sys.executable, "-c", CACHED, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()[-2:]  # HiGHS 1.16 says hello first
-
-    moved = tmp_path / "flugpl.mps"
-    moved.write_bytes((open_instances / "flugpl.mps").read_bytes())
-    assert said(open_instances / "flugpl.mps") == ["Completed", "1201500.0"]
-    assert said(moved) == ["Cached", "1201500.0"]
-
-
-def test_the_key_of_the_inputs_policy_follows_every_argument(open_instances):
-    def key(file: str = "flugpl.mps", **changes: Any) -> str | None:
-        instance = load_instance(open_instances / file).instance
-        inputs = {"adapter": OMMXHighsAdapter, "instance": instance, "seed": 1, **changes}
-        return INPUTS.compute_key(None, inputs, {})
-
-    assert key() == key()
-    assert len({key(), key("afiro.mps"), key(seed=2), key(adapter="highs")}) == 4

@@ -1,0 +1,75 @@
+"""How tests solve in a Run and read back what stands in the committed experiment."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+from ommx import DecisionVariable, Instance, Sense
+from ommx.experiment import Experiment, SealedRun
+
+from ommx_prefect.exceptions import SolveOutcomeError
+
+SOLVERS = ("highs", "scip", "python-mip")
+X = DecisionVariable.integer(0, lower=0)
+BITS = [DecisionVariable.binary(i) for i in range(3)]
+
+
+def instance_of(variables, objective, constraints=None, sense=Sense.Minimize, **special):
+    return Instance.from_components(
+        decision_variables=variables,
+        objective=objective,
+        constraints=constraints or {},
+        sense=sense,
+        **special,
+    )
+
+
+def penalised() -> Instance:
+    """A QUBO none of whose samples can satisfy the constraint it came from."""
+    impossible = instance_of(BITS, sum(BITS), {0: BITS[0] + BITS[1] == 3}).penalty_method()
+    return impossible.with_parameters({each.id: 1.0 for each in impossible.parameters})
+
+
+@dataclass
+class Recorded:
+    """What came out of a call, and what stands in the committed experiment."""
+
+    value: Any
+    error: SolveOutcomeError | None
+    run: SealedRun
+    parameters: dict[str, Any]
+
+
+def recorded(call, *args: Any, **kwargs: Any) -> Recorded:
+    experiment = Experiment.with_temp_local_registry()
+    value = error = None
+    try:
+        with experiment.run() as run:
+            value = call(run, *args, **kwargs)
+    except SolveOutcomeError as raised:
+        error = raised
+    experiment.commit()
+    (row,) = experiment.run_parameters_df().to_dict("records")
+    return Recorded(value, error, experiment.runs[0], row)
+
+
+def check(found: Recorded, outcome: str) -> None:
+    answered = outcome in ("optimal", "feasible")
+    assert found.parameters["outcome"] == outcome
+    assert found.parameters["feasible"] is answered
+    assert ("objective" in found.parameters) is answered
+    assert found.run.status == ("finished" if answered else "failed")
+    (solve,) = found.run.solves
+    assert solve.status == found.run.status
+    assert (solve.output is not None) is answered
+    if answered:
+        assert found.value.feasible
+        assert found.parameters["objective"] == found.value.objective == solve.output.objective
+    else:
+        assert found.error.outcome == outcome
+        for dumps in (pickle.dumps, cloudpickle.dumps):
+            again = pickle.loads(dumps(found.error))
+            assert (type(again), str(again)) == (type(found.error), str(found.error))
