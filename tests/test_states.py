@@ -9,9 +9,8 @@ import pytest
 from ommx.experiment import Experiment, list_experiment_checkpoints
 from prefect import task as plain_task
 from prefect.client.schemas.objects import StateType
-from prefect.states import Cancelled, Completed, Crashed, Failed, Paused, Running
+from prefect.states import Completed, Crashed
 from prefect.transactions import transaction
-from prefect.utilities.annotations import quote
 from reading import run_flow, sealed_of
 
 from ommx_prefect import current_run, flow, load_experiment, task
@@ -58,85 +57,6 @@ def test_an_exception_is_failed_with_type_and_message():
     assert sealed.experiment.status == "failed"
 
 
-@pytest.mark.parametrize(
-    ("state", "status", "name"),
-    [
-        (Failed(message="solver gave up"), "failed", "Failed"),
-        (Completed(name="Skipped"), "finished", "Skipped"),
-        (Cancelled(message="not today"), "interrupted", "Cancelled"),
-        (Crashed(message="node lost"), "interrupted", "Crashed"),
-    ],
-)
-def test_a_returned_state_decides(state, status, name):
-    @task
-    def returns():
-        return state
-
-    @flow
-    def one():
-        returns(return_state=True)
-        return Completed()
-
-    sealed = run_flow(one)
-    assert sealed.statuses == [status]
-    assert sealed.column("prefect.state") == [name]
-    assert sealed.runs[0].lifecycle_reason == (state.message if status != "finished" else None)
-
-
-@pytest.mark.parametrize(
-    ("states", "status", "name", "reason"),
-    [
-        ([Completed(), Completed()], "finished", "Completed", None),
-        ([Completed(), Failed()], "failed", "Failed", "1/2 states failed."),
-        ((Completed(), Crashed()), "failed", "Failed", "1/2 states failed."),
-        ((Failed(), Cancelled()), "interrupted", "Cancelled", "1/2 states cancelled."),
-        ([Failed(), Paused(pause_key="x")], "interrupted", "Paused", "1/2 states paused."),
-        ([Completed(), Running()], "failed", "Failed", "1/2 states are not final."),
-    ],
-)
-def test_returned_states_together_decide_as_they_do_for_prefect(states, status, name, reason):
-    ended = []
-
-    @task
-    def returns():
-        return states
-
-    @flow
-    def one():
-        ended.append(returns(return_state=True))
-        return Completed()
-
-    sealed = run_flow(one)
-    assert (ended[0].name, ended[0].type) == (name, StateType(name.upper()))
-    assert sealed.statuses == [status]
-    assert sealed.column("prefect.state") == [name]
-    assert sealed.runs[0].lifecycle_reason == reason
-
-
-def test_a_returned_state_of_another_run_is_taken_as_prefect_takes_it():
-    ended = []
-
-    @task
-    def crashes():
-        return Crashed(message="node lost")
-
-    @task
-    def returns(upstream):
-        return upstream
-
-    @flow
-    def one():
-        upstream = crashes(return_state=True)
-        ended.append(returns(quote(upstream), return_state=True))
-        return Completed()
-
-    sealed = run_flow(one)
-    assert ended[0].type == StateType.FAILED
-    assert ended[0].message == "1/1 states failed."
-    assert sealed.statuses == ["interrupted", "failed"]
-    assert sealed.runs[1].lifecycle_reason == ended[0].message
-
-
 def test_retries_are_one_run_per_attempt():
     calls = []
 
@@ -156,21 +76,6 @@ def test_retries_are_one_run_per_attempt():
     assert sealed.column("prefect.attempt") == [1, 2, 3]
     assert len(set(sealed.column("prefect.task_run_id"))) == 1
     assert sealed.experiment.status == "finished"
-
-
-def test_a_returned_failed_state_is_retried_as_another_run():
-    calls = []
-
-    @task(retries=1)
-    def flaky():
-        calls.append(1)
-        return Failed(message="again") if len(calls) == 1 else "ok"
-
-    @flow
-    def one():
-        return flaky()
-
-    assert run_flow(one).statuses == ["failed", "finished"]
 
 
 def test_a_sync_timeout_is_failed_and_timed_out():
@@ -420,24 +325,3 @@ def test_plain_tasks_are_rows_of_the_ledger_without_runs():
     sealed = run_flow(one)
     assert len(sealed.runs) == 1
     assert any(not row["run_ids"] for row in sealed.ledger["task_runs"])
-
-
-def test_a_returned_failed_state_in_a_transaction_is_not_rolled_back():
-    @task
-    def good():
-        return 1
-
-    @task
-    def gives_up():
-        return Failed(message="no plan")
-
-    @flow
-    def one():
-        with transaction():
-            good()
-            gives_up(return_state=True)
-        return Completed()
-
-    sealed = run_flow(one)
-    assert sealed.statuses == ["finished", "failed"]
-    assert sealed.column("prefect.state") == ["RolledBack", "Failed"]
