@@ -24,6 +24,7 @@ from prefect.runtime import flow_run as runtime_flow_run
 from ommx_prefect._hooks import settings_of
 from ommx_prefect._inputs import storable
 from ommx_prefect._mirrored_stage import FLOW_RECORD
+from ommx_prefect._secrets import Redactor
 from ommx_prefect._shards import Attempt
 from ommx_prefect._stage import LOCAL, tell_root
 from ommx_prefect._stages import stage_of, tell_stage
@@ -53,6 +54,20 @@ def owner_of_flow_run(context: FlowRunContext) -> str:
     if settings_of(context.flow) is not None or flow_run.parent_task_run_id is None:
         return str(flow_run.id)
     return enclosing_owner.get() or _root_of(str(flow_run.id))
+
+
+def secrets_of_flow_run() -> tuple[str, ...]:
+    """Return the secrets among the parameters of the flow run here; it hands them to its tasks."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return ()
+    return _secrets_of(str(context.flow_run.id))
+
+
+@functools.lru_cache(maxsize=1024)
+def _secrets_of(flow_run_id: str) -> tuple[str, ...]:
+    context = FlowRunContext.get()
+    return tuple(Redactor(context.parameters if context else None).secrets)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -27,7 +27,7 @@ from ommx_prefect._current import made_current, recording_here
 from ommx_prefect._inputs import scalars
 from ommx_prefect._late import seal_late
 from ommx_prefect._log import warn
-from ommx_prefect._origin import adopt_stage, current_attempt
+from ommx_prefect._origin import adopt_stage, current_attempt, secrets_of_flow_run
 from ommx_prefect._records import Documents, Scalar
 from ommx_prefect._registry import open_experiment, registry_root, store
 from ommx_prefect._result_origins import remember_origin
@@ -228,7 +228,7 @@ class Recording:
             self.note_once("a checkpoint is not recorded: the Run was closed by finish() before")
             return
         try:
-            self.redact.learn(values)
+            self._search("checkpoint", values)
             for note in self.checkpoints.save(values, self.redact, self.notes):
                 self._note(note)
         except Exception as error:
@@ -263,12 +263,19 @@ class Recording:
             raise RecordingError(self.attempt.task, reason) from error
 
     def _learn_secrets(self) -> None:
-        for name, error in self.redact.learn(self.arguments).items():
-            reason = self.redact.text(describe_error(error))
-            self._note(f"argument {name!r} cannot be searched for secrets: {reason}")
+        # Flows and tasks hand theirs to the tasks that they call, under whatever name.
+        enclosing = recording_here()
+        self.redact.add([*secrets_of_flow_run(), *(enclosing.redact.secrets if enclosing else ())])
+        self._search("argument", self.arguments)
         self.attempt = dataclasses.replace(
             self.attempt, task_run=self.redact.text(self.attempt.task_run)
         )
+
+    def _search(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Look for secrets in these values, and note which cannot be searched."""
+        for name, error in self.redact.learn(values).items():
+            reason = self.redact.text(describe_error(error))
+            self.note_once(f"{kind} {name!r} cannot be searched for secrets: {reason}")
 
     def _find_stage(self) -> None:
         adopt_stage(self.attempt.owner)

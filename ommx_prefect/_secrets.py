@@ -12,7 +12,7 @@ import operator
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ommx_prefect._members import members_of
@@ -79,10 +79,14 @@ class Redactor:
         members first. Other objects are not looked into.
         """
         searches = {name: _Search(name, value) for name, value in arguments.items()}
-        found = set().union(*(search.texts for search in searches.values()))
+        self.add(set().union(*(search.texts for search in searches.values())))
+        return {name: search.problem for name, search in searches.items() if search.problem}
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Cut these texts out as well, longer ones first: one may be a part of another."""
+        found = {*secrets}
         _known.update(found)
         self.secrets = sorted(found.union(self.secrets), key=len, reverse=True)
-        return {name: search.problem for name, search in searches.items() if search.problem}
 
     def text(self, text: str) -> str:
         """Return the text without the secrets."""

@@ -134,7 +134,11 @@ async def echo_async():
             got = f"caught {error}"
 
 
-@pytest.mark.parametrize("decorated", [prefect.task, prefect.flow, task, flow], ids=str)
+@pytest.mark.parametrize(
+    "decorated",
+    [prefect.task, prefect.flow, task, flow],
+    ids=["prefect.task", "prefect.flow", "task", "flow"],
+)
 async def test_what_is_sent_and_thrown_reaches_a_generator(decorated):
     answers = []
     generator = decorated(echo).fn()

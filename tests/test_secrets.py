@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
+from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from pydantic import BaseModel, PrivateAttr, SecretBytes, SecretStr
 from pydantic import Secret as AnySecret
 from reading import Sealed, run_flow, secrets_in, shown_of
@@ -45,6 +46,28 @@ def test_secrets_are_nowhere_in_the_artifact_nor_in_the_ui(tmp_path):
     with get_client(sync_client=True) as client:
         shown = [a.data for a in client.read_artifacts(limit=200, sort="CREATED_DESC")]
     assert not any(secret in str(shown) for secret in secrets)
+
+
+@pytest.mark.parametrize("runner", [ThreadPoolTaskRunner, ProcessPoolTaskRunner])
+def test_a_secret_of_the_flow_is_none_less_under_a_tasks_other_name(runner, tmp_path):
+    @task(task_run_name="get-{x}")
+    def innocent(x):
+        return f"say {x}"
+
+    @task
+    def outer(token):
+        return innocent(token)
+
+    @flow(task_runner=runner(max_workers=1))
+    def one(api_key):
+        return innocent.submit(api_key).result(), outer("hunter2-of-task")
+
+    sealed = run_flow(one, "hunter2-of-flow")
+    assert sealed.state.result() == ("say hunter2-of-flow", "say hunter2-of-task")
+    assert sealed.column("x") == ["**redacted**", None, "**redacted**"]
+    assert [run.get_json("output") for run in sealed.runs] == ["say **redacted**"] * 3
+    image = sealed.experiment.artifact.image_name
+    assert secrets_in(image, tmp_path, ["hunter2-of-flow", "hunter2-of-task"]) == []
 
 
 def test_secrets_of_many_lines_in_containers_and_keywords_are_cut_out_too(tmp_path):
