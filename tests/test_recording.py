@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,28 @@ def test_inputs_of_every_scalar_type_are_columns_or_say_why_not():
     notes = " ".join(sealed.ledger["runs"][0]["notes"])
     assert "'huge' is not recorded: it is an integer beyond 64 bits" in notes
     assert "'long' is not recorded: it has 2000 characters" in notes
+
+
+TIMES = {
+    "np_ns": (np.datetime64("2026-11-28T09:30", "ns"), "2026-11-28T09:30:00.000000000"),
+    "np_day": (np.datetime64("2026-11-28"), "2026-11-28"),
+    "date": (datetime.date(2026, 11, 28), "2026-11-28"),
+    "np_span": (np.timedelta64(1_500_000_000, "ns"), 1.5),
+    "span": (datetime.timedelta(minutes=2), 120.0),
+}
+
+
+def test_dates_are_text_and_durations_are_seconds():
+    @task
+    def takes(np_ns, np_day, date, np_span, span):
+        return None
+
+    @flow
+    def one():
+        takes(*(value for value, _ in TIMES.values()))
+
+    sealed = run_flow(one)
+    assert [sealed.column(name)[0] for name in TIMES] == [wanted for _, wanted in TIMES.values()]
 
 
 def test_duplicate_attachment_names_are_ommx_errors_and_lose_nothing():
