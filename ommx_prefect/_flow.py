@@ -30,77 +30,88 @@ R = TypeVar("R")
 Opened = Callable[[], AbstractContextManager[Unwatched]]
 
 
-@overload
-def flow(fn: Callable[P, R], /) -> prefect.Flow[P, R]: ...
-@overload
-def flow(
-    fn: None = None,
-    /,
-    *,
-    experiment: NameSource = None,
-    replace: bool = False,
-    aliases: Sequence[str] = (),
-    push: bool = False,
-    stage: str | None = None,
-    **prefect_flow_options: Any,
-) -> Callable[[Callable[P, R]], prefect.Flow[P, R]]: ...
-def flow(
-    fn: Callable[..., Any] | None = None,
-    /,
-    *,
-    experiment: NameSource = None,
-    replace: bool = False,
-    aliases: Sequence[str] = (),
-    push: bool = False,
-    stage: str | None = None,
-    **prefect_flow_options: Any,
-) -> Any:
-    """Make a function a Prefect flow whose every run is sealed as an OMMX Experiment.
+class FlowDecorator:
+    """Prefect's `flow`, whose flows are recorded; `flow.from_source` loads one from storage."""
 
-    Args:
-        fn: A function, coroutine function, generator or async generator.
-        experiment: The OCI image name to seal under.
-            `ghcr.io/acme/nightly`: each flow run gets a tag of its own, from its scheduled time
-            and name. `ghcr.io/acme/nightly:{flow_run.name}`: a template; fields are `flow_run`,
-            `flow`, `scheduled_time` and `start_time` (UTC) and the flow's parameters.
-            `ghcr.io/acme/nightly:2026-11`: one name, for one flow run. A callable gets the
-            FlowRun and returns one of these. None: an anonymous name, or, in a subflow, the
-            experiment of the enclosing flow.
-        replace: Whether the name may be moved from an experiment that has it already.
-        aliases: Tags, such as `latest`, that are moved to each finished experiment.
-        push: Whether each finished experiment, and its aliases, are pushed to the registry that
-            its name says. A push that fails is shown and loses nothing: `seal` takes it up again.
-        stage: Where the shards of attempts wait to be sealed: `local` for the Local Registry; for
-            workers on other hosts a Prefect storage block as `type-slug/name`
-            (`s3-bucket/shards`), or a repository of an OCI registry
-            (`oci://ghcr.io/acme/shards`), where a finished experiment with a name in the same
-            registry is composed. None: `PREFECT_INTEGRATIONS_OMMX_STAGE`, or `local`.
-        prefect_flow_options: Everything that `prefect.flow` takes.
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> prefect.Flow[P, R]: ...
+    @overload
+    def __call__(
+        self,
+        fn: None = None,
+        /,
+        *,
+        experiment: NameSource = None,
+        replace: bool = False,
+        aliases: Sequence[str] = (),
+        push: bool = False,
+        stage: str | None = None,
+        **prefect_flow_options: Any,
+    ) -> Callable[[Callable[P, R]], prefect.Flow[P, R]]: ...
+    def __call__(
+        self,
+        fn: Callable[..., Any] | None = None,
+        /,
+        *,
+        experiment: NameSource = None,
+        replace: bool = False,
+        aliases: Sequence[str] = (),
+        push: bool = False,
+        stage: str | None = None,
+        **prefect_flow_options: Any,
+    ) -> Any:
+        """Make a function a Prefect flow whose every run is sealed as an OMMX Experiment.
 
-    Raises:
-        ImageNameError: When a flow run starts: its name does not parse, or is taken. At once:
-            push=True without a name.
-        StageError: When a flow run starts: the block or registry does not exist, does not answer,
-            cannot list, or does not let us in. At once: it is none of the kinds above.
-    """
-    if isinstance(aliases, str):
-        raise TypeError(f"aliases={aliases!r} is a string; write [{aliases!r}]")
-    if fn is None:
-        return functools.partial(
-            flow,
-            experiment=experiment,
-            replace=replace,
-            aliases=aliases,
-            push=push,
-            stage=stage,
-            **prefect_flow_options,
-        )
-    if isinstance(fn, prefect.Flow):
-        raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
-    hook = hook_of(experiment, replace, aliases, push, stage)
-    made = prefect.flow(_recorded(fn), **with_seal(hook, prefect_flow_options))
-    _point_to_file_of(fn, made)
-    return made
+        Args:
+            fn: A function, coroutine function, generator or async generator.
+            experiment: The OCI image name to seal under.
+                `ghcr.io/acme/nightly`: each flow run gets a tag of its own, from its scheduled time
+                and name. `ghcr.io/acme/nightly:{flow_run.name}`: a template; fields are `flow_run`,
+                `flow`, `scheduled_time` and `start_time` (UTC) and the flow's parameters.
+                `ghcr.io/acme/nightly:2026-11`: one name, for one flow run. A callable gets the
+                FlowRun and returns one of these. None: an anonymous name, or, in a subflow, the
+                experiment of the enclosing flow.
+            replace: Whether the name may be moved from an experiment that has it already.
+            aliases: Tags, such as `latest`, that are moved to each finished experiment.
+            push: Whether each finished experiment, and its aliases, are pushed to the registry
+                that its name says. A push that fails is shown and loses nothing: `seal` takes it up
+                again.
+            stage: Where the shards of attempts wait to be sealed: `local` for the Local Registry;
+                for workers on other hosts a Prefect storage block as `type-slug/name`
+                (`s3-bucket/shards`), or a repository of an OCI registry
+                (`oci://ghcr.io/acme/shards`), where a finished experiment with a name in the same
+                registry is composed. None: `PREFECT_INTEGRATIONS_OMMX_STAGE`, or `local`.
+            prefect_flow_options: Everything that `prefect.flow` takes.
+
+        Raises:
+            ImageNameError: When a flow run starts: its name does not parse, or is taken. At once:
+                push=True without a name.
+            StageError: When a flow run starts: the block or registry does not exist, does not
+                answer, cannot list, or does not let us in. At once: it is none of the kinds above.
+        """
+        if isinstance(aliases, str):
+            raise TypeError(f"aliases={aliases!r} is a string; write [{aliases!r}]")
+        if fn is None:
+            return functools.partial(
+                self,
+                experiment=experiment,
+                replace=replace,
+                aliases=aliases,
+                push=push,
+                stage=stage,
+                **prefect_flow_options,
+            )
+        if isinstance(fn, prefect.Flow):
+            raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
+        hook = hook_of(experiment, replace, aliases, push, stage)
+        made = prefect.flow(_recorded(fn), **with_seal(hook, prefect_flow_options))
+        _point_to_file_of(fn, made)
+        return made
+
+    from_source = staticmethod(prefect.flow.from_source)
+
+
+flow = FlowDecorator()
 
 
 @contextlib.contextmanager

@@ -133,6 +133,17 @@ def test_version_and_entrypoint_are_those_of_the_users_file(tmp_path):
     assert load_flow_from_entrypoint(f"{script}:one").version == file_hash(str(script))
 
 
+def test_a_flow_from_a_source_records(tmp_path):
+    script = (
+        "from ommx_prefect import flow, task\n@flow\ndef one():\n    return task(len)([1, 2])\n"
+    )
+    (tmp_path / "nightly.py").write_text(script)
+    loaded = flow.from_source(source=str(tmp_path), entrypoint="nightly.py:one")
+    sealed = run_flow(loaded)
+    assert sealed.state.result() == 2
+    assert sealed.statuses == ["finished"]
+
+
 class Wanted(BaseModel):
     size: int
 
