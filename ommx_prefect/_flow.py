@@ -15,7 +15,7 @@ from prefect.utilities.hashing import file_hash
 
 from ommx_prefect._flow_start import open_flow_run
 from ommx_prefect._hooks import ensure_sealed, hook_of, settings_of, with_seal
-from ommx_prefect._identity import passing_for
+from ommx_prefect._identity import kind_of, passing_for
 from ommx_prefect._image_name import NameSource
 from ommx_prefect._log import warn
 from ommx_prefect._origin import enclosing_owner, label
@@ -146,8 +146,7 @@ def recorded_flow_run() -> Iterator[Unwatched]:
 def _recorded(fn: Callable[..., Any]) -> Callable[..., Any]:
     if isinstance(fn, (staticmethod, classmethod)):
         return cast(Callable[..., Any], type(fn)(_recorded(fn.__func__)))
-    kind = next(kind for applies, kind in _KINDS if applies(fn))
-    return passing_for(kind(fn, recorded_flow_run), fn)
+    return passing_for(kind_of(fn, _KINDS)(fn, recorded_flow_run), fn)
 
 
 def _function(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
@@ -168,13 +167,12 @@ def _coroutine(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
     return recorded
 
 
-# The first that applies decides.
-_KINDS = (
-    (inspect.isasyncgenfunction, relaying_async),
-    (inspect.iscoroutinefunction, _coroutine),
-    (inspect.isgeneratorfunction, relaying),
-    (callable, _function),
-)
+_KINDS: dict[Callable[[Any], bool], Callable[..., Callable[..., Any]]] = {
+    inspect.isasyncgenfunction: relaying_async,
+    inspect.iscoroutinefunction: _coroutine,
+    inspect.isgeneratorfunction: relaying,
+    callable: _function,
+}
 
 
 def _point_to_file_of(fn: Callable[..., Any], flow: prefect.Flow[..., Any]) -> None:

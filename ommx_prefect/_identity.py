@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def kind_of(fn: object, kinds: Mapping[Callable[[Any], bool], T]) -> T:
+    """Return the first of the kinds whose test applies.
+
+    Raises:
+        TypeError: None does: `fn` cannot be called.
+    """
+    for applies, kind in kinds.items():
+        if applies(fn):
+            return kind
+    raise TypeError(f"{fn!r} cannot be called")
 
 
 def passing_for(wrapper: Callable[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
-from ommx_prefect._identity import passing_for
+from ommx_prefect._identity import kind_of, passing_for
 from ommx_prefect._recording import Recording, RecordingOptions, start_recording
 from ommx_prefect._steps import Steps, Unwatched, relaying, relaying_async
 
@@ -29,8 +29,7 @@ RECORDED = "__ommx_prefect_recorded__"
 def wrap(fn: Callable[P, R], options: RecordingOptions) -> Callable[P, R]:
     """Return a recorded function with the kind, the signature and the identity of `fn`."""
     start = functools.partial(start_recording, fn, options)
-    kind = next(kind for applies, kind in _KINDS if applies(fn))
-    wrapper = passing_for(kind(fn, start), fn)
+    wrapper = passing_for(kind_of(fn, _KINDS)(fn, start), fn)
     setattr(wrapper, RECORDED, options)
     return cast(Callable[P, R], wrapper)
 
@@ -78,10 +77,9 @@ def _steps(start: Start) -> AbstractContextManager[Steps]:
     return contextlib.nullcontext(Unwatched()) if recording is None else recording
 
 
-# The first that applies decides.
-_KINDS = (
-    (inspect.isasyncgenfunction, _async_generator),
-    (inspect.iscoroutinefunction, _coroutine),
-    (inspect.isgeneratorfunction, _generator),
-    (callable, _function),
-)
+_KINDS: dict[Callable[[Any], bool], Callable[..., Callable[..., Any]]] = {
+    inspect.isasyncgenfunction: _async_generator,
+    inspect.iscoroutinefunction: _coroutine,
+    inspect.isgeneratorfunction: _generator,
+    callable: _function,
+}
