@@ -7,7 +7,8 @@ where attributes and subclasses of Flow are lost. Prefect calls hooks with the k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -59,8 +60,20 @@ class ExperimentHook:
     def __name__(self) -> str:
         return "seal_experiment"
 
-    def __call__(self, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-        """Open the experiment when the flow run starts, and seal it when it ends."""
+    def __call__(
+        self, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]
+    ) -> Awaitable[None] | None:
+        """Open the experiment when the flow run starts, and seal it when it ends.
+
+        In an event loop that is a coroutine, which Prefect awaits: a seal waits for tasks, and
+        what else the loop runs must go on meanwhile.
+        """
+        if flow.isasync and _is_in_loop():
+            return asyncio.to_thread(self._do, flow, flow_run, state)
+        self._do(flow, flow_run, state)
+        return None
+
+    def _do(self, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
         if state.is_running():
             from ommx_prefect._flow_start import open_in_hook
 
@@ -69,6 +82,14 @@ class ExperimentHook:
             from ommx_prefect._seal_hook import seal_in_hook
 
             seal_in_hook(self, flow, flow_run, state)
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def hook_of(
@@ -91,10 +112,9 @@ def settings_of(flow: Flow[Any, Any] | None) -> ExperimentHook | None:
 
 def with_seal(hook: ExperimentHook, options: dict[str, Any]) -> dict[str, Any]:
     """Return flow options whose hook lists end with the seal."""
-    return {
-        **options,
-        **{name: [*(options.get(name) or ()), hook] for name in SEALING_HOOKS},
-    }
+    given = {name: options.get(name) or [] for name in SEALING_HOOKS}
+    lists = {name: [*hooks, hook] for name, hooks in given.items() if isinstance(hooks, Iterable)}
+    return {**options, **lists}  # Prefect refuses what is no list, with its own words
 
 
 def ensure_sealed(flow: Flow[Any, Any], hook: ExperimentHook) -> None:
@@ -102,7 +122,7 @@ def ensure_sealed(flow: Flow[Any, Any], hook: ExperimentHook) -> None:
     for name in SEALING_HOOKS:
         hooks = getattr(flow, f"{name}_hooks")
         if not any(isinstance(found, ExperimentHook) for found in hooks):
-            hooks.append(hook)
+            setattr(flow, f"{name}_hooks", [*hooks, hook])  # the list may be the user's own
 
 
 class SealHooks(TypedDict):

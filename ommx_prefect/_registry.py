@@ -37,6 +37,7 @@ from ommx_prefect._decode import check_blob, descriptor_of, manifest_of, paramet
 from ommx_prefect._records import MANIFEST_MEDIA_TYPE, Documents, sha256_digest
 from ommx_prefect.exceptions import DocumentError, InvalidImageNameError
 
+ROOT_VARIABLE = "OMMX_LOCAL_REGISTRY_ROOT"
 # The name on which every unnamed Experiment is refused; it holds an empty Experiment.
 _OUR_NAMES = "ommx-prefect.local/"
 RESERVED_NAME = f"{_OUR_NAMES}reserved:unnamed"
@@ -48,10 +49,15 @@ _scratch_numbers = itertools.count()
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
+# OMMX takes the path as it stands: after a change of folder it would be another registry.
+if ROOT_VARIABLE in os.environ:
+    os.environ[ROOT_VARIABLE] = os.path.abspath(os.environ[ROOT_VARIABLE])
+
+
 @functools.cache
 def registry_root() -> Path:
     """Return the root of the Local Registry; OMMX fixes it once per process."""
-    return get_local_registry_root()
+    return get_local_registry_root().absolute()
 
 
 def blob_path(digest: str) -> Path:

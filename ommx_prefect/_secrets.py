@@ -8,6 +8,7 @@ is recorded of the same attempt.
 from __future__ import annotations
 
 import functools
+import json
 import operator
 import re
 import sys
@@ -84,7 +85,7 @@ class Redactor:
 
     def add(self, secrets: Iterable[str]) -> None:
         """Cut these texts out as well, longer ones first: one may be a part of another."""
-        found = {*secrets}
+        found = {form for secret in secrets for form in _forms_of(secret)}
         _known.update(found)
         self.secrets = sorted(found.union(self.secrets), key=len, reverse=True)
 
@@ -142,6 +143,11 @@ class _Search:
         except Exception as error:  # an object of the user's may raise whatever it is asked
             self.problem = self.problem or error
             return None
+
+
+def _forms_of(secret: str) -> tuple[str, ...]:
+    """Return how a secret is shown: as it is, by `repr` (as a KeyError does), and in JSON."""
+    return secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]
 
 
 def _text_of(value: Any) -> str | None:

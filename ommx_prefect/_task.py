@@ -112,7 +112,8 @@ def task(
             **prefect_task_options,
         )
     options = _options(log_inputs, log_output, on_error, store_trace)
-    return RecordedTask(_recorded(fn, options), **prefect_task_options)
+    # As `prefect.task` has it: None is the flow's choice, and a Task's own default False is not.
+    return RecordedTask(_recorded(fn, options), **{"log_prints": None, **prefect_task_options})
 
 
 @overload

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import prefect
 import pytest
 from ommx.experiment import Experiment, list_experiments
@@ -181,6 +184,61 @@ def test_with_options_keeps_the_experiment_and_the_seal():
     sealed = run_flow(changed)
     assert called == [1]
     assert sealed.experiment.image_name.startswith("ghcr.io/acme/optioned:")
+
+
+def test_hooks_that_the_user_shares_stay_the_users_own():
+    calls = []
+    shared = [lambda flow, flow_run, state: calls.append(state.name)]
+
+    @flow(on_failure=shared)
+    def one():
+        raise ValueError("no")
+
+    failed = run_flow(one.with_options(on_failure=shared))
+    assert len(shared) == 1
+    assert calls == ["Failed"]
+    assert failed.experiment.status == "failed"
+
+
+@pytest.mark.parametrize("log_prints", [None, False], ids=["the flow's", "no"])
+def test_prints_of_a_task_are_logged_as_the_flow_wants_it(log_prints, caplog):
+    options = {} if log_prints is None else {"log_prints": log_prints}
+
+    @task(**options)
+    def hello():
+        print("hello from a task")
+
+    @flow(log_prints=True)
+    def one():
+        hello()
+
+    with caplog.at_level("INFO", "prefect"):
+        run_flow(one)
+    assert hello.log_prints is prefect.task(**options)(hello.fn).log_prints
+    assert ("hello from a task" in caplog.text) is (log_prints is None)
+
+
+async def test_other_coroutines_go_on_while_an_async_flow_is_sealed():
+    go = threading.Event()
+
+    @task
+    def waits():
+        return go.wait(60)
+
+    @flow
+    async def forgets():
+        waits.submit()
+        return "forgotten"
+
+    @flow
+    async def lets_go():
+        await asyncio.sleep(1)
+        go.set()
+
+    state, _ = await asyncio.gather(forgets(return_state=True), lets_go())
+    sealed = sealed_of(state)
+    assert sealed.statuses == ["finished"]
+    assert sealed.runs[0].get_json("output") is True
 
 
 async def test_async_flows_seal_too():

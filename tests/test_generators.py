@@ -107,7 +107,7 @@ def test_the_clean_up_of_an_async_generator_that_is_closed_early_is_inside_its_r
         async with aclosing(numbers()) as generator:
             return [await anext(generator), await anext(generator)]
 
-    # Prefect 3.8 closes with a method that async generators lack, and leaves them to the loop.
+    # Prefect closes with a method that async generators lack, and leaves them to the loop.
     state = asyncio.run(one(return_state=True))
     assert state.result() == [0, 1]
     sealed = Sealed(state, seal(str(state.state_details.flow_run_id)).flow_run_id)

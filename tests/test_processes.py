@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 import textwrap
 import uuid
@@ -173,3 +175,38 @@ def test_instances_pass_through_process_pools_and_persisted_results():
     assert sealed.column("prefect.state")[1] == "Cached"
     assert sealed.runs[0].get_instance("output").num_variables == 3
     assert sealed.runs[1].get_instance("output").num_variables == 3
+
+
+MOVES = """
+import os, sys
+from ommx_prefect import current_run, flow, load_experiment, task
+
+@task
+def moves(folder):
+    current_run().log_json("here", os.getcwd())
+    os.chdir(folder)
+
+@flow
+def one():
+    for folder in sys.argv[1:]:
+        moves(folder)
+
+os.chdir(sys.argv.pop(1))
+state = one(return_state=True)
+print([run.status for run in load_experiment(state.state_details.flow_run_id).runs])
+"""
+
+
+def test_a_relative_registry_stays_where_it_is_when_a_task_changes_the_folder(tmp_path):
+    folders = [tmp_path / name for name in ("start", "a", "b")]
+    for folder in folders:
+        folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", MOVES, *map(str, folders)],
+        cwd=folders[0],
+        env={**os.environ, "OMMX_LOCAL_REGISTRY_ROOT": "registry"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "['finished', 'finished']", done.stderr
+    assert [folder.name for folder in folders if (folder / "registry").exists()] == ["start"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from typing import Any, NamedTuple
 
 import pytest
@@ -161,6 +162,26 @@ def test_held_secrets_are_nowhere_in_the_artifact(tmp_path):
     }
     image = sealed.experiment.artifact.image_name
     assert secrets_in(image, tmp_path, [TEXT, str(NUMBER)]) == []
+
+
+def test_a_secret_is_found_as_repr_and_json_show_it(tmp_path):
+    secret = "p\"w'd\\x99\n"
+
+    @task
+    def fails(password, kind):
+        raise [KeyError(password), ValueError(f"{password!r}"), ValueError(json.dumps(password))][
+            kind
+        ]
+
+    @flow
+    def one():
+        for kind in range(3):
+            fails(secret, kind, return_state=True)
+        return 1
+
+    sealed = run_flow(one)
+    assert all("**redacted**" in run.lifecycle_reason for run in sealed.runs)
+    assert secrets_in(sealed.experiment.artifact.image_name, tmp_path, ["x99"]) == []
 
 
 def test_counts_under_a_name_like_a_credential_are_not_cut_out_of_figures():
