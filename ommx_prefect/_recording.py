@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
 
@@ -27,7 +27,7 @@ from ommx_prefect._current import made_current, recording_here
 from ommx_prefect._inputs import scalars
 from ommx_prefect._late import seal_late
 from ommx_prefect._log import warn
-from ommx_prefect._origin import adopt_stage, current_attempt, secrets_of_flow_run
+from ommx_prefect._origin import adopt_stage, secrets_of_flow_run
 from ommx_prefect._records import Documents, Scalar
 from ommx_prefect._registry import open_experiment, registry_root, store
 from ommx_prefect._result_origins import remember_origin
@@ -72,29 +72,6 @@ class RecordingOptions:
     log_output: bool = True
     on_error: Literal["warn", "raise"] = "warn"
     store_trace: bool = False
-
-
-def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Recording | None:
-    """Return the recording of the attempt that Prefect runs here, or None where there is none.
-
-    There is none for a direct call (`other.fn(x)` in a task, a call in a thread of the user's).
-    """
-    context = TaskRunContext.get()
-    if context is None or not _is_function_of(context.task.fn, fn):
-        return None
-    attempt = current_attempt(context)
-    enclosing = recording_here()
-    if enclosing is not None and enclosing.runs(attempt):
-        return None
-    return Recording(attempt, options, context.parameters, context)
-
-
-def _is_function_of(outer: Any, fn: Callable[..., Any]) -> bool:
-    while outer is not None:
-        if outer is fn:
-            return True
-        outer = getattr(outer, "__wrapped__", None)
-    return False
 
 
 class Recording:

@@ -13,8 +13,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
+from prefect.context import TaskRunContext
+
+from ommx_prefect._current import recording_here
 from ommx_prefect._identity import kind_of, passing_for
-from ommx_prefect._recording import Recording, RecordingOptions, start_recording
+from ommx_prefect._origin import current_attempt
+from ommx_prefect._recording import Recording, RecordingOptions
 from ommx_prefect._steps import Steps, Unwatched, relaying, relaying_async
 
 P = ParamSpec("P")
@@ -38,6 +42,29 @@ def recording_options(fn: object) -> RecordingOptions | None:
     """Return how a function is recorded, or None where it is not."""
     options: RecordingOptions | None = getattr(fn, RECORDED, None)
     return options
+
+
+def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Recording | None:
+    """Return the recording of the attempt that Prefect runs here, or None where there is none.
+
+    There is none for a direct call (`other.fn(x)` in a task, a call in a thread of the user's).
+    """
+    context = TaskRunContext.get()
+    if context is None or not _is_function_of(context.task.fn, fn):
+        return None
+    attempt = current_attempt(context)
+    enclosing = recording_here()
+    if enclosing is not None and enclosing.runs(attempt):
+        return None
+    return Recording(attempt, options, context.parameters, context)
+
+
+def _is_function_of(outer: Any, fn: Callable[..., Any]) -> bool:
+    while outer is not None:
+        if outer is fn:
+            return True
+        outer = getattr(outer, "__wrapped__", None)
+    return False
 
 
 def _function(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
