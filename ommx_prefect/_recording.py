@@ -158,12 +158,12 @@ class Recording:
     def _begin(self) -> None:
         with self.guarded("begin"):
             self._learn_secrets()
+            self._tell_prefect()  # needs no disk: where there is none, Prefect knows of the attempt
             self._find_stage()
             _require_space()
             self.attempt = dataclasses.replace(self.attempt, inputs=self._inputs())
             self.stage.begin(self.attempt)
             _keeper.keep(self.attempt)
-            self._bind_transaction()
         self._is_recordable = not self.failure
         if self.options.store_trace:
             with self.guarded("open a Run"):
@@ -259,7 +259,7 @@ class Recording:
         if self.attempt.flow_run_id:  # outside flows an attempt is sealed in its own process
             self._stage = stage_of(self.attempt.owner)
 
-    def _bind_transaction(self) -> None:
+    def _tell_prefect(self) -> None:
         if self.context is None:
             return
         label_task_run(self.context.task_run, self.attempt)

@@ -10,7 +10,7 @@ A flow and its tasks append lines to a journal, each on the disk before the next
 Every execution that began must have a Run. A step that ended must have exactly one Run that
 counts, with its status; a step that was cut off at most one, finished (its end was not written
 down any more) or interrupted. Runs of executions that were done again are marked Superseded.
-Of what came after the disk was full, nothing is demanded but that it is not there twice.
+Of what ended after the disk was full, the payload is not demanded: no output, but a Run.
 
     python crash_judge.py <flow run id, or image name>
 
@@ -129,32 +129,30 @@ class Wanted:
     """What a journal demands: how often each task run began, and how those that ended did.
 
     Attributes:
-        began: How often each task run began, while the disk took something.
-        ended: How task runs ended, likewise.
-        executions: How often each began in all.
+        began: How often each task run began.
+        ended: How task runs ended.
+        without_output: Those whose output has found no place.
     """
 
     began: Counter[str]
     ended: dict[str, str]
-    executions: Counter[str]
+    without_output: frozenset[str]
 
     @classmethod
     def of(cls, journal: Path) -> Wanted:
-        executions: Counter[str] = Counter()
         began: Counter[str] = Counter()
         ended: dict[str, str] = {}
+        kept: frozenset[str] | None = None
         last: dict[str, str] = {}
-        is_full = False
         for kind, *words in lines_of(journal):
             if kind == "full":
-                is_full = True
+                kept = frozenset(ended)
             elif kind == "began":
                 last[words[0]] = words[1]
-                executions[words[1]] += 1
-                began[words[1]] += not is_full
-            elif kind == "ended" and not is_full:
+                began[words[1]] += 1
+            elif kind == "ended":
                 ended[last[words[0]]] = words[1]
-        return cls(began, ended, executions)
+        return cls(began, ended, frozenset() if kept is None else frozenset(ended) - kept)
 
     def missing_in(self, runs: Sequence[FoundRun]) -> Iterator[str]:
         """Name the executions that have no Run, and the steps whose Run says something else."""
@@ -162,7 +160,7 @@ class Wanted:
         for task_run_id, times in self.began.items():
             if found[task_run_id] < times:
                 yield f"{task_run_id}: {found[task_run_id]} Runs of {times} executions"
-            elif times:
+            else:
                 yield from self._misjudged(task_run_id, runs)
 
     def _misjudged(self, task_run_id: str, runs: Sequence[FoundRun]) -> Iterator[str]:
@@ -170,7 +168,7 @@ class Wanted:
         said = [run for run in runs if run.task_run_id == task_run_id and run.counts]
         if not {run.status for run in said} & set(allowed):
             yield f"{task_run_id}: {said}, not {allowed}"
-        elif task_run_id in self.ended and not any(
+        elif task_run_id in self.ended.keys() - self.without_output and not any(
             run.has_output or run.status != "finished" for run in said
         ):
             yield f"{task_run_id}: its output"
@@ -184,8 +182,8 @@ class Wanted:
             x.task_run_id for x in runs if x.status != "interrupted" and x.state != CACHED
         )
         for task_run_id, times in ran.items():
-            if times > self.executions[task_run_id]:
-                yield f"{task_run_id}: {times} Runs of {self.executions[task_run_id]} executions"
+            if times > self.began[task_run_id]:
+                yield f"{task_run_id}: {times} Runs of {self.began[task_run_id]} executions"
 
 
 def lines_of(journal: Path) -> Iterator[list[str]]:

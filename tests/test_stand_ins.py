@@ -86,6 +86,20 @@ def test_records_out_of_reach_have_runs_that_say_so_until_they_come(tmp_path, mo
     assert DEGRADED not in sealed.experiment.annotations
 
 
+def test_a_registry_that_takes_nothing_loses_payload_and_no_run(tmp_path, monkeypatch):
+    registry_root()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(tmp_path / "file" / "registry"))
+    state = on_another_registry(return_state=True)
+    flow_run_id = str(state.state_details.flow_run_id)
+    _await_final(flow_run_id, 4)
+    seal(flow_run_id)
+    sealed = Sealed(state, flow_run_id)
+    assert sealed.column("prefect.task") == ["note", "broken", "note"]
+    assert sealed.statuses == ["finished", "failed", "finished"]
+    assert sealed.experiment.annotations[DEGRADED].count("is lost or out of reach") == 2
+
+
 def _bring(folder: Path, stage: LocalStage) -> None:
     """Bring shards of another registry here, without their payload."""
     for path in folder.iterdir():
