@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from anyio import to_thread
+
 from ommx_prefect._flow_start import SEALED_RECORD, STATE_RECORD
 from ommx_prefect._log import warn
 from ommx_prefect._registry import registry_root
@@ -12,25 +14,35 @@ from ommx_prefect._states import Outcome, describe_error
 
 def seal_late(attempt: Attempt, outcome: Outcome) -> None:
     """Seal after an attempt outside any flow, or one that ended after its flow run was sealed."""
+    if _is_late(attempt):
+        _seal(attempt, outcome)
+
+
+async def seal_late_beside(attempt: Attempt, outcome: Outcome) -> None:
+    """Do the same beside the event loop: what else runs there goes on meanwhile."""
+    if _is_late(attempt):
+        await to_thread.run_sync(_seal, attempt, outcome)
+
+
+def _is_late(attempt: Attempt) -> bool:
     if not attempt.flow_run_id:
-        if attempt.owner == attempt.task_run_id:
-            _seal(attempt, outcome)
-    elif LocalStage(attempt.owner).has(STATE_RECORD, SEALED_RECORD):
-        if (root := root_of(attempt.owner)) != registry_root():
-            warn(
-                f"{attempt.task_run or attempt.task!r} ended after its experiment was sealed, and "
-                f"this process has another Local Registry than {root}, where its record waits: "
-                f"seal({attempt.owner!r}) takes it there"
-            )
-            return
-        _seal(attempt, None)
+        return attempt.owner == attempt.task_run_id
+    return LocalStage(attempt.owner).has(STATE_RECORD, SEALED_RECORD)
 
 
-def _seal(attempt: Attempt, outcome: Outcome | None) -> None:
+def _seal(attempt: Attempt, outcome: Outcome) -> None:
     from ommx_prefect._seal import seal_flow_run, seal_task_run
 
+    root = root_of(attempt.owner)
+    if attempt.flow_run_id and root != registry_root():
+        warn(
+            f"{attempt.task_run or attempt.task!r} ended after its experiment was sealed, and "
+            f"this process has another Local Registry than {root}, where its record waits: "
+            f"seal({attempt.owner!r}) takes it there"
+        )
+        return
     try:
-        if outcome is None:
+        if attempt.flow_run_id:
             # Nobody is waited for in a task: its own future is one of those that a hook waits for.
             seal_flow_run(attempt.owner, pending_seconds=0)
         else:

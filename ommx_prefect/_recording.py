@@ -25,7 +25,7 @@ from ommx_prefect import _keeper, _lost
 from ommx_prefect._checkpoint_values import Checkpoints, notes_of
 from ommx_prefect._current import made_current, recording_here
 from ommx_prefect._inputs import scalars
-from ommx_prefect._late import seal_late
+from ommx_prefect._late import seal_late, seal_late_beside
 from ommx_prefect._log import warn
 from ommx_prefect._origin import adopt_stage, secrets_of_flow_run
 from ommx_prefect._records import Documents, Scalar
@@ -170,6 +170,22 @@ class Recording:
                 self.run.__enter__()
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        self._conclude(error)
+        seal_late(self.attempt, self._end)
+        self._insist(error)
+
+    async def __aenter__(self) -> Recording:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        self._conclude(error)
+        if self.timeout_seconds is None:
+            await seal_late_beside(self.attempt, self._end)
+        else:  # Prefect's clock stands still only while the event loop does
+            seal_late(self.attempt, self._end)
+        self._insist(error)
+
+    def _conclude(self, error: BaseException | None) -> None:
         if error is not None:
             self._raised(error)
         try:
@@ -180,7 +196,8 @@ class Recording:
             raise
         finally:
             _keeper.release(self.attempt)
-        seal_late(self.attempt, self._end)
+
+    def _insist(self, error: BaseException | None) -> None:
         if self.failure and error is None and self.options.on_error == "raise":
             raise RecordingError(self.attempt.task, self.failure)
 

@@ -85,8 +85,9 @@ def _coroutine(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
         recording = start()
         if recording is None:
             return await fn(*args, **kwargs)
-        with recording, recording.active():
-            return recording.returned(await fn(*args, **kwargs))
+        async with recording:
+            with recording.active():
+                return recording.returned(await fn(*args, **kwargs))
 
     return recorded
 

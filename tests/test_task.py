@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import subprocess
 import sys
+import threading
 import time
 
 import prefect
@@ -12,7 +14,16 @@ import pytest
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from reading import run_flow, sealed_of
 
-from ommx_prefect import current_experiment, current_run, exceptions, flow, recorded, task
+from ommx_prefect import (
+    current_experiment,
+    current_run,
+    exceptions,
+    flow,
+    load_experiment,
+    recorded,
+    task,
+)
+from ommx_prefect._stage import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -273,8 +284,6 @@ def test_a_flow_waits_for_submitted_tasks_that_nobody_awaited():
 
 
 def test_a_task_outside_any_flow_seals_an_experiment_of_its_own():
-    from ommx_prefect import load_experiment
-
     @task(retries=1)
     def lone(fail):
         current_run().log_parameter("p", 1)
@@ -288,6 +297,55 @@ def test_a_task_outside_any_flow_seals_an_experiment_of_its_own():
     experiment = load_experiment(state.state_details.task_run_id)
     assert [run.status for run in experiment.runs] == ["failed", "finished"]
     assert experiment.status == "finished"
+
+
+async def test_the_seal_of_a_lone_async_task_lets_its_loop_go_on():
+    """The seal needs its stage, which another one holds until a coroutine of the loop says so."""
+    done, freed, freed_by = threading.Event(), threading.Event(), []
+
+    @task
+    async def lone():
+        _hold(LocalStage(str(prefect.runtime.task_run.id)), freed, freed_by)
+        done.set()
+        return "done"
+
+    async def frees():
+        while not done.is_set():
+            await asyncio.sleep(0.05)
+        freed.set()
+
+    state, _ = await asyncio.gather(lone(return_state=True), frees())
+    assert freed_by == ["the loop"]
+    _judge_lone(state)
+
+
+async def test_the_seal_of_a_lone_async_task_takes_none_of_its_time():
+    freed = threading.Event()
+
+    @task(timeout_seconds=2)
+    async def lone():
+        _hold(LocalStage(str(prefect.runtime.task_run.id)), freed, [], seconds=3)
+        return "done"
+
+    _judge_lone(await lone(return_state=True))
+
+
+def _hold(stage, freed, freed_by, seconds=30):
+    def hold():
+        with stage.locked():
+            held.set()
+            freed_by.append("the loop" if freed.wait(seconds) else "the clock")
+
+    held = threading.Event()
+    threading.Thread(target=hold).start()
+    held.wait(30)
+
+
+def _judge_lone(state):
+    assert state.is_completed()
+    experiment = load_experiment(state.state_details.task_run_id)
+    assert [run.status for run in experiment.runs] == ["finished"]
+    assert experiment.runs[0].get_json("output") == "done"
 
 
 def test_the_first_calls_of_ommx_in_two_threads_do_not_deadlock():
