@@ -59,7 +59,7 @@ def record_cached(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) ->
         stored = getattr(record, "metadata", None)
         result = recording.returned(record if stored is None else record.result)
         if log is not None:
-            with recording.guarded("log what a cached result tells"):
+            with recording.faults.guarded("log what a cached result tells"):
                 log(recording.run, context.parameters, result)
         recording.outcome = Outcome("finished", "Cached")
         if stored is not None and (origin := origin_of(stored.storage_key or "")):

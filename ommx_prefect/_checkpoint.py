@@ -69,5 +69,5 @@ def _only_one(recordings: list[Recording]) -> Recording | None:
     if len(recordings) == 1:
         return recordings[0]
     for recording in recordings:
-        recording.note_once(AMBIGUOUS)
+        recording.faults.note_once(AMBIGUOUS)
     return None

@@ -7,29 +7,28 @@ noted, and decides nothing unless the task says `on_error="raise"`.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import os
 import sys
-import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
 
-from ommx.experiment import Experiment, Run
+from ommx.experiment import Run
 from prefect.context import TaskRunContext
 
 from ommx_prefect import _keeper, _lost
 from ommx_prefect._checkpoint_values import Checkpoints, notes_of
 from ommx_prefect._current import made_current, recording_here
+from ommx_prefect._faults import Faults
 from ommx_prefect._inputs import scalars
 from ommx_prefect._late import seal_late, seal_late_beside
-from ommx_prefect._log import warn
+from ommx_prefect._open_run import OpenRun
 from ommx_prefect._origin import adopt_stage, secrets_of_flow_run
-from ommx_prefect._records import Documents, Scalar
-from ommx_prefect._registry import open_experiment, registry_root, store
+from ommx_prefect._records import Scalar
+from ommx_prefect._registry import registry_root
 from ommx_prefect._result_origins import remember_origin
 from ommx_prefect._rolled_back import bind_transaction
 from ommx_prefect._secrets import Redactor
@@ -46,7 +45,7 @@ from ommx_prefect._states import (
 )
 from ommx_prefect._task_labels import label_task_run
 from ommx_prefect.codecs import log_value
-from ommx_prefect.exceptions import NoOpenRunError, RecordingError
+from ommx_prefect.exceptions import RecordingError
 
 T = TypeVar("T")
 
@@ -55,13 +54,6 @@ OUTPUT = "output"
 MOST_YIELDED = 1_000
 # Below this much free space a registry counts as full: better no record than half a record.
 LEAST_FREE_BYTES = 4 * 2**20
-
-# Run status -> the exception with which OMMX closes a Run so.
-CLOSED_BY: dict[str, type[BaseException] | None] = {
-    "finished": None,
-    "failed": RuntimeError,
-    "interrupted": KeyboardInterrupt,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,18 +93,12 @@ class Recording:
             # Prefect's clock for the timeout starts after this state, and so before ours.
             self.running_since = state.timestamp.timestamp()
         self.redact = Redactor()
-        self.notes: list[str] = []
-        self.failure: str | None = None
+        self.faults = Faults(attempt.task, self.redact)
         self.outcome = Outcome("finished", "Completed")
         self.columns: dict[str, Scalar] = {}
         self.yielded = 0
         self._stage: Stage | None = None
-        self._opening = threading.RLock()
-        self._is_over = False
-        self._is_recordable = True
-        self._run: Run | None = None
-        self._documents: Documents | None = None
-        self._experiment: Experiment | None = None
+        self._open = OpenRun(attempt.task, self.faults, store_trace=options.store_trace)
         self._began = time.monotonic()
 
     @property
@@ -127,18 +113,8 @@ class Recording:
 
     @property
     def run(self) -> Run:
-        """The Run that is open while the function runs; opened when it is first asked for.
-
-        An attempt that logs nothing and returns None has nothing that OMMX must store.
-
-        Raises:
-            NoOpenRunError: The attempt has ended, and nobody had asked.
-        """
-        with self._opening:
-            if self._is_over and self._run is None:
-                raise NoOpenRunError
-            self._run = self._run or self._opened()
-            return self._run
+        """The Run that is open while the function runs; NoOpenRunError where there is none."""
+        return self._open.run
 
     def runs(self, attempt: Attempt) -> bool:
         """Tell whether this is the recording of the same attempt."""
@@ -156,7 +132,7 @@ class Recording:
         return self
 
     def _begin(self) -> None:
-        with self.guarded("begin"):
+        with self.faults.guarded("begin"):
             self._learn_secrets()
             self._tell_prefect()  # needs no disk: where there is none, Prefect knows of the attempt
             self._find_stage()
@@ -164,10 +140,11 @@ class Recording:
             self.attempt = dataclasses.replace(self.attempt, inputs=self._inputs())
             self.stage.begin(self.attempt)
             _keeper.keep(self.attempt)
-        self._is_recordable = not self.failure
+        if self.faults.first:
+            self._open.give_up()
         if self.options.store_trace:
-            with self.guarded("open a Run"):
-                self.run.__enter__()
+            with self.faults.guarded("open a Run"):
+                self._open.trace()
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         self._conclude(error)
@@ -198,8 +175,10 @@ class Recording:
             _keeper.release(self.attempt)
 
     def _insist(self, error: BaseException | None) -> None:
-        if self.failure and error is None and self.options.on_error == "raise":
-            raise RecordingError(self.attempt.task, self.failure)
+        if self.faults.first and error is None and self.options.on_error == "raise":
+            raise RecordingError(self.attempt.task, self.faults.first)
+
+    # ------------------------------------------------------------ what the function gives
 
     def active(self) -> AbstractContextManager[None]:
         """Make this recording's Run the current one."""
@@ -218,17 +197,18 @@ class Recording:
         Raises:
             RecordingError: They could not be written, and on_error="raise".
         """
-        if self._is_closed():
-            self.note_once("a checkpoint is not recorded: the Run was closed by finish() before")
+        if self._open.is_closed:
+            self.faults.note_once(
+                "a checkpoint is not recorded: the Run was closed by finish() before"
+            )
             return
         try:
             self._search("checkpoint", values)
-            for note in self.checkpoints.save(values, self.redact, self.notes):
-                self._note(note)
+            for note in self.checkpoints.save(values, self.redact, self.faults.notes):
+                self.faults.note(note)
         except Exception as error:
-            reason = self.redact.text(f"could not write a checkpoint: {describe_error(error)}")
-            self.failure = self.failure or reason
-            self.note_once(reason, about="write a checkpoint")
+            reason = self.faults.blame("write a checkpoint", error)
+            self.faults.note_once(reason, about="write a checkpoint")
             if self.options.on_error == "raise":
                 raise RecordingError(self.attempt.task, reason) from error
 
@@ -239,22 +219,18 @@ class Recording:
         self.yielded += 1
         return value
 
-    # ------------------------------------------------------------ into the shard
+    def _log_output(self, name: str, value: Any) -> None:
+        if value is None:
+            return
+        if self._open.is_closed:
+            self.faults.note(f"{name} is not recorded: the Run was closed by finish() before")
+            return
+        with self.faults.guarded(f"attach {name}"):
+            logged = log_value(self.run, name, value, forbidden=self.redact.secrets)
+            for note in notes_of(logged, self.redact):
+                self.faults.note(note)
 
-    def _opened(self) -> Run:
-        if self._is_recordable:
-            self._is_recordable = False  # a warning's handler may ask for the Run, too
-            with self.guarded("open a Run"):
-                experiment = open_experiment(store_trace=self.options.store_trace)
-                run = experiment.run()
-                self._experiment, self._is_recordable = experiment, True
-                return run
-        # The function may use current_run() all the same; what it logs is lost with it.
-        try:
-            return Experiment.with_temp_local_registry().run()
-        except Exception as error:
-            reason = self.failure or "no Run could be opened"
-            raise RecordingError(self.attempt.task, reason) from error
+    # ------------------------------------------------------------ before the function
 
     def _learn_secrets(self) -> None:
         # Flows and tasks hand theirs to the tasks that they call, under whatever name.
@@ -269,7 +245,7 @@ class Recording:
         """Look for secrets in these values, and note which cannot be searched."""
         for name, error in self.redact.learn(values).items():
             reason = self.redact.text(describe_error(error))
-            self.note_once(f"{kind} {name!r} cannot be searched for secrets: {reason}")
+            self.faults.note_once(f"{kind} {name!r} cannot be searched for secrets: {reason}")
 
     def _find_stage(self) -> None:
         adopt_stage(self.attempt.owner)
@@ -284,6 +260,18 @@ class Recording:
         if key and self.context.persist_result:
             remember_origin(key, self.attempt.task_run_id)
 
+    def _inputs(self) -> dict[str, Scalar]:
+        found: dict[str, Scalar] = {}
+        for name, value in scalars(self.arguments, self.options.log_inputs):
+            if isinstance(value, Exception):
+                reason = str(value) if isinstance(value, ValueError) else describe_error(value)
+                self.faults.note(f"argument {name!r} is not recorded: {self.redact.text(reason)}")
+            else:
+                found[name] = self.redact.scalar(value)
+        return found
+
+    # ------------------------------------------------------------ after the function
+
     def _raised(self, error: BaseException) -> None:
         elapsed = time.time() - self.running_since
         self.outcome = outcome_of_exception(error, elapsed, self.timeout_seconds)
@@ -292,61 +280,30 @@ class Recording:
     def _end(self) -> Outcome:
         """How the attempt ends for Prefect: one that must be recorded fails where it is not."""
         required = self.options.on_error == "raise" and self.outcome.status == "finished"
-        if self.failure and required:
-            return outcome_of_exception(RecordingError(self.attempt.task, self.failure), 0.0, None)
+        if self.faults.first and required:
+            error = RecordingError(self.attempt.task, self.faults.first)
+            return outcome_of_exception(error, 0.0, None)
         return self.outcome
 
     def _reason(self) -> str | None:
         reason = self._end.reason
         return None if reason is None else one_line(self.redact.text(reason))
 
-    def _inputs(self) -> dict[str, Scalar]:
-        found: dict[str, Scalar] = {}
-        for name, value in scalars(self.arguments, self.options.log_inputs):
-            if isinstance(value, Exception):
-                reason = str(value) if isinstance(value, ValueError) else describe_error(value)
-                self._note(f"argument {name!r} is not recorded: {self.redact.text(reason)}")
-            else:
-                found[name] = self.redact.scalar(value)
-        return found
-
-    def _log_output(self, name: str, value: Any) -> None:
-        if value is None:
-            return
-        if self._is_closed():
-            self._note(f"{name} is not recorded: the Run was closed by finish() before")
-            return
-        with self.guarded(f"attach {name}"):
-            logged = log_value(self.run, name, value, forbidden=self.redact.secrets)
-            for note in notes_of(logged, self.redact):
-                self._note(note)
-
     def _finish(self) -> None:
-        with self._opening:
-            self._is_over = True
+        self._open.end()
         if self.yielded > MOST_YIELDED:
-            self._note(f"{self.yielded - MOST_YIELDED} of {self.yielded} values are not recorded")
-        with self.guarded("store the Run"):
-            self._close_run()
-            if self._experiment and self._run and self._documents is None:
-                self._documents = store(self._experiment)
-        with self.guarded("stage the Run"):
+            too_many = self.yielded - MOST_YIELDED
+            self.faults.note(f"{too_many} of {self.yielded} values are not recorded")
+        with self.faults.guarded("store the Run"):
+            self._open.store(self._end.status, self._reason() or "")
+        with self.faults.guarded("stage the Run"):
             kept_here = self.stage.put(self._shard())
-            self.failure = self.failure or kept_here
+            self.faults.first = self.faults.first or kept_here
             if kept_here and self._end is not self.outcome:  # the task fails for it: so its Run
                 LocalStage(self.attempt.owner).put(self._shard())
             return
-        self._documents = None
+        self._open.documents = None
         _lost.remember(self._shard())
-
-    def _close_run(self) -> None:
-        if self._run is None or self._is_closed():  # by finish(), which is the user's right
-            return
-        if not self.options.store_trace:
-            self._run.__enter__()
-        kind = CLOSED_BY[self._end.status]
-        # Never the user's own exception: its message may hold a secret.
-        self._run.__exit__(kind, kind and kind(self._reason() or ""), None)
 
     def _shard(self) -> Shard:
         duration = time.monotonic() - self._began
@@ -355,35 +312,12 @@ class Recording:
             status=self._end.status,
             reason=self._reason(),
             parameters={**self.attempt.parameters(self._end.state, duration), **self.columns},
-            notes=(*self.notes, *((f"degraded: {self.failure}",) if self.failure else ())),
-            documents=self._documents,
+            notes=(*self.faults.notes, *self._degradation()),
+            documents=self._open.documents,
         )
 
-    def _is_closed(self) -> bool:
-        try:
-            return self._run is not None and self._run.run_id < 0
-        except RuntimeError as error:
-            return "borrowed" not in str(error)  # `log_solve` is at work in it
-
-    def note_once(self, note: str, about: str = "") -> None:
-        """Note something that a callback would say again and again."""
-        if not any((about or note) in known for known in self.notes):
-            self._note(note)
-
-    def _note(self, note: str) -> None:
-        self.notes.append(note)
-        with contextlib.suppress(Exception):
-            warn(f"Task {self.attempt.task!r}: {note}")
-
-    @contextlib.contextmanager
-    def guarded(self, what: str) -> Iterator[None]:
-        """Keep a failure of recording away from the task; remember the first one."""
-        try:
-            yield
-        except Exception as error:
-            reason = self.redact.text(f"could not {what}: {describe_error(error)}")
-            self.failure = self.failure or reason
-            self._note(reason)
+    def _degradation(self) -> tuple[str, ...]:
+        return (f"degraded: {self.faults.first}",) if self.faults.first else ()
 
 
 def _require_space() -> None:
