@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ommx.experiment import Experiment, Run
@@ -22,6 +21,7 @@ from ommx_prefect._origin import (
     new_nonce,
     own_start,
     owner_of_flow_run,
+    time_in_order,
 )
 from ommx_prefect._recording import Recording, RecordingOptions
 from ommx_prefect._registry import open_experiment, store
@@ -94,20 +94,26 @@ class FlowExperiment:
     def _log(self, method: str, *args: Any, **kwargs: Any) -> None:
         experiment = open_experiment()
         getattr(experiment, method)(*args, **kwargs)
-        for name in experiment.attachment_names:
-            self._refuse_duplicate(name)
-        attempt = self._attempt(f"experiment.{method}")
-        shard = Shard(attempt, "finished", documents=store(experiment))
-        self._stage.put(shard, "parts")
+        with self._claimed(experiment.attachment_names):
+            attempt = self._attempt(f"experiment.{method}")
+            shard = Shard(attempt, "finished", documents=store(experiment))
+            self._stage.put(shard, "parts")
 
-    def _refuse_duplicate(self, name: str) -> None:
-        if name == LEDGER:
-            raise DuplicateAttachmentError(name)
-        key = (self._flow_run_id, self._flow_attempt, name)
+    @contextlib.contextmanager
+    def _claimed(self, attachments: Iterable[str]) -> Iterator[None]:
+        """Take names for what the block makes durable; where it fails they are free again."""
+        keys = {(self._flow_run_id, self._flow_attempt, name) for name in attachments}
         with _lock:
-            if key in _names:
-                raise DuplicateAttachmentError(name)
-            _names.add(key)
+            for key in sorted(keys):
+                if key in _names or key[-1] == LEDGER:
+                    raise DuplicateAttachmentError(key[-1])
+            _names.update(keys)
+        try:
+            yield
+        except BaseException:
+            with _lock:
+                _names.difference_update(keys)
+            raise
 
     def _attempt(self, task: str) -> Attempt:
         return Attempt(
@@ -119,7 +125,7 @@ class FlowExperiment:
             task_run="",
             attempt=1,
             nonce=new_nonce(),
-            started_at=time.time(),
+            started_at=time_in_order(),
             host=host_name(),
             pid=os.getpid(),
             parent_task_run_id=_enclosing_task_run(),

@@ -79,9 +79,18 @@ class OpenRun:
         with self._opening:
             self._is_over = True
 
-    def store(self, status: str, reason: str) -> None:
-        """Close the Run, and store its Experiment."""
-        self._close(status, reason)
+    def close(self, status: str, reason: str) -> None:
+        """Close the Run, in the thread that opened it: a trace ends where it began."""
+        if self._run is None or self.is_closed:
+            return
+        if not self._store_trace:
+            self._run.__enter__()
+        kind = CLOSED_BY[status]
+        # Never the user's own exception: its message may hold a secret.
+        self._run.__exit__(kind, kind and kind(reason), None)
+
+    def store(self) -> None:
+        """Store the Run's Experiment, once."""
         if self._experiment and self._run and self.documents is None:
             self.documents = store(self._experiment)
 
@@ -99,12 +108,3 @@ class OpenRun:
         except Exception as error:
             reason = self._faults.first or "no Run could be opened"
             raise RecordingError(self._task, reason) from error
-
-    def _close(self, status: str, reason: str) -> None:
-        if self._run is None or self.is_closed:
-            return
-        if not self._store_trace:
-            self._run.__enter__()
-        kind = CLOSED_BY[status]
-        # Never the user's own exception: its message may hold a secret.
-        self._run.__exit__(kind, kind and kind(reason), None)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import socket
+import threading
 import time
 import uuid
 from contextvars import ContextVar
@@ -32,6 +34,9 @@ from ommx_prefect._stages import stage_of, tell_stage
 OWNER_LABEL = "org.ommx-prefect.owner"
 ROOT_LABEL = "org.ommx-prefect.registry-root"
 STAGE_LABEL = "org.ommx-prefect.stage"
+
+_latest = 0.0
+_clock = threading.Lock()
 
 # The owner that an enclosing flow in this thread records for; a plain subflow inherits it.
 enclosing_owner: ContextVar[str | None] = ContextVar("ommx_prefect_owner", default=None)
@@ -93,11 +98,11 @@ def current_attempt(context: TaskRunContext) -> Attempt:
         flow_run_id=str(flow_run.id if flow_run else task_run.flow_run_id or ""),
         flow_attempt=flow_run.run_count if flow_run else task_run.flow_run_run_count,
         task_run_id=str(task_run.id),
-        task=storable(context.task.name),
-        task_run=storable(task_run.name),
+        task=storable(str(context.task.name)),  # Prefect takes whatever it is given
+        task_run=storable(str(task_run.name)),
         attempt=task_run.run_count,
         nonce=new_nonce(),
-        started_at=time.time(),
+        started_at=time_in_order(),
         host=host_name(),
         pid=os.getpid(),
         parent_task_run_id=_parent_of(task_run.task_inputs),
@@ -115,6 +120,17 @@ def _owner_without_context(task_run: TaskRun) -> str:
     except Exception:  # what cannot be read now: the Runs wait under the flow run's own id
         record = None
     return flow_run_id if record is None else str(record["owner"])
+
+
+def time_in_order() -> float:
+    """Return the time, after all earlier answers of this process though its clock was set back.
+
+    Runs are ordered by it, and attempts of one task run must not change places.
+    """
+    global _latest
+    with _clock:
+        _latest = max(time.time(), math.nextafter(_latest, math.inf))
+        return _latest
 
 
 def new_nonce() -> str:

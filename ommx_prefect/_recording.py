@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
 
@@ -44,6 +44,7 @@ from ommx_prefect._states import (
     outcome_of_value,
 )
 from ommx_prefect._task_labels import label_task_run
+from ommx_prefect._undisturbed import Undisturbed
 from ommx_prefect.codecs import log_value
 from ommx_prefect.exceptions import RecordingError
 
@@ -88,18 +89,21 @@ class Recording:
         self.arguments = arguments
         self.context = context
         self.timeout_seconds = context.task.timeout_seconds if context else None
-        self.running_since = attempt.started_at
-        if context is not None and (state := context.task_run.state):
-            # Prefect's clock for the timeout starts after this state, and so before ours.
-            self.running_since = state.timestamp.timestamp()
         self.redact = Redactor()
         self.faults = Faults(attempt.task, self.redact)
         self.outcome = Outcome("finished", "Completed")
         self.columns: dict[str, Scalar] = {}
         self.yielded = 0
         self._stage: Stage | None = None
+        self._undisturbed: Undisturbed | None = None
         self._open = OpenRun(attempt.task, self.faults, store_trace=options.store_trace)
-        self._began = time.monotonic()
+        self._began = self._timed_since = time.monotonic()
+        if context is not None and (state := context.task_run.state):
+            # Prefect's clock for the timeout starts after this state, and so before ours.
+            self._timed_since -= max(0.0, time.time() - state.timestamp.timestamp())
+        self._is_in_loop = False
+        if self.timeout_seconds is not None:
+            self._undisturbed = Undisturbed(self._timed_since + self.timeout_seconds)
 
     @property
     def stage(self) -> Stage:
@@ -152,6 +156,7 @@ class Recording:
         self._insist(error)
 
     async def __aenter__(self) -> Recording:
+        self._is_in_loop = True
         return self.__enter__()
 
     async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -225,10 +230,20 @@ class Recording:
         if self._open.is_closed:
             self.faults.note(f"{name} is not recorded: the Run was closed by finish() before")
             return
+        self._untimed(self._attach, name, value)
+
+    def _attach(self, name: str, value: Any) -> None:
         with self.faults.guarded(f"attach {name}"):
             logged = log_value(self.run, name, value, forbidden=self.redact.secrets)
             for note in notes_of(logged, self.redact):
                 self.faults.note(note)
+
+    def _untimed(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Do what is none of the function's doing, and none of its time."""
+        if self._undisturbed is None or self._is_in_loop:  # where the loop's clock waits, too
+            work(*arguments)
+        else:
+            self._undisturbed.do(functools.partial(work, *arguments))
 
     # ------------------------------------------------------------ before the function
 
@@ -273,7 +288,7 @@ class Recording:
     # ------------------------------------------------------------ after the function
 
     def _raised(self, error: BaseException) -> None:
-        elapsed = time.time() - self.running_since
+        elapsed = time.monotonic() - self._timed_since
         self.outcome = outcome_of_exception(error, elapsed, self.timeout_seconds)
 
     @property
@@ -294,8 +309,13 @@ class Recording:
         if self.yielded > MOST_YIELDED:
             too_many = self.yielded - MOST_YIELDED
             self.faults.note(f"{too_many} of {self.yielded} values are not recorded")
+        with self.faults.guarded("close the Run"):
+            self._open.close(self._end.status, self._reason() or "")
+        self._untimed(self._put)
+
+    def _put(self) -> None:
         with self.faults.guarded("store the Run"):
-            self._open.store(self._end.status, self._reason() or "")
+            self._open.store()
         with self.faults.guarded("stage the Run"):
             kept_here = self.stage.put(self._shard())
             self.faults.first = self.faults.first or kept_here

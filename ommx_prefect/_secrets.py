@@ -13,20 +13,30 @@ import operator
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from numbers import Number
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 from ommx_prefect._members import members_of
 from ommx_prefect._records import Scalar
 
 REDACTED = "**redacted**"
 
-# Parts of an argument's name that mark it as a credential.
+# Parts of an argument's name that mark it as a credential: the first wherever they are, the others
+# as a word of it. `pass` alone is no such word, for a method has passes, too.
 SECRET_NAME = re.compile(
-    r"(^|[_\W])(password|passwd|passphrase|pwd|secrets?|tokens?|credentials?|auth|authorization"
-    r"|bearer|(api|access|private|secret|signing|encryption|license|ssh)_?keys?)($|[_\W\d])",
+    r"password|passwd|passphrase"
+    r"|(^|[_\W])(pwds?|secrets?|tokens?|credentials?|creds|auth|authorization|bearer"
+    r"|(db|user|admin|root|smtp|proxy)_?pass|(client|app|shared)secret"
+    r"|(api|auth|access|refresh|id|bearer)token"
+    r"|(api|access|private|secret|signing|encryption|license|ssh)_?keys?)($|[_\W\d])",
     re.IGNORECASE,
 )
+# Where a new word begins without an underscore: `apiKey`, `HTTPToken`.
+WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 SHORTEST_SECRET = 4
 # A number with fewer digits, such as max_tokens=4096, is a count and would be cut out of figures.
@@ -36,15 +46,16 @@ MOST_IN_ONE = 1_000
 MOST_IN_ALL = 20_000
 
 # What can hold no other value: a text of a secret, or of no interest.
-_LEAVES = (str, bytes, int, float, type(None))
-_PLAIN = frozenset({*_LEAVES, bool})
+_BINARY = (bytes, bytearray, memoryview)
+_LEAVES = (str, *_BINARY, Number, UUID, PurePath, type(None))
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
 _revealed = operator.methodcaller("get_secret_value")
 
 
 @functools.lru_cache(maxsize=10_000)
 def is_secret_name(name: str) -> bool:
     """Tell whether an argument's name looks like a credential (`apiKey`, `db_password`)."""
-    return bool(SECRET_NAME.search(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)))
+    return bool(SECRET_NAME.search(WORD_BEGINS.sub("_", name)))
 
 
 def is_secret(value: object) -> bool:
@@ -121,10 +132,12 @@ class _Search:
         self._left -= 1
         if callable(getattr(type(value), "get_secret_value", None)):
             value, is_hidden = self._ask(_revealed, value), True
+        if issubclass(type(value), Enum):
+            value = value.value
         if not issubclass(type(value), _LEAVES):
             self._wait(value, is_hidden)
-        elif is_hidden and (text := _text_of(value)):
-            self.texts.add(text)
+        elif is_hidden:
+            self.texts.update(_texts_of(value))
 
     def _wait(self, value: Any, is_hidden: bool) -> None:
         if id(value) not in self._seen:
@@ -150,7 +163,12 @@ def _forms_of(secret: str) -> tuple[str, ...]:
     return secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]
 
 
-def _text_of(value: Any) -> str | None:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    shortest = SHORTEST_NUMBER if isinstance(value, (int, float)) else SHORTEST_SECRET
-    return text if len(text) >= shortest else None
+def _texts_of(value: Any) -> Iterator[str]:
+    """Return how a leaf is shown as text, where that is long enough for a secret."""
+    if value is None:  # there is none
+        return
+    if isinstance(value, _BINARY):
+        value = bytes(value).decode(errors="replace")
+    shortest = SHORTEST_NUMBER if isinstance(value, Number) else SHORTEST_SECRET
+    shown = (str(value), value.hex) if isinstance(value, UUID) else (str(value),)
+    yield from (text for text in shown if len(text) >= shortest)

@@ -17,9 +17,12 @@ from prefect.context import TaskRunContext
 
 from ommx_prefect._current import recording_here
 from ommx_prefect._identity import kind_of, passing_for
+from ommx_prefect._log import warn
 from ommx_prefect._origin import current_attempt
 from ommx_prefect._recording import Recording, RecordingOptions
+from ommx_prefect._states import describe_error
 from ommx_prefect._steps import Steps, Unwatched, relaying, relaying_async
+from ommx_prefect.exceptions import RecordingError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,11 +55,18 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
     context = TaskRunContext.get()
     if context is None or not _is_function_of(context.task.fn, fn):
         return None
-    attempt = current_attempt(context)
-    enclosing = recording_here()
-    if enclosing is not None and enclosing.runs(attempt):
+    try:
+        attempt = current_attempt(context)
+        enclosing = recording_here()
+        if enclosing is not None and enclosing.runs(attempt):
+            return None
+        return Recording(attempt, options, context.parameters, context)
+    except Exception as error:  # whatever it is, the task is not to fail for it
+        reason = f"could not begin: {describe_error(error)}"
+        if options.on_error == "raise":
+            raise RecordingError(str(context.task.name), reason) from error
+        warn(f"Task {context.task.name!r} is not recorded: it {reason}")
         return None
-    return Recording(attempt, options, context.parameters, context)
 
 
 def _is_function_of(outer: Any, fn: Callable[..., Any]) -> bool:

@@ -208,7 +208,7 @@ def _items(value: Any) -> list[tuple[Any, Any]] | None:
 
 def _shows(data: bytes, forbidden: tuple[str, ...]) -> bool:
     """Tell whether bytes hold a secret, as UTF-8 or as `json.dumps` escapes it."""
-    texts = (form for text in forbidden for form in (text, json.dumps(text)[1:-1]))
+    texts = {form for text in forbidden for form in (text, json.dumps(text)[1:-1])}
     return any(form.encode(errors="replace") in data for form in texts)
 
 

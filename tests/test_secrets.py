@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import itertools
 import json
+import uuid
+from decimal import Decimal
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
@@ -16,7 +21,7 @@ from pydantic import Secret as AnySecret
 from reading import Sealed, run_flow, secrets_in, shown_of
 
 from ommx_prefect import exceptions, flow, task
-from ommx_prefect._secrets import Redactor
+from ommx_prefect._secrets import Redactor, is_secret_name
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -113,6 +118,10 @@ class Row(NamedTuple):
     password: str
 
 
+class Key(enum.Enum):
+    LIVE = TEXT
+
+
 # An argument that holds TEXT or NUMBER as a secret.
 HOLDERS = {
     "model": Login(key=SecretStr(TEXT)),
@@ -124,7 +133,12 @@ HOLDERS = {
     "bytes": [SecretBytes(TEXT.encode())],
     "secret of a dict": AnySecret[dict]({"user": "admin", "word": TEXT}),
     "dict under a name": {"credentials": {"user": "admin", "word": TEXT}},
+    "bytearray": {"password": bytearray(TEXT.encode())},
+    "enum": {"password": Key.LIVE},
+    "path": {"access_token": PurePath(TEXT)},
     "number": {"password": NUMBER},
+    "number of numpy": {"password": np.int64(NUMBER)},
+    "decimal": {"password": Decimal(NUMBER)},
     "secret number": AnySecret[int](NUMBER),
     "deep": [{"a": [{"b": ({"c": [Client(Login(key=SecretStr(TEXT)))]},)}]}],
     "beside a matrix": {"m": [[0.5] * 1000] * 1000, "db": {"deep": {"password": TEXT}}},
@@ -182,6 +196,48 @@ def test_a_secret_is_found_as_repr_and_json_show_it(tmp_path):
     sealed = run_flow(one)
     assert all("**redacted**" in run.lifecycle_reason for run in sealed.runs)
     assert secrets_in(sealed.experiment.artifact.image_name, tmp_path, ["x99"]) == []
+
+
+def test_a_uuid_is_cut_out_with_and_without_its_hyphens():
+    key = uuid.uuid4()
+    assert Redactor({"api_key": key}).text(f"{key} {key.hex}") == "**redacted** **redacted**"
+
+
+NAMES = ["password", "dbpassword", "passwords", "pwds", "apiKey", "HTTPToken", "AUTHTOKEN", "creds",
+         "DB_PASS", "CLIENTSECRET", "tokens", "my_api_keys", "smtpPass"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_like_a_credential_is_known(name):
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", ["n_pass", "passes", "secretary", "tokenizer", "author", "keys"])
+def test_a_name_that_only_sounds_alike_is_none(name):
+    assert not is_secret_name(name)
+
+
+def test_a_credential_that_is_not_given_hides_nothing():
+    """The text "None" is no secret."""
+
+    @task
+    def fetches(url="NoneSuch", token=None):
+        return b"header: None"
+
+    @task
+    def fails(token=None):
+        raise TypeError("unsupported operand: NoneType and int")
+
+    @flow
+    def one(api_key=None):
+        fetches()
+        fails(return_state=True)
+        return 1
+
+    sealed = run_flow(one)
+    assert sealed.column("url")[0] == "NoneSuch"
+    assert sealed.runs[0].get_attachment("output") == b"header: None"
+    assert sealed.runs[1].lifecycle_reason == "TypeError: unsupported operand: NoneType and int"
 
 
 def test_counts_under_a_name_like_a_credential_are_not_cut_out_of_figures():
