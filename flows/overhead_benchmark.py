@@ -137,11 +137,20 @@ def measure_seals(sizes: list[int]) -> Table:
     return table
 
 
+def count(text: str) -> int:
+    """Parse a number that is not negative."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
+    return int(text)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", type=int, default=100, help="tasks in a batch (default 100)")
-    parser.add_argument("--seal", type=int, nargs="*", default=[100, 1_000, 10_000], help="Runs")
+    parser.add_argument(
+        "--tasks", type=count, default=100, help="tasks in a batch (default 100; 0 for none)"
+    )
+    parser.add_argument("--seal", type=count, nargs="*", default=[100, 1_000, 10_000], help="Runs")
     options = parser.parse_args()
     console = Console()
     if options.tasks:

@@ -18,7 +18,7 @@ from rich.table import Table
 from ommx_prefect._recover import Recovered, recover, seal_by_hand
 from ommx_prefect._registry import registry_root
 from ommx_prefect._sealed import SealedExperiment
-from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError
+from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError, StageError
 
 SECONDS_OF_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 # Where output is no terminal: in a mail of cron, say.
@@ -99,13 +99,13 @@ def recover_command(
     """
     seconds = _seconds(min_age)
     found = recover(min_age_seconds=seconds, mark_crashed=mark_crashed, dry_run=dry_run)
-    _finish(list(found), as_json)
+    _finish(found, as_json)
 
 
 @app.command()
 def status(min_age: MinAge = "10m", as_json: AsJson = False) -> None:
     """Show what waits unsealed, since when, and what `recover` would do about it."""
-    _finish(list(recover(min_age_seconds=_seconds(min_age), dry_run=True)), as_json)
+    _finish(recover(min_age_seconds=_seconds(min_age), dry_run=True), as_json)
 
 
 @app.command("seal")
@@ -144,13 +144,21 @@ def seal_command(
     except OmmxPrefectError as error:
         _complain(str(error))
         raise typer.Exit(1) from error
+    except OSError as error:
+        _complain(f"The Local Registry {registry_root()} cannot be used: {error}")
+        raise typer.Exit(1) from error
     if as_json:
         print(json.dumps(asdict(sealed)))
         return
     _console().print(_said(sealed), markup=False, highlight=False)
 
 
-def _finish(rows: list[Recovered], as_json: bool) -> None:
+def _finish(found: Iterable[Recovered], as_json: bool) -> None:
+    try:
+        rows = list(found)
+    except StageError as error:
+        _complain(str(error))
+        raise typer.Exit(1) from error
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     elif rows:

@@ -16,7 +16,7 @@ from ommx_prefect import _ledger
 from ommx_prefect._checkpoint_files import CheckpointFiles, number_of
 from ommx_prefect._compose import settle_columns
 from ommx_prefect._encode import columns_of
-from ommx_prefect._flow_start import FlowRecord
+from ommx_prefect._flow_start import End, FlowRecord
 from ommx_prefect._gather import (
     Staged,
     attachments_of,
@@ -29,7 +29,7 @@ from ommx_prefect._gather import (
 from ommx_prefect._home import Home
 from ommx_prefect._image_name import with_tag
 from ommx_prefect._ledger import Entry
-from ommx_prefect._pending import submitted_task_runs
+from ommx_prefect._pending import expected_task_runs
 from ommx_prefect._prefect_api import TaskRunRow, api_client, deployment_name
 from ommx_prefect._records import Attachments, Descriptor, ExperimentRecord
 from ommx_prefect._registry import checkpoint_name
@@ -44,15 +44,6 @@ PREFIX = "org.ommx-prefect."
 DEGRADED = f"{PREFIX}degraded"
 SCHEDULED = f"{PREFIX}scheduled-time"
 WARNINGS = f"{PREFIX}warnings"
-
-
-@dataclass(frozen=True)
-class End:
-    """How a flow run ended: Experiment status, Prefect's name of the state, and the reason."""
-
-    status: str
-    state: str
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,7 @@ def drafted(
     entries = settle(entries, staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
     name = free_name(home, record, end, before)
-    missing = [] if problems else _never_begun(record, entries, rows)
+    missing = [] if problems else _unaccounted_for(record, entries, rows)
     warnings = (*problems, *missing, *_degradations(entries), *_name_warning(record, name))
     ledger = _ledger_of(stage, record, end, staged, entries, rows, warnings)
     experiment = ExperimentRecord(
@@ -146,14 +137,14 @@ def _ledger_of(
     return {_ledger.NAME: stage.add_blob(document, _ledger.MEDIA_TYPE)}
 
 
-def _never_begun(
+def _unaccounted_for(
     record: FlowRecord, entries: Sequence[Entry], rows: Sequence[TaskRunRow]
 ) -> list[str]:
-    """Say how many submitted tasks nobody has begun; a worker that could not leaves no trace."""
+    """Say how many task runs nobody knows: a worker that could not begin one leaves no trace."""
     known = {entry.task_run_id for entry in entries} | {row.task_run_id for row in rows}
-    missing = len(submitted_task_runs(record.owner) - known)
-    said = f"{missing} task runs were submitted and never began: Prefect does not know them"
-    return [said] if missing else []
+    missing = len(expected_task_runs(record.owner) - known)
+    said = f"{missing} task runs left no record, and Prefect does not know them: they never began"
+    return [f"{said}, or what they recorded is lost"] if missing else []
 
 
 def _short(name: str) -> str:

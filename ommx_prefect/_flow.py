@@ -89,8 +89,6 @@ class FlowDecorator:
             StageError: When a flow run starts: the block or registry does not exist, does not
                 answer, cannot list, or does not let us in. At once: it is none of the kinds above.
         """
-        if isinstance(aliases, str):
-            raise TypeError(f"aliases={aliases!r} is a string; write [{aliases!r}]")
         if fn is None:
             return functools.partial(
                 self,

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
 from ommx_prefect._origin import host_name, own_start, process_start
-from ommx_prefect._stage_protocol import Stage
+from ommx_prefect._stage_protocol import Stage, well_formed
 
 PROCESS_RECORD = "process.json"
 
@@ -52,7 +52,10 @@ def note_flow_process(stage: Stage) -> None:
 def read_flow_process(stage: Stage) -> FlowProcess | None:
     """Return who runs the flow run, or None where no release that notes it started it."""
     document = stage.read(PROCESS_RECORD)
-    return None if document is None else FlowProcess(**document)
+    if document is None:
+        return None
+    with well_formed(stage, PROCESS_RECORD):
+        return FlowProcess(**document)
 
 
 def whereabouts(process: Process) -> Whereabouts:

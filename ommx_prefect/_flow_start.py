@@ -25,11 +25,12 @@ from ommx_prefect._image_name import (
 from ommx_prefect._inputs import scalars
 from ommx_prefect._log import warn
 from ommx_prefect._oci_names import split_name
+from ommx_prefect._pending import expect_task_runs
 from ommx_prefect._records import Scalar
 from ommx_prefect._registry import anonymous_name, canonical_name, find
 from ommx_prefect._secrets import Redactor
 from ommx_prefect._stage import LOCAL, LocalStage
-from ommx_prefect._stage_protocol import Stage
+from ommx_prefect._stage_protocol import Stage, well_formed
 from ommx_prefect._stages import stage_of
 from ommx_prefect.exceptions import (
     ImageNameError,
@@ -85,12 +86,31 @@ class FlowRecord:
         return with_suffix(self.image_name, suffix_of(self.flow_run_id))
 
 
+@dataclass(frozen=True)
+class End:
+    """How a flow run ended: Experiment status, Prefect's name of the state, and the reason."""
+
+    status: str
+    state: str
+    reason: str | None
+
+
 def read_flow_record(stage: Stage) -> FlowRecord | None:
     """Read the record of a flow run, or None where it never started here."""
     document = stage.read(FLOW_RECORD)
     if document is None:
         return None
-    return FlowRecord(**{**document, "aliases": tuple(document["aliases"])})
+    with well_formed(stage, FLOW_RECORD):
+        return FlowRecord(**{**document, "aliases": tuple(document["aliases"])})
+
+
+def read_end(stage: Stage) -> End | None:
+    """Read how a flow run ended, as its hook was told it; None until it was."""
+    document = stage.read(STATE_RECORD)
+    if document is None:
+        return None
+    with well_formed(stage, STATE_RECORD):
+        return End(**document)
 
 
 def open_flow_run(
@@ -113,6 +133,7 @@ def open_flow_run(
     stage = LocalStage(own_id) if member_of else stage_of(own_id, default=hook.stage)
     stage.remove(STATE_RECORD)
     note_flow_process(LocalStage(own_id))
+    expect_task_runs(own_id)
     record = read_flow_record(stage)
     if record is None:
         facts = facts_of(flow, flow_run, parameters)

@@ -98,6 +98,8 @@ def hook_of(
     """Return the hook for what a flow was decorated with, checked."""
     wanted = checked(experiment)
     pushed, place = checked_push(push, wanted), checked_stage(stage)
+    if isinstance(aliases, str) or not all(isinstance(alias, str) for alias in aliases):
+        raise TypeError(f"aliases={aliases!r} are no tags, such as ['latest']")
     return ExperimentHook(wanted, replace, tuple(aliases), pushed, place)
 
 

@@ -1,4 +1,4 @@
-"""Which submitted tasks of a flow run have not ended: a flow hook can fire before they do."""
+"""Which task runs of a flow run this process knows of: a flow hook can fire before they end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from prefect.futures import PrefectFuture, PrefectFutureList
 from ommx_prefect._origin import owner_of_flow_run
 
 _pending: dict[str, set[PrefectFuture[Any]]] = defaultdict(set)
-# Every task run that was submitted: one that never began leaves no other trace here.
-_submitted: dict[str, set[str]] = defaultdict(set)
+# Every task run that was submitted here, or began here: one whose record is lost, or that a worker
+# never began, leaves no other trace.
+_expected: dict[str, set[str]] = defaultdict(set)
 _lock = threading.Lock()
 
 
@@ -42,22 +43,35 @@ def wait_for_pending(owner: str, timeout_seconds: float) -> int:
     return len(_of(owner))
 
 
-def submitted_task_runs(owner: str) -> set[str]:
-    """Return the ids of the task runs that this process submitted for a flow run."""
+def expect_task_runs(owner: str) -> None:
+    """Account for the task runs that begin here: this process runs the flow, and will seal it."""
     with _lock:
-        return set(_submitted.get(owner, ()))
+        _expected.setdefault(owner, set())
 
 
-def forget_submitted(owner: str) -> None:
+def remember_task_run(owner: str, task_run_id: str) -> None:
+    """Remember a task run that begins here, where its flow run is accounted for."""
+    with _lock:
+        if owner in _expected:
+            _expected[owner].add(task_run_id)
+
+
+def expected_task_runs(owner: str) -> set[str]:
+    """Return the ids of the task runs that this process knows of a flow run."""
+    with _lock:
+        return set(_expected.get(owner, ()))
+
+
+def forget_task_runs(owner: str) -> None:
     """Let go of the ids, once a seal has accounted for them."""
     with _lock:
-        _submitted.pop(owner, None)
+        _expected.pop(owner, None)
 
 
 def _remember(owner: str, future: PrefectFuture[Any]) -> None:
     with _lock:
         _pending[owner].add(future)
-        _submitted[owner].add(str(future.task_run_id))
+        _expected[owner].add(str(future.task_run_id))
     future.add_done_callback(lambda done: _forget(owner, done))
 
 

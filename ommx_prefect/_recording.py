@@ -27,6 +27,7 @@ from ommx_prefect._inputs import scalars
 from ommx_prefect._late import seal_late, seal_late_beside
 from ommx_prefect._open_run import OpenRun
 from ommx_prefect._origin import adopt_stage, secrets_of_flow_run
+from ommx_prefect._pending import remember_task_run
 from ommx_prefect._records import Scalar
 from ommx_prefect._registry import registry_root
 from ommx_prefect._result_origins import remember_origin
@@ -138,7 +139,9 @@ class Recording:
     def _begin(self) -> None:
         with self.faults.guarded("begin"):
             self._learn_secrets()
-            self._tell_prefect()  # needs no disk: where there is none, Prefect knows of the attempt
+            # These need no disk: where there is none, the attempt is known all the same.
+            self._tell_prefect()
+            remember_task_run(self.attempt.owner, self.attempt.task_run_id)
             self._find_stage()
             _require_space()
             self.attempt = dataclasses.replace(self.attempt, inputs=self._inputs())

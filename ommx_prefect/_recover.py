@@ -16,7 +16,7 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from ommx_prefect._draft import End
+from ommx_prefect._flow_start import End, read_end
 from ommx_prefect._log import warn
 from ommx_prefect._mirrored_stage import OUTBOX_RECORD, MirroredStage
 from ommx_prefect._prefect_api import api_client, read_flow_run
@@ -211,11 +211,15 @@ def seal_by_hand(
 
     Raises:
         NotSealedError: Nothing of it was recorded on this Local Registry.
-        SealError: It could not be sealed; its records are kept.
+        SealError: It could not be sealed, or is known not to be interrupted; its records are kept.
     """
     waiting = survey(owner)
     is_lone = waiting is not None and waiting.lone_attempt is not None
     if interrupted:
+        known = read_end(stage_of(owner, stage))
+        if known is not None and known.status != "interrupted":
+            reason = f"it is known to be {known.state}; seal it without calling it interrupted"
+            raise SealError(owner, reason)
         end = End("interrupted", UNKNOWN, "it was called interrupted by hand")
         if waiting is not None and is_lone:
             return _seal(waiting, Verdict("seal", "", end=end))

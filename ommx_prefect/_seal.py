@@ -10,8 +10,15 @@ from prefect.client.schemas.objects import State
 
 from ommx_prefect import _lost
 from ommx_prefect._compose import Composition, compose
-from ommx_prefect._draft import Draft, End, aliases_to_move, drafted, free_name
-from ommx_prefect._flow_start import FLOW_RECORD, STATE_RECORD, FlowRecord, read_flow_record
+from ommx_prefect._draft import Draft, aliases_to_move, drafted, free_name
+from ommx_prefect._flow_start import (
+    FLOW_RECORD,
+    STATE_RECORD,
+    End,
+    FlowRecord,
+    read_end,
+    read_flow_record,
+)
 from ommx_prefect._gather import (
     Staged,
     explained,
@@ -22,7 +29,7 @@ from ommx_prefect._home import Home
 from ommx_prefect._homes import homes_for
 from ommx_prefect._image_name import FlowRunFacts, anonymous_tag
 from ommx_prefect._log import warn
-from ommx_prefect._pending import forget_submitted, submitted_task_runs, wait_for_pending
+from ommx_prefect._pending import expected_task_runs, forget_task_runs, wait_for_pending
 from ommx_prefect._prefect_api import (
     TaskRunRow,
     api_client,
@@ -128,6 +135,7 @@ def seal_task_run(attempt: Attempt, outcome: Outcome) -> SealedExperiment:
     record = read_flow_record(stage) or _unnamed(attempt.owner, attempt.task_run, started)
     stage.write(FLOW_RECORD, asdict(record))
     end = End(outcome.status, outcome.state, outcome.reason)
+    stage.write(STATE_RECORD, asdict(end))
     return _sealed_or_explained(stage, record, end)
 
 
@@ -181,7 +189,7 @@ def _seal_locked(stage: Stage, record: FlowRecord, end: End) -> SealedExperiment
     if finished:
         stage.release()
     _lost.forget(stage.owner, keys)
-    forget_submitted(stage.owner)
+    forget_task_runs(stage.owner)
     return sealed
 
 
@@ -241,11 +249,10 @@ def _end_of(stage: Stage, state: State[Any] | None) -> End:
             Redactor(flow_run.parameters)  # its secrets must not come back in Prefect's message
             state = flow_run.state
         except Exception as error:
-            kept = stage.read(STATE_RECORD)
-            if kept is None:
-                reason = f"Prefect's API does not tell how it ended ({describe_error(error)})"
-                raise SealError(stage.owner, reason) from error
-            return End(**kept)
+            if end := read_end(stage):
+                return end
+            reason = f"Prefect's API does not tell how it ended ({describe_error(error)})"
+            raise SealError(stage.owner, reason) from error
     status = EXPERIMENT_STATUS[state.type] if state else None
     if state is None or status is None:
         current = state.name if state else "unknown"
@@ -268,7 +275,7 @@ def _ask_prefect(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], 
     ended = {shard.attempt.task_run_id for shard in staged.shards}
     gone = {attempt.task_run_id for attempt in staged.cut_off} - ended - {""}
     unexplained = {attempt.task_run_id for attempt in staged.running} - {""}
-    unexplained |= submitted_task_runs(record.owner) - ended - gone
+    unexplained |= expected_task_runs(record.owner) - ended - gone
     lone = {x.task_run_id for x in staged.cut_off if not x.flow_run_id} - {""}
     if "" in flow_runs and not lone:  # a task run outside flows: its shards tell all
         return [], []

@@ -13,9 +13,11 @@ from ommx_prefect._log import logger
 from ommx_prefect._report import report_failure, report_sealed
 from ommx_prefect._seal import seal_flow_run
 from ommx_prefect._secrets import Redactor
+from ommx_prefect._stage import LocalStage
 from ommx_prefect._stages import stage_of
 from ommx_prefect._states import describe_error
-from ommx_prefect.exceptions import ImageNameError, SealError
+from ommx_prefect._survey import waits
+from ommx_prefect.exceptions import ImageNameError, SealError, StageError
 
 
 def seal_in_hook(
@@ -32,6 +34,8 @@ def seal_in_hook(
             return  # a subflow: the enclosing flow run seals it
         sealed = seal_flow_run(flow_run_id, state, default=hook.stage)
     except Exception as error:
+        if isinstance(error, StageError) and not waits(LocalStage(flow_run_id).path):
+            return  # the flow was refused for it: there is nothing to seal
         if not isinstance(error, SealError):  # the registry itself cannot be read
             error = SealError(flow_run_id, describe_error(error))
         logger().error("%s", error)

@@ -12,7 +12,7 @@ from ommx_prefect._home import Home
 from ommx_prefect._homes import home_of
 from ommx_prefect._registry import load_annotated
 from ommx_prefect._stage import LocalStage
-from ommx_prefect._stage_protocol import Stage
+from ommx_prefect._stage_protocol import Stage, well_formed
 from ommx_prefect.exceptions import NotSealedError, StageError, UnreadableError
 
 FLOW_RUN_ANNOTATION = "org.ommx-prefect.flow-run-id"
@@ -84,8 +84,9 @@ def read_answer(stage: Stage) -> tuple[SealedExperiment, frozenset[str]] | None:
     document = stage.read(SEALED_RECORD)
     if document is None:
         return None
-    keys = frozenset(document.pop("keys"))
-    return SealedExperiment(**{**document, "warnings": tuple(document["warnings"])}), keys
+    with well_formed(stage, SEALED_RECORD):
+        keys = frozenset(document.pop("keys"))
+        return SealedExperiment(**{**document, "warnings": tuple(document["warnings"])}), keys
 
 
 def load_experiment(flow_run_id: object) -> Experiment:

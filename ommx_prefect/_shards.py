@@ -125,6 +125,8 @@ class Shard:
             if document.pop("format") != SHARD_FORMAT:
                 raise UnknownFormatError("the shard was written by another release")
             documents = document.pop("documents")
+            if not all(isinstance(x, (str, int, float)) for x in document["parameters"].values()):
+                raise TypeError("a parameter is no scalar")
             return cls(
                 attempt=Attempt(**document.pop("attempt")),
                 notes=tuple(document.pop("notes")),

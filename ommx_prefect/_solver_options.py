@@ -44,7 +44,10 @@ def settings_of(
 
     Raises:
         SolverOptionError: The backend has no such limit, or it is given twice.
+        TypeError: The options are no mapping.
     """
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"options={options!r} is no mapping, such as {{'presolve': 'off'}}")
     backend = backend_of(adapter)
     names = backend.limits if backend else {}
     settings = {name: _plain(value) for name, value in (options or {}).items()}

@@ -33,7 +33,8 @@ from ommx_prefect._decode import manifest_of
 from ommx_prefect._records import PARAMETERS_MEDIA_TYPE, Descriptor, Documents, describe
 from ommx_prefect._registry import blob_path, registry_root, write_whole
 from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+from ommx_prefect._stage_protocol import MALFORMED, damaged
+from ommx_prefect.exceptions import UnknownFormatError
 
 T = TypeVar("T")
 
@@ -219,19 +220,17 @@ class LocalStage:
 def _start(path: Path) -> Attempt | None:
     with contextlib.suppress(FileNotFoundError):  # its attempt was sealed meanwhile
         if path.stat().st_size:
-            return Attempt(**_parsed(path, json.loads))
+            return _parsed(path, lambda data: Attempt(**json.loads(data)))
     return None
 
 
 def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
     try:
         return parse(path.read_bytes())
-    except ValueError as error:
+    except MALFORMED as error:
         if isinstance(error, UnknownFormatError):
             raise
-        raise DocumentError(
-            f"{path} is damaged: {error}. Restore it, or move it away to go on without it"
-        ) from error
+        raise damaged(path, error) from error
 
 
 def link_or_copy(source: Path, target: Path) -> None:

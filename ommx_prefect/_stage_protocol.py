@@ -12,13 +12,16 @@ there what waits elsewhere, and are local stages as far as that goes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import contextlib
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 from ommx_prefect._records import Descriptor, Documents
 from ommx_prefect._shards import Attempt, Shard
+from ommx_prefect._states import describe_error
+from ommx_prefect.exceptions import DocumentError
 
 
 class Stage(Protocol):
@@ -96,3 +99,22 @@ class Stage(Protocol):
 
     def is_released(self) -> bool:
         """Tell whether a finished seal of another host has let go of it."""
+
+
+# What reading a document of another shape raises.
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
+
+
+def damaged(path: Path, error: Exception) -> DocumentError:
+    """Return the error that says which file of a stage is damaged, and what to do."""
+    what = f"{path} is damaged: {describe_error(error)}"
+    return DocumentError(f"{what}. Restore it, or move it away to go on without it")
+
+
+@contextlib.contextmanager
+def well_formed(stage: Stage, name: str) -> Iterator[None]:
+    """Raise DocumentError where a document of a stage has not the shape that the block expects."""
+    try:
+        yield
+    except MALFORMED as error:
+        raise damaged(stage.path / name, error) from error

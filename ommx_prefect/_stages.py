@@ -33,13 +33,17 @@ class OmmxSettings(PrefectBaseSettings):
 
 def checked_stage(stage: str | None) -> str | None:
     """Return a stage as it was given, or raise StageError where it cannot be one."""
-    if stage is None or stage == LOCAL or _BLOCK.fullmatch(stage):
+    if stage is None:
         return stage
-    if isinstance(stage, str) and stage.startswith(STAGE_SCHEME):
+    if not isinstance(stage, str):
+        raise TypeError(f"stage={stage!r} is no text, such as 's3-bucket/shards'")
+    if stage == LOCAL or _BLOCK.fullmatch(stage):
+        return stage
+    if stage.startswith(STAGE_SCHEME):
         split_stage(stage)
         return stage
     raise StageError(
-        str(stage),
+        stage,
         f"it is neither {LOCAL!r}, nor a storage block as type-slug/name, such as "
         "s3-bucket/shards, nor oci://registry/repository",
     )

@@ -18,8 +18,9 @@ from ommx_prefect._flow_start import (
 from ommx_prefect._mirrored_stage import UNSENT
 from ommx_prefect._publication import INTENT
 from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage, stage_root
+from ommx_prefect._stage import LOCAL, LocalStage, stage_root
 from ommx_prefect._stage_protocol import Stage
+from ommx_prefect.exceptions import StageError
 
 # What an attempt, or a call on current_experiment(), leaves in a stage until it is sealed.
 RECORDS = ("starts", "shards", "parts", UNSENT)
@@ -76,7 +77,7 @@ class Waiting:
     @property
     def has_records(self) -> bool:
         """Tell whether something waits, besides the flow run as such."""
-        return _waits(self.stage.path)
+        return waits(self.stage.path)
 
 
 def waiting_owners(*, unended: bool = False) -> list[str]:
@@ -89,7 +90,9 @@ def waiting_owners(*, unended: bool = False) -> list[str]:
         folders = [Path(entry.path) for entry in os.scandir(stage_root()) if entry.is_dir()]
     except FileNotFoundError:
         return []
-    return sorted(x.name for x in folders if _waits(x) or (unended and _is_unended(x)))
+    except OSError as error:
+        raise StageError(LOCAL, f"{stage_root()} cannot be read: {error.strerror}") from error
+    return sorted(x.name for x in folders if waits(x) or (unended and _is_unended(x)))
 
 
 def survey(owner: str) -> Waiting | None:
@@ -105,23 +108,31 @@ def survey(owner: str) -> Waiting | None:
     starts = stage.starts()  # before the shards: what ends meanwhile is not open
     shards = stage.shards()
     ended = {shard.attempt.key for shard in shards}
-    times = list(_times(stage.path))
+    times = list(_times(stage.path)) or [stage.path.stat().st_mtime]
     return Waiting(
         stage=stage,
         record=record,
         shards=tuple(shards),
         open_attempts=tuple(x for x in starts if x.key not in ended),
         process=read_flow_process(stage),
-        since=min(times, default=0.0),
-        touched=max(times, default=0.0),
+        since=min(times),
+        touched=max(times),
         is_sealed=stage.has(SEALED_RECORD),
     )
 
 
-def _waits(folder: Path) -> bool:
+def waits(folder: Path) -> bool:
+    """Tell whether the directory of a stage holds what no seal has taken."""
     if (folder / INTENT).exists() or any(any(_names(folder / x)) for x in RECORDS):
         return True
-    return (folder / FLOW_RECORD).exists() and not (folder / SEALED_RECORD).exists()
+    if (folder / SEALED_RECORD).exists():
+        return False
+    return (folder / FLOW_RECORD).exists() or _is_blank(folder)
+
+
+def _is_blank(folder: Path) -> bool:
+    """Tell where nothing at all could be written, on a full disk: Prefect may know more."""
+    return folder.is_dir() and not any(x.is_file() for x in folder.rglob("*") if x.name[0] != ".")
 
 
 def _is_unended(folder: Path) -> bool:

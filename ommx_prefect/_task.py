@@ -171,7 +171,22 @@ def _recorded(fn: Callable[..., Any], options: RecordingOptions) -> Callable[...
         )
     if isinstance(fn, (staticmethod, classmethod)):
         return cast(Callable[..., Any], type(fn)(_recorded(fn.__func__, options)))
+    _check_names(fn, options.log_inputs)
     return fn if recording_options(fn) else wrap(fn, options)
+
+
+def _check_names(fn: Callable[..., Any], log_inputs: bool | Collection[str]) -> None:
+    """Raise ValueError for the name of an argument that a function cannot have."""
+    if isinstance(log_inputs, bool) or not log_inputs:
+        return
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):  # a builtin that tells no signature
+        return
+    unknown = set(log_inputs) - {parameter.name for parameter in parameters}
+    if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        name = getattr(fn, "__name__", repr(fn))
+        raise ValueError(f"log_inputs: {name} has no argument {min(unknown, key=repr)!r}")
 
 
 def _with(hooks: list[Any], hook: Any) -> list[Any]:

@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
-from ommx_prefect._draft import End
 from ommx_prefect._flow_process import whereabouts
-from ommx_prefect._flow_start import STATE_RECORD
+from ommx_prefect._flow_start import End, read_end
 from ommx_prefect._gather import STATE_COLUMN
 from ommx_prefect._shards import Attempt, Shard
 from ommx_prefect._states import RUN_STATUS
@@ -75,11 +74,8 @@ def judge(waiting: Waiting, answer: Answer, min_age_seconds: float, now: float) 
     attempt = waiting.lone_attempt
     if attempt is not None:
         return _judge_task_run(waiting, attempt, answer)
-    if answer.problem:
+    if answer.problem or answer.state is None:
         return _judge_unasked(waiting, answer.problem)
-    if answer.state is None:
-        why = "Prefect does not know it (PREFECT_API_URL?); seal it with: ommx-prefect seal "
-        return Verdict("stuck", f"{why}{waiting.owner} --interrupted")
     changed = now - answer.state.timestamp.timestamp()
     if changed < min_age_seconds:
         return Verdict("wait", f"Prefect has called it {answer.state.name} for {changed:.0f} s")
@@ -111,10 +107,12 @@ def _judge_running(waiting: Waiting, state: State[Any]) -> Verdict:
 
 
 def _judge_unasked(waiting: Waiting, problem: str) -> Verdict:
-    kept = waiting.stage.read(STATE_RECORD)
-    if kept is None:
+    if end := read_end(waiting.stage):
+        return Verdict("seal", f"its hook was told that it is {end.state}", end=end)
+    if problem:
         return Verdict("stuck", f"Prefect's API cannot be asked: {problem}")
-    return Verdict("seal", f"its hook was told that it is {kept['state']}", end=End(**kept))
+    why = "Prefect does not know it (PREFECT_API_URL?); seal it with: ommx-prefect seal "
+    return Verdict("stuck", f"{why}{waiting.owner} --interrupted")
 
 
 def _judge_task_run(waiting: Waiting, attempt: Attempt, answer: Answer) -> Verdict:

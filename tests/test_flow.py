@@ -55,6 +55,19 @@ def test_current_experiment_logs_on_the_experiment():
     assert sealed.state.result() == sealed.experiment.image_name
 
 
+def test_a_name_is_free_again_where_logging_under_it_has_failed(monkeypatch):
+    @flow
+    def one():
+        with monkeypatch.context() as broken:
+            broken.setattr("ommx_prefect._experiment.store", lambda experiment: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                current_experiment().log_json("dataset", {"n": 3})
+        current_experiment().log_json("dataset", {"n": 4})
+        one_task()
+
+    assert run_flow(one).experiment.get_json("dataset") == {"n": 4}
+
+
 def test_what_a_retried_flow_logs_again_is_kept_beside_the_latest():
     attempts = []
 

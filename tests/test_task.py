@@ -263,8 +263,15 @@ def test_wrong_options_are_refused_with_the_cure():
         task(on_error="ignore")(_same(1))
     with pytest.raises(TypeError, match=r"write \['a'\]"):
         task(log_inputs="a")(_same(1))
+    with pytest.raises(ValueError, match="same has no argument 'typo'"):
+        task(log_inputs=["typo"])(_same(1))
     with pytest.raises(TypeError, match="Prefect task already"):
         task(prefect.task(_same(1)))
+    with pytest.raises(TypeError, match="no text, such as"):
+        flow(stage=3)(_same(1))
+    for aliases in ("latest", [3]):
+        with pytest.raises(TypeError, match="no tags, such as"):
+            flow(aliases=aliases)(_same(1))
 
 
 def test_a_flow_waits_for_submitted_tasks_that_nobody_awaited():
