@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,15 +109,15 @@ def survey(owner: str) -> Waiting | None:
     starts = stage.starts()  # before the shards: what ends meanwhile is not open
     shards = stage.shards()
     ended = {shard.attempt.key for shard in shards}
-    times = list(_times(stage.path)) or [stage.path.stat().st_mtime]
+    times = _times(_files(stage.path)) or _times([stage.path])
     return Waiting(
         stage=stage,
         record=record,
         shards=tuple(shards),
         open_attempts=tuple(x for x in starts if x.key not in ended),
         process=read_flow_process(stage),
-        since=min(times),
-        touched=max(times),
+        since=min(times, default=0.0),
+        touched=max(times, default=0.0),
         is_sealed=stage.has(SEALED_RECORD),
     )
 
@@ -148,11 +149,17 @@ def _names(folder: Path) -> Iterator[str]:
         return
 
 
-def _times(folder: Path) -> Iterator[float]:
-    paths = [folder / name for name in DOCUMENTS]
-    paths += [folder / record / name for record in RECORDS for name in _names(folder / record)]
+def _files(folder: Path) -> list[Path]:
+    files = [folder / name for name in DOCUMENTS]
+    return files + [
+        folder / record / name for record in RECORDS for name in _names(folder / record)
+    ]
+
+
+def _times(paths: Iterable[Path]) -> list[float]:
+    """Return when these were written; what is not there, or was sealed meanwhile, is left out."""
+    found: list[float] = []
     for path in paths:
-        try:
-            yield path.stat().st_mtime
-        except FileNotFoundError:  # not there, or sealed meanwhile
-            continue
+        with contextlib.suppress(FileNotFoundError):
+            found.append(path.stat().st_mtime)
+    return found

@@ -1,17 +1,20 @@
-"""How recording is kept out of a task's time, and whole whatever interrupts its thread.
+"""How recording is kept out of a sync task's time, and whole whatever its timeout interrupts.
 
-Prefect's timeout interrupts a sync task in the middle of anything, once: by an alarm, or by an
-exception that it raises in the task's thread. So what must not be interrupted is done in another
-thread, while the task's own waits.
+Prefect interrupts a sync task in the middle of anything, once: by an alarm in the main thread, or
+by an exception that another thread raises in the task's. Its own `shield` puts both off.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import threading
 import time
 from collections.abc import Callable
+
+from prefect._internal.concurrency.cancellation import shield
+
+# What Prefect takes, and takes at most, to raise what the shield has put off.
+MOMENT_SECONDS = 0.001
+LATE_SECONDS = 0.25
 
 
 class Undisturbed:
@@ -29,40 +32,30 @@ class Undisturbed:
         """Do something; the task's timeout comes too late meanwhile, and is dropped.
 
         Raises:
-            BaseException: What else came meanwhile (SIGINT, SIGTERM, the timeout of a flow), once
-                all is done.
+            CancelledError: The timeout of something else, such as the flow's; all is done.
         """
-        ended: list[BaseException | None] = []
-        # A bare lock: one that is built of others breaks where an exception comes between them.
-        gate = threading.Lock()
-        gate.acquire()
-        context = contextvars.copy_context()
-        arguments = (_do, work, ended, gate)
-        threading.Thread(target=context.run, args=arguments, name="ommx-recording").start()
-        interruption: BaseException | None = None
-        while not ended:
-            try:
-                gate.acquire()
-            except BaseException as error:
-                if not self._is_timeout(error):
-                    interruption = error
-        problem = ended[0] if interruption is None else interruption
-        if problem is not None:
-            raise problem
+        is_done = False
+        try:
+            with shield():
+                work()
+                is_done = True
+            self._await_late()
+        except asyncio.CancelledError:
+            if not self._is_timeout():
+                raise
+        if not is_done:  # it came before the shield was up
+            work()
 
-    def _is_timeout(self, error: BaseException) -> bool:
+    def _await_late(self) -> None:
+        """Wait for what was put off, so that it is raised here and not anywhere in Prefect."""
+        until = time.monotonic() + LATE_SECONDS
+        time.sleep(MOMENT_SECONDS)
+        while not self._is_expired and self._deadline <= time.monotonic() < until:
+            time.sleep(MOMENT_SECONDS)
+
+    def _is_timeout(self) -> bool:
         """Tell the task's own timeout, which comes once and not before its time is over."""
-        is_cancelled = isinstance(error, asyncio.CancelledError) and not self._is_expired
-        self._is_expired |= is_cancelled and time.monotonic() >= self._deadline
-        return is_cancelled and self._is_expired
-
-
-def _do(work: Callable[[], None], ended: list[BaseException | None], gate: threading.Lock) -> None:
-    try:
-        work()
-    except BaseException as error:
-        ended.append(error)
-    else:
-        ended.append(None)
-    finally:
-        gate.release()
+        if self._is_expired or time.monotonic() < self._deadline:
+            return False
+        self._is_expired = True
+        return True
