@@ -59,9 +59,12 @@ def _judge_pushed(
         row.problems.append(f"{flow_run_id}: pushed is {before[0].pushed} before the next seal")
     sealed = seal(flow_run_id)
     assert sealed.image_name.startswith(registry.host)
+    if not sealed.pushed:
+        row.problems.append(f"{flow_run_id}: not pushed: {sealed.push_problem}")
+        return
     here, pulled = Found.here(flow_run_id), Found.in_registry(folder / "pulled", sealed.image_name)
-    if not sealed.pushed or here != pulled:
-        row.problems.append(f"{flow_run_id}: pushed {sealed.pushed}, {here} reads back as {pulled}")
+    if here != pulled:
+        row.problems.append(f"{flow_run_id}: {here} reads back as {pulled}")
 
 
 # ---------------------------------------------------------------- a disk
