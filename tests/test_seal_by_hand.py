@@ -91,14 +91,25 @@ def test_a_task_run_outside_flows_may_be_sealed_again_and_is_not_called_interrup
 DAMAGED = {"sealed.json": "{}", "flow.json": '{"owner": 1}', "starts/x": '{"a": 1}'}
 
 
-@pytest.mark.parametrize("name", DAMAGED)
-def test_a_document_of_another_shape_is_named(name):
+@pytest.fixture(params=DAMAGED)
+def damaged(request):
+    """A flow run, and which of its documents is damaged: other tests read the registry, too."""
     flow_run_id = run_flow(one).flow_run_id
-    path = LocalStage(flow_run_id).path / name
-    path.write_text(DAMAGED[name])
+    path = LocalStage(flow_run_id).path / request.param
+    whole = path.read_bytes() if path.exists() else None
+    path.write_text(DAMAGED[request.param])
+    yield flow_run_id, path
+    if whole is None:
+        path.unlink()
+    else:
+        path.write_bytes(whole)
+
+
+def test_a_document_of_another_shape_is_named(damaged):
+    flow_run_id, path = damaged
     with pytest.raises((SealError, DocumentError), match=f"{path} is damaged"):
         seal(flow_run_id)
-    if name == "sealed.json":
+    if path.name == "sealed.json":
         with pytest.raises(UnreadableError, match="is damaged"):
             load_experiment(flow_run_id)
     done = _command("seal", flow_run_id)
