@@ -17,6 +17,8 @@ from itertools import product
 
 if __name__ == "__main__":  # a first run shows its table, not the log of a server it started
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    # The first start of a temporary server makes its database, which takes a while.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "60")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 from benchmark_arguments import ADAPTERS, EXPERIMENT, parser
