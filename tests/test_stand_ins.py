@@ -61,9 +61,10 @@ def _await_final(flow_run_id, count):
     raise AssertionError(f"Prefect lists {rows}")
 
 
-def test_records_out_of_reach_have_runs_that_say_so_until_they_come(tmp_path, monkeypatch):
+def _sealed_with_the_pool_in(registry: Path, monkeypatch: pytest.MonkeyPatch) -> Sealed:
+    """Run the flow with the pool's records in a registry that the seal does not reach."""
     registry_root()  # is fixed now in this process, so that only the pool's has another one
-    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(tmp_path))
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(registry))
     state = on_another_registry(return_state=True)
     flow_run_id = str(state.state_details.flow_run_id)
     _await_final(flow_run_id, 4)
@@ -71,33 +72,31 @@ def test_records_out_of_reach_have_runs_that_say_so_until_they_come(tmp_path, mo
     sealed = Sealed(state, flow_run_id)
     assert sealed.column("prefect.task") == ["note", "broken", "note"]
     assert sealed.statuses == ["finished", "failed", "finished"]
+    assert sealed.experiment.annotations[DEGRADED].count("is lost or out of reach") == 2
+    return sealed
+
+
+def test_records_out_of_reach_have_runs_that_say_so_until_they_come(tmp_path, monkeypatch):
+    sealed = _sealed_with_the_pool_in(tmp_path, monkeypatch)
+    flow_run_id = sealed.flow_run_id
     assert sealed.column("prefect.attempt") == [1, 2, 1]
     assert sealed.column("prefect.host") == [host_name()] * 3
     assert f"made on {host_name()}, is lost" in sealed.runs[1].lifecycle_reason
-    assert sealed.experiment.annotations[DEGRADED].count("is lost or out of reach") == 2
     assert sealed.runs[2].get_json("output") == {"x": 2}
     assert len(sealed.ledger["task_runs"]) == 4
 
     _bring(tmp_path / DIRECTORY / flow_run_id / "shards", LocalStage(flow_run_id))
     assert seal(flow_run_id).counts == {"failed": 2, "finished": 2}
-    sealed = Sealed(state, flow_run_id)
+    sealed = Sealed(sealed.state, flow_run_id)
     assert sealed.column("prefect.attempt") == [1, 1, 2, 1]
     assert sealed.runs[1].lifecycle_reason == "ValueError: no plan"
     assert DEGRADED not in sealed.experiment.annotations
 
 
 def test_a_registry_that_takes_nothing_loses_payload_and_no_run(tmp_path, monkeypatch):
-    registry_root()
     (tmp_path / "file").touch()
-    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(tmp_path / "file" / "registry"))
-    state = on_another_registry(return_state=True)
-    flow_run_id = str(state.state_details.flow_run_id)
-    _await_final(flow_run_id, 4)
-    seal(flow_run_id)
-    sealed = Sealed(state, flow_run_id)
-    assert sealed.column("prefect.task") == ["note", "broken", "note"]
-    assert sealed.statuses == ["finished", "failed", "finished"]
-    assert sealed.experiment.annotations[DEGRADED].count("is lost or out of reach") == 2
+    sealed = _sealed_with_the_pool_in(tmp_path / "file" / "registry", monkeypatch)
+    assert [run.attachment_names for run in sealed.runs] == [[], [], ["output"]]
 
 
 def _bring(folder: Path, stage: LocalStage) -> None:
