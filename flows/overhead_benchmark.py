@@ -34,11 +34,13 @@ import prefect
 from rich.console import Console
 from rich.table import Table
 
-from ommx_prefect import _seal, flow, task
-from ommx_prefect._flow_start import STATE_RECORD
-from ommx_prefect._recording import Recording, RecordingOptions
-from ommx_prefect._shards import Attempt
-from ommx_prefect._stage import LocalStage
+from ommx_prefect import flow, task
+from ommx_prefect._recording.options import RecordingOptions
+from ommx_prefect._recording.recording import Recording
+from ommx_prefect._sealing import seal as _seal
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.documents import STATE_RECORD
+from ommx_prefect._stages.local import LocalStage
 
 BATCHES = 11
 # What Prefect takes at most to send the events of a batch.

@@ -16,24 +16,27 @@ OCI artifact in the Local Registry, which plain `ommx` opens.
 | `codecs`, `solvers`, `instances`, `exceptions` | modules |
 """
 
-from ommx_prefect._instance_digest import instance_digest, register_cache_keys
 from ommx_prefect._pickling import install
-from ommx_prefect._rust_spans import silence_rust_spans
+from ommx_prefect._workarounds.rust_spans import silence_rust_spans
+from ommx_prefect.instances._digest import instance_digest, register_cache_keys
 
 install()
 register_cache_keys()
 silence_rust_spans()
 
 from ommx_prefect import codecs, exceptions, instances, solvers  # noqa: E402
-from ommx_prefect._checkpoint import checkpoint  # noqa: E402
-from ommx_prefect._current import current_run  # noqa: E402
-from ommx_prefect._experiment import current_experiment  # noqa: E402
-from ommx_prefect._flow import flow  # noqa: E402
-from ommx_prefect._hooks import seal_hooks  # noqa: E402
-from ommx_prefect._seal import seal  # noqa: E402
-from ommx_prefect._sealed import SealedExperiment, load_experiment  # noqa: E402
-from ommx_prefect._task import recorded, task  # noqa: E402
+from ommx_prefect._decorators.flow import flow  # noqa: E402
+from ommx_prefect._decorators.flow_experiment import current_experiment  # noqa: E402
+from ommx_prefect._decorators.hooks import seal_hooks  # noqa: E402
+from ommx_prefect._decorators.task import recorded, task  # noqa: E402
+from ommx_prefect._moved import keep_old_paths  # noqa: E402
+from ommx_prefect._recording.checkpoint import checkpoint  # noqa: E402
+from ommx_prefect._recording.current import current_run  # noqa: E402
+from ommx_prefect._sealing.result import SealedExperiment, load_experiment  # noqa: E402
+from ommx_prefect._sealing.seal import seal  # noqa: E402
 from ommx_prefect.codecs import register_codec  # noqa: E402
+
+keep_old_paths()
 
 __all__ = [
     "SealedExperiment",

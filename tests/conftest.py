@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from places import Place
     from registry_server import RegistryServer
 
-    from ommx_prefect._oci import Repository
+    from ommx_prefect._oci.repository import Repository
 
 # A busy machine is no wrong answer.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -114,7 +114,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServe
 @pytest.fixture
 def repository(registry: RegistryServer, request: pytest.FixtureRequest) -> Iterator[Repository]:
     """A repository of the registry for one test, by our client."""
-    from ommx_prefect._oci import Repository
+    from ommx_prefect._oci.repository import Repository
 
     with Repository(registry.host, f"tests/{abs(hash(request.node.name))}") as found:
         yield found
@@ -131,8 +131,8 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def brief_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry that is away is away soon."""
-    from ommx_prefect import _oci_http
-    from ommx_prefect._registry import registry_root
+    from ommx_prefect._oci import transport as _oci_http
+    from ommx_prefect._registry.blobs import registry_root
 
     registry_root()  # of this process, whatever its workers are told
     for table in (_oci_http.RETRY, _oci_http.BRIEF_RETRY):

@@ -32,8 +32,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import AwaitingRetry, Cancelling
 
 from ommx_prefect import exceptions, load_experiment
-from ommx_prefect._recover import recover
-from ommx_prefect._verdict import WAITS_FOR
+from ommx_prefect._recovery.decision import WAITS_FOR
+from ommx_prefect._recovery.recover import recover
 
 # Flow -> what must be installed for it.
 NEEDS = {"in_dask": ["prefect_dask"], "in_ray": ["prefect_ray"]}

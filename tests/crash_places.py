@@ -19,8 +19,8 @@ from registry_server import RegistryServer, running_registry
 from small_disk import small_disk
 
 from ommx_prefect import seal
-from ommx_prefect._sealed import read_sealed
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._sealing.result import read_sealed
+from ommx_prefect._stages.local import LocalStage
 
 STEPS = 60
 

@@ -24,10 +24,16 @@ from pathlib import Path
 
 from ommx.artifact import list_artifacts
 
-from ommx_prefect import _home, _publication, _publish, _registry, _seal, load_experiment
-from ommx_prefect._seal import End, seal_flow_run
-from ommx_prefect._stage import LocalStage
-from ommx_prefect._survey import waiting_owners
+from ommx_prefect import load_experiment
+from ommx_prefect._recovery.unsealed import waiting_owners
+from ommx_prefect._registry import blobs as _registry
+from ommx_prefect._sealing import publication as _publication
+from ommx_prefect._sealing import seal as _seal
+from ommx_prefect._sealing.seal import seal_flow_run
+from ommx_prefect._stages.documents import End
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._targets import local as _home
+from ommx_prefect._targets import publish as _publish
 
 STEPS = (
     (_seal, ("read_stage", "compose", "repin", "publish")),

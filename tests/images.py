@@ -10,8 +10,8 @@ import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ommx_prefect._oci import Repository
-from ommx_prefect._oci_names import digest_of
+from ommx_prefect._oci.names import digest_of
+from ommx_prefect._oci.repository import Repository
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 TAKEN_SECONDS = 120

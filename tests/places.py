@@ -20,8 +20,8 @@ from prefect.filesystems import LocalFileSystem, RemoteFileSystem
 from pydantic import SecretStr
 from registry_server import RegistryServer
 
-from ommx_prefect._registry import registry_root
-from ommx_prefect._stage import DIRECTORY, stage_root
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._stages.local import DIRECTORY, stage_root
 
 SECRET = "s3cr3t-of-the-bucket"
 START_SECONDS = 60

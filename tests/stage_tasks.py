@@ -10,7 +10,7 @@ from places import Place
 from reading import Sealed, run_flow
 
 from ommx_prefect import flow, task
-from ommx_prefect._registry import blob_path
+from ommx_prefect._registry.blobs import blob_path
 
 
 @task

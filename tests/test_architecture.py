@@ -13,65 +13,90 @@ import pytest
 import ommx_prefect
 
 PACKAGE = Path(ommx_prefect.__file__).parent
-MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 
-# Pure: these know neither Prefect nor OMMX.
-PURE = {
-    "_records", "_decode", "_encode", "_compose", "_merge", "_shards", "_image_name", "_inputs",
-    "_oci", "_oci_auth", "_oci_credentials", "_oci_http", "_oci_names",
-    "_remote", "_shard_archive", "_oci_records", "_stage_protocol",
-}  # fmt: skip
-# These know OMMX, not Prefect.
-WITHOUT_PREFECT = {
-    *PURE, "_registry", "_stage", "_publish", "_home", "_pickling", "_json_codec", "_table_codecs",
-    "_figure_codecs", "_codec_registry", "codecs", "exceptions", "_result_origins", "_lost",
-    "_push",
-    "_checkpoint_files", "_checkpoint_values", "_keeper",
-}  # fmt: skip
+# From what users type down to the ground. A file imports its own package, and packages of lower
+# rows; never a neighbour of its row, lazily or for types either.
+LAYERS = (
+    {"__init__", "__main__"},
+    {"_moved", "cli"},
+    {"solvers"},
+    {"_decorators"},
+    {"_recovery"},
+    {"_sealing", "_recording"},
+    {"_flowrun"},
+    {"_targets"},
+    {"_stages"},
+    {"codecs", "instances", "_registry", "_prefect"},
+    {"_shards", "_values"},
+    {"_format", "_oci"},
+    {"exceptions", "_pickling", "_workarounds"},
+)
+ROW = {package: row for row, packages in enumerate(LAYERS) for package in packages}
+
+# What is imported with these, however indirectly, knows neither Prefect nor OMMX.
+PURE = ("_format", "_oci")
+# And these know OMMX, not Prefect.
+WITHOUT_PREFECT = ("_shards", "_registry", "codecs", "_workarounds", "exceptions")
+
+FILES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 
 
-def imported(module: str, *, anywhere: bool) -> set[str]:
-    """The modules that one imports; at its top level only, or anywhere in it."""
-    tree = ast.parse(MODULES[module].read_text())
-    nodes = ast.walk(tree) if anywhere else iter(tree.body)
+def imports_of(module: str) -> set[str]:
+    """All modules that one imports, wherever in its code: ours by file, others by first name."""
     found: set[str] = set()
-    for node in nodes:
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            name = node.module or ""
+            inside = {f"{name}.{alias.name}" for alias in node.names} & FILES.keys()
+            found |= inside or {name}
+    return {x if x in FILES else x.partition(".")[0] for x in found}
 
 
-@pytest.mark.parametrize("module", sorted(WITHOUT_PREFECT))
-def test_the_lower_modules_do_not_import_prefect(module):
-    names = {name.partition(".")[0] for name in imported(module, anywhere=True)}
-    assert "prefect" not in names
+def package_of(module: str) -> str:
+    return module.removeprefix("ommx_prefect").lstrip(".").partition(".")[0] or "__init__"
 
 
-@pytest.mark.parametrize("module", sorted(PURE))
-def test_the_pure_modules_do_not_import_ommx(module):
-    names = {name.partition(".")[0] for name in imported(module, anywhere=True)}
-    assert "ommx" not in names
+def everything_below(packages: tuple[str, ...]) -> set[str]:
+    """What the modules of some packages import, directly or through others."""
+    seen: set[str] = set()
+    waiting = [x for x in FILES if package_of(x) in packages]
+    while waiting:
+        for name in imports_of(waiting.pop()) - seen:
+            seen.add(name)
+            if name in FILES:
+                waiting.append(name)
+    return seen
 
 
-def test_imports_run_one_way():
-    inside = {
-        module: {
-            name.removeprefix("ommx_prefect.").partition(".")[0]
-            for name in imported(module, anywhere=False)
-            if name.startswith("ommx_prefect.")
-        }
-        & MODULES.keys()
-        for module in MODULES
-        if module != "__init__"
-    }
-    order: list[str] = []
-    while left := inside.keys() - set(order):
-        free = sorted(module for module in left if inside[module] <= set(order) | {module})
+@pytest.mark.parametrize("module", FILES)
+def test_every_import_points_down(module):
+    own = package_of(module)
+    for name in imports_of(module) & FILES.keys():
+        other = package_of(name)
+        assert other == own or ROW[other] > ROW[own], f"{module} imports {name}"
+
+
+def test_no_modules_import_each_other():
+    inside = {x: {y for y in imports_of(x) & FILES.keys() if y != x} for x in FILES}
+    order: set[str] = set()
+    while left := inside.keys() - order:
+        free = {module for module in left if inside[module] <= order}
         assert free, f"these import each other: {sorted(left)}"
-        order += free
+        order |= free
+
+
+def test_what_is_pure_knows_neither_prefect_nor_ommx():
+    assert not everything_below(PURE) & {"prefect", "ommx"}
+
+
+def test_what_needs_no_prefect_does_not_import_it():
+    assert "prefect" not in everything_below(WITHOUT_PREFECT)
 
 
 def plain():
@@ -107,6 +132,5 @@ def test_wrappers_use_no_globals_for_they_get_those_of_the_function(decorator, f
 
 
 def test_nothing_in_the_package_unpickles():
-    for module in MODULES:
-        names = {name.partition(".")[0] for name in imported(module, anywhere=True)}
-        assert not names & {"pickle", "cloudpickle", "dill", "joblib"}, module
+    for module in FILES:
+        assert not imports_of(module) & {"pickle", "cloudpickle", "dill", "joblib"}, module

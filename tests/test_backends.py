@@ -13,11 +13,16 @@ from ommx_openjij_adapter import OMMXOpenJijSAAdapter
 from ommx_pyscipopt_adapter import OMMXPySCIPOptAdapter
 from ommx_python_mip_adapter import OMMXPythonMIPAdapter
 
-from ommx_prefect import _backends
-from ommx_prefect._backends import BACKENDS, backend_of, resolve_adapter, resolve_sampler
-from ommx_prefect._solver_options import check_keywords, given_limits, set_options, settings_of
 from ommx_prefect.exceptions import SolverOptionError, UnknownAdapterError
 from ommx_prefect.instances import load_instance
+from ommx_prefect.solvers import _backends
+from ommx_prefect.solvers._backends import BACKENDS, backend_of, resolve_adapter, resolve_sampler
+from ommx_prefect.solvers._options import (
+    backend_settings,
+    check_keywords,
+    given_limits,
+    set_options,
+)
 
 CLASSES = {
     "highs": OMMXHighsAdapter,
@@ -65,7 +70,7 @@ def refused(call, *args) -> str:
 def test_limits_take_effect_on_the_backends_model(backend, flugpl):
     adapter = CLASSES[backend.name]
     model = adapter(flugpl).solver_input
-    settings = settings_of(adapter, given_limits(adapter, LIMITS), None)
+    settings = backend_settings(adapter, given_limits(adapter, LIMITS), None)
     set_options(adapter, backend.driver, model, settings)
     found = backend.driver.options(model)
     assert {name: found[raw] for name, raw in backend.limits.items()} == LIMITS
@@ -123,13 +128,13 @@ def test_limits_come_as_float_and_int_whatever_number_they_were():
 
 
 def test_a_limit_is_given_once():
-    said = refused(settings_of, OMMXHighsAdapter, {"seed": 1}, {"random_seed": 2})
+    said = refused(backend_settings, OMMXHighsAdapter, {"seed": 1}, {"random_seed": 2})
     assert "give it once" in said
 
 
 def test_limits_that_a_sampler_does_not_have_are_refused():
     assert "It takes seed" in refused(
-        settings_of, OMMXOpenJijSAAdapter, {"time_limit_seconds": 1.0}, None
+        backend_settings, OMMXOpenJijSAAdapter, {"time_limit_seconds": 1.0}, None
     )
 
 
@@ -197,7 +202,7 @@ def test_an_adapter_outside_the_table_has_the_keywords_of_its_solve():
     assert backend_of(Mine) is None
     check_keywords(Mine, Mine.solve, {"effort": 2})
     assert "Did you mean 'effort'" in refused(check_keywords, Mine, Mine.solve, {"efort": 2})
-    refused(settings_of, Mine, {"seed": 1}, None)
+    refused(backend_settings, Mine, {"seed": 1}, None)
 
 
 def test_highs_takes_another_number_of_threads_in_the_same_and_in_other_threads(flugpl):

@@ -22,7 +22,7 @@ from ommx_prefect import (
     flow,
     seal_hooks,
 )
-from ommx_prefect._block_remote import BlockRemote
+from ommx_prefect._stages.blocks import BlockRemote
 
 pytestmark = pytest.mark.usefixtures("server")
 

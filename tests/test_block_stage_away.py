@@ -23,7 +23,6 @@ from reading import run_flow, sealed_of
 from stage_tasks import note
 
 from ommx_prefect import (
-    _oci_http,
     checkpoint,
     current_run,
     exceptions,
@@ -32,12 +31,13 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._mirrored_stage import MirroredStage
-from ommx_prefect._recover import recover
-from ommx_prefect._registry import registry_root
-from ommx_prefect._shards import Attempt
-from ommx_prefect._stage import DIRECTORY, LocalStage
-from ommx_prefect._survey import waiting_owners
+from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._recovery.recover import recover
+from ommx_prefect._recovery.unsealed import waiting_owners
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.local import DIRECTORY, LocalStage
+from ommx_prefect._stages.shared import MirroredStage
 
 pytestmark = pytest.mark.usefixtures("server")
 

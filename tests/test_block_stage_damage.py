@@ -19,9 +19,9 @@ from ommx_prefect import (
     load_experiment,
     seal,
 )
-from ommx_prefect._block_remote import open_remote
-from ommx_prefect._shards import Shard
-from ommx_prefect._stage import stage_root
+from ommx_prefect._shards.shard import Shard
+from ommx_prefect._stages.blocks import open_remote
+from ommx_prefect._stages.local import stage_root
 
 pytestmark = pytest.mark.usefixtures("server")
 

@@ -24,8 +24,8 @@ from ommx_prefect import (
     recorded,
     task,
 )
-from ommx_prefect._merge import SUFFIX
-from ommx_prefect._stage import stage_root
+from ommx_prefect._format.merge import SUFFIX
+from ommx_prefect._stages.local import stage_root
 
 server = pytest.mark.usefixtures("server")
 

@@ -19,9 +19,9 @@ from ommx_prefect import (
     load_experiment,
     seal,
 )
-from ommx_prefect._checkpoint_files import CheckpointFiles
-from ommx_prefect._decode import decode
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._format.decode import decode
+from ommx_prefect._stages.checkpoints import CheckpointFiles
+from ommx_prefect._stages.local import LocalStage
 
 server = pytest.mark.usefixtures("server")
 
@@ -133,10 +133,10 @@ def test_incumbents_outlive_kill_9_in_the_middle_of_a_solve_and_a_gc(tmp_path, s
 ENDLESS = """
 import itertools, sys
 import numpy as np
-from ommx_prefect._checkpoint_values import Checkpoints
-from ommx_prefect._secrets import Redactor
-from ommx_prefect._shards import Attempt
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._recording.checkpoint_values import Checkpoints
+from ommx_prefect._values.secrets import Redactor
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.local import LocalStage
 
 attempt = Attempt(sys.argv[1], "f", 1, "t", "task", "task-0", 1, "n", 1.0, "host", 1)
 checkpoints = Checkpoints(LocalStage(attempt.owner), attempt)

@@ -15,7 +15,6 @@ from ommx.artifact import gc
 from reading import run_flow
 
 from ommx_prefect import (
-    _checkpoint_files,
     checkpoint,
     codecs,
     exceptions,
@@ -24,13 +23,14 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._checkpoint_files import CheckpointFiles
-from ommx_prefect._checkpoint_values import Checkpoints
-from ommx_prefect._decode import decode
-from ommx_prefect._registry import registry_root, write_whole
-from ommx_prefect._secrets import Redactor
-from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._format.decode import decode
+from ommx_prefect._recording.checkpoint_values import Checkpoints
+from ommx_prefect._registry.blobs import registry_root, write_whole
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages import checkpoints as _checkpoint_files
+from ommx_prefect._stages.checkpoints import CheckpointFiles
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._values.secrets import Redactor
 
 server = pytest.mark.usefixtures("server")
 
@@ -83,9 +83,10 @@ import time, sys, uuid
 import ommx
 from ommx.artifact import gc
 from ommx_highs_adapter import OMMXHighsAdapter
-from ommx_prefect import _keeper, current_run, flow, load_experiment, task
+from ommx_prefect import current_run, flow, load_experiment, task
+from ommx_prefect._registry import keepalive
 
-_keeper.EVERY_SECONDS = float(sys.argv[1])
+keepalive.EVERY_SECONDS = float(sys.argv[1])
 
 class Patient(OMMXHighsAdapter):
     @classmethod

@@ -14,13 +14,19 @@ from ommx.artifact import list_artifacts
 from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
 
-from ommx_prefect import _registry as registry
-from ommx_prefect._compose import compose, difference, settle_columns
-from ommx_prefect._decode import decode
-from ommx_prefect._encode import encode
-from ommx_prefect._merge import SUFFIX, merged
-from ommx_prefect._records import Attachments, Descriptor, Documents, ExperimentRecord, RunRecord
-from ommx_prefect._shards import Attempt, Shard
+from ommx_prefect._format.compose import compose, difference, settle_columns
+from ommx_prefect._format.decode import decode
+from ommx_prefect._format.encode import encode
+from ommx_prefect._format.merge import SUFFIX, merged
+from ommx_prefect._format.model import (
+    Attachments,
+    Descriptor,
+    Documents,
+    ExperimentRecord,
+    RunRecord,
+)
+from ommx_prefect._registry import blobs as registry
+from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 NAME = "ghcr.io/acme/composed:byte-identity"

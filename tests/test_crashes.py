@@ -15,8 +15,8 @@ from crash_judge import Found, Row
 from crash_scene import FLOWS, HERE, count, flow_of, python, stop, until
 from crash_suite import cases, exit_code, table
 
-from ommx_prefect._shards import Shard
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._shards.shard import Shard
+from ommx_prefect._stages.local import LocalStage
 
 SUITE = HERE / "crash_suite.py"
 # Cases mostly wait, so two suites run beside each other, each with a server of its own.

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from ommx_prefect._cut_off import cut_off_shard, followers
-from ommx_prefect._prefect_api import TaskRunRow
-from ommx_prefect._shards import Attempt
+from ommx_prefect._prefect.api import TaskRunRow
+from ommx_prefect._sealing.interrupted import cut_off_shard, followers
+from ommx_prefect._shards.shard import Attempt
 
 FIRST = Attempt(
     "owner", "flow", 1, "id", "solve", "solve-0", 1, "a", 1.0, "host", 7, process_start="70"

@@ -59,7 +59,9 @@ def test_a_name_is_free_again_where_logging_under_it_has_failed(monkeypatch):
     @flow
     def one():
         with monkeypatch.context() as broken:
-            broken.setattr("ommx_prefect._experiment.store", lambda experiment: 1 / 0)
+            broken.setattr(
+                "ommx_prefect._decorators.flow_experiment.store", lambda experiment: 1 / 0
+            )
             with pytest.raises(ZeroDivisionError):
                 current_experiment().log_json("dataset", {"n": 3})
         current_experiment().log_json("dataset", {"n": 4})

@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from reading import run_flow
 
 from ommx_prefect import current_run, exceptions, flow, load_experiment, seal_hooks, task
-from ommx_prefect._image_name import FlowRunFacts, anonymous_tag, resolve
+from ommx_prefect._flowrun.image_name import FlowRunFacts, anonymous_tag, resolve
 
 pytestmark = pytest.mark.usefixtures("server")
 

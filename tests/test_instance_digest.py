@@ -28,9 +28,9 @@ from ommx import (
 )
 
 import ommx_prefect  # noqa: F401  (makes instances picklable)
-from ommx_prefect._dependent_variables import dependent_functions
-from ommx_prefect._instance_digest import instance_digest
 from ommx_prefect.instances import expand_sources, load_instance
+from ommx_prefect.instances._dependent_variables import dependent_functions
+from ommx_prefect.instances._digest import instance_digest
 
 X = [DecisionVariable.binary(i, name="x", subscripts=[i]) for i in range(4)]
 Y = DecisionVariable.integer(10, lower=0, upper=3)

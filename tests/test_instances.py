@@ -14,8 +14,8 @@ from ommx.artifact import ArtifactDraft
 from ommx.experiment import Experiment
 from places import require
 
-from ommx_prefect._instance_name import instance_name
 from ommx_prefect.instances import InstanceFileError, expand_sources, load_instance
+from ommx_prefect.instances._name import instance_name
 
 bytes_as_names = pytest.mark.skipif(sys.platform != "linux", reason="names there are Unicode")
 

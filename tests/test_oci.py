@@ -12,9 +12,10 @@ from images import MANIFEST_TYPE, push_image
 from registry_server import running_registry
 from scripted_server import Handler, answering
 
-from ommx_prefect import _oci, _oci_http, exceptions
-from ommx_prefect._oci import Repository
-from ommx_prefect._oci_names import (
+from ommx_prefect import exceptions
+from ommx_prefect._oci import repository as _oci
+from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._oci.names import (
     MOST_MANIFEST_BYTES,
     Challenge,
     api_url,
@@ -23,6 +24,7 @@ from ommx_prefect._oci_names import (
     digest_of,
     split_name,
 )
+from ommx_prefect._oci.repository import Repository
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

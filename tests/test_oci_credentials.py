@@ -18,11 +18,11 @@ from scripted_server import Handler, answering
 from token_server import IDENTITY_TOKEN, TokenServer, running_token_server
 
 from ommx_prefect import exceptions
-from ommx_prefect._oci import Repository
-from ommx_prefect._oci_credentials import Credentials, find_credentials
-from ommx_prefect._oci_names import (
+from ommx_prefect._oci.credentials import Credentials, find_credentials
+from ommx_prefect._oci.names import (
     digest_of,
 )
+from ommx_prefect._oci.repository import Repository
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

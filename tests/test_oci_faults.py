@@ -13,11 +13,12 @@ import pytest
 from registry_server import running_registry
 from scripted_server import Handler, answering
 
-from ommx_prefect import _oci_http, exceptions
-from ommx_prefect._oci import Repository
-from ommx_prefect._oci_names import (
+from ommx_prefect import exceptions
+from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._oci.names import (
     digest_of,
 )
+from ommx_prefect._oci.repository import Repository
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 

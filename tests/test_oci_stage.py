@@ -21,7 +21,6 @@ from registry_server import running_registry
 from stage_tasks import lose_here, note
 
 from ommx_prefect import (
-    _oci_names,
     current_experiment,
     current_run,
     exceptions,
@@ -30,11 +29,12 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._oci import Repository
-from ommx_prefect._oci_names import digest_of
-from ommx_prefect._oci_records import name_of, tag_of
-from ommx_prefect._registry import blob_path, find, registry_root
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._oci import names as _oci_names
+from ommx_prefect._oci.names import digest_of
+from ommx_prefect._oci.repository import Repository
+from ommx_prefect._registry.blobs import blob_path, find, registry_root
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.oci_manifests import name_of, tag_of
 
 pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
 

@@ -18,14 +18,14 @@ from stage_tasks import one_night
 from token_server import IDENTITY_TOKEN, running_token_server
 
 from ommx_prefect import (
-    _oci_http,
     exceptions,
     flow,
     load_experiment,
     seal,
     task,
 )
-from ommx_prefect._oci_names import StageAddress, split_stage
+from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._oci.names import StageAddress, split_stage
 
 pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
 

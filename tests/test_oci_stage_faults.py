@@ -13,18 +13,18 @@ from registry_server import running_registry
 from stage_tasks import lose_here, note, one_night
 
 from ommx_prefect import (
-    _oci_remote,
-    _publication,
     current_experiment,
     exceptions,
     flow,
     load_experiment,
     seal,
 )
-from ommx_prefect._oci import Repository
-from ommx_prefect._oci_records import RECORD_TYPE, TOMBSTONE_TYPE
-from ommx_prefect._registry_home import RegistryHome
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._oci.repository import Repository
+from ommx_prefect._sealing import publication as _publication
+from ommx_prefect._stages import oci_store as _oci_remote
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.oci_manifests import RECORD_TYPE, TOMBSTONE_TYPE
+from ommx_prefect._targets.oci import RegistryHome
 
 pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
 

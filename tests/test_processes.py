@@ -21,7 +21,7 @@ from reading import run_flow
 from started import experiment_of, start, stop, until
 
 from ommx_prefect import current_run, flow, task
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stages.local import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -30,7 +30,7 @@ import sys, time
 from prefect.runtime import flow_run
 from prefect.task_worker import serve
 from ommx_prefect import current_run, flow, task
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stages.local import LocalStage
 
 @task
 def background(x):

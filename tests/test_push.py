@@ -17,12 +17,13 @@ from ommx.experiment import Experiment
 from reading import Sealed, run_flow, shown_of
 from registry_server import PASSWORD, USER, RegistryServer, running_registry
 
-from ommx_prefect import _oci_http, current_experiment, exceptions, flow, seal, seal_hooks, task
-from ommx_prefect._oci_names import MOST_MANIFEST_BYTES, digest_of
-from ommx_prefect._push import push_image
-from ommx_prefect._registry import blob_path, find, write_whole
-from ommx_prefect._sealed import SealedExperiment
-from ommx_prefect._stage import LocalStage
+from ommx_prefect import current_experiment, exceptions, flow, seal, seal_hooks, task
+from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._oci.names import MOST_MANIFEST_BYTES, digest_of
+from ommx_prefect._registry.blobs import blob_path, find, write_whole
+from ommx_prefect._sealing.push import push_image
+from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._stages.local import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server", "no_credentials", "_brief_waits")
 

@@ -10,7 +10,7 @@ import pytest
 
 import ommx_prefect
 from ommx_prefect import exceptions
-from ommx_prefect._shards import Attempt
+from ommx_prefect._shards.shard import Attempt
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

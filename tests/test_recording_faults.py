@@ -20,8 +20,8 @@ from reading import run_flow, sealed_of
 from small_disk import on_small_disk
 
 from ommx_prefect import current_run, exceptions, flow, seal, task
-from ommx_prefect._current import recording_here
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._recording.current import recording_here
+from ommx_prefect._stages.local import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -252,7 +252,7 @@ def test_what_cannot_even_begin_to_be_recorded_runs_all_the_same(on_error, monke
     def one():
         return unlucky()
 
-    monkeypatch.setattr("ommx_prefect._wrap.current_attempt", lambda context: 1 / 0)
+    monkeypatch.setattr("ommx_prefect._decorators.wrap.current_attempt", lambda context: 1 / 0)
     if on_error == "raise":
         with pytest.raises(exceptions.RecordingError, match="could not begin"):
             one()
@@ -352,7 +352,7 @@ def test_errors_and_texts_that_are_hard_to_write_are_recorded_all_the_same():
 
 
 def test_traced_solves_in_many_threads_do_not_hang_the_process():
-    # OMMX's Rust spans would: see ommx_prefect._rust_spans.
+    # OMMX's Rust spans would: see ommx_prefect._workarounds.rust_spans.
     @task(store_trace=True)
     def traced(number):
         return current_run().log_solve(OMMXHighsAdapter, knapsack(), verbose=False).objective

@@ -22,12 +22,12 @@ from prefect.states import AwaitingRetry, Crashed, Paused, Suspended
 from reading import run_flow
 
 from ommx_prefect import exceptions, flow, load_experiment, task
-from ommx_prefect._flow_process import FlowProcess
-from ommx_prefect._flow_start import STATE_RECORD
-from ommx_prefect._origin import host_name, process_start
-from ommx_prefect._recover import recover, seal_by_hand
-from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage, stage_root
+from ommx_prefect._flowrun.process_record import FlowProcess
+from ommx_prefect._recovery.recover import recover, seal_by_hand
+from ommx_prefect._shards.process import host_name, process_start
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.documents import STATE_RECORD
+from ommx_prefect._stages.local import LocalStage, stage_root
 
 pytestmark = pytest.mark.usefixtures("server")
 

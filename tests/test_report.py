@@ -9,9 +9,10 @@ import httpx
 import pytest
 from reading import run_flow, shown_of
 
-from ommx_prefect import _report, current_run, exceptions, flow, load_experiment, seal, task
-from ommx_prefect._registry import registry_root
-from ommx_prefect._stage import stage_root
+from ommx_prefect import current_run, exceptions, flow, load_experiment, seal, task
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._sealing import report as _report
+from ommx_prefect._stages.local import stage_root
 
 PATIENCE_SECONDS = 30
 

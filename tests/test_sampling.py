@@ -6,8 +6,8 @@ from ommx import SampleSet
 from ommx_openjij_adapter import OMMXOpenJijSAAdapter
 from solving import check, penalised, recorded
 
-from ommx_prefect._solving import sample_in, solve_in
 from ommx_prefect.instances import load_instance
+from ommx_prefect.solvers._solve import sample_in, solve_in
 
 
 def test_sampling_records_its_best_feasible_sample(open_instances):

@@ -12,7 +12,6 @@ import pytest
 from ommx.experiment import Experiment, list_experiment_checkpoints
 from reading import run_again, run_flow, sealed_of, shown_of
 
-from ommx_prefect import _registry as registry
 from ommx_prefect import (
     current_experiment,
     current_run,
@@ -22,8 +21,9 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage, stage_root
+from ommx_prefect._registry import blobs as registry
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.local import LocalStage, stage_root
 
 pytestmark = pytest.mark.usefixtures("server")
 

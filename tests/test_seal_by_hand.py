@@ -16,9 +16,9 @@ from reading import run_flow
 from small_disk import small_disk
 
 from ommx_prefect import exceptions, flow, load_experiment, seal, task
-from ommx_prefect._recover import recover, seal_by_hand
-from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._recovery.recover import recover, seal_by_hand
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.local import LocalStage
 from ommx_prefect.exceptions import DocumentError, SealError, UnreadableError
 
 pytestmark = pytest.mark.usefixtures("server")

@@ -24,9 +24,9 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._seal import seal_flow_run
-from ommx_prefect._shards import Attempt
-from ommx_prefect._stage import LocalStage, stage_root
+from ommx_prefect._sealing.seal import seal_flow_run
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.local import LocalStage, stage_root
 
 pytestmark = pytest.mark.usefixtures("server")
 

@@ -12,18 +12,18 @@ from reading import run_again, run_flow
 from stage_tasks import note
 
 from ommx_prefect import (
-    _home,
-    _publication,
-    _seal,
     exceptions,
     flow,
     load_experiment,
     seal,
     task,
 )
-from ommx_prefect import _registry as registry
-from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._registry import blobs as registry
+from ommx_prefect._sealing import publication as _publication
+from ommx_prefect._sealing import seal as _seal
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._targets import local as _home
 
 pytestmark = pytest.mark.usefixtures("server")
 

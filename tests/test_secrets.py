@@ -21,7 +21,7 @@ from pydantic import Secret as AnySecret
 from reading import Sealed, run_flow, secrets_in, shown_of
 
 from ommx_prefect import exceptions, flow, task
-from ommx_prefect._secrets import Redactor, is_secret_name
+from ommx_prefect._values.secrets import Redactor, is_secret_name
 
 pytestmark = pytest.mark.usefixtures("server")
 

@@ -6,7 +6,7 @@ import pytest
 from ommx import DecisionVariable, Instance, Sense
 from solving import SOLVERS, check, instance_of, recorded
 
-from ommx_prefect._solving import solve_in
+from ommx_prefect.solvers._solve import solve_in
 
 MAX = Sense.Maximize
 BIT = DecisionVariable.binary(0)

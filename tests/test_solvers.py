@@ -12,9 +12,9 @@ from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
 from solving import BITS, SOLVERS, X, check, instance_of, recorded
 
-from ommx_prefect._solving import solve_in
 from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.instances import load_instance
+from ommx_prefect.solvers._solve import solve_in
 
 LIMIT = {"time_limit_seconds": 1.0}
 FREE = DecisionVariable.continuous(1)

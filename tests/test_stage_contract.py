@@ -29,7 +29,6 @@ from reading import run_flow, sealed_of
 from stage_tasks import note
 
 from ommx_prefect import (
-    _seal,
     checkpoint,
     current_experiment,
     current_run,
@@ -38,14 +37,15 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._checkpoint_values import Checkpoints
-from ommx_prefect._publication import publish
-from ommx_prefect._registry import registry_root
-from ommx_prefect._secrets import Redactor
-from ommx_prefect._shards import Attempt
-from ommx_prefect._stage import LocalStage
-from ommx_prefect._stages import stage_of
-from ommx_prefect._survey import waiting_owners
+from ommx_prefect._recording.checkpoint_values import Checkpoints
+from ommx_prefect._recovery.unsealed import waiting_owners
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._sealing import seal as _seal
+from ommx_prefect._sealing.publication import publish
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.resolve import stage_of
+from ommx_prefect._values.secrets import Redactor
 
 pytestmark = pytest.mark.usefixtures("server")
 

@@ -14,11 +14,11 @@ from prefect.task_runners import ProcessPoolTaskRunner
 from reading import Sealed, run_flow
 
 from ommx_prefect import exceptions, flow, seal, task
-from ommx_prefect._origin import host_name
-from ommx_prefect._prefect_api import read_task_runs
-from ommx_prefect._registry import registry_root
-from ommx_prefect._shards import Attempt, Shard
-from ommx_prefect._stage import DIRECTORY, LocalStage
+from ommx_prefect._prefect.api import read_task_runs
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._shards.process import host_name
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.local import DIRECTORY, LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")
 

@@ -14,7 +14,7 @@ from prefect.transactions import transaction
 from reading import run_flow, sealed_of
 
 from ommx_prefect import current_run, flow, load_experiment, task
-from ommx_prefect._states import EXPERIMENT_STATUS, RUN_STATUS
+from ommx_prefect._prefect.states import EXPERIMENT_STATUS, RUN_STATUS
 
 pytestmark = pytest.mark.usefixtures("server")
 

@@ -23,7 +23,7 @@ from ommx_prefect import (
     recorded,
     task,
 )
-from ommx_prefect._stage import LocalStage
+from ommx_prefect._stages.local import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")
 

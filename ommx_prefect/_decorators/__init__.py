@@ -1,0 +1,1 @@
+"""Prefect's `task` and `flow`, recording."""

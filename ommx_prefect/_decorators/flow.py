@@ -1,0 +1,187 @@
+"""The `flow` decorator: Prefect's own, whose every flow run becomes a sealed OMMX Experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+import prefect
+from prefect.context import FlowRunContext
+from prefect.utilities.hashing import file_hash
+
+from ommx_prefect._decorators.generators import Unwatched, relaying, relaying_async
+from ommx_prefect._decorators.hooks import ensure_sealed, hook_of, with_seal
+from ommx_prefect._decorators.identity import kind_of, passing_for
+from ommx_prefect._flowrun.context import enclosing_owner, label
+from ommx_prefect._flowrun.image_name import NameSource
+from ommx_prefect._flowrun.settings import settings_of
+from ommx_prefect._flowrun.start import open_flow_run
+from ommx_prefect._prefect.log import warn
+from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._stages.documents import LOCAL
+from ommx_prefect._stages.local import root_of
+from ommx_prefect.exceptions import ImageNameError, StageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+# Opens the experiment of a flow run, around the flow's body.
+Opened = Callable[[], AbstractContextManager[Unwatched]]
+
+
+class FlowDecorator:
+    """Prefect's `flow`, whose flows are recorded; `flow.from_source` loads one from storage."""
+
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> prefect.Flow[P, R]: ...
+    @overload
+    def __call__(
+        self,
+        fn: None = None,
+        /,
+        *,
+        experiment: NameSource = None,
+        replace: bool = False,
+        aliases: Sequence[str] = (),
+        push: bool = False,
+        stage: str | None = None,
+        **prefect_flow_options: Any,
+    ) -> Callable[[Callable[P, R]], prefect.Flow[P, R]]: ...
+    def __call__(
+        self,
+        fn: Callable[..., Any] | None = None,
+        /,
+        *,
+        experiment: NameSource = None,
+        replace: bool = False,
+        aliases: Sequence[str] = (),
+        push: bool = False,
+        stage: str | None = None,
+        **prefect_flow_options: Any,
+    ) -> Any:
+        """Make a function a Prefect flow whose every run is sealed as an OMMX Experiment.
+
+        Args:
+            fn: A function, coroutine function, generator or async generator.
+            experiment: The OCI image name to seal under.
+                `ghcr.io/acme/nightly`: each flow run gets a tag of its own, from its scheduled time
+                and name. `ghcr.io/acme/nightly:{flow_run.name}`: a template; fields are `flow_run`,
+                `flow`, `scheduled_time` and `start_time` (UTC) and the flow's parameters.
+                `ghcr.io/acme/nightly:2026-11`: one name, for one flow run. A callable gets the
+                FlowRun and returns one of these. None: an anonymous name, or, in a subflow, the
+                experiment of the enclosing flow.
+            replace: Whether the name may be moved from an experiment that has it already.
+            aliases: Tags, such as `latest`, that are moved to each finished experiment.
+            push: Whether each finished experiment, and its aliases, are pushed to the registry
+                that its name says. A push that fails is shown and loses nothing: `seal` takes it up
+                again.
+            stage: Where the shards of attempts wait to be sealed: `local` for the Local Registry;
+                for workers on other hosts a Prefect storage block as `type-slug/name`
+                (`s3-bucket/shards`), or a repository of an OCI registry
+                (`oci://ghcr.io/acme/shards`), where a finished experiment with a name in the same
+                registry is composed. None: `PREFECT_INTEGRATIONS_OMMX_STAGE`, or `local`.
+            prefect_flow_options: Everything that `prefect.flow` takes.
+
+        Raises:
+            ImageNameError: When a flow run starts: its name does not parse, or is taken. At once:
+                push=True without a name.
+            StageError: When a flow run starts: the block or registry does not exist, does not
+                answer, cannot list, or does not let us in. At once: it is none of the kinds above.
+        """
+        if fn is None:
+            return functools.partial(
+                self,
+                experiment=experiment,
+                replace=replace,
+                aliases=aliases,
+                push=push,
+                stage=stage,
+                **prefect_flow_options,
+            )
+        if isinstance(fn, prefect.Flow):
+            raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
+        hook = hook_of(experiment, replace, aliases, push, stage)
+        made = prefect.flow(_recorded(fn), **with_seal(hook, prefect_flow_options))
+        _point_to_file_of(fn, made)
+        return made
+
+    from_source = staticmethod(prefect.flow.from_source)
+
+
+flow = FlowDecorator()
+
+
+@contextlib.contextmanager
+def recorded_flow_run() -> Iterator[Unwatched]:
+    """Open the experiment of the flow run that Prefect runs here, around the flow's body."""
+    steps = Unwatched()
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    hook = settings_of(context.flow) if context else None
+    if context is None or context.flow is None or flow_run is None or hook is None:
+        yield steps
+        return
+    ensure_sealed(context.flow, hook)
+    enclosing = enclosing_owner.get()
+    try:
+        record = open_flow_run(hook, context.flow, flow_run, context.parameters or {}, enclosing)
+        owner, stage = record.owner, record.stage
+    except (ImageNameError, StageError):
+        raise
+    except Exception as error:  # a registry that cannot be written must not stop the flow
+        warn(f"The experiment could not be opened: {describe_error(error)}")
+        owner, stage = str(flow_run.id), hook.stage or LOCAL
+    label(flow_run, owner, str(root_of(owner)), stage)
+    token = enclosing_owner.set(owner)
+    try:
+        yield steps
+    finally:
+        with contextlib.suppress(ValueError):  # a generator flow may end in another context
+            enclosing_owner.reset(token)
+
+
+def _recorded(fn: Callable[..., Any]) -> Callable[..., Any]:
+    if isinstance(fn, (staticmethod, classmethod)):
+        return cast(Callable[..., Any], type(fn)(_recorded(fn.__func__)))
+    return passing_for(kind_of(fn, _KINDS)(fn, recorded_flow_run), fn)
+
+
+def _function(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        with opened():
+            return fn(*args, **kwargs)
+
+    return recorded
+
+
+def _coroutine(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    async def recorded(*args: Any, **kwargs: Any) -> Any:
+        with opened():
+            return await fn(*args, **kwargs)
+
+    return recorded
+
+
+_KINDS: dict[Callable[[Any], bool], Callable[..., Callable[..., Any]]] = {
+    inspect.isasyncgenfunction: relaying_async,
+    inspect.iscoroutinefunction: _coroutine,
+    inspect.isgeneratorfunction: relaying,
+    callable: _function,
+}
+
+
+def _point_to_file_of(fn: Callable[..., Any], flow: prefect.Flow[..., Any]) -> None:
+    """Give a flow the version and entrypoint of the user's file; Prefect saw the wrapper's."""
+    with contextlib.suppress(TypeError, OSError):  # in a REPL there is no file
+        fn = getattr(fn, "__func__", fn)
+        own, users = inspect.getfile(flow.fn), inspect.getfile(fn)
+        if flow._entrypoint is not None:
+            flow._entrypoint = flow._entrypoint.replace(own, users)
+        if flow.version == file_hash(own):
+            flow.version = None
+            flow.version = file_hash(users)

@@ -1,0 +1,138 @@
+"""What the flow body logs on its experiment: each call durable at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ommx.experiment import Experiment, Run
+from prefect.context import FlowRunContext, TaskRunContext
+
+from ommx_prefect._decorators.late_seal import LateSeal
+from ommx_prefect._flowrun.context import (
+    OWNER_LABEL,
+    enclosing_owner,
+    owner_of_flow_run,
+)
+from ommx_prefect._flowrun.settings import settings_of
+from ommx_prefect._recording.options import RecordingOptions
+from ommx_prefect._recording.recording import Recording
+from ommx_prefect._registry.blobs import open_experiment, store
+from ommx_prefect._sealing.ledger import NAME as LEDGER
+from ommx_prefect._shards.process import host_name, new_nonce, own_start, time_in_order
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.documents import read_flow_record
+from ommx_prefect._stages.resolve import stage_of
+from ommx_prefect.exceptions import DuplicateAttachmentError, NoExperimentError
+
+# The attachment names of the flow runs of this process. A flow run that is retried or resumed
+# logs them again; the seal then keeps the latest under the name, and the earlier ones beside it.
+_names: set[tuple[str, int, str]] = set()
+_lock = threading.Lock()
+
+# What a part of an experiment may be: these methods of an Experiment, and no others.
+LOGGING = ("set_annotation",)
+
+
+def current_experiment() -> FlowExperiment:
+    """Return the experiment of the flow run whose body runs here.
+
+    Raises:
+        NoExperimentError: No recorded flow runs here.
+    """
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if context is None or flow_run is None:
+        raise NoExperimentError
+    recorded = settings_of(context.flow) or OWNER_LABEL in flow_run.labels or enclosing_owner.get()
+    if not recorded:
+        raise NoExperimentError
+    return FlowExperiment(owner_of_flow_run(context), str(flow_run.id), flow_run.run_count)
+
+
+class FlowExperiment:
+    """The experiment of a running flow: every `log_*` method of an Experiment, and `run()`.
+
+    Args:
+        owner: Id of the flow run that is sealed.
+        flow_run_id: Id of the flow run that logs; a subflow's, perhaps.
+        flow_attempt: Its run count.
+    """
+
+    def __init__(self, owner: str, flow_run_id: str, flow_attempt: int) -> None:
+        self._stage = stage_of(owner)
+        self._flow_run_id = flow_run_id
+        self._flow_attempt = flow_attempt
+
+    @property
+    def image_name(self) -> str:
+        """The OCI image name under which the flow run will be sealed."""
+        record = read_flow_record(self._stage)
+        return record.image_name if record else ""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if not (name.startswith("log_") or name in LOGGING) or not hasattr(Experiment, name):
+            raise AttributeError(f"{name!r} is not a logging method of ommx.experiment.Experiment")
+
+        def log(*args: Any, **kwargs: Any) -> None:
+            self._log(name, *args, **kwargs)
+
+        return log
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[Run]:
+        """Open a Run that is no task; it is durable when the `with` block ends."""
+        attempt = self._attempt("")
+        options = RecordingOptions(on_error="raise")
+        recording = Recording(attempt, options, {}, late_seal=LateSeal())
+        with recording, recording.active():
+            yield recording.run
+
+    def _log(self, method: str, *args: Any, **kwargs: Any) -> None:
+        experiment = open_experiment()
+        getattr(experiment, method)(*args, **kwargs)
+        with self._claimed(experiment.attachment_names):
+            attempt = self._attempt(f"experiment.{method}")
+            shard = Shard(attempt, "finished", documents=store(experiment))
+            self._stage.put(shard, "parts")
+
+    @contextlib.contextmanager
+    def _claimed(self, attachments: Iterable[str]) -> Iterator[None]:
+        """Take names for what the block makes durable; where it fails they are free again."""
+        keys = {(self._flow_run_id, self._flow_attempt, name) for name in attachments}
+        with _lock:
+            for key in sorted(keys):
+                if key in _names or key[-1] == LEDGER:
+                    raise DuplicateAttachmentError(key[-1])
+            _names.update(keys)
+        try:
+            yield
+        except BaseException:
+            with _lock:
+                _names.difference_update(keys)
+            raise
+
+    def _attempt(self, task: str) -> Attempt:
+        return Attempt(
+            owner=self._stage.owner,
+            flow_run_id=self._flow_run_id,
+            flow_attempt=self._flow_attempt,
+            task_run_id="",
+            task=task,
+            task_run="",
+            attempt=1,
+            nonce=new_nonce(),
+            started_at=time_in_order(),
+            host=host_name(),
+            pid=os.getpid(),
+            parent_task_run_id=_enclosing_task_run(),
+            process_start=own_start(os.getpid()),
+        )
+
+
+def _enclosing_task_run() -> str:
+    context = TaskRunContext.get()
+    return str(context.task_run.id) if context else ""

@@ -1,0 +1,141 @@
+"""How a flow carries its experiment: one object among its state hooks.
+
+Hooks survive `with_options`, pickling and the import of a flow in Prefect's worker and runner,
+where attributes and subclasses of Flow are lost. Prefect calls hooks with the keywords
+`flow, flow_run, state`, in whatever process it finds itself, perhaps twice, perhaps never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import FlowStateHook
+
+from ommx_prefect._decorators.seal_hook import seal_in_hook
+from ommx_prefect._flowrun.image_name import NameSource
+from ommx_prefect._flowrun.settings import SEALING_HOOKS, ExperimentSettings
+from ommx_prefect._flowrun.start import open_in_hook
+from ommx_prefect._stages.resolve import checked_stage
+from ommx_prefect.exceptions import InvalidImageNameError
+
+
+def checked(experiment: object) -> NameSource:
+    """Return what was given as `experiment`, or raise InvalidImageNameError."""
+    if experiment is None or isinstance(experiment, str) or callable(experiment):
+        return experiment
+    raise InvalidImageNameError(repr(experiment), "it is neither text, nor a callable, nor None")
+
+
+def checked_push(push: bool, experiment: NameSource) -> bool:
+    """Return what was given as `push`, or raise InvalidImageNameError where there is no place."""
+    if push and experiment is None:
+        raise InvalidImageNameError("None", "push=True needs a name that says where to push to")
+    return push
+
+
+@dataclass(frozen=True)
+class ExperimentHook(ExperimentSettings):
+    """The settings of a flow's experiment, and the hook that opens and seals it."""
+
+    @property
+    def __name__(self) -> str:
+        return "seal_experiment"
+
+    def __call__(
+        self, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]
+    ) -> Awaitable[None] | None:
+        """Open the experiment when the flow run starts, and seal it when it ends.
+
+        In an event loop that is a coroutine, which Prefect awaits: a seal waits for tasks, and
+        what else the loop runs must go on meanwhile.
+        """
+        if flow.isasync and _is_in_loop():
+            return asyncio.to_thread(self._do, flow, flow_run, state)
+        self._do(flow, flow_run, state)
+        return None
+
+    def _do(self, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+        if state.is_running():
+            open_in_hook(self, flow, flow_run)
+        else:
+            seal_in_hook(self, flow, flow_run, state)
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def hook_of(
+    experiment: NameSource, replace: bool, aliases: Sequence[str], push: bool, stage: str | None
+) -> ExperimentHook:
+    """Return the hook for what a flow was decorated with, checked."""
+    wanted = checked(experiment)
+    pushed, place = checked_push(push, wanted), checked_stage(stage)
+    if isinstance(aliases, str) or not all(isinstance(alias, str) for alias in aliases):
+        raise TypeError(f"aliases={aliases!r} are no tags, such as ['latest']")
+    return ExperimentHook(wanted, replace, tuple(aliases), pushed, place)
+
+
+def with_seal(hook: ExperimentHook, options: dict[str, Any]) -> dict[str, Any]:
+    """Return flow options whose hook lists end with the seal."""
+    given = {name: options.get(name) or [] for name in SEALING_HOOKS}
+    lists = {name: [*hooks, hook] for name, hooks in given.items() if isinstance(hooks, Iterable)}
+    return {**options, **lists}  # Prefect refuses what is no list, with its own words
+
+
+def ensure_sealed(flow: Flow[Any, Any], hook: ExperimentSettings) -> None:
+    """Put the seal back into hook lists that `with_options` has replaced."""
+    for name in SEALING_HOOKS:
+        hooks = getattr(flow, f"{name}_hooks")
+        if not any(isinstance(found, ExperimentHook) for found in hooks):
+            setattr(flow, f"{name}_hooks", [*hooks, hook])  # the list may be the user's own
+
+
+class SealHooks(TypedDict):
+    """Options of a Prefect flow, by which its runs are recorded and sealed."""
+
+    on_completion: list[FlowStateHook[..., Any]]
+    on_failure: list[FlowStateHook[..., Any]]
+    on_cancellation: list[FlowStateHook[..., Any]]
+    on_crashed: list[FlowStateHook[..., Any]]
+    on_running: list[FlowStateHook[..., Any]]
+
+
+def seal_hooks(
+    experiment: NameSource = None,
+    *,
+    replace: bool = False,
+    aliases: Sequence[str] = (),
+    push: bool = False,
+    stage: str | None = None,
+) -> SealHooks:
+    """Return the state hooks that make a plain Prefect flow record an experiment.
+
+    Use them as `@prefect.flow(**seal_hooks("ghcr.io/acme/nightly"))`. Prefect runs hooks beside
+    the flow, so an image name that cannot be used is reported at the start but does not stop
+    the flow, as it does with `ommx_prefect.flow`; the experiment then gets a name of its own.
+
+    Args:
+        experiment: As for `ommx_prefect.flow`.
+        replace: As for `ommx_prefect.flow`.
+        aliases: As for `ommx_prefect.flow`.
+        push: As for `ommx_prefect.flow`.
+        stage: As for `ommx_prefect.flow`.
+    """
+    hook: Any = hook_of(experiment, replace, aliases, push, stage)  # its name cannot be set
+    return SealHooks(
+        on_completion=[hook],
+        on_failure=[hook],
+        on_cancellation=[hook],
+        on_crashed=[hook],
+        on_running=[hook],
+    )

@@ -1,0 +1,52 @@
+"""What an attempt does that no flow hook waits for: it has its experiment sealed itself."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+
+from ommx_prefect._prefect.log import warn
+from ommx_prefect._prefect.states import Outcome, describe_error
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._sealing.seal import seal_flow_run, seal_task_run
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.documents import SEALED_RECORD, STATE_RECORD
+from ommx_prefect._stages.local import LocalStage, root_of
+
+
+class LateSeal:
+    """Seals an attempt outside any flow, or one that ended after its flow run was sealed."""
+
+    def now(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Seal in this thread."""
+        if _is_late(attempt):
+            _seal(attempt, outcome)
+
+    async def beside_the_loop(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Seal in another thread, so that the event loop goes on meanwhile."""
+        if _is_late(attempt):
+            await to_thread.run_sync(_seal, attempt, outcome)
+
+
+def _is_late(attempt: Attempt) -> bool:
+    if not attempt.flow_run_id:
+        return attempt.owner == attempt.task_run_id
+    return LocalStage(attempt.owner).has(STATE_RECORD, SEALED_RECORD)
+
+
+def _seal(attempt: Attempt, outcome: Outcome) -> None:
+    root = root_of(attempt.owner)
+    if attempt.flow_run_id and root != registry_root():
+        warn(
+            f"{attempt.task_run or attempt.task!r} ended after its experiment was sealed, and "
+            f"this process has another Local Registry than {root}, where its record waits: "
+            f"seal({attempt.owner!r}) takes it there"
+        )
+        return
+    try:
+        if attempt.flow_run_id:
+            # Nobody is waited for in a task: its own future is one of those that a hook waits for.
+            seal_flow_run(attempt.owner, pending_seconds=0)
+        else:
+            seal_task_run(attempt, outcome)
+    except Exception as error:  # the shard is safe: a later seal takes it
+        warn(f"The experiment of {attempt.owner} is not sealed yet: {describe_error(error)}")

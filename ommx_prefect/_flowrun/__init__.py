@@ -1,0 +1,1 @@
+"""Which experiment an attempt belongs to, and under which name."""

@@ -1,0 +1,144 @@
+"""Which experiment an attempt belongs to, read from Prefect's contexts.
+
+A flow run that records tells its tasks so through the labels of its own FlowRun object, which
+Prefect carries to threads, processes and workers (a context variable of ours would not travel).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from contextvars import ContextVar
+from typing import Any
+
+from ommx.artifact import set_local_registry_root
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.runtime import flow_run as runtime_flow_run
+
+from ommx_prefect._flowrun.settings import settings_of
+from ommx_prefect._shards.process import host_name, new_nonce, own_start, time_in_order
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.documents import FLOW_RECORD, LOCAL
+from ommx_prefect._stages.local import tell_root
+from ommx_prefect._stages.resolve import stage_of, tell_stage
+from ommx_prefect._values.parameters import storable
+from ommx_prefect._values.secrets import Redactor
+
+OWNER_LABEL = "org.ommx-prefect.owner"
+ROOT_LABEL = "org.ommx-prefect.registry-root"
+STAGE_LABEL = "org.ommx-prefect.stage"
+
+# The owner that an enclosing flow in this thread records for; a plain subflow inherits it.
+enclosing_owner: ContextVar[str | None] = ContextVar("ommx_prefect_owner", default=None)
+
+
+def label(flow_run: FlowRun, owner: str, registry_root: str, stage: str) -> None:
+    """Tell the tasks of a flow run, wherever they run, whose experiment they belong to."""
+    ours = {OWNER_LABEL: owner, ROOT_LABEL: registry_root, STAGE_LABEL: stage}
+    flow_run.labels = {**flow_run.labels, **ours}
+    tell_stage(owner, stage)
+
+
+def owner_of_flow_run(context: FlowRunContext) -> str:
+    """Return the id of the flow run whose experiment a flow run belongs to."""
+    flow_run = context.flow_run
+    if flow_run is None:
+        raise LookupError("this flow runs without a flow run")
+    if (owner := flow_run.labels.get(OWNER_LABEL)) is not None:
+        return str(owner)
+    if settings_of(context.flow) is not None or flow_run.parent_task_run_id is None:
+        return str(flow_run.id)
+    return enclosing_owner.get() or _root_of(str(flow_run.id))
+
+
+def secrets_of_flow_run() -> tuple[str, ...]:
+    """Return the secrets among the parameters of the flow run here; it hands them to its tasks."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return ()
+    return _secrets_of(str(context.flow_run.id))
+
+
+@functools.lru_cache(maxsize=1024)
+def _secrets_of(flow_run_id: str) -> tuple[str, ...]:
+    context = FlowRunContext.get()
+    return tuple(Redactor(context.parameters if context else None).secrets)
+
+
+@functools.lru_cache(maxsize=1024)
+def _root_of(flow_run_id: str) -> str:
+    # A plain subflow seen from a worker: only Prefect's API knows its root. Once per subflow run.
+    try:
+        return str(runtime_flow_run.root_flow_run_id or flow_run_id)
+    except Exception:  # no API: the Runs wait under the subflow's own id
+        return flow_run_id
+
+
+def current_attempt(context: TaskRunContext) -> Attempt:
+    """Describe the attempt that Prefect is running here."""
+    task_run = context.task_run
+    flow_context = FlowRunContext.get()
+    flow_run = flow_context.flow_run if flow_context else None
+    if flow_context is not None and flow_run is not None:
+        owner = owner_of_flow_run(flow_context)
+    else:
+        owner = enclosing_owner.get() or _owner_without_context(task_run)
+    return Attempt(
+        owner=owner,
+        flow_run_id=str(flow_run.id if flow_run else task_run.flow_run_id or ""),
+        flow_attempt=flow_run.run_count if flow_run else task_run.flow_run_run_count,
+        task_run_id=str(task_run.id),
+        task=storable(str(context.task.name)),  # Prefect takes whatever it is given
+        task_run=storable(str(task_run.name)),
+        attempt=task_run.run_count,
+        nonce=new_nonce(),
+        started_at=time_in_order(),
+        host=host_name(),
+        pid=os.getpid(),
+        parent_task_run_id=_parent_of(task_run.task_inputs),
+        process_start=own_start(os.getpid()),
+    )
+
+
+def _owner_without_context(task_run: TaskRun) -> str:
+    """Return the owner of a background task; Prefect takes no context along without arguments."""
+    if task_run.flow_run_id is None:
+        return str(task_run.id)
+    flow_run_id = str(task_run.flow_run_id)
+    try:
+        record = stage_of(flow_run_id).read(FLOW_RECORD)
+    except Exception:  # what cannot be read now: the Runs wait under the flow run's own id
+        record = None
+    return flow_run_id if record is None else str(record["owner"])
+
+
+def _parent_of(task_inputs: dict[str, Any]) -> str:
+    return next((str(parent.id) for parent in task_inputs.get("__parents__", ())), "")
+
+
+def adopt_stage(owner: str) -> None:
+    """Use the flow's stage in a worker: with a shared one, each host has its own registry."""
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if context is None or flow_run is None:
+        return
+    stage = flow_run.labels.get(STAGE_LABEL)
+    if stage is None:  # under seal_hooks nothing labels the flow run
+        hook = settings_of(context.flow)
+        stage = stage_of(owner, default=hook.stage if hook else None).name
+    tell_stage(owner, str(stage))
+    root = flow_run.labels.get(ROOT_LABEL)
+    if stage == LOCAL and root is not None:
+        _adopt_registry(str(root))
+        tell_root(owner, str(root))
+
+
+def _adopt_registry(root: str) -> None:
+    """Use the flow's Local Registry in a worker to which its environment was not carried."""
+    if "OMMX_LOCAL_REGISTRY_ROOT" in os.environ:
+        return
+    with contextlib.suppress(RuntimeError):  # this process has chosen its root already
+        set_local_registry_root(root)
+        os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = root

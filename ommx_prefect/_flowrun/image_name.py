@@ -1,0 +1,105 @@
+"""Which OCI image name a flow run's experiment gets.
+
+| `experiment=` | the name of one flow run |
+|---|---|
+| `registry/repository:tag` | as it stands |
+| with `{...}` fields | filled in: `{flow_run.name}`, `{scheduled_time:%Y%m%d}`, parameters |
+| without a tag | a tag from the scheduled time and the flow run's name: sortable, readable |
+| a callable | what it returns for the FlowRun, by the rows above |
+| None | an anonymous name of the Local Registry |
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Any
+
+from ommx_prefect._oci.image_name import as_tag
+from ommx_prefect._values.secrets import is_secret, is_secret_name
+from ommx_prefect.exceptions import InvalidImageNameError
+
+NameSource = str | Callable[[Any], str] | None
+
+TIME_FORMAT = "%Y%m%dT%H%M%S"
+
+
+@dataclass(frozen=True)
+class FlowRunFacts:
+    """What of a flow run may become part of a name."""
+
+    flow_run_id: str
+    flow_run_name: str
+    flow_name: str
+    scheduled_time: datetime
+    start_time: datetime
+    parameters: Mapping[str, Any]
+
+
+def resolve(template: str, facts: FlowRunFacts) -> tuple[str, bool]:
+    """Fill in a template; return the name, and whether its tag was the user's choice.
+
+    Raises:
+        InvalidImageNameError: A field is unknown, secret, or formatted wrongly.
+    """
+    name = _fill(template, facts) if "{" in template or "}" in template else template
+    if "@" in name or ":" in name.rpartition("/")[2]:
+        return name, True
+    return f"{name}:{default_tag(facts)}", False
+
+
+def default_tag(facts: FlowRunFacts) -> str:
+    """Return a tag that sorts by time and reads well, the same for every retry."""
+    time = facts.scheduled_time.astimezone(timezone.utc)
+    return as_tag(f"{time:{TIME_FORMAT}}-{facts.flow_run_name}")
+
+
+def anonymous_tag(facts: FlowRunFacts) -> str:
+    """Return a tag for an experiment without a name, unique to the flow run."""
+    time = facts.scheduled_time.astimezone(timezone.utc)
+    return f"{time:{TIME_FORMAT}}-{facts.flow_run_id.replace('-', '')[-12:]}"
+
+
+def _fill(template: str, facts: FlowRunFacts) -> str:
+    try:
+        return _NameFormatter(template).vformat(template, (), _fields(facts))
+    except InvalidImageNameError:
+        raise
+    except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
+        known = ", ".join(sorted(_fields(facts)))
+        raise InvalidImageNameError(
+            template, f"its fields cannot be filled in ({error}); there are {known}"
+        ) from error
+
+
+def _fields(facts: FlowRunFacts) -> dict[str, Any]:
+    return {
+        **facts.parameters,
+        "flow_run": SimpleNamespace(name=facts.flow_run_name, id=facts.flow_run_id),
+        "flow": SimpleNamespace(name=facts.flow_name),
+        "scheduled_time": facts.scheduled_time.astimezone(timezone.utc),
+        "start_time": facts.start_time.astimezone(timezone.utc),
+    }
+
+
+class _NameFormatter(string.Formatter):
+    """Formats fields as parts of a tag; refuses secrets and anything private."""
+
+    def __init__(self, template: str) -> None:
+        self.template = template
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
+        parts = re.split(r"[.\[\]]", field_name)
+        if "_" in {part[:1] for part in parts}:
+            raise InvalidImageNameError(self.template, f"field {field_name!r} is private")
+        value, first = super().get_field(field_name, args, kwargs)
+        if any(map(is_secret_name, parts)) or is_secret(value):
+            raise InvalidImageNameError(self.template, f"field {field_name!r} is a secret")
+        return value, first
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return as_tag(super().format_field(value, format_spec))

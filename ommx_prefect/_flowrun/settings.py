@@ -1,0 +1,45 @@
+"""What a flow wants of its experiment: five settings, carried by one object among its hooks.
+
+Hooks survive `with_options`, pickling and the import of a flow in Prefect's worker and runner,
+where attributes and subclasses of Flow are lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import Flow
+
+from ommx_prefect._flowrun.image_name import NameSource
+
+# The hook lists of a Flow in which a seal must be reachable.
+SEALING_HOOKS = ("on_completion", "on_failure", "on_cancellation", "on_crashed")
+
+
+@dataclass(frozen=True)
+class ExperimentSettings:
+    """What a flow wants of its experiment.
+
+    Attributes:
+        experiment: Image name, template, callable, or None; see `ommx_prefect.flow`.
+        replace: Whether the name may be moved from another experiment.
+        aliases: Tags that are moved to each finished experiment.
+        push: Whether each finished experiment is pushed to the registry that its name says.
+        stage: Where shards wait; None for that of the settings.
+    """
+
+    experiment: NameSource = None
+    replace: bool = False
+    aliases: tuple[str, ...] = ()
+    push: bool = False
+    stage: str | None = None
+
+
+def settings_of(flow: Flow[Any, Any] | None) -> ExperimentSettings | None:
+    """Return what a flow wants of its experiment, or None where it is a plain flow."""
+    for name in SEALING_HOOKS:
+        for hook in getattr(flow, f"{name}_hooks", None) or ():
+            if isinstance(hook, ExperimentSettings):
+                return hook
+    return None

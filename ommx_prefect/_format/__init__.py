@@ -1,0 +1,1 @@
+"""An experiment as bytes: parse, merge, compose and write the documents of OMMX Experiments."""

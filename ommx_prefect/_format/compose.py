@@ -1,0 +1,141 @@
+"""How many Runs become one Experiment: numbered, with columns of one type each, as exact bytes.
+
+Pure functions over records: nothing here knows Prefect or a registry. Payloads are never
+decoded; a Run keeps its layers by descriptor, and an identical descriptor is stored once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ommx_prefect._format.decode import decode
+from ommx_prefect._format.encode import columns_of, encode
+from ommx_prefect._format.model import (
+    COLUMN_TYPES,
+    Descriptor,
+    Documents,
+    ExperimentRecord,
+    RunRecord,
+    Scalar,
+)
+
+_TYPE_NAMES = {kind: name for name, kind in COLUMN_TYPES.items()}
+
+Cells = Mapping[int, Scalar]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """One composed Experiment.
+
+    Attributes:
+        documents: Its exact bytes.
+        split_columns: Name of a column made for values of another type -> the parameter's name.
+    """
+
+    documents: Documents
+    split_columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One sentence for each run parameter that came with several types."""
+        return tuple(
+            f"run parameter {name!r} has values of several types; "
+            f"those that are {column.rpartition(':')[2]} stand in column {column!r}"
+            for column, name in self.split_columns.items()
+        )
+
+
+def compose(experiment: ExperimentRecord) -> Composition:
+    """Write an Experiment whose Runs come from anywhere.
+
+    OMMX keeps one type for each column of run parameters in a whole Experiment. Integers join
+    floats where each is exactly a float; other types are kept apart: the type that the first
+    Run has keeps the name, the others move to `name:type`.
+    """
+    columns, split = settle_columns(columns_of(experiment.runs))
+    return Composition(encode(experiment, columns), split)
+
+
+def settle_columns(
+    columns: Mapping[str, Cells],
+) -> tuple[dict[str, Cells], dict[str, str]]:
+    """Return columns of one type each, and which of them were split off from which."""
+    settled: dict[str, Cells] = {}
+    split: dict[str, str] = {}
+    for name, cells in columns.items():
+        first, *others = _by_type(cells)
+        settled[name] = first
+        for other in others:
+            column = _free_name(f"{name}:{_type_name(other)}", (columns, settled))
+            settled[column] = other
+            split[column] = name
+    return settled, split
+
+
+def rejoin(run: RunRecord, split_columns: Mapping[str, str]) -> RunRecord:
+    """Give the parameters of an already composed Run their own names back."""
+    parameters = {split_columns.get(name, name): cell for name, cell in run.parameters.items()}
+    return dataclasses.replace(run, parameters=parameters)
+
+
+def difference(documents: Documents, wanted: ExperimentRecord) -> str:
+    """Say how composed documents differ from what they were made of; empty if they do not."""
+    found = decode(documents)
+    for name in ("status", "reason", "requested_image_name", "attachments", "annotations"):
+        if getattr(found, name) != getattr(wanted, name):
+            return f"its {name.replace('_', ' ')}"
+    if len(found.runs) != len(wanted.runs):
+        return f"{len(found.runs)} Runs instead of {len(wanted.runs)}"
+    for run_id, (run, record) in enumerate(zip(found.runs, wanted.runs, strict=True)):
+        if dataclasses.replace(run, parameters={}) != dataclasses.replace(record, parameters={}):
+            return f"Run {run_id}"
+    columns, _ = settle_columns(columns_of(wanted.runs))
+    # repr tells True, 1 and 1.0 apart, and makes NaN the same as itself.
+    return "" if repr(_sorted(columns_of(found.runs))) == repr(_sorted(columns)) else "a parameter"
+
+
+def _sorted(columns: Mapping[str, Cells]) -> dict[str, dict[int, Scalar]]:
+    return {name: dict(sorted(cells.items())) for name, cells in sorted(columns.items())}
+
+
+def layers_of(experiment: ExperimentRecord) -> set[Descriptor]:
+    """Return every payload layer of an Experiment (its run-parameter table is no payload)."""
+    layers = set(experiment.attachments.entries.values())
+    for run in experiment.runs:
+        layers.update(_run_layers(run))
+    return layers
+
+
+def _run_layers(run: RunRecord) -> Iterable[Descriptor]:
+    yield from run.attachments.entries.values()
+    if run.trace:
+        yield run.trace
+    for call in (*run.solves, *run.samplings):
+        yield from (value for value in call.values() if isinstance(value, Descriptor))
+
+
+def _by_type(cells: Cells) -> list[Cells]:
+    groups: dict[type, dict[int, Scalar]] = {}
+    for run_id, value in cells.items():
+        groups.setdefault(type(value), {})[run_id] = value
+    if int in groups and float in groups and all(map(_is_exact_float, groups[int].values())):
+        widened = {run_id: float(value) for run_id, value in groups.pop(int).items()}
+        groups[float] = dict(sorted({**groups[float], **widened}.items()))
+    return sorted(groups.values(), key=min)
+
+
+def _is_exact_float(value: Scalar) -> bool:
+    return int(float(value)) == value
+
+
+def _type_name(cells: Cells) -> str:
+    return _TYPE_NAMES[type(next(iter(cells.values())))]
+
+
+def _free_name(name: str, taken: Sequence[Mapping[str, object]]) -> str:
+    while any(name in names for names in taken):
+        name += "'"
+    return name

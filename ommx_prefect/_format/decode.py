@@ -1,0 +1,210 @@
+"""How to read an OMMX Experiment from its exact bytes, refusing by name what is not known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgpack
+
+from ommx_prefect._format.model import (
+    ARTIFACT_TYPE,
+    COLUMN_TYPES,
+    CONFIG_MEDIA_TYPE,
+    PARAMETERS_MEDIA_TYPE,
+    Attachments,
+    Call,
+    Descriptor,
+    Documents,
+    ExperimentRecord,
+    RunRecord,
+    Scalar,
+    sha256_digest,
+)
+from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+
+# The keys of each object that this release knows: (required, optional).
+KNOWN_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "manifest": (
+        frozenset({"schemaVersion", "artifactType", "config", "layers"}),
+        frozenset({"mediaType", "annotations"}),
+    ),
+    "descriptor": (frozenset({"mediaType", "digest", "size"}), frozenset({"annotations"})),
+    "config": (
+        frozenset({"status", "attachments", "runs", "run_parameters"}),
+        frozenset({"outcome", "requested_image_name"}),
+    ),
+    "run": (
+        frozenset({"run_id", "attachments"}),
+        frozenset({"status", "outcome", "trace", "solves", "samplings"}),
+    ),
+    "attachments": (frozenset({"entries"}), frozenset({"filenames"})),
+    "outcome": (frozenset(), frozenset({"reason"})),
+    "solve": (
+        frozenset({"solve_id", "input", "adapter"}),
+        frozenset({"status", "output", "adapter_options", "diagnostics"}),
+    ),
+    "sampling": (
+        frozenset({"sampling_id", "input", "adapter"}),
+        frozenset({"status", "output", "adapter_options", "diagnostics"}),
+    ),
+    "run-parameter table": (frozenset({"columns"}), frozenset()),
+    "run-parameter column": (frozenset({"type", "values"}), frozenset()),
+}
+
+RUN_STATUSES = frozenset({"finished", "failed", "interrupted"})
+EXPERIMENT_STATUSES = RUN_STATUSES | {"draft"}
+
+# The keys of a Solve or Sampling that are layers.
+CALL_LAYERS = frozenset({"input", "output", "diagnostics"})
+
+
+def decode(documents: Documents) -> ExperimentRecord:
+    """Read an Experiment from its exact bytes.
+
+    Raises:
+        DocumentError: Bytes do not match the descriptor that names them, or are malformed.
+        UnknownFormatError: They hold something this release does not know.
+    """
+    manifest = manifest_of(documents.manifest)
+    check_blob(descriptor_of(manifest["config"]), documents.config)
+    layers = [descriptor_of(layer) for layer in manifest["layers"]]
+    config = _known("config", parse_json(documents.config, "Experiment config"))
+    table = _layer(layers, config["run_parameters"])
+    check_blob(table, documents.parameters)
+    parameters = _parameters(table, documents.parameters)
+    return ExperimentRecord(
+        status=_status(config["status"], EXPERIMENT_STATUSES, "Experiment"),
+        reason=_reason(config),
+        requested_image_name=config.get("requested_image_name"),
+        attachments=_attachments(config["attachments"], layers),
+        annotations=manifest.get("annotations") or {},
+        runs=tuple(_run(run, layers, parameters) for run in config["runs"]),
+    )
+
+
+def manifest_of(data: bytes) -> dict[str, Any]:
+    """Parse the bytes of an Experiment's manifest and check its types."""
+    manifest = _known("manifest", parse_json(data, "manifest"))
+    config_type = _known("descriptor", manifest["config"])["mediaType"]
+    for found, wanted in (
+        (manifest["artifactType"], ARTIFACT_TYPE),
+        (config_type, CONFIG_MEDIA_TYPE),
+    ):
+        if found != wanted:
+            raise UnknownFormatError(f"media type {found!r} is not {wanted!r}")
+    return manifest
+
+
+def parameters_layer(manifest: Mapping[str, Any]) -> Descriptor:
+    """Return the descriptor of the run-parameter table: the one layer of its media type."""
+    found = [x for x in manifest["layers"] if x.get("mediaType") == PARAMETERS_MEDIA_TYPE]
+    if len(found) != 1:
+        raise DocumentError(f"a manifest has {len(found)} run-parameter layers instead of one")
+    return descriptor_of(found[0])
+
+
+def descriptor_of(document: Mapping[str, Any]) -> Descriptor:
+    """Read an OCI descriptor."""
+    known = _known("descriptor", document)
+    annotations = tuple(sorted((known.get("annotations") or {}).items()))
+    return Descriptor(known["mediaType"], known["digest"], known["size"], annotations)
+
+
+def check_blob(descriptor: Descriptor, data: bytes) -> None:
+    """Raise DocumentError unless the bytes are those that the descriptor names."""
+    found = sha256_digest(data)
+    if found != descriptor.digest or len(data) != descriptor.size:
+        raise DocumentError(
+            f"{descriptor.media_type}: {len(data)} bytes with digest {found} stand where "
+            f"{descriptor.size} bytes with digest {descriptor.digest} are named"
+        )
+
+
+def parse_json(data: bytes, what: str) -> Any:
+    """Parse JSON or raise DocumentError."""
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise DocumentError(f"the {what} is not JSON: {error}") from error
+
+
+def _known(kind: str, document: Any) -> dict[str, Any]:
+    required, optional = KNOWN_KEYS[kind]
+    if not isinstance(document, dict):
+        raise DocumentError(f"{kind} is {type(document).__name__}, not an object")
+    if missing := required - document.keys():
+        raise DocumentError(f"{kind} lacks {', '.join(sorted(missing))}")
+    if unknown := document.keys() - required - optional:
+        raise UnknownFormatError(f"{kind} has the unknown key {', '.join(sorted(unknown))}")
+    return document
+
+
+def _status(status: str, known: frozenset[str], what: str) -> str:
+    if status not in known:
+        raise UnknownFormatError(f"{what} has the unknown status {status!r}")
+    return status
+
+
+def _reason(document: Mapping[str, Any]) -> str | None:
+    reason: str | None = _known("outcome", document.get("outcome", {})).get("reason")
+    return reason
+
+
+def _layer(layers: list[Descriptor], index: Any) -> Descriptor:
+    if not isinstance(index, int) or not 0 <= index < len(layers):
+        raise DocumentError(f"layer {index!r} does not exist among {len(layers)}")
+    return layers[index]
+
+
+def _attachments(document: Any, layers: list[Descriptor]) -> Attachments:
+    known = _known("attachments", document)
+    entries = {name: _layer(layers, index) for name, index in known["entries"].items()}
+    return Attachments(entries, known.get("filenames", {}))
+
+
+def _run(document: Any, layers: list[Descriptor], table: Mapping[int, Any]) -> RunRecord:
+    run = _known("run", document)
+    return RunRecord(
+        status=_status(run.get("status", "finished"), RUN_STATUSES, "Run"),
+        reason=_reason(run),
+        attachments=_attachments(run["attachments"], layers),
+        trace=_layer(layers, run["trace"]) if "trace" in run else None,
+        solves=tuple(_call("solve", call, layers) for call in run.get("solves", ())),
+        samplings=tuple(_call("sampling", call, layers) for call in run.get("samplings", ())),
+        parameters=table.get(run["run_id"], {}),
+    )
+
+
+def _call(kind: str, document: Any, layers: list[Descriptor]) -> Call:
+    known = _known(kind, document)
+    return {
+        key: _layer(layers, value) if key in CALL_LAYERS else value for key, value in known.items()
+    }
+
+
+def _parameters(descriptor: Descriptor, data: bytes) -> dict[int, dict[str, Scalar]]:
+    if descriptor.media_type != PARAMETERS_MEDIA_TYPE:
+        raise UnknownFormatError(f"run parameters have the media type {descriptor.media_type!r}")
+    try:
+        document = msgpack.unpackb(data, strict_map_key=False)
+    except ValueError as error:
+        raise DocumentError(f"the run parameters are not MessagePack: {error}") from error
+    runs: dict[int, dict[str, Scalar]] = {}
+    for name, column in _known("run-parameter table", document)["columns"].items():
+        for run_id, value in _cells(name, column):
+            runs.setdefault(run_id, {})[name] = value
+    return runs
+
+
+def _cells(name: str, document: Any) -> Iterable[tuple[int, Scalar]]:
+    column = _known("run-parameter column", document)
+    kind = COLUMN_TYPES.get(column["type"])
+    if kind is None:
+        raise UnknownFormatError(f"run parameter {name!r} has the type {column['type']!r}")
+    cells: dict[int, Scalar] = column["values"]
+    for run_id, value in cells.items():
+        if type(value) is not kind:
+            raise DocumentError(f"run parameter {name!r} holds {value!r}, not a {column['type']}")
+        yield run_id, value

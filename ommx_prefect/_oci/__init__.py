@@ -1,0 +1,1 @@
+"""A repository of an OCI registry, spoken to over HTTP."""

@@ -1,0 +1,1 @@
+"""Prefect's API, its states and its words."""

@@ -1,0 +1,165 @@
+"""What Prefect's API is asked: always with explicit ids, limits and sort, never for long.
+
+Servers answer late (20-30 ms per task run), forget (an ephemeral one at its exit), and keep
+killed task runs Running for ever; so nothing here decides what is recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from prefect.client.base import ServerType
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.sorting import TaskRunSort
+from prefect.exceptions import ObjectNotFound
+
+from ommx_prefect._prefect.labels import HOST_LABEL, TASK_LABEL, TASK_RUN_LABEL
+from ommx_prefect._prefect.states import RUN_STATUS
+from ommx_prefect._values.secrets import redact_known
+
+PAGE = 200
+POLL_SECONDS = 0.25
+# How long a seal waits for task runs that its shards do not explain.
+EXPLAIN_SECONDS = 10.0
+# Those of a process that is gone get no new state; what it has sent is taken in soon.
+GONE_SECONDS = 3.0
+EPHEMERAL_SECONDS_PER_TASK_RUN = 0.05
+EPHEMERAL_SECONDS = (5.0, 60.0)
+
+
+@dataclass(frozen=True)
+class TaskRunRow:
+    """What the API knows of a task run.
+
+    Attributes:
+        task_run_id: Its id.
+        flow_run_id: Id of the flow run that ran it.
+        name: Name of the task run, without secrets.
+        state: Name of its state.
+        status: The status of a Run that ended in that state.
+        is_final: Whether it has ended, or will never begin.
+        is_subflow: Whether it stands for a subflow run.
+        attempt: Its run count.
+        flow_attempt: The flow run's run count.
+        started_at: When its last attempt began, in seconds since the epoch.
+        task_of_recording: Name of the task, where a recording has said so; otherwise empty.
+        host: Where that was.
+    """
+
+    task_run_id: str
+    flow_run_id: str
+    name: str
+    state: str
+    status: str | None
+    is_final: bool
+    is_subflow: bool
+    attempt: int = 0
+    flow_attempt: int = 0
+    started_at: float = 0.0
+    task_of_recording: str = ""
+    host: str = ""
+
+
+@contextlib.contextmanager
+def api_client() -> Iterator[SyncPrefectClient]:
+    """Open a synchronous client; it works in hooks of sync and async flows alike."""
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def read_flow_run(client: SyncPrefectClient, flow_run_id: str) -> FlowRun:
+    """Read a flow run."""
+    return client.read_flow_run(UUID(flow_run_id))
+
+
+def deployment_name(client: SyncPrefectClient, deployment_id: str) -> str:
+    """Return the name of a deployment, or nothing where it is gone."""
+    if not deployment_id:
+        return ""
+    with contextlib.suppress(Exception):
+        return client.read_deployment(UUID(deployment_id)).name
+    return ""
+
+
+def read_task_runs(client: SyncPrefectClient, flow_run_ids: Collection[str]) -> list[TaskRunRow]:
+    """Read all task runs of some flow runs, page by page."""
+    flow_runs = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(x) for x in flow_run_ids]))
+    rows: list[TaskRunRow] = []
+    while True:
+        page = client.read_task_runs(
+            flow_run_filter=flow_runs,
+            sort=TaskRunSort.EXPECTED_START_TIME_ASC,
+            limit=PAGE,
+            offset=len(rows),
+        )
+        rows.extend(map(_row, page))
+        if len(page) < PAGE:
+            return rows
+
+
+def read_lone_task_runs(
+    client: SyncPrefectClient, task_run_ids: Collection[str]
+) -> list[TaskRunRow]:
+    """Read task runs outside flows, as far as the API knows them."""
+    rows: list[TaskRunRow] = []
+    for task_run_id in task_run_ids:
+        with contextlib.suppress(ObjectNotFound):
+            rows.append(_row(client.read_task_run(UUID(task_run_id))))
+    return rows
+
+
+def _row(run: TaskRun) -> TaskRunRow:
+    state = run.state  # None for a moment, while the server takes the task run in
+    return TaskRunRow(
+        task_run_id=str(run.id),
+        flow_run_id=str(run.flow_run_id or ""),
+        name=redact_known(str(run.labels.get(TASK_RUN_LABEL, run.name))),
+        state=(state.name or "") if state else "",
+        status=RUN_STATUS[state.type] if state else None,
+        # NotReady is Pending for ever: its task run was never started.
+        is_final=state is not None and (state.is_final() or state.name == "NotReady"),
+        is_subflow=state is not None and state.state_details.child_flow_run_id is not None,
+        attempt=run.run_count,
+        flow_attempt=run.flow_run_run_count,
+        started_at=run.start_time.timestamp() if run.start_time else 0.0,
+        task_of_recording=str(run.labels.get(TASK_LABEL, "")),
+        host=str(run.labels.get(HOST_LABEL, "")),
+    )
+
+
+def await_task_runs(
+    client: SyncPrefectClient,
+    flow_run_ids: Collection[str],
+    explained: Collection[str],
+    unexplained: Collection[str],
+    gone: Collection[str],
+) -> list[TaskRunRow]:
+    """Read task runs, waiting (bounded) until the unexplained ones are listed and final.
+
+    For those whose process is gone it does not wait long: most are Running for ever. With an
+    ephemeral server it waits for the explained ones too: that server ends with the script, and
+    what it has not taken in by then is lost, with a traceback for each batch.
+    """
+    expected = {*unexplained, *gone}
+    timeout_seconds = EXPLAIN_SECONDS if unexplained else GONE_SECONDS if gone else 0.0
+    if client.server_type == ServerType.EPHEMERAL:
+        expected |= set(explained)
+        timeout_seconds = max(timeout_seconds, _ephemeral_seconds(len(expected)))
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        rows = read_task_runs(client, flow_run_ids)
+        final = {row.task_run_id for row in rows if row.is_final}
+        if final.issuperset(expected) or time.monotonic() >= deadline:
+            return rows
+        time.sleep(POLL_SECONDS)
+
+
+def _ephemeral_seconds(task_runs: int) -> float:
+    least, most = EPHEMERAL_SECONDS
+    return min(least + EPHEMERAL_SECONDS_PER_TASK_RUN * task_runs, most)

@@ -1,0 +1,92 @@
+"""Which recording is the current one, in a thread and in the whole process."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from ommx.experiment import Run
+
+from ommx_prefect._flowrun.context import enclosing_owner
+from ommx_prefect._recording.faults import Faults
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._values.secrets import Redactor
+from ommx_prefect.exceptions import NoOpenRunError
+
+
+class CurrentRecording(Protocol):
+    """What callers know of the recording that is open around them.
+
+    Attributes:
+        attempt: Who runs.
+        redact: Knows the secrets of the attempt.
+        faults: What went wrong in recording.
+    """
+
+    attempt: Attempt
+    redact: Redactor
+    faults: Faults
+
+    @property
+    def run(self) -> Run:
+        """The Run that is open while the function runs."""
+
+    def runs(self, attempt: Attempt) -> bool:
+        """Tell whether this is the recording of the same attempt."""
+
+    def checkpoint(self, values: Mapping[str, Any]) -> None:
+        """Make values durable now."""
+
+
+_current: ContextVar[CurrentRecording | None] = ContextVar("ommx_prefect_recording", default=None)
+# The recordings whose functions run in this process, each with the one around it: a solver may
+# call back in a thread that knows no context.
+_active: dict[CurrentRecording, CurrentRecording | None] = {}
+_lock = threading.Lock()
+
+
+def current_run() -> Run:
+    """Return the open Run of the innermost recorded task.
+
+    It is a plain `ommx.experiment.Run`: every `log_*` method works, and what it logs is sealed
+    into the flow run's experiment. After `finish()` the Run is closed and the task goes on.
+
+    Raises:
+        NoOpenRunError: No recorded task runs in this thread.
+        RecordingError: Neither the Local Registry nor the temporary directory can be written.
+    """
+    recording = _current.get()
+    if recording is None:
+        raise NoOpenRunError
+    return recording.run
+
+
+def recording_here() -> CurrentRecording | None:
+    """Return the recording of the innermost recorded task in this thread, if there is one."""
+    return _current.get()
+
+
+def innermost_recordings() -> list[CurrentRecording]:
+    """Return the recordings of this process that no other one runs inside of."""
+    with _lock:
+        around = set(_active.values())
+        return [recording for recording in _active if recording not in around]
+
+
+@contextlib.contextmanager
+def made_current(recording: CurrentRecording) -> Iterator[None]:
+    """Make a recording the current one while the block runs."""
+    around = _current.get()
+    tokens = _current.set(recording), enclosing_owner.set(recording.attempt.owner)
+    try:
+        with _lock:
+            _active[recording] = around
+        yield
+    finally:
+        with _lock:
+            _active.pop(recording, None)
+        _current.reset(tokens[0])
+        enclosing_owner.reset(tokens[1])

@@ -1,0 +1,54 @@
+"""What goes wrong in recording: it is noted, and never reaches the task."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ommx_prefect._prefect.log import warn
+from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._values.secrets import Redactor
+
+
+class Faults:
+    """What went wrong while one attempt was recorded.
+
+    Args:
+        task: Name of the task, for the log.
+        redact: Takes the secrets out of what is noted.
+
+    Attributes:
+        notes: What the ledger tells, one sentence each.
+        first: What the record lacks first of all; None for a record that is whole.
+    """
+
+    def __init__(self, task: str, redact: Redactor) -> None:
+        self.notes: list[str] = []
+        self.first: str | None = None
+        self._task = task
+        self._redact = redact
+
+    def note(self, note: str) -> None:
+        """Note something, here and in the log."""
+        self.notes.append(note)
+        with contextlib.suppress(Exception):
+            warn(f"Task {self._task!r}: {note}")
+
+    def note_once(self, note: str, about: str = "") -> None:
+        """Note something that a callback would say again and again."""
+        if not any((about or note) in known for known in self.notes):
+            self.note(note)
+
+    def blame(self, what: str, error: Exception) -> str:
+        """Remember what could not be done, if it is the first; return the sentence."""
+        reason = self._redact.text(f"could not {what}: {describe_error(error)}")
+        self.first = self.first or reason
+        return reason
+
+    @contextlib.contextmanager
+    def guarded(self, what: str) -> Iterator[None]:
+        """Keep a failure of the block away from the task."""
+        try:
+            yield
+        except Exception as error:
+            self.note(self.blame(what, error))

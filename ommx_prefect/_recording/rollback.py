@@ -1,0 +1,29 @@
+"""How a rollback is recorded: it comes after the attempt has left its shard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.transactions import get_transaction
+
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.resolve import stage_of
+
+_ATTEMPT = "org.ommx-prefect.attempt"
+
+
+def bind_transaction(attempt: Attempt) -> str | None:
+    """Tell Prefect's transaction whose it is; return its key, under which a result is stored."""
+    transaction = get_transaction()
+    if transaction is None:
+        return None
+    transaction.set(_ATTEMPT, (attempt.owner, attempt.task_run_id))
+    return transaction.key
+
+
+def record_rollback(transaction: Any) -> None:
+    """Note that a task run was rolled back (a task's on_rollback hook)."""
+    bound = transaction.get(_ATTEMPT, None)
+    if bound is not None:
+        owner, task_run_id = bound
+        stage_of(owner).write(f"rolled-back/{task_run_id}", {})

@@ -1,0 +1,110 @@
+"""The OMMX Run of an attempt, from when it is first asked for to the documents it leaves."""
+
+from __future__ import annotations
+
+import threading
+
+from ommx.experiment import Experiment, Run
+
+from ommx_prefect._format.model import Documents
+from ommx_prefect._recording.faults import Faults
+from ommx_prefect._registry.blobs import open_experiment, store
+from ommx_prefect.exceptions import NoOpenRunError, RecordingError
+
+# Run status -> the exception with which OMMX closes a Run so.
+CLOSED_BY: dict[str, type[BaseException] | None] = {
+    "finished": None,
+    "failed": RuntimeError,
+    "interrupted": KeyboardInterrupt,
+}
+
+
+class OpenRun:
+    """A Run that is opened when it is first asked for.
+
+    An attempt that logs nothing and returns None has nothing that OMMX must store.
+
+    Args:
+        task: Name of the task.
+        faults: Where it is noted that a Run cannot be opened.
+        store_trace: Whether OMMX keeps a trace of it.
+
+    Attributes:
+        documents: What the Run has left in the Local Registry.
+    """
+
+    def __init__(self, task: str, faults: Faults, *, store_trace: bool) -> None:
+        self.documents: Documents | None = None
+        self._task = task
+        self._faults = faults
+        self._store_trace = store_trace
+        self._opening = threading.RLock()
+        self._is_over = False
+        self._is_recordable = True
+        self._run: Run | None = None
+        self._experiment: Experiment | None = None
+
+    @property
+    def run(self) -> Run:
+        """The Run.
+
+        Raises:
+            NoOpenRunError: The attempt has ended, and nobody had asked.
+            RecordingError: There is no place for a Run at all, not even one that is not recorded.
+        """
+        with self._opening:
+            if self._is_over and self._run is None:
+                raise NoOpenRunError
+            self._run = self._run or self._opened()
+            return self._run
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `finish()` has closed it, which is the user's right."""
+        try:
+            return self._run is not None and self._run.run_id < 0
+        except RuntimeError as error:
+            return "borrowed" not in str(error)  # `log_solve` is at work in it
+
+    def give_up(self) -> None:
+        """Record nothing: what the function logs is lost."""
+        self._is_recordable = False
+
+    def trace(self) -> None:
+        """Open it before the function runs, so that its trace begins there."""
+        self.run.__enter__()
+
+    def end(self) -> None:
+        """Open no Run from here on."""
+        with self._opening:
+            self._is_over = True
+
+    def close(self, status: str, reason: str) -> None:
+        """Close the Run, in the thread that opened it: a trace ends where it began."""
+        if self._run is None or self.is_closed:
+            return
+        if not self._store_trace:
+            self._run.__enter__()
+        kind = CLOSED_BY[status]
+        # Never the user's own exception: its message may hold a secret.
+        self._run.__exit__(kind, kind and kind(reason), None)
+
+    def store(self) -> None:
+        """Store the Run's Experiment, once."""
+        if self._experiment and self._run and self.documents is None:
+            self.documents = store(self._experiment)
+
+    def _opened(self) -> Run:
+        if self._is_recordable:
+            self._is_recordable = False  # a warning's handler may ask for the Run, too
+            with self._faults.guarded("open a Run"):
+                experiment = open_experiment(store_trace=self._store_trace)
+                run = experiment.run()
+                self._experiment, self._is_recordable = experiment, True
+                return run
+        # The function may use current_run() all the same; what it logs is lost with it.
+        try:
+            return Experiment.with_temp_local_registry().run()
+        except Exception as error:
+            reason = self._faults.first or "no Run could be opened"
+            raise RecordingError(self._task, reason) from error

@@ -1,0 +1,1 @@
+"""How flow runs are sealed whose hook never ran."""

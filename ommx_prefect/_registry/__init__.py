@@ -1,0 +1,1 @@
+"""The Local Registry of OMMX on this machine."""

@@ -1,0 +1,1 @@
+"""How the shards of a flow run become one verified experiment."""

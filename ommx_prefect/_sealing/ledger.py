@@ -1,0 +1,111 @@
+"""What the ledger of an experiment says: every task run Prefect knows of, and its Runs.
+
+The ledger is one JSON attachment of the experiment, named `ledger`:
+
+    {"flow_run": {...}, "runs": [...], "task_runs": [...], "subflows": [...],
+     "split_columns": {...}, "warnings": [...]}
+
+`runs[i]` belongs to the Run with `run_id` i. It holds no secret, and no message of Prefect's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ommx_prefect._format.model import RunRecord
+from ommx_prefect._prefect.api import TaskRunRow
+
+NAME = "ledger"
+MEDIA_TYPE = "application/json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One Run of an experiment, with what places it: who, when, and what it lacks."""
+
+    key: str
+    started_at: float
+    task_run_id: str
+    flow_run_id: str
+    task: str
+    task_run: str
+    attempt: int
+    host: str
+    parent_task_run_id: str
+    state: str
+    notes: tuple[str, ...]
+    record: RunRecord
+
+    @property
+    def order(self) -> tuple[float, str]:
+        """Runs are numbered in order of start, ties by key."""
+        return self.started_at, self.key
+
+    def as_json(self, run_id: int) -> dict[str, Any]:
+        """Return the entry as the ledger has it; the Run itself is not repeated."""
+        fields = {key: value for key, value in vars(self).items() if key != "record"}
+        return {"run_id": run_id, **fields, "notes": list(self.notes)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], record: RunRecord) -> Entry:
+        """Read an entry of a ledger again, with its Run."""
+        fields = {key: value for key, value in document.items() if key != "run_id"}
+        return cls(**{**fields, "notes": tuple(fields["notes"])}, record=record)
+
+
+def ledger_bytes(
+    flow_run: Mapping[str, Any],
+    entries: Sequence[Entry],
+    rows: Iterable[TaskRunRow],
+    subflows: Sequence[Mapping[str, Any]],
+    split_columns: Mapping[str, str],
+    warnings: Sequence[str],
+) -> bytes:
+    """Write the ledger: the same facts give the same bytes."""
+    document = {
+        "format": FORMAT,
+        "flow_run": dict(flow_run),
+        "runs": [entry.as_json(run_id) for run_id, entry in enumerate(entries)],
+        "task_runs": task_runs(entries, rows),
+        "subflows": list(subflows),
+        "split_columns": dict(split_columns),
+        "warnings": list(warnings),
+    }
+    return json.dumps(document, ensure_ascii=False, indent=1).encode()
+
+
+def task_runs(entries: Sequence[Entry], rows: Iterable[TaskRunRow]) -> list[dict[str, Any]]:
+    """Return one row for each task run, with the ids of its Runs; rows without Runs come last.
+
+    Where a task run has Runs, they tell its state: Prefect's API may be late.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for run_id, entry in enumerate(entries):
+        if entry.task_run_id:
+            row = found.setdefault(entry.task_run_id, _row_of(entry))
+            row["state"] = entry.state
+            row["run_ids"].append(run_id)
+    others = (row for row in rows if row.task_run_id not in found and not row.is_subflow)
+    for other in sorted(others, key=lambda row: row.task_run_id):
+        found[other.task_run_id] = {
+            "task_run_id": other.task_run_id,
+            "flow_run_id": other.flow_run_id,
+            "name": other.name,
+            "state": other.state,
+            "run_ids": [],
+        }
+    return list(found.values())
+
+
+def _row_of(entry: Entry) -> dict[str, Any]:
+    return {
+        "task_run_id": entry.task_run_id,
+        "flow_run_id": entry.flow_run_id,
+        "name": entry.task_run,
+        "state": entry.state,
+        "run_ids": [],
+    }

@@ -1,0 +1,1 @@
+"""What one attempt of a task leaves behind: its shard."""

@@ -1,0 +1,106 @@
+"""How a shard travels: one object that carries the shard and every payload blob it names.
+
+A shard archive is a MessagePack map:
+
+    {"format": "application/vnd.ommx-prefect.shard.v1+msgpack",
+     "shard": <the bytes of the shard, see _shards>,
+     "blobs": {"<sha256 in hex>": <bytes>, ...}}
+
+What arrives from elsewhere is believed only as far as its digests go: `open_archive` checks each
+blob, the shard's own documents, and whose shard it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import msgpack
+
+from ommx_prefect._format.decode import check_blob, decode, descriptor_of, manifest_of
+from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Descriptor, Documents
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+
+ARCHIVE_FORMAT = "application/vnd.ommx-prefect.shard.v1+msgpack"
+FIELD_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "Mapping[str, Scalar]": dict,
+}
+
+
+def pack_archive(shard: Shard, read_blob: Callable[[str], bytes]) -> bytes:
+    """Write a shard and its payload; `read_blob` returns the bytes of a digest."""
+    digests = {layer.digest for layer in payload_of(shard)}
+    blobs = {_hex(digest): read_blob(digest) for digest in sorted(digests)}
+    document = {"format": ARCHIVE_FORMAT, "shard": shard.to_bytes(), "blobs": blobs}
+    packed: bytes = msgpack.packb(document)
+    return packed
+
+
+def open_archive(data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
+    """Read a shard archive and check all of it; return the shard, and its blobs by hex digest.
+
+    Args:
+        data: The bytes of the archive.
+        owner: The flow run that is sealed; a shard of another one is refused.
+        key: The name under which the archive was found; it must be the shard's own.
+
+    Raises:
+        DocumentError: It is no archive, is damaged or incomplete, or is another's.
+        UnknownFormatError: A later release wrote it.
+    """
+    try:
+        document = msgpack.unpackb(data)
+        found, packed, blobs = (document[name] for name in ("format", "shard", "blobs"))
+        if found != ARCHIVE_FORMAT:
+            raise UnknownFormatError(f"format {found!r} is not {ARCHIVE_FORMAT!r}")
+        shard = Shard.from_bytes(packed)
+        check_attempt(shard.attempt, owner, key)
+        _check_payload(shard, dict(blobs))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, DocumentError):
+            raise
+        raise DocumentError(f"it is no shard archive: {error!r}") from error
+    return shard, blobs
+
+
+def check_attempt(attempt: Attempt, owner: str, key: str) -> None:
+    """Raise DocumentError unless an attempt belongs to this flow run and name."""
+    for field in dataclasses.fields(attempt):
+        value = getattr(attempt, field.name)
+        if not isinstance(value, FIELD_TYPES[str(field.type)]):
+            raise DocumentError(f"its {field.name} is {type(value).__name__}")
+    if attempt.owner != owner:
+        raise DocumentError(f"it belongs to flow run {attempt.owner}, not to {owner}")
+    if attempt.key != key:
+        raise DocumentError(f"it is the record of {attempt.key}")
+
+
+def payload_of(shard: Shard) -> list[Descriptor]:
+    """Return the payload layers of a shard: all but its run parameters."""
+    return [] if shard.documents is None else payload_layers(shard.documents)
+
+
+def payload_layers(documents: Documents) -> list[Descriptor]:
+    """Return the payload layers of an Experiment: all but its run parameters."""
+    layers = map(descriptor_of, manifest_of(documents.manifest)["layers"])
+    return [layer for layer in layers if layer.media_type != PARAMETERS_MEDIA_TYPE]
+
+
+def _check_payload(shard: Shard, blobs: dict[str, bytes]) -> None:
+    if shard.documents is not None:
+        decode(shard.documents)  # checks the digests of its documents
+    named = {_hex(layer.digest): layer for layer in payload_of(shard)}
+    if missing := named.keys() - blobs.keys():
+        raise DocumentError(f"it lacks blob {min(missing)}")
+    if strange := blobs.keys() - named.keys():
+        raise DocumentError(f"it has a blob that its shard does not name: {min(strange)}")
+    for name, layer in named.items():
+        check_blob(layer, blobs[name])
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")

@@ -1,0 +1,139 @@
+"""What one attempt leaves behind: a shard, as one file's bytes.
+
+A shard is a MessagePack map: who (`attempt`), how it ended (`status`, `reason`, `parameters`),
+what could not be recorded (`notes`), and the exact documents of the one-Run Experiment that
+holds its payload (`documents`; absent when nothing of it could be stored). Payload bytes are no
+part of it: they stay in the Local Registry and are named by digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import msgpack
+
+from ommx_prefect._format.model import Documents, Scalar
+from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+
+SHARD_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a task run's function.
+
+    Attributes:
+        owner: Id of the flow run whose experiment this belongs to.
+        flow_run_id: Id of the flow run that ran it (a subflow's, perhaps); empty outside flows.
+        flow_attempt: Run count of that flow run; 0 outside flows.
+        task_run_id: Id of the task run; empty for a Run that is no task.
+        task: Name of the task.
+        task_run: Name of the task run.
+        attempt: Run count of the task run, from 1.
+        nonce: Tells apart executions that share everything else (Dask and Ray rerun lost tasks).
+        started_at: Seconds since the epoch.
+        host: Name of the machine.
+        pid: Process id on it.
+        parent_task_run_id: Id of the task run in whose body it was called, or empty.
+        process_start: When that process started, as the system tells it; empty where it does not.
+        inputs: The scalar arguments, without secrets: run parameters however the attempt ends.
+    """
+
+    owner: str
+    flow_run_id: str
+    flow_attempt: int
+    task_run_id: str
+    task: str
+    task_run: str
+    attempt: int
+    nonce: str
+    started_at: float
+    host: str
+    pid: int
+    parent_task_run_id: str = ""
+    process_start: str = ""
+    inputs: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The name of this execution, unique and sortable by task run."""
+        return f"{self.task_run_id or 'run'}-{self.attempt}-{self.nonce}"
+
+    @property
+    def order(self) -> tuple[float, str]:
+        """Runs are numbered in order of start, ties by key."""
+        return self.started_at, self.key
+
+    def parameters(self, state: str, duration_seconds: float | None) -> dict[str, Scalar]:
+        """Return the `prefect.*` columns of this attempt's Run."""
+        started = datetime.fromtimestamp(self.started_at, timezone.utc)
+        columns: dict[str, Scalar] = {
+            "prefect.task": self.task,
+            "prefect.attempt": self.attempt,
+            "prefect.flow_attempt": self.flow_attempt,
+            "prefect.state": state,
+            "prefect.started_at": started.isoformat(timespec="microseconds"),
+            "prefect.host": self.host,
+        }
+        if self.task_run_id:
+            columns["prefect.task_run_id"] = self.task_run_id
+        if duration_seconds is not None:
+            columns["prefect.duration_seconds"] = duration_seconds
+        return columns
+
+
+@dataclass(frozen=True)
+class Shard:
+    """How one attempt ended, and the Experiment that holds what it recorded."""
+
+    attempt: Attempt
+    status: str
+    reason: str | None = None
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    documents: Documents | None = None
+
+    def to_bytes(self) -> bytes:
+        """Write the shard as MessagePack."""
+        documents = self.documents and vars(self.documents)
+        packed: bytes = msgpack.packb(
+            {
+                "format": SHARD_FORMAT,
+                "attempt": vars(self.attempt),
+                "status": self.status,
+                "reason": self.reason,
+                "parameters": dict(self.parameters),
+                "notes": list(self.notes),
+                "documents": documents,
+            }
+        )
+        return packed
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Shard:
+        """Read a shard.
+
+        Raises:
+            DocumentError: The bytes are no shard.
+            UnknownFormatError: A later release wrote them.
+        """
+        try:
+            document: dict[str, Any] = msgpack.unpackb(data)
+            if document.pop("format") != SHARD_FORMAT:
+                raise UnknownFormatError("the shard was written by another release")
+            documents = document.pop("documents")
+            if not all(isinstance(x, (str, int, float)) for x in document["parameters"].values()):
+                raise TypeError("a parameter is no scalar")
+            return cls(
+                attempt=Attempt(**document.pop("attempt")),
+                notes=tuple(document.pop("notes")),
+                documents=documents and Documents(**documents),
+                **document,
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, UnknownFormatError):
+                raise
+            raise DocumentError(f"not a shard: {error}") from error

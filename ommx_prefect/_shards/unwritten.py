@@ -1,0 +1,32 @@
+"""What this process could not write down: kept in memory for a seal in the same process."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Collection
+
+from ommx_prefect._shards.shard import Shard
+
+_shards: dict[str, list[Shard]] = defaultdict(list)
+_lock = threading.Lock()
+
+
+def remember(shard: Shard) -> None:
+    """Keep the shard of an attempt whose stage cannot be written."""
+    with _lock:
+        _shards[shard.attempt.owner].append(shard)
+
+
+def of(owner: str) -> list[Shard]:
+    """Return the shards that were remembered for a flow run."""
+    with _lock:
+        return list(_shards.get(owner, ()))
+
+
+def forget(owner: str, keys: Collection[str]) -> None:
+    """Let go of those that a seal holds."""
+    with _lock:
+        left = [shard for shard in _shards.pop(owner, ()) if shard.attempt.key not in keys]
+        if left:
+            _shards[owner] = left

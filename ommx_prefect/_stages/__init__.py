@@ -1,0 +1,1 @@
+"""Where the shards of a flow run wait until they are sealed."""

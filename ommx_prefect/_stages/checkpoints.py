@@ -1,0 +1,129 @@
+"""Where the checkpoints of attempts wait for the seal: one directory for each attempt.
+
+    <stage>/checkpoints/<key>/record       a shard: the latest value of every name
+    <stage>/checkpoints/<key>/blobs/<hex>  the payloads that it names, and no others
+
+A checkpoint replaces the one before it, so ten thousand take the room of one. Payloads lie here
+and not in the Local Registry: there each replaced one would stay until somebody runs `ommx gc`,
+and `ommx gc --delete` would take the one that counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ommx_prefect._format.decode import manifest_of
+from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Documents
+from ommx_prefect._registry.blobs import write_whole
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.documents import CHECKPOINTS
+from ommx_prefect._stages.local import link_or_copy
+from ommx_prefect._stages.protocol import Stage
+from ommx_prefect.exceptions import DocumentError
+
+# Tells which of two checkpoints of one attempt is the later.
+NUMBER = "number"
+# How often a checkpoint may be replaced while it is taken, or removed while it is written.
+REPLACEMENTS = 100
+
+
+class CheckpointFiles:
+    """The checkpoints in the stage of one flow run.
+
+    Args:
+        stage: The stage.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.path = stage.path / CHECKPOINTS
+
+    def put(self, shard: Shard, blobs: Mapping[str, bytes]) -> None:
+        """Make a checkpoint durable, whole or not at all, and let go of the one before it.
+
+        Args:
+            shard: The latest value of every name.
+            blobs: The payloads, by digest; one that is here already is not written again.
+        """
+        folder = self.path / shard.attempt.key
+        files = {_blob(folder, digest): data for digest, data in blobs.items()}
+        for _ in range(REPLACEMENTS):
+            for path, data in files.items():
+                if not path.exists():
+                    write_whole(path, data, durable=True)
+            write_whole(folder / "record", shard.to_bytes(), durable=True)
+            if all(path.exists() for path in (*files, folder / "record")):
+                break  # else a seal that takes the attempt for dead has let go of it meanwhile
+        named = {_blob(folder, digest).name for digest in _payloads(shard.documents)}
+        with contextlib.suppress(FileNotFoundError):  # no payload so far
+            for name in set(os.listdir(folder / "blobs")) - named:
+                (folder / "blobs" / name).unlink(missing_ok=True)
+
+    def payload(self, key: str, digest: str) -> Path:
+        """Return the file with a payload of an attempt's checkpoint."""
+        return _blob(self.path / key, digest)
+
+    def attempts(self) -> list[Attempt]:
+        """Return who has checkpointed."""
+        with contextlib.suppress(FileNotFoundError):
+            found = [self.record(key) for key in os.listdir(self.path)]
+            return [shard.attempt for shard in found if shard is not None]
+        return []
+
+    def take(self, keys: Iterable[str]) -> dict[str, Shard]:
+        """Return the last checkpoints of attempts by key, with their payloads among the stage's.
+
+        Raises:
+            DocumentError: One is damaged, or its payload is lost.
+        """
+        found = {key: self._take(key) for key in keys}
+        return {key: shard for key, shard in found.items() if shard is not None}
+
+    def _take(self, key: str) -> Shard | None:
+        for _ in range(REPLACEMENTS):
+            shard = self.record(key)
+            with contextlib.suppress(FileNotFoundError):  # an attempt that lives has replaced it
+                for digest in _payloads(shard.documents) if shard else ():
+                    source = _blob(self.path / key, digest)
+                    link_or_copy(source, self.stage.path / "blobs" / "sha256" / source.name)
+                return shard
+        raise DocumentError(f"the checkpoint of {key} has lost its payload")
+
+    def record(self, key: str) -> Shard | None:
+        """Return the last checkpoint of an attempt, if there is one."""
+        try:
+            return Shard.from_bytes((self.path / key / "record").read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def discard(self, numbers: Mapping[str, int]) -> list[str]:
+        """Let go of the checkpoints of attempts, by key, and return whose are gone.
+
+        One with a higher number stays: its attempt runs on.
+        """
+        gone = []
+        for key, number in numbers.items():
+            if (last := self.record(key)) is None or number_of(last) <= number:
+                shutil.rmtree(self.path / key, ignore_errors=True)
+                gone.append(key)
+        return gone
+
+
+def number_of(checkpoint: Shard) -> int:
+    """Return how many checkpoints its attempt had made with this one."""
+    return int(checkpoint.parameters.get(NUMBER, 0))
+
+
+def _blob(folder: Path, digest: str) -> Path:
+    return folder / "blobs" / digest.removeprefix("sha256:")
+
+
+def _payloads(documents: Documents | None) -> list[str]:
+    if documents is None:
+        return []
+    layers = manifest_of(documents.manifest)["layers"]
+    return [x["digest"] for x in layers if x["mediaType"] != PARAMETERS_MEDIA_TYPE]

@@ -1,0 +1,76 @@
+"""How a repository is opened on behalf of a stage: once per process, and as whom.
+
+Credentials are those of this machine (see _oci_credentials), or those of the Prefect block that
+the stage names, `oci://ghcr.io/acme/shards?credentials=docker-registry-credentials/ghcr`: any
+block with a `username` and a `password`, or a `Secret` that holds both as JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prefect.blocks.system import Secret
+from pydantic import SecretStr
+
+from ommx_prefect._oci.credentials import Credentials
+from ommx_prefect._oci.names import split_stage
+from ommx_prefect._oci.repository import Repository
+from ommx_prefect._stages.blocks import load_block
+from ommx_prefect.exceptions import (
+    ManifestTooLargeError,
+    RegistryAuthError,
+    RegistryError,
+    StageError,
+)
+
+
+@functools.lru_cache(maxsize=64)
+def open_repository(stage: str, repository: str = "", *, brief: bool = False) -> Repository:
+    """Open a repository of the registry in which a stage is.
+
+    Args:
+        stage: The stage, `oci://registry/repository`.
+        repository: Another repository of the same registry; empty for the stage's own.
+        brief: Whether to give up soon.
+
+    Raises:
+        StageError: The block with the credentials cannot be used.
+    """
+    where = split_stage(stage)
+    credentials = _credentials_of(stage, where.credentials) if where.credentials else None
+    path = repository or where.repository
+    return Repository(where.registry, path, credentials, brief=brief)
+
+
+@contextlib.contextmanager
+def translated(stage: str, what: str) -> Iterator[None]:
+    """Raise what a registry complains of as a StageError of this stage."""
+    try:
+        yield
+    except (RegistryError, ManifestTooLargeError) as error:
+        if isinstance(error, RegistryAuthError):
+            open_repository.cache_clear()  # somebody may have logged in by the next time
+        raise StageError(stage, f"could not {what}: {error}") from error
+
+
+def _credentials_of(stage: str, name: str) -> Credentials:
+    block = load_block(stage, name)
+    held = block.get() if isinstance(block, Secret) else vars(block)
+    if isinstance(held, str):  # as the UI keeps what is typed between quotes
+        with contextlib.suppress(ValueError):
+            held = json.loads(held)
+    username, password = _text(held, "username"), _text(held, "password")
+    if not (username and password):
+        reason = f"the block {name} has no username and password"
+        raise StageError(stage, f"{reason}; a Secret block needs both in its JSON")
+    return Credentials(username, SecretStr(password))
+
+
+def _text(held: Any, name: str) -> str:
+    value = held.get(name) if isinstance(held, Mapping) else None
+    value = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return value if isinstance(value, str) else ""

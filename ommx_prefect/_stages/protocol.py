@@ -1,0 +1,120 @@
+"""What a stage is: the place where the shards of one flow run wait to be sealed.
+
+| class | where | what comes to the host that seals |
+|---|---|---|
+| `LocalStage` | a directory beside the Local Registry (`_stages.local`) | nothing: it is there |
+| `MirroredStage` | a Prefect storage block (see `_stages.shared`) | records and payload |
+| `OciStage` | a repository of an OCI registry (see `_stages.oci`) | records; payload when it must |
+
+Whatever the place, a seal works on a directory of its own host, `path`: the other two bring
+there what waits elsewhere, and are local stages as far as that goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from ommx_prefect._format.model import Descriptor, Documents
+from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect.exceptions import DocumentError
+
+
+class Stage(Protocol):
+    """The stage of one flow run.
+
+    Attributes:
+        owner: Id of the flow run whose experiment is recorded; of the task run outside flows.
+        name: The place, as `ommx_prefect.flow` takes it.
+        path: The directory of this host in which the flow run is sealed.
+    """
+
+    owner: str
+    name: str
+    path: Path
+
+    # ------------------------------------------------------------ what attempts do
+
+    def begin(self, attempt: Attempt) -> None:
+        """Note that an attempt has begun."""
+
+    def put(self, shard: Shard, directory: str = "shards") -> str | None:
+        """Make a shard durable with its payload; return why it is in another place, or None."""
+
+    def share_checkpoint(self, checkpoint: Shard) -> str | None:
+        """Take a checkpoint that is durable here to where the seal may be; or return why not."""
+
+    def pin(self, *documents: Documents) -> None:
+        """Keep the payload of Experiments within reach of the seal."""
+
+    # ------------------------------------------------------------ documents
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Read a JSON document, or return None."""
+
+    def write(self, name: str, document: dict[str, Any]) -> None:
+        """Write a JSON document, whole or not at all, for all hosts that need it."""
+
+    def has(self, *names: str) -> bool:
+        """Tell whether all of these documents are here."""
+
+    def remove(self, name: str) -> None:
+        """Remove a document, where it is here."""
+
+    def listed(self, directory: str) -> dict[str, dict[str, Any]]:
+        """Read a directory of JSON documents by name."""
+
+    def exists(self) -> bool:
+        """Tell whether a flow run has left anything, here or elsewhere."""
+
+    # ------------------------------------------------------------ what a seal does
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the stage against every other process of this host that seals it."""
+
+    def collect(self, sealed: Collection[str]) -> None:
+        """Bring what waits elsewhere, and is not sealed yet, here."""
+
+    def shards(self, directory: str = "shards") -> list[Shard]:
+        """Read all shards that are here, in order of start."""
+
+    def starts(self) -> list[Attempt]:
+        """Read all start records that are here, in order of start."""
+
+    def add_blob(self, data: bytes, media_type: str) -> Descriptor:
+        """Write a payload blob of our own."""
+
+    def discard(self, keys: Iterable[str]) -> None:
+        """Let go of shards that a verified seal holds; what came later stays."""
+
+    def discard_starts(self, keys: Iterable[str]) -> None:
+        """Let go of start records; a shard that comes after all stays."""
+
+    def release(self) -> None:
+        """Let go of what waits elsewhere, once a finished seal holds it."""
+
+    def is_released(self) -> bool:
+        """Tell whether a finished seal of another host has let go of it."""
+
+
+# What reading a document of another shape raises.
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
+
+
+def damaged(path: Path, error: Exception) -> DocumentError:
+    """Return the error that says which file of a stage is damaged, and what to do."""
+    what = f"{path} is damaged: {describe_error(error)}"
+    return DocumentError(f"{what}. Restore it, or move it away to go on without it")
+
+
+@contextlib.contextmanager
+def well_formed(stage: Stage, name: str) -> Iterator[None]:
+    """Raise DocumentError where a document of a stage has not the shape that the block expects."""
+    try:
+        yield
+    except MALFORMED as error:
+        raise damaged(stage.path / name, error) from error

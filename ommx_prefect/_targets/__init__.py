@@ -1,0 +1,1 @@
+"""Where an experiment is published: the Local Registry, or an OCI registry."""

@@ -1,0 +1,68 @@
+"""How a composed experiment gets into the Local Registry: blobs, config, manifest, name.
+
+It is imported under a name of ours, opened with `ommx`, and compared with what it was made of.
+Only then does the user's name move, and only after that are the shards let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ommx.experiment import Experiment
+
+from ommx_prefect._format.model import Documents, ExperimentRecord
+from ommx_prefect._registry.blobs import drop_name, import_layout, move_names, sealing_name
+from ommx_prefect._stages.protocol import Stage
+from ommx_prefect.exceptions import DocumentError
+
+
+def import_and_verify(stage: Stage, documents: Documents, wanted: ExperimentRecord) -> None:
+    """Import documents under a name of ours, and check that `ommx` reads what was meant.
+
+    Raises:
+        DocumentError: It reads something else; the shards are kept.
+    """
+    found = import_scratch(stage, documents)
+    if problem := difference(found, wanted):
+        raise DocumentError(f"the composed experiment reads back differently: {problem}")
+
+
+def import_scratch(stage: Stage, documents: Documents) -> Experiment:
+    """Import documents, with the payload that the stage holds, under a name of ours."""
+    name = sealing_name(stage.owner)
+    drop_name(name)
+    return import_layout(stage.path, documents, name)
+
+
+def publish_names(stage: Stage, digest: str, names: Mapping[str, str | None]) -> None:
+    """Point names to the imported experiment, and remove the name of ours.
+
+    Raises:
+        NameMovedError: One does not point any more to what it is said to.
+    """
+    move_names(digest, names)
+    drop_name(sealing_name(stage.owner))
+
+
+def difference(found: Experiment, wanted: ExperimentRecord) -> str:
+    """Say how an opened Experiment differs from the records it was made of; empty if not."""
+    if (found.status, len(found.runs)) != (wanted.status, len(wanted.runs)):
+        return f"{found.status} with {len(found.runs)} Runs"
+    if sorted(found.attachment_names) != sorted(wanted.attachments.entries):
+        return f"experiment attachments {sorted(found.attachment_names)}"
+    for run, record in zip(found.runs, wanted.runs, strict=True):
+        if (run.status, run.lifecycle_reason) != (record.status, record.reason):
+            return f"Run {run.run_id} is {run.status}: {run.lifecycle_reason}"
+        if sorted(run.attachment_names) != sorted(record.attachments.entries):
+            return f"Run {run.run_id} has the attachments {sorted(run.attachment_names)}"
+        if (len(run.solves), len(run.samplings)) != (len(record.solves), len(record.samplings)):
+            return f"Run {run.run_id} has {len(run.solves)} Solves"
+    return _difference_of_parameters(found, wanted)
+
+
+def _difference_of_parameters(found: Experiment, wanted: ExperimentRecord) -> str:
+    # NaN is no cell here: whether pandas counts it as missing depends on its version and dtype.
+    table = found.run_parameters_df()
+    cells = int((table.notna() & (table == table).fillna(False)).sum().sum())
+    meant = sum(value == value for run in wanted.runs for value in run.parameters.values())
+    return "" if cells == meant else f"{cells} run parameters instead of {meant}"

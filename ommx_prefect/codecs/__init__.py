@@ -1,0 +1,237 @@
+"""How a Python value becomes attachments: the registry of codecs and `log_value`.
+
+    log_value(run, "output", {"x": array, "gap": 0.01})    # -> output.x (npy), output.gap (JSON)
+
+    @register_codec(accepts=Route)
+    class RouteCodec:
+        media_type = "application/vnd.acme.route"
+
+        @staticmethod
+        def encode(value: Route) -> bytes: ...
+        @staticmethod
+        def decode(data: bytes) -> Route: ...
+
+Dispatch looks at the value; the codec registered last wins. No codec pickles, optional libraries
+are never imported to test a value, and nothing is imported because stored data names it. The same
+value gives the same bytes in every process. OMMX values, JSON and bytes are read back with plain
+`ommx`, the rest with `get_with_codec(codec, name)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import traceback
+from collections import ChainMap
+from collections.abc import Collection
+from functools import reduce
+from itertools import count
+from typing import Any
+
+from ommx.experiment import Experiment, Run
+
+from ommx_prefect._values.members import fields_of
+from ommx_prefect._values.secrets import REDACTED, is_secret
+from ommx_prefect.codecs._figures import (
+    MatplotlibCodec,
+    PlotlyCodec,
+    PrefectStateCodec,
+    StateCodec,
+)
+from ommx_prefect.codecs._json import JsonCodec, check_nesting, type_name
+from ommx_prefect.codecs._registry import (
+    SECRET_ENTRY,
+    CodecEntry,
+    CodecRegistry,
+    Encoded,
+    Writer,
+    register_codec,
+    registry,
+)
+from ommx_prefect.codecs._tables import (
+    ArrowTableCodec,
+    BytesCodec,
+    DataFrameCodec,
+    NumpyCodec,
+    SeriesCodec,
+)
+
+__all__ = [
+    "REDACTED",
+    "ArrowTableCodec",
+    "BytesCodec",
+    "CodecEntry",
+    "CodecRegistry",
+    "DataFrameCodec",
+    "JsonCodec",
+    "LoggedValue",
+    "MatplotlibCodec",
+    "NumpyCodec",
+    "PlotlyCodec",
+    "PrefectStateCodec",
+    "SeriesCodec",
+    "SkippedValue",
+    "StateCodec",
+    "is_secret",
+    "log_value",
+    "register_codec",
+    "registry",
+]
+
+
+# A layer costs about 250 bytes of a manifest, and OCI registries cap a manifest at 4 MiB.
+MAX_ITEMS = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class SkippedValue:
+    """A value that was not attached: the name it would have had, its type, and why."""
+
+    name: str
+    type_name: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class LoggedValue:
+    """What became of one value: attachments written, parts left out, names of redacted parts."""
+
+    names: tuple[str, ...]
+    skipped: tuple[SkippedValue, ...]
+    redacted: tuple[str, ...] = ()
+
+
+def log_value(
+    target: Run | Experiment, name: str, value: Any, *, forbidden: Collection[str] = ()
+) -> LoggedValue:
+    """Attach a value to an open Run or Experiment, by the codec that takes it.
+
+    None is not attached. A dict, list or tuple that is JSON throughout is one attachment; any
+    other dict with str keys, list, tuple, dataclass instance or pydantic model is split into
+    `name.<key>`, `name.<index>` or `name.<field>`, to a depth of 32 and 4096 items each. A name
+    that is taken gets the suffix `~2`, `~3`, ...
+
+    Args:
+        target: Where to attach.
+        name: The attachment's name, or what the names of the parts begin with.
+        value: What to attach.
+        forbidden: Texts of secrets. They are cut out of names and of the strings in JSON; other
+            encoded bytes that show one are skipped. Text that a format compresses (parquet, png),
+            OMMX values and files are not searched.
+
+    Returns:
+        The names written, and the values that no codec takes or whose codec raised.
+
+    Raises:
+        RuntimeError: OMMX could not write (disk full, Run closed), unchanged.
+    """
+    attaching = _Attaching(target, tuple(filter(None, forbidden)))
+    if value is not None:
+        attaching.add(name, value, ())
+    return LoggedValue(tuple(attaching.names), tuple(attaching.skipped), tuple(attaching.redacted))
+
+
+@dataclasses.dataclass
+class _Attaching:
+    """One call of `log_value` under way."""
+
+    target: Run | Experiment
+    forbidden: tuple[str, ...] = ()
+    names: dict[str, None] = dataclasses.field(default_factory=dict)
+    skipped: list[SkippedValue] = dataclasses.field(default_factory=list)
+    redacted: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, name: str, value: Any, above: tuple[int, ...]) -> None:
+        entry = SECRET_ENTRY if is_secret(value) else registry.find(value)
+        if entry is None:
+            return self._skip(name, value, f"no codec takes {type_name(value)}")
+        try:
+            write = entry.prepare(value)
+        except Exception as error:
+            items = _items(value) if entry.codec is JsonCodec else None
+            if items is not None:
+                return self._split(name, value, items, above)
+            return self._skip(name, value, f"codec {entry.name} raised {_described(error)}")
+        if isinstance(write, Encoded) and _shows(write.data, self.forbidden):
+            if entry.codec is not JsonCodec:
+                return self._skip(name, value, "its bytes show a secret")
+            self.redacted.append(_cut(name, self.forbidden))
+            text = json.dumps(_cut(json.loads(write.data), self.forbidden))
+            write = Encoded(write.media_type, text.encode())
+        return self._write(name, write)
+
+    def _split(
+        self, name: str, value: Any, items: list[tuple[Any, Any]], above: tuple[int, ...]
+    ) -> None:
+        try:
+            check_nesting(value, above)
+        except ValueError as error:
+            return self._skip(name, value, str(error))
+        if len(items) > MAX_ITEMS:
+            return self._skip(name, value, f"{len(items)} items, more than {MAX_ITEMS}")
+        for key, item in items:
+            self.add(f"{name}.{key}", item, (*above, id(value)))
+        return None
+
+    def _skip(self, name: str, value: Any, reason: str) -> None:
+        texts = (_cut(text, self.forbidden) for text in (name, type_name(value), reason))
+        shown_name, shown_type, shown_reason = texts
+        self.skipped.append(SkippedValue(shown_name, shown_type, shown_reason[:500]))
+
+    def _write(self, name: str, write: Writer) -> None:
+        name = _cut(name, self.forbidden)
+        in_use = ChainMap[str, None]({}, self.names)
+        while not self._is_written(unique := _unused(name, in_use), write):
+            in_use[unique] = None
+        self.names[unique] = None
+
+    def _is_written(self, name: str, write: Writer) -> bool:
+        try:
+            write(self.target, name)
+        except RuntimeError as error:
+            # An open Run does not list its names: only the refusal tells that one is taken.
+            if f"Attachment `{name}` already exists" not in str(error):
+                raise
+            return False
+        return True
+
+
+def _items(value: Any) -> list[tuple[Any, Any]] | None:
+    """Give the parts under which a container is split, None when it cannot be."""
+    if isinstance(value, (list, tuple)):
+        return list(enumerate(value))
+    members = value if isinstance(value, dict) else fields_of(value)
+    if members is None or not all(isinstance(key, str) for key in members):
+        return None
+    return list(members.items())
+
+
+def _shows(data: bytes, forbidden: tuple[str, ...]) -> bool:
+    """Tell whether bytes hold a secret, as UTF-8 or as `json.dumps` escapes it."""
+    texts = {form for text in forbidden for form in (text, json.dumps(text)[1:-1])}
+    return any(form.encode(errors="replace") in data for form in texts)
+
+
+def _cut(value: Any, forbidden: tuple[str, ...]) -> Any:
+    """Replace secrets in the texts and integers of JSON; keys that become one stay apart."""
+    if isinstance(value, int) and str(value) in forbidden:
+        return REDACTED
+    if isinstance(value, str):
+        return reduce(lambda text, secret: text.replace(secret, REDACTED), forbidden, value)
+    if isinstance(value, list):
+        return [_cut(item, forbidden) for item in value]
+    if not isinstance(value, dict):
+        return value
+    result: dict[str, Any] = {}
+    for key, item in value.items():
+        result[_unused(_cut(key, forbidden), result)] = _cut(item, forbidden)
+    return result
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    names = (name if number == 1 else f"{name}~{number}" for number in count(1))
+    return next(unique for unique in names if unique not in taken)
+
+
+def _described(error: Exception) -> str:
+    return "".join(traceback.format_exception_only(type(error), error)).strip()

@@ -1,0 +1,159 @@
+"""Ready-made recorded tasks: solve or sample an instance, and know what came of it.
+
+    from ommx_prefect import flow
+    from ommx_prefect.instances import load_instance
+    from ommx_prefect.solvers import solve
+
+    @flow
+    def nightly(paths: list[str]) -> None:
+        for path in paths:
+            solve("highs", load_instance(path).instance, time_limit_seconds=60)
+
+Each call is one Run with the parameters `instance`, `adapter`, `outcome`, `objective`, `feasible`,
+`optimality`, `solve_seconds` and the limits that were set, and one Solve (or Sampling) record with
+its own status, options, input and output. A call whose result Prefect has cached is a Run with the
+same parameters but `solve_seconds`, and with the Solution (or SampleSet) as its `output`; the
+Solution knows its outcome (`outcome_of`), and a cached None knows none.
+
+| outcome | what it means | raised |
+|---|---|---|
+| `optimal` | feasible, and proved best within a relative gap of 1e-4 | |
+| `feasible` | feasible, not proved best | |
+| `no_solution` | stopped at a limit, or nothing feasible was found | `NoSolutionError` |
+| `infeasible` | proved that there is none | `InfeasibleError` |
+| `unbounded` | proved that there is no best | `UnboundedError` |
+| `not_applicable` | the adapter does not take this class of instance | `NotApplicableError` |
+| `error` | adapter or solver failed, or its answer is infeasible | `SolverError` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ommx import Instance, SampleSet, Solution
+from ommx.adapter import SamplerAdapter, SolverAdapter
+
+from ommx_prefect._decorators.cached import when_cached
+from ommx_prefect._decorators.task import task
+from ommx_prefect._recording.current import current_run
+from ommx_prefect.exceptions import (
+    InfeasibleError,
+    NoSolutionError,
+    NotApplicableError,
+    SolveOutcomeError,
+    SolverError,
+    SolverOptionError,
+    UnboundedError,
+    UnknownAdapterError,
+)
+from ommx_prefect.instances._digest import instance_digest, register_cache_keys
+from ommx_prefect.solvers._backends import resolve_adapter
+from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve, outcome_of
+from ommx_prefect.solvers._solve import sample_in, solve_in
+
+register_cache_keys()
+
+
+# Inputs and output are in the Solve record already.
+@task(name="solve", log_inputs=False, log_output=False)
+@when_cached(log_cached_solve)
+def solve(
+    adapter: type[SolverAdapter] | str,
+    instance: Instance,
+    *,
+    time_limit_seconds: float | None = None,
+    mip_gap: float | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    raise_on_failure: bool = True,
+) -> Solution | None:
+    """Solve an instance and record the solve; the Solution is feasible.
+
+    With `cache_policy=INPUTS` and `persist_result=True` a later run finds the Solution of an
+    instance with the same content, loaded from whatever file (`instance_digest`).
+
+    Args:
+        adapter: An adapter class, or `"highs"`, `"scip"`, `"python-mip"`, `"openjij"`.
+        instance: It is not changed. If the adapter must prepare it (one-hot constraints for HiGHS),
+            the Solve record's input is the prepared copy.
+        time_limit_seconds: Seconds of the solver's own clock.
+        mip_gap: Relative gap at which the solver stops. The outcome is `optimal` only for a gap
+            of at most 1e-4, even if the adapter marks the Solution as optimal (`optimality`).
+        seed: Random seed of the solver.
+        threads: At most so many threads; SCIP uses them in its LP solver only.
+        options: Options under the backend's own names, `{"presolve": "off"}` for HiGHS. For an
+            adapter this package does not know: keyword arguments of its `solve`.
+        raise_on_failure: False returns None when there is no solution. A cached None is found
+            again like any result.
+
+    Raises:
+        SolveOutcomeError: There is no solution; the subclass and `outcome` say why.
+        SolverOptionError: The backend does not know or does not take an option.
+        UnknownAdapterError: No such adapter, or it is not installed.
+        TypeError: The instance is no `ommx.Instance`.
+    """
+    limits = {
+        "time_limit_seconds": time_limit_seconds,
+        "mip_gap": mip_gap,
+        "seed": seed,
+        "threads": threads,
+    }
+    return solve_in(
+        current_run(),
+        adapter,
+        instance,
+        limits=limits,
+        options=options,
+        raise_on_failure=raise_on_failure,
+    )
+
+
+@task(name="sample", log_inputs=False, log_output=False)
+@when_cached(log_cached_sample)
+def sample(
+    adapter: type[SamplerAdapter] | str,
+    instance: Instance,
+    *,
+    raise_on_failure: bool = True,
+    **options: Any,
+) -> SampleSet | None:
+    """Sample an instance and record the sampling; at least one sample is feasible.
+
+    `objective`, `feasible` and `optimality` are those of the best feasible sample;
+    `num_samples` is logged too.
+
+    Args:
+        adapter: A sampler adapter class, or `"openjij"`.
+        instance: It is not changed.
+        raise_on_failure: False returns the samples although none is feasible, and None when the
+            sampler returned none.
+        options: Keyword arguments of the adapter's `sample`, `num_reads=100, seed=1`.
+
+    Raises:
+        SolveOutcomeError: No sample is feasible, or the sampler failed.
+        SolverOptionError: The sampler does not know or does not take an option.
+        UnknownAdapterError: No such sampler, or it is not installed.
+        TypeError: The instance is no `ommx.Instance`.
+    """
+    return sample_in(
+        current_run(), adapter, instance, options=options, raise_on_failure=raise_on_failure
+    )
+
+
+__all__ = [
+    "InfeasibleError",
+    "NoSolutionError",
+    "NotApplicableError",
+    "SolveOutcomeError",
+    "SolverError",
+    "SolverOptionError",
+    "UnboundedError",
+    "UnknownAdapterError",
+    "instance_digest",
+    "outcome_of",
+    "resolve_adapter",
+    "sample",
+    "solve",
+]

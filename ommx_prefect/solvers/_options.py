@@ -1,0 +1,148 @@
+"""Can this backend take these options? Each is checked, set, and read back before a solve.
+
+Three layers: the four limits every user knows (`time_limit_seconds`, `mip_gap`, `seed`,
+`threads`), translated by the table of backends; raw options under the backend's own names; and
+the keyword arguments of samplers and of adapters that the table does not know.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ommx.adapter import SolverAdapter
+
+from ommx_prefect.exceptions import SolverOptionError
+from ommx_prefect.solvers._backends import Backend, backend_of, near_matches
+from ommx_prefect.solvers._driver import Driver
+
+# The type of each limit, and its least and greatest value.
+LIMITS: dict[str, tuple[type, float, float]] = {
+    "time_limit_seconds": (float, 1e-9, 1e20),
+    "mip_gap": (float, 0.0, 1e20),
+    "seed": (int, 0, 2**31 - 1),
+    "threads": (int, 1, 64),
+}
+# Arguments of an adapter's `solve` and `sample` that are no options of the solver.
+_NOT_OPTIONS = frozenset({"ommx_instance", "diagnostics", "kwargs", "args"})
+
+
+def given_limits(adapter: type[SolverAdapter], limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits that are not None, checked and as float or int."""
+    given = {name: _plain(value) for name, value in limits.items() if value is not None}
+    for name, value in given.items():
+        _check(adapter, name, value, *LIMITS[name])
+    return {name: LIMITS[name][0](value) for name, value in given.items()}
+
+
+def backend_settings(
+    adapter: type[SolverAdapter], limits: Mapping[str, Any], options: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return limits and raw options together, under the names the backend knows them by.
+
+    Raises:
+        SolverOptionError: The backend has no such limit, or it is given twice.
+        TypeError: The options are no mapping.
+    """
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"options={options!r} is no mapping, such as {{'presolve': 'off'}}")
+    backend = backend_of(adapter)
+    names = backend.limits if backend else {}
+    settings = {name: _plain(value) for name, value in (options or {}).items()}
+    for limit, value in limits.items():
+        if limit not in names:
+            reason = "its solver has no such limit, or none that is known here."
+            raise SolverOptionError(adapter.__name__, limit, f"{reason} {_takes(backend)}")
+        if names[limit] in settings:
+            reason = f"{names[limit]!r} in options says the same; give it once."
+            raise SolverOptionError(adapter.__name__, limit, reason)
+        settings[names[limit]] = value
+    return settings
+
+
+def set_options(adapter: type[SolverAdapter], driver: Driver, model: Any, settings: Any) -> None:
+    """Set options on a backend model, and read each back.
+
+    Raises:
+        SolverOptionError: The backend does not know the option or does not take the value.
+    """
+    known = driver.options(model)
+    for name, value in settings.items():
+        if name not in known:
+            reason = f"no such option. {near_matches(name, known)}"
+            raise SolverOptionError(adapter.__name__, name, reason)
+        _check(adapter, name, value, type(known[name]))
+        try:
+            driver.write(model, name, value)
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            reason = f"{str(error).rstrip('.!')}."
+            raise SolverOptionError(adapter.__name__, name, reason) from error
+    _read_back(adapter, driver.options(model), settings)
+
+
+def check_keywords(
+    adapter: type[SolverAdapter], call: Callable[..., Any], keywords: Mapping[str, Any]
+) -> None:
+    """Check the keyword arguments for `adapter.solve` or `adapter.sample`.
+
+    Raises:
+        SolverOptionError: The adapter has no such keyword, or a sampler in the table does not
+            take the value.
+    """
+    backend = backend_of(adapter)
+    known: Mapping[str, Any] = backend.keywords if backend and backend.keywords else _names(call)
+    for name, value in keywords.items():
+        if name not in known:
+            reason = f"no such option. {near_matches(name, known)}"
+            raise SolverOptionError(adapter.__name__, name, reason)
+        if known[name] is not None:
+            _check(adapter, name, value, *known[name])
+
+
+def _names(call: Callable[..., Any]) -> dict[str, None]:
+    return {name: None for name in inspect.signature(call).parameters if name not in _NOT_OPTIONS}
+
+
+def _check(
+    adapter: type[SolverAdapter],
+    name: str,
+    value: object,
+    wanted: type,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> None:
+    if not _is(value, wanted):
+        reason = f"{value!r} is no {wanted.__name__}."
+    elif isinstance(value, (int, float)) and not least <= value <= most:
+        reason = f"{value!r} is not between {least:g} and {most:g}."
+    else:
+        return
+    raise SolverOptionError(adapter.__name__, name, reason)
+
+
+def _is(value: object, wanted: type) -> bool:
+    if isinstance(value, bool) or wanted is bool:
+        return isinstance(value, bool) and wanted is bool
+    if wanted is float:
+        return isinstance(value, (int, float)) and not math.isnan(value)
+    return isinstance(value, wanted)
+
+
+def _read_back(adapter: type[SolverAdapter], found: Mapping[str, Any], settings: Any) -> None:
+    for name, value in settings.items():
+        if found[name] != value:
+            reason = f"it was set to {value!r}, but the solver holds {found[name]!r}."
+            raise SolverOptionError(adapter.__name__, name, reason)
+
+
+def _takes(backend: Backend | None) -> str:
+    if backend is None:
+        return "Pass the adapter's own keyword arguments as options={...}."
+    return f"It takes {', '.join(backend.limits)}, and its own options as options={{...}}."
+
+
+def _plain(value: Any) -> Any:
+    # numpy scalars are no int or bool, and solvers refuse them.
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value

@@ -1,0 +1,134 @@
+"""How is python-mip's model driven? Like the others', and CBC is not taken at its word.
+
+Seen with mip 1.17.6 and its CBC, on small random models against SCIP and HiGHS: with integers whose
+relaxation is unbounded it calls infeasible unbounded and the other way round; it calls 1e21 the
+optimum of an unbounded linear program; its preprocessing hands out values that are not those of its
+optimum; and it ends the process on models that have rows, but no term in any.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ommx_prefect.solvers._driver import Verdict
+
+_TOLERANCE = 1e-6
+
+
+class PythonMipDriver:
+    """`mip.Model` with CBC, which prints a few lines of its own for pure linear programs."""
+
+    _INFINITY = 1e20
+    _DECIDING_SECONDS = 60.0
+    _MOST_OFF = 1e-4
+    # What mip.Model takes as plain values; its enums (emphasis, lp_method) do not go into a record.
+    _OPTIONS = (
+        "max_seconds",
+        "max_nodes",
+        "max_solutions",
+        "max_mip_gap",
+        "max_mip_gap_abs",
+        "seed",
+        "threads",
+        "preprocess",
+        "cut_passes",
+        "pump_passes",
+        "cutoff",
+        "infeas_tol",
+        "integer_tol",
+        "opt_tol",
+        "round_int_vars",
+        "sol_pool_size",
+    )
+
+    verdicts: ClassVar[Mapping[str, Verdict]] = {
+        "OPTIMAL": "optimal",
+        "INFEASIBLE": "infeasible",
+        "INT_INFEASIBLE": "infeasible",
+        "UNBOUNDED": "unbounded",
+        "INF_OR_UNBD": "infeasible_or_unbounded",
+        "FEASIBLE": "stopped",
+        "NO_SOLUTION_FOUND": "stopped",
+        "CUTOFF": "stopped",
+    }
+
+    def options(self, model: Any) -> Mapping[str, object]:
+        return {name: getattr(model, name) for name in self._OPTIONS}
+
+    def write(self, model: Any, name: str, value: object) -> None:
+        setattr(model, name, value)
+
+    def bound(self, adapter: Any, variable: int, lower: float, upper: float) -> None:
+        column = adapter.model.var_by_name(str(variable))
+        column.lb, column.ub = lower, upper
+
+    def drop_objective(self, model: Any) -> None:
+        model.objective = sys.modules["mip"].LinExpr(const=0.0)
+        if model.max_seconds >= self._INFINITY:
+            # CBC can branch for ever on what it called unbounded at once.
+            model.max_seconds = self._DECIDING_SECONDS
+
+    def run(self, model: Any) -> None:
+        self._fill(model)
+        # `optimize` resets the limits to its own arguments, so they are passed on.
+        model.optimize(
+            max_seconds=model.max_seconds,
+            max_nodes=model.max_nodes,
+            max_solutions=model.max_solutions,
+        )
+
+    def status(self, model: Any) -> str:
+        name = str(model.status.name)
+        return "INF_OR_UNBD" if self._is_in_doubt(name, model) else name
+
+    def has_solution(self, model: Any) -> bool:
+        return bool(model.num_solutions > 0)
+
+    def gap(self, model: Any) -> float:
+        # With integers without bounds, CBC can hand out other values than those of its optimum.
+        told, found = model.objective_value, model.objective.x
+        off = abs(told - found) / max(abs(told), abs(found), 1.0)
+        if off > self._MOST_OFF:
+            return float(off)
+        return float(model.gap) if model.num_int else math.inf
+
+    def _fill(self, model: Any) -> None:
+        """Keep from CBC what it does not survive; without a column python-mip would not ask it."""
+        if not model.num_cols:
+            model.add_var("nothing", lb=0.0, ub=0.0)
+        rows = list(model.constrs)
+        if any(_has_terms(row.expr) for row in rows):
+            return
+        if any(_contradicts_itself(row.expr) for row in rows):
+            self.drop_objective(model)  # the row alone decides
+        elif rows:
+            model.remove(rows)
+
+    def _is_in_doubt(self, name: str, model: Any) -> bool:
+        """Tell whether this may be infeasible or unbounded, and not what CBC calls it."""
+        if name == "OPTIMAL":
+            return bool(abs(model.objective_value) >= self._INFINITY)
+        if name in ("INFEASIBLE", "INT_INFEASIBLE"):
+            return model.num_int > 0 and self._may_be_unbounded(model)
+        return name == "UNBOUNDED" and model.num_int > 0
+
+    def _may_be_unbounded(self, model: Any) -> bool:
+        sign = 1 if model.sense == "MAX" else -1
+        return any(
+            sign * coefficient * (variable.ub if sign * coefficient > 0 else variable.lb)
+            >= abs(coefficient) * self._INFINITY
+            for variable, coefficient in model.objective.expr.items()
+        )
+
+
+def _has_terms(row: Any) -> bool:
+    # The adapter gives a constant row the term `0 * x`.
+    return any(row.expr.values())
+
+
+def _contradicts_itself(row: Any) -> bool:
+    """Tell whether a row without terms, `0 <= 1` or `0 == 1`, does not hold."""
+    return bool(row.const > _TOLERANCE or (row.sense == "=" and row.const < -_TOLERANCE))

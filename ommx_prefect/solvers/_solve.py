@@ -1,0 +1,232 @@
+"""How does one solve or sampling become a record and an outcome? In a Run, believing nothing.
+
+A Solution counts only when the backend's own status says there is one *and* OMMX finds it feasible:
+HiGHS hands out zeros at a time limit, and all adapters forget the bounds of binary variables.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ommx import Instance, Kind, Optimality, SampleSet, Solution
+from ommx.adapter import SamplerAdapter, SolverAdapter
+from ommx.experiment import Run
+
+from ommx_prefect.exceptions import (
+    InfeasibleError,
+    NoSolutionError,
+    SolveOutcomeError,
+    SolverError,
+    UnboundedError,
+)
+from ommx_prefect.instances._name import instance_name, require_instance
+from ommx_prefect.solvers._backends import backend_of, resolve_adapter, resolve_sampler
+from ommx_prefect.solvers._driver import Driver, Verdict
+from ommx_prefect.solvers._errors import prepared_for, translated
+from ommx_prefect.solvers._options import (
+    backend_settings,
+    check_keywords,
+    given_limits,
+    set_options,
+)
+from ommx_prefect.solvers._parameters import (
+    Parameters,
+    asked_of,
+    found_in,
+    found_in_samples,
+    give_outcome,
+    log_parameters,
+)
+
+PROVED_GAP = 1e-4
+"""A solution is `optimal` only when it is proved to be within this relative gap."""
+
+
+@dataclass
+class Attempt:
+    """One call of a solver or sampler in a Run, with what the Run's parameters will say of it."""
+
+    run: Run
+    adapter: type[SolverAdapter]
+    instance: Instance
+    name: str
+    seconds: float = 0.0
+    found: Parameters = field(default_factory=dict)
+
+    def error(self, kind: type[SolveOutcomeError], reason: str) -> SolveOutcomeError:
+        """Return an error that names this adapter and instance."""
+        return kind(self.adapter.__name__, self.name, reason)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add the seconds of the solver's call."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def solve_in(
+    run: Run,
+    adapter: type[SolverAdapter] | str,
+    instance: Instance,
+    *,
+    limits: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
+    raise_on_failure: bool = True,
+) -> Solution | None:
+    """Solve in an open Run; `ommx_prefect.solvers.solve` without Prefect."""
+    solver = resolve_adapter(adapter)
+    require_instance(instance)
+    attempt = Attempt(run, solver, instance, instance_name(instance))
+    try:
+        with _logged(attempt):
+            given = given_limits(solver, limits)
+            log_parameters(run, given)
+            return _solution(attempt, backend_settings(solver, given, options))
+    except SolveOutcomeError:
+        if raise_on_failure:
+            raise
+    return None
+
+
+def sample_in(
+    run: Run,
+    adapter: type[SamplerAdapter] | str,
+    instance: Instance,
+    *,
+    options: Mapping[str, Any],
+    raise_on_failure: bool = True,
+) -> SampleSet | None:
+    """Sample in an open Run; `ommx_prefect.solvers.sample` without Prefect."""
+    sampler = resolve_sampler(adapter)
+    require_instance(instance)
+    attempt = Attempt(run, sampler, instance, instance_name(instance))
+    check_keywords(sampler, sampler.sample, options)
+    samples = None
+    try:
+        with _logged(attempt):
+            with attempt.timed(), translated(attempt.error, sampler, instance):
+                samples = run.log_sample(sampler, instance, **options)
+            _believe_samples(attempt, samples)
+    except SolveOutcomeError:
+        if raise_on_failure:
+            raise
+    return samples
+
+
+@contextmanager
+def _logged(attempt: Attempt) -> Iterator[None]:
+    """Log what is asked before the solve, and what came of it after, an error included."""
+    attempt.found = {"outcome": "error", "feasible": False}
+    log_parameters(attempt.run, asked_of(attempt.adapter, attempt.instance))
+    try:
+        yield
+    except SolveOutcomeError as error:
+        attempt.found["outcome"] = error.outcome
+        raise
+    except Exception:
+        raise
+    except BaseException:
+        del attempt.found["outcome"]  # an interruption says nothing about the instance
+        raise
+    finally:
+        log_parameters(attempt.run, {**attempt.found, "solve_seconds": attempt.seconds})
+
+
+def _solution(attempt: Attempt, settings: Mapping[str, Any]) -> Solution:
+    backend = backend_of(attempt.adapter)
+    if backend is not None and backend.driver is not None:
+        return _driven(attempt, backend.driver, settings)
+    check_keywords(attempt.adapter, attempt.adapter.solve, settings)
+    with attempt.timed(), translated(attempt.error, attempt.adapter, attempt.instance):
+        solution = attempt.run.log_solve(attempt.adapter, attempt.instance, **settings)
+    _believe(attempt, solution, optimal=solution.optimality == Optimality.Optimal)
+    return solution
+
+
+def _driven(attempt: Attempt, driver: Driver, settings: Mapping[str, Any]) -> Solution:
+    """Run the backend's own model; leaving the scope by an error makes the Solve record failed.
+
+    An instance that cannot be prepared goes in as it is: the adapter says why, in the record.
+    """
+    prepared = prepared_for(attempt.adapter, attempt.instance) or attempt.instance
+    with (
+        translated(attempt.error, attempt.adapter, prepared),
+        attempt.run.open_solve(attempt.adapter, prepared) as solve,
+    ):
+        model = solve.solver_input
+        set_options(attempt.adapter, driver, model, settings)
+        for name, value in settings.items():
+            solve.log_adapter_option(name, value)
+        _narrow_binaries(driver, solve.adapter, prepared)
+        with attempt.timed():
+            driver.run(model)
+        verdict = _require_solution(attempt, driver, model)
+        solution = solve.decode(model)
+        transported = prepared.map_active_optimality(Optimality.Optimal) == Optimality.Optimal
+        _believe(attempt, solution, optimal=verdict == "optimal" and transported)
+    return solution
+
+
+def _narrow_binaries(driver: Driver, adapter: Any, instance: Instance) -> None:
+    # The adapters give every binary variable the bounds 0 and 1, also a fixed one.
+    for variable in instance.used_decision_variables:
+        bound = variable.bound
+        if variable.kind == Kind.Binary and (bound.lower > 0 or bound.upper < 1):
+            driver.bound(adapter, variable.id, bound.lower, bound.upper)
+
+
+def _require_solution(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
+    """Return the backend's verdict when it holds a solution, else raise what it says instead."""
+    status = driver.status(model)
+    verdict = driver.verdicts.get(status, "error")
+    if verdict == "infeasible_or_unbounded":
+        verdict = _decided(attempt, driver, model)
+    if verdict == "interrupted":
+        raise KeyboardInterrupt(f"{attempt.adapter.__name__} was interrupted on {attempt.name}")
+    if verdict == "infeasible":
+        raise attempt.error(InfeasibleError, f"no solution satisfies all constraints ({status})")
+    if verdict == "unbounded":
+        raise attempt.error(UnboundedError, f"the objective is unbounded ({status})")
+    if verdict == "error":
+        raise attempt.error(SolverError, f"the solver ended with the status {status}")
+    if not driver.has_solution(model):
+        raise attempt.error(NoSolutionError, f"the solver stopped without a solution ({status})")
+    # HiGHS and CBC call a solution optimal at whatever gap they were told to stop.
+    return "stopped" if PROVED_GAP < driver.gap(model) < math.inf else verdict
+
+
+def _decided(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
+    """Decide between infeasible and unbounded: without the objective only one is left."""
+    driver.drop_objective(model)
+    with attempt.timed():
+        driver.run(model)
+    verdict = driver.verdicts.get(driver.status(model), "error")
+    if verdict in ("optimal", "stopped") and driver.has_solution(model):
+        return "unbounded"
+    return verdict if verdict in ("infeasible", "stopped", "interrupted") else "error"
+
+
+def _believe(attempt: Attempt, solution: Solution, *, optimal: bool) -> None:
+    """Note a feasible Solution; refuse another."""
+    if not solution.feasible:
+        if optimal:
+            reason = "the solver says optimal, but OMMX finds its solution infeasible"
+            raise attempt.error(SolverError, reason)
+        raise attempt.error(NoSolutionError, "the solver's only solution is infeasible")
+    attempt.found = found_in(give_outcome(solution, "optimal" if optimal else "feasible"))
+
+
+def _believe_samples(attempt: Attempt, samples: SampleSet) -> None:
+    """Note the best feasible sample; without one there is no solution."""
+    attempt.found = found_in_samples(samples)
+    if not attempt.found["feasible"]:
+        reason = f"none of {samples.num_samples()} samples is feasible"
+        raise attempt.error(NoSolutionError, reason)
