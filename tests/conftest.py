@@ -31,10 +31,9 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 if TYPE_CHECKING:
-    from places import Place
-    from registry_server import RegistryServer
-
     from ommx_prefect._oci.repository import Repository
+    from tests.support.places import Place
+    from tests.support.registry_server import RegistryServer
 
 # A busy machine is no wrong answer.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -93,7 +92,7 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real S3 server on 127.0.0.1, by its URL."""
-    from places import require, start_s3
+    from tests.support.places import require, start_s3
 
     require("prefect_aws", "moto", "flask", "s3fs")
     process, url = start_s3(tmp_path_factory.mktemp("s3") / "server.log")
@@ -105,7 +104,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
     """A real OCI registry on 127.0.0.1."""
-    from registry_server import running_registry
+    from tests.support.registry_server import running_registry
 
     with running_registry(tmp_path_factory.mktemp("oci")) as server:
         yield server
@@ -143,7 +142,7 @@ def brief_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def place(registry: RegistryServer) -> Place:
     """A stage in the registry, and an image name in another repository there."""
-    from places import RegistryPlace
+    from tests.support.places import RegistryPlace
 
     name = f"p{uuid.uuid4().hex[:8]}"
     return RegistryPlace(registry, f"{name}/shards", f"{registry.host}/{name}/night:one")
@@ -152,7 +151,7 @@ def place(registry: RegistryServer) -> Place:
 @pytest.fixture
 def shared(tmp_path: Path) -> Place:
     """A folder that hosts share, as a storage block."""
-    from places import folder_place
+    from tests.support.places import folder_place
 
     return folder_place(tmp_path, f"folder-{uuid.uuid4().hex[:8]}")
 

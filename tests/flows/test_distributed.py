@@ -1,0 +1,85 @@
+"""The distributed example runs as a user runs it, and its workers' Runs are in the artifact."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.places import require
+
+SCRIPT = Path(__file__).resolve().parents[2] / "flows" / "distributed.py"
+READ = """
+from ommx.experiment import Experiment
+e = Experiment.load({name!r})
+frame = e.run_parameters_df()
+print(e.status, *(run.status for run in e.runs))
+print(*frame["outcome"])
+print(*frame["process"])
+print(*(run.solves[0].output.feasible for run in e.runs))
+"""
+
+
+@pytest.fixture(scope="module")
+def own_place(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a newcomer: an empty registry, an empty Prefect home, no server."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OMMX_"))}
+    paths = {name: str(folder / name) for name in ("OMMX_LOCAL_REGISTRY_ROOT", "PREFECT_HOME")}
+    return {**kept, **paths}
+
+
+def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *arguments]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_a_newcomers_run_on_dask_ends_cleanly_and_two_processes_are_in_the_artifact(own_place):
+    require("prefect_dask")
+    done = run(own_place)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    (name,) = re.findall(r"^Sealed (\S+)$", done.stdout, re.MULTILINE)
+    command = [sys.executable, "-c", READ.format(name=name)]
+    printed = subprocess.check_output(command, env=own_place, text=True).splitlines()
+    statuses, outcomes, processes, feasible = (line.split() for line in printed)
+    assert statuses == ["finished"] * 7
+    assert outcomes == ["optimal"] * 6
+    assert feasible == ["True"] * 6
+    assert len(set(processes)) == 2
+    assert all(process in done.stdout for process in processes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--runner", "threads", "--scheduler", "tcp://127.0.0.1:9"], "only --runner dask"),
+        (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers"),
+        (["--runner", "threads", "--experiment", "Not A Name"], "Not A Name"),
+    ],
+)
+def test_what_cannot_run_is_said_in_words(own_place, arguments, said):
+    require("prefect_dask")
+    done = run(own_place, *arguments)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_missing_extra_is_one_sentence_with_its_cure(own_place, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u, importlib.abc, sys\n"
+        "find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'prefect_ray' else find(name, *rest)\n"
+    )
+    done = run({**own_place, "PYTHONPATH": str(tmp_path)}, "--runner", "ray")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    said = " ".join(done.stderr.replace("│", " ").split())
+    assert "prefect_ray is not installed: pip install 'ommx-prefect[ray]'" in said

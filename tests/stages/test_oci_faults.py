@@ -1,0 +1,192 @@
+"""A stage in an OCI registry that loses or changes things, and seals that are cut off there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import prefect
+import pytest
+
+from ommx_prefect import (
+    current_experiment,
+    exceptions,
+    flow,
+    load_experiment,
+    seal,
+)
+from ommx_prefect._oci.repository import Repository
+from ommx_prefect._sealing import publication as _publication
+from ommx_prefect._stages import oci_store as _oci_remote
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.oci_manifests import RECORD_TYPE, TOMBSTONE_TYPE
+from ommx_prefect._targets.oci import RegistryHome
+from tests.support.images import Elsewhere, read_elsewhere, tags_of
+from tests.support.places import RegistryPlace
+from tests.support.registry_server import running_registry
+from tests.support.stage_tasks import lose_here, note, one_night
+
+pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
+
+
+def test_a_registry_that_deletes_nothing_is_told_once_and_sealed_once(tmp_path, caplog):
+    with running_registry(tmp_path / "r", allow_delete=False) as server:
+        place = RegistryPlace(server, "acme/shards", f"{server.host}/acme/night:one")
+        sealed = one_night(place.stage, place.experiment)
+        assert place.objects(sealed.flow_run_id)
+        first = seal(sealed.flow_run_id)
+        assert first.counts == {"finished": 1}
+        requests = server.log.count("PUT")
+        assert seal(sealed.flow_run_id) == first
+        assert server.log.count("PUT") == requests
+        # Another host, which finds all records there, finds what was made of them, too.
+        shutil.rmtree(LocalStage(sealed.flow_run_id).path)
+        assert seal(sealed.flow_run_id, stage=place.stage) == first
+        assert tags_of(place.experiment) == ["one"]
+        assert caplog.text.count("does not let anybody delete") == 1
+        assert read_elsewhere(place.experiment, tmp_path) == Elsewhere("finished", [{"x": 1}])
+        _oci_remote._keepers.clear()
+
+
+def test_a_payload_that_the_registry_lost_stops_the_seal_by_name(place, tmp_path):
+    """Composed in the stage's own repository."""
+    repository = place.stage.removeprefix(f"oci://{place.server.host}/")
+
+    @flow(stage=place.stage, experiment=f"{place.server.host}/{repository}:one")
+    def night():
+        note(1)
+        lost = lose_here(place)
+        for digest in lost:
+            place._ask("DELETE", f"blobs/{digest}")
+        return lost
+
+    state = night(return_state=True)
+    flow_run_id = state.state_details.flow_run_id
+    ((digest, data),) = state.result().items()
+    with pytest.raises(exceptions.SealError, match=digest):
+        seal(flow_run_id)
+    assert any("/shards/" in name for name in place.objects(str(flow_run_id)))
+    with Repository(place.server.host, repository) as there:
+        there.push_blob(data, digest)
+    assert seal(flow_run_id).counts == {"finished": 1}
+    assert load_experiment(flow_run_id).runs[0].get_json("output") == {"x": 1}
+    assert read_elsewhere(f"{place.server.host}/{repository}:one", tmp_path).status == "finished"
+
+
+def _changed(manifest, change):
+    document = json.loads(manifest)
+    change(document)
+    return json.dumps(document).encode()
+
+
+def _foreign_config(document):
+    document["config"] = document["layers"][0]
+
+
+# What was done to the manifest of a shard -> what the refusal says.
+DAMAGE = {
+    "another artifact": (lambda d: d.update(artifactType="application/x"), "is neither"),
+    "the name of another": (
+        lambda d: d["annotations"].update({"org.ommx-prefect.object": "other"}),
+        "it is the record of other",
+    ),
+    "no name": (lambda d: d.pop("annotations"), "it is no record"),
+    "a lost layer": (lambda d: d["layers"].pop(), "disagree about the payload"),
+    "a config that is no shard": (_foreign_config, "not a shard"),
+    "a record in its place": (lambda d: d.update(artifactType=RECORD_TYPE), "not a shard"),
+}
+
+
+def test_a_manifest_that_is_not_the_shard_is_refused_by_name(place):
+    @flow(stage=place.stage, experiment=place.experiment)
+    def night():
+        note(1)
+        objects = place.objects(prefect.runtime.flow_run.id)
+        name = next(name for name in objects if "/shards/" in name)
+        place.put(name, _changed(objects[name], DAMAGE["no name"][0]))
+        return name, objects[name]
+
+    state = night(return_state=True)
+    flow_run_id = str(state.state_details.flow_run_id)
+    name, manifest = state.result()
+    for change, said in DAMAGE.values():
+        place.put(name, _changed(manifest, change))
+        with pytest.raises(exceptions.SealError, match=said) as caught:
+            seal(flow_run_id)
+        assert f"{name} in stage '{place.stage}' is refused" in str(caught.value)
+    place.put(name, manifest)
+    assert seal(flow_run_id).counts == {"finished": 1}
+
+
+class Cut(BaseException):
+    """The process ends here."""
+
+
+# What is done in this order -> whether the seal is cut off before it or after.
+STEPS = {
+    "payload": (RegistryHome, "_supply", "before"),
+    "documents": (RegistryHome, "_push", "before"),
+    "intent": (_publication, "_publish", "before"),
+    "names": (RegistryHome, "publish", "before"),
+    "answer": (_publication, "write_sealed", "before"),
+    "let go": (LocalStage, "discard", "before"),
+    "let go and": (LocalStage, "discard", "after"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_seal_that_is_cut_off_is_finished_by_the_next(place, monkeypatch, step):
+    owner, name, when = STEPS[step]
+
+    @flow(stage=place.stage, experiment=place.experiment)
+    def night():
+        note(1)
+        note(2)
+
+    original = getattr(owner, name)
+
+    cuts = []
+
+    def cut(*args, **kwargs):
+        if when == "after":
+            original(*args, **kwargs)
+        cuts.append(step)
+        raise Cut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, cut)
+        flow_run_id = night(return_state=True).state_details.flow_run_id
+    assert cuts
+    answer = seal(flow_run_id)
+    assert answer.counts == {"finished": 2}
+    assert tags_of(place.experiment) == ["one"]
+    outputs = [run.get_json("output")["x"] for run in load_experiment(flow_run_id).runs]
+    assert outputs == [1, 2]
+    assert seal(flow_run_id) == answer
+    assert place.objects(str(flow_run_id)) == {}
+
+
+def test_a_removal_that_is_cut_off_disturbs_no_later_seal(place, monkeypatch):
+    """Its tags are left on a tombstone, which is no record of anything."""
+    deleted = []
+    delete = Repository.delete_manifest
+
+    def cut(self, digest):
+        if deleted:
+            raise Cut
+        deleted.append(digest)
+        return delete(self, digest)
+
+    @flow(stage=place.stage, experiment=place.experiment)
+    def night():
+        current_experiment().log_json("plan", [1])
+        note(1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Repository, "delete_manifest", cut)
+        flow_run_id = night(return_state=True).state_details.flow_run_id
+    left = place.objects(str(flow_run_id))
+    assert {json.loads(data)["artifactType"] for data in left.values()} == {TOMBSTONE_TYPE}
+    answer = seal(flow_run_id)
+    assert answer.counts == {"finished": 1}
+    assert place.objects(str(flow_run_id)) == {}

@@ -1,0 +1,1 @@
+"""What tests share: values, tasks, processes, servers and readers of what was sealed."""

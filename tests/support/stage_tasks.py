@@ -1,0 +1,39 @@
+"""What the flows of the tests of stages do, and what happens to their records."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import prefect
+
+from ommx_prefect import flow, task
+from ommx_prefect._registry.blobs import blob_path
+from tests.support.places import Place
+from tests.support.reading import Sealed, run_flow
+
+
+@task
+def note(x: Any) -> dict[str, Any]:
+    return {"x": x}
+
+
+def one_night(stage: str, name: str | None) -> Sealed:
+    """Run a flow of one task."""
+
+    @flow(stage=stage, experiment=name)
+    def night() -> None:
+        note(1)
+
+    return run_flow(night)
+
+
+def lose_here(place: Place) -> dict[str, bytes]:
+    """Remove the payload of all shards from this host, as if they came from another one."""
+    objects = place.objects(prefect.runtime.flow_run.id)
+    shards = [json.loads(data) for name, data in objects.items() if "/shards/" in name]
+    digests = {layer["digest"] for shard in shards for layer in shard["layers"]}
+    lost = {digest: blob_path(digest).read_bytes() for digest in digests}
+    for digest in digests:
+        blob_path(digest).unlink()
+    return lost
