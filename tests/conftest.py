@@ -40,7 +40,7 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-START_SECONDS = 90
+START_SECONDS = 240
 
 
 def pytest_sessionfinish() -> None:
