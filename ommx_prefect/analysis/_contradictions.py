@@ -1,0 +1,138 @@
+"""Claims about one instance that cannot all be true: some solver, file or limit is wrong.
+
+| kind | claim | against |
+|---|---|---|
+| `optimum` | an optimal value | another optimal value, or a better feasible objective |
+| `bound` | a dual bound | a feasible objective that is better than it |
+| `infeasible` | no solution exists | a feasible Solution |
+| `unbounded` | the objective has no limit | an optimal value, or a proof of infeasibility |
+
+That a model is unbounded contradicts no Solution that is only feasible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ommx_prefect.analysis._known import known_values
+
+HAS_SOLUTION = frozenset({"optimal", "feasible"})
+# What is known of an instance -> the outcome of a solve that would say so.
+KNOWN_AS = {"optimal": "optimal", "best": "feasible", "infeasible": "infeasible"}
+KNOWN_AS |= {"unbounded": "unbounded"}
+KNOWN = "known value"
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Two claims about one instance, of which at most one is true."""
+
+    instance: str
+    kind: str
+    claim_by: str
+    claim: str
+    against_by: str
+    against: str
+
+
+def contradictions(
+    table: pd.DataFrame,
+    known: pd.DataFrame | str | Path | None = None,
+    *,
+    absolute: float = 1e-6,
+    relative: float = 1e-4,
+) -> pd.DataFrame:
+    """Return the claims of solves that contradict each other, or known values.
+
+    Args:
+        table: As `solves` returns it. Instances are told apart by name; where one name has
+            several digests, by digest, and no known value is used.
+        known: What is known: see `known_values`.
+        absolute: Values this far apart are the same.
+        relative: And values this share of the larger one apart. HiGHS calls a Solution optimal
+            within 1e-4.
+
+    Returns:
+        A table with the columns `instance`, `kind`, `claim_by`, `claim`, `against_by`, `against`;
+        the two `by` are `experiment run adapter`, or `known value`.
+    """
+    claims = _with_known(table, known_values(known))
+    tolerance = _Tolerance(absolute, relative)
+    found = [
+        asdict(each)
+        for (_, _), group in claims.groupby(["instance", "_digest"], sort=True)
+        for each in _of_instance(group, tolerance)
+    ]
+    return pd.DataFrame(found, columns=list(Contradiction.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class _Tolerance:
+    absolute: float
+    relative: float
+
+    def is_beyond(self, bound: float, objective: float) -> bool:
+        """Tell whether a lower bound is above an objective by more than the tolerance."""
+        return bound - objective > self.absolute + self.relative * max(abs(bound), abs(objective))
+
+
+def _with_known(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    digests = table.groupby("instance")["digest"].nunique()
+    is_one = table["instance"].map(digests).fillna(0) <= 1
+    claims = table.assign(_digest=table["digest"].fillna("").where(~is_one, ""), _by=_makers(table))
+    senses = table.groupby("instance")["sense"].first()
+    known = known[known["status"].isin(KNOWN_AS) & known["instance"].isin(senses.index)]
+    stated = pd.DataFrame(
+        {
+            "instance": known["instance"],
+            "outcome": known["status"].map(KNOWN_AS),
+            "objective": known["objective"],
+            "sense": known["instance"].map(senses),
+            "_digest": "",
+            "_by": KNOWN,
+        }
+    )
+    typed = stated.reindex(columns=claims.columns).astype(claims.dtypes.to_dict())
+    return claims if stated.empty else pd.concat([claims, typed], ignore_index=True)
+
+
+def _makers(table: pd.DataFrame) -> pd.Series:
+    parts = [table[name].astype("string").fillna("?") for name in ("experiment", "run", "adapter")]
+    return parts[0] + " run " + parts[1] + " " + parts[2]
+
+
+def _of_instance(group: pd.DataFrame, tolerance: _Tolerance) -> Iterator[Contradiction]:
+    sign = -1.0 if (group["sense"] == "maximize").any() else 1.0
+    solved = group[group["outcome"].isin(HAS_SOLUTION) & group["objective"].notna()]
+    if not solved.empty:
+        best = solved.loc[(solved["objective"].astype(float) * sign).idxmin()]
+        yield from _against_solution(group, best, sign, tolerance)
+    proof = group[group["outcome"].isin({"optimal", "infeasible"})]
+    for _, row in group[group["outcome"] == "unbounded"].iterrows():
+        if not proof.empty:
+            yield _found("unbounded", row, "unbounded", proof.iloc[0])
+
+
+def _against_solution(
+    group: pd.DataFrame, best: pd.Series, sign: float, tolerance: _Tolerance
+) -> Iterator[Contradiction]:
+    objective = float(best["objective"]) * sign
+    for _, row in group.iterrows():
+        if row["outcome"] == "infeasible":
+            yield _found("infeasible", row, "infeasible", best)
+        value, bound = row["objective"], row["dual_bound"]
+        if row["outcome"] == "optimal" and not pd.isna(value):
+            if tolerance.is_beyond(float(value) * sign, objective):
+                yield _found("optimum", row, f"optimal {float(value):.12g}", best)
+        elif not pd.isna(bound) and tolerance.is_beyond(float(bound) * sign, objective):
+            yield _found("bound", row, f"dual bound {float(bound):.12g}", best)
+
+
+def _found(kind: str, row: pd.Series, claim: str, other: pd.Series) -> Contradiction:
+    value = other["objective"]
+    against = other["outcome"] if pd.isna(value) else f"{other['outcome']} {float(value):.12g}"
+    return Contradiction(str(row["instance"]), kind, row["_by"], claim, other["_by"], against)

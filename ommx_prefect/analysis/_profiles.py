@@ -1,0 +1,114 @@
+"""Profiles of solvers over many instances, and the gap of one instance over time.
+
+- Performance profile: the share of instances that a solver solves within a factor tau of the
+  fastest solver (Dolan and More, Mathematical Programming 91, 2002).
+- Data profile: the share that it solves within so many seconds (More and Wild, SIAM J. Optim. 20,
+  2009, with seconds as the budget).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from ommx.experiment import Experiment
+
+from ommx_prefect.analysis._totals import instance_key, is_solved
+
+TRAJECTORY = "trajectory"
+
+
+def performance_profile(table: pd.DataFrame, measure: str = "seconds") -> pd.DataFrame:
+    """Return for each solver the share of instances solved within each factor of the best.
+
+    Args:
+        table: As `solves` returns it.
+        measure: The column that is compared, the smaller the better.
+
+    Returns:
+        Index `tau` (1 or more, ascending), one column for each solver (`adapter`, and its variant
+        where there are several), values from 0 to 1. An instance without a proof by a solver is
+        never solved by it; one that nobody solved counts for nobody. `attrs["instances"]` is the
+        number of instances.
+    """
+    costs = _costs(table, measure)
+    best = costs.min(axis=1)
+    ratios = costs.div(best.where(best > 0, np.finfo(float).tiny), axis=0).clip(lower=1.0)
+    ratios = ratios.mask(costs.eq(best, axis=0) & np.isfinite(costs), 1.0)
+    return _shares(ratios, "tau", first=1.0)
+
+
+def data_profile(table: pd.DataFrame, measure: str = "seconds") -> pd.DataFrame:
+    """Return for each solver the share of instances solved within each number of seconds.
+
+    Args:
+        table: As `solves` returns it.
+        measure: The column that is the budget.
+
+    Returns:
+        As `performance_profile`, with the measure as index.
+    """
+    return _shares(_costs(table, measure), measure, first=0.0)
+
+
+def gap_over_time(experiment: Experiment, instance: str) -> pd.DataFrame:
+    """Return how the bounds of an instance came together in each of its solves.
+
+    It needs the attachment `trajectory`, which `solve(..., telemetry="full")` leaves.
+
+    Args:
+        experiment: A sealed experiment.
+        instance: The name of the instance.
+
+    Returns:
+        A table with the columns `run`, `adapter`, `seconds`, `primal`, `dual`, `gap`, `nodes`; the
+        gap is |primal - dual| / max(|primal|, |dual|), 1 at most, and 1 before the first solution.
+    """
+    parameters = experiment.run_parameters_df()
+    columns = ["run", "adapter", "seconds", "primal", "dual", "gap", "nodes"]
+    if "instance" not in parameters:
+        return pd.DataFrame(columns=columns)
+    wanted = parameters.index[parameters["instance"] == instance]
+    parts = []
+    for run in experiment.runs:
+        if run.run_id in wanted and TRAJECTORY in run.attachment_names:
+            rows = pd.DataFrame(run.get_json(TRAJECTORY))
+            parts.append(rows.assign(run=run.run_id, adapter=parameters["adapter"][run.run_id]))
+    found = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
+    return found.assign(gap=_gaps(found)).reindex(columns=columns).reset_index(drop=True)
+
+
+def _gaps(rows: pd.DataFrame) -> pd.Series:
+    primal, dual = rows["primal"].astype(float), rows["dual"].astype(float)
+    scale = np.maximum(primal.abs(), dual.abs())
+    gaps = ((primal - dual).abs() / scale.where(scale > 0, 1.0)).clip(upper=1.0)
+    return gaps.fillna(1.0)
+
+
+def solver_names(table: pd.DataFrame) -> pd.Series:
+    """Return how a solver is called in a profile: its adapter, with its variant if it has one."""
+    variant = table["variant"].fillna("")
+    adapter = table["adapter"].astype(str)
+    return adapter.where(variant == "", adapter + " (" + variant.astype(str) + ")")
+
+
+def _costs(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return the cost of each instance (rows) by each solver (columns); infinite where unsolved.
+
+    Of several solves (seeds) of one instance by one solver the median counts.
+    """
+    cost = table[measure].astype(float).where(is_solved(table), np.inf).fillna(np.inf)
+    keys = [instance_key(table).rename("instance"), solver_names(table).rename("solver")]
+    return cost.groupby(keys).median().unstack().fillna(np.inf)
+
+
+def _shares(costs: pd.DataFrame, name: str, first: float) -> pd.DataFrame:
+    finite = np.unique(costs.to_numpy()[np.isfinite(costs.to_numpy())])
+    steps = np.union1d([first], finite)
+    shares = {solver: _share_within(costs[solver].to_numpy(), steps) for solver in costs}
+    found = pd.DataFrame(shares, index=pd.Index(steps, name=name))
+    found.attrs = {"instances": len(costs)}
+    return found
+
+
+def _share_within(costs: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    return np.searchsorted(np.sort(costs), steps, side="right") / max(1, len(costs))

@@ -1,0 +1,143 @@
+"""What a night was like for each solver, in the numbers that benchmarks of solvers report.
+
+| column | meaning |
+|---|---|
+| `runs`, `solved`, `share` | solves; those with a proof (optimal, infeasible, unbounded) |
+| `seconds_mean` | shifted geometric mean, exp(mean(ln(max(1, t + s)))) - s (Mittelmann) |
+| `par` | penalised average runtime: t where solved, k times the limit else (PAR-k, SAT and ASlib) |
+| `best` | instances on which no other solver has a better outcome, objective or time |
+| `gap_mean`, `integral_mean` | means of relative gap, clipped to 1, and of primal-dual integral |
+
+A solve without a proof counts with its limit, or with its time where it has none: censored, never
+left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import numpy as np
+import pandas as pd
+
+# Outcomes that settle an instance.
+PROVED = frozenset({"optimal", "infeasible", "unbounded"})
+GROUP = ("adapter", "variant")
+# Two times are the same within this share of the better one, and so are two objectives.
+TIE = 1e-6
+
+
+def shifted_geometric_mean(seconds: pd.Series, shift: float = 10.0) -> float:
+    """Return exp(mean(ln(max(1, t + shift)))) - shift of times in seconds; NaN of none."""
+    if seconds.empty:
+        return float("nan")
+    times = np.maximum(1.0, seconds.to_numpy(dtype=float) + shift)
+    return float(np.exp(np.mean(np.log(times))) - shift)
+
+
+def is_solved(table: pd.DataFrame) -> pd.Series:
+    """Tell for each solve whether it ended with a proof."""
+    return table["outcome"].isin(PROVED).astype(bool)
+
+
+def censored_seconds(table: pd.DataFrame) -> pd.Series:
+    """Return seconds of the solves with a proof, and the limit of the others.
+
+    A solve without a limit, or over it, counts with the time it took; one that knows neither is
+    missing.
+    """
+    seconds = table["seconds"].astype("Float64")
+    limit = table["limit"].astype("Float64")
+    at_limit = pd.concat([seconds, limit], axis=1).max(axis=1)
+    return seconds.where(is_solved(table), at_limit).astype(float)
+
+
+def totals(table: pd.DataFrame, shift: float = 10.0, par: float = 10) -> pd.DataFrame:
+    """Sum up solves by adapter and variant, the fastest first.
+
+    Args:
+        table: As `solves` returns it.
+        shift: Seconds of the shifted geometric mean.
+        par: Factor of the limit that an unsolved solve counts in `par`.
+
+    Returns:
+        One row for each adapter and variant. `attrs` of the table say the shift, the factor and
+        how many solves they were made from.
+    """
+    known = table.assign(**_measures(table, par))
+    rows = [_row(key, group, shift) for key, group in _groups(known)]
+    found = pd.DataFrame(rows, columns=list(_ROW)).sort_values(["seconds_mean", "adapter"])
+    found.attrs = {"shift": shift, "par": par, "solves": len(table)}
+    return found.reset_index(drop=True)
+
+
+def virtual_best(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the best solve of each instance: the solver that a perfect choice would have taken."""
+    ordered = table.assign(**_measures(table, 1.0)).sort_values(
+        ["_solved", "_loss", "_seconds"], ascending=[False, True, True], na_position="last"
+    )
+    best = ordered.groupby(instance_key(table).reindex(ordered.index), sort=True).head(1)
+    return best[table.columns].sort_values("instance").reset_index(drop=True)
+
+
+def instance_key(table: pd.DataFrame) -> pd.Series:
+    """Return what tells instances apart: the digest, or the name where there is none."""
+    return table["digest"].fillna(table["instance"]).fillna("").astype(str)
+
+
+_ROW = (
+    *("adapter", "variant", "runs", "solved", "share", "seconds_mean", "par", "best"),
+    *("gap_mean", "integral_mean"),
+)
+
+
+def _measures(table: pd.DataFrame, par: float) -> dict[str, pd.Series]:
+    """Return what rows are ranked by; a loss is how far an objective is behind, 0 or more."""
+    seconds, solved = censored_seconds(table), is_solved(table)
+    return {
+        "_solved": solved,
+        "_seconds": seconds,
+        "_par": seconds.where(solved, seconds * par),
+        "_loss": _losses(table, solved),
+    }
+
+
+def _losses(table: pd.DataFrame, solved: pd.Series) -> pd.Series:
+    """Return each objective with the sign of a minimisation; worse than all where there is none."""
+    sign = table["sense"].map({"maximize": -1.0}).fillna(1.0).astype(float)
+    loss = table["objective"].astype(float) * sign
+    return loss.where(loss.notna(), np.where(solved, -np.inf, np.inf))
+
+
+def _groups(table: pd.DataFrame) -> list[tuple[tuple[Hashable, ...], pd.DataFrame]]:
+    keys = [table[name].fillna("").astype(str) for name in GROUP]
+    table = table.assign(_best=_is_best(table))
+    return [(tuple(key), group) for key, group in table.groupby(keys, sort=True)]
+
+
+def _is_best(table: pd.DataFrame) -> pd.Series:
+    """Tell of each solve whether none on the same instance is better; ties are best, all of them.
+
+    A proof beats none; of two proofs the faster one is better; without proofs the objective counts.
+    """
+    score = table["_seconds"].where(table["_solved"], table["_loss"])
+    key = instance_key(table)
+    any_proof = table["_solved"].groupby(key).transform("any")
+    eligible = table["_solved"] | (~any_proof & np.isfinite(table["_loss"]))
+    best = score.where(eligible).groupby(key).transform("min")
+    return eligible & (score <= best + TIE * best.abs().clip(lower=1.0))
+
+
+def _row(key: tuple[Hashable, ...], group: pd.DataFrame, shift: float) -> dict[str, object]:
+    solved = int(group["_solved"].sum())
+    gaps = group["gap"].astype(float).clip(upper=1.0)
+    return {
+        **dict(zip(GROUP, key, strict=True)),
+        "runs": len(group),
+        "solved": solved,
+        "share": solved / len(group),
+        "seconds_mean": shifted_geometric_mean(group["_seconds"].dropna(), shift),
+        "par": float(group["_par"].mean()),
+        "best": int(group["_best"].sum()),
+        "gap_mean": float(gaps.mean()),
+        "integral_mean": float(group["primal_dual_integral"].astype(float).mean()),
+    }

@@ -1,0 +1,121 @@
+"""What became better or worse: each verdict, and when time counts."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from tables import solve_table
+
+from ommx_prefect.analysis import compare, differences
+from ommx_prefect.analysis._compare import signed_rank_p
+
+HERE = {"cpu": "x", "cores": 2, "os": "linux", "solvers": {"highspy": "1.16.0"}}
+
+
+def verdict(before, after, **columns):
+    old, new = (solve_table(("p", "highs", *x), **columns) for x in (before, after))
+    (row,) = compare(old, new).table.to_dict("records")
+    return row["verdict"], row["why"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (("optimal", 1.0, 1, 9), ("optimal", 1.0, 5, 9), "same"),
+        (("optimal", 1.0, 1, 9), ("feasible", 1.0, 9, 9), "worse"),
+        (("feasible", 1.0, 9, 9), ("optimal", 1.0, 9, 9), "better"),
+        (("feasible", 1.0, 9, 9), ("feasible", 2.0, 9, 9), "worse"),
+        (("feasible", 2.0, 9, 9), ("feasible", 1.0, 9, 9), "better"),
+        (("feasible", 1.0, 9, 9), ("no_solution", None, 9, 9), "worse"),
+        (("no_solution", None, 9, 9), ("error", None, 9, 9), "worse"),
+        (("infeasible", None, 1, 9), ("optimal", 1.0, 1, 9), "worse"),
+        (("optimal", 1.0, 1, 9), ("optimal", 1.00001, 1, 9), "same"),
+        (("optimal", 1.0, 1, 9), (None, None, 1, 9), "worse"),
+    ],
+)
+def test_verdicts(before, after, expected):
+    assert verdict(before, after)[0] == expected
+
+
+def test_why_is_said_with_both_values():
+    said = verdict(("feasible", 1.0, 9, 9), ("feasible", 2.5, 9, 9))[1]
+    assert said == "objective worse: 1, now 2.5"
+    said = verdict(("feasible", 5.0, 9, 9), ("feasible", 2.5, 9, 9), sense="maximize")[1]
+    assert said == "objective worse: 5, now 2.5"
+
+
+def test_what_is_new_and_what_is_gone():
+    old = solve_table(("a", "highs", "optimal", 1.0, 1, 9))
+    new = solve_table(("b", "highs", "optimal", 1.0, 1, 9))
+    assert set(compare(old, new).table["verdict"]) == {"new", "gone"}
+    assert compare(old, new).regressions == []
+
+
+def test_a_worse_dual_bound():
+    old = solve_table(("p", "highs", "feasible", 9.0, 9, 9)).assign(dual_bound=5.0)
+    assert compare(old, old.assign(dual_bound=4.0)).regressions == [
+        "p highs: dual bound worse: 5, now 4"
+    ]
+
+
+def test_instances_are_paired_by_content_and_not_by_name():
+    old = solve_table(("a", "highs", "optimal", 1.0, 1, 9)).assign(digest="d")
+    new = solve_table(("renamed", "highs", "optimal", 1.0, 1, 9)).assign(digest="d")
+    assert compare(old, new).table["verdict"].tolist() == ["same"]
+
+
+def test_of_several_nights_the_median_time_and_the_best_outcome_count():
+    nights = [solve_table(("a", "highs", "optimal", 1.0, s, 99)) for s in (1.0, 2.0, 50.0)]
+    nights.append(solve_table(("a", "highs", "feasible", 3.0, 99.0, 99)))
+    (row,) = compare(nights, nights[0]).table.to_dict("records")
+    assert (row["outcome_before"], row["objective_before"]) == ("optimal", 1.0)
+    assert row["seconds_before"] == pytest.approx((2.0 + 50.0) / 2)
+
+
+def night(factor, count=20, noise=0.0):
+    rng = np.random.default_rng(1)
+    times = rng.uniform(20, 60, count)
+    spread = 1 + noise * rng.standard_normal(count)
+    rows = [
+        (f"i{n}", "highs", "optimal", 1.0, t, 999) for n, t in enumerate(times * factor * spread)
+    ]
+    return solve_table(*rows)
+
+
+def test_time_is_a_regression_where_it_is_significant_and_large():
+    slower = compare(night(1), night(1.5))
+    assert slower.times.to_dict("records")[0]["regression"]
+    assert "times the time over 20 instances" in slower.regressions[0]
+    assert compare(night(1), night(1.05)).regressions == []  # significant, and too small
+    assert compare(night(1, count=5), night(1.5, count=5)).regressions == []  # too few
+    assert compare(night(1), night(0.5)).regressions == []  # faster
+
+
+def test_times_of_nights_on_different_machines_are_not_compared():
+    other = {**HERE, "cpu": "y"}
+    found = compare(night(1), night(1.5), environments=[HERE, other])
+    assert found.regressions == []
+    assert found.not_comparable == ("cpu differs: 'x', 'y'",)
+    assert compare(night(1), night(1.5), environments=[HERE, HERE]).regressions
+    assert differences([HERE, None]) == ("the environment of a night is not recorded",)
+
+
+def test_the_signed_rank_test_agrees_with_counting_all_signs():
+    values = np.array([0.3, -0.1, 0.5, 0.7, -0.2, 0.9, 1.1, 0.4, 0.6, 0.8])
+    ranks = pd.Series(np.abs(values)).rank().to_numpy()
+    observed = min(ranks[values > 0].sum(), ranks[values < 0].sum())
+    sums = [sum(r for r, up in zip(ranks, signs, strict=True) if up)
+            for signs in itertools.product((0, 1), repeat=len(ranks))]  # fmt: skip
+    exact = min(1.0, 2 * np.mean(np.array(sums) <= observed))
+    assert signed_rank_p(values) == pytest.approx(exact)
+
+
+def test_a_notebook_shows_names_as_text():
+    old = solve_table(("<b>x</b>", "highs", "optimal", 1.0, 1, 9))
+    new = solve_table(("<b>x</b>", "highs", "feasible", 1.0, 9, 9))
+    shown = compare(old, new)._repr_html_()
+    assert "<b>" not in shown
+    assert "&lt;b&gt;x" in shown

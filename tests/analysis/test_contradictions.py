@@ -1,0 +1,126 @@
+"""Claims that cannot all be true, and claims that can."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from tables import solve_table
+
+from ommx_prefect.analysis import contradictions, known_values, write_solu
+
+
+def kinds(*rows, known=None, **columns):
+    found = contradictions(solve_table(*rows, **columns), known)
+    return found["kind"].tolist()
+
+
+OPTIMAL = ("p", "highs", "optimal", 10.0, 1.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (("p", "scip", "optimal", 10.0, 1, 9), []),
+        (("p", "scip", "optimal", 10.0009, 1, 9), []),  # within 1e-4 of the value
+        (("p", "scip", "optimal", 10.1, 1, 9), ["optimum"]),
+        (("p", "scip", "feasible", 9.0, 1, 9), ["optimum"]),
+        (("p", "scip", "feasible", 11.0, 1, 9), []),
+        (("p", "scip", "infeasible", None, 1, 9), ["infeasible"]),
+        (("p", "scip", "unbounded", None, 1, 9), ["unbounded"]),
+        (("p", "scip", "no_solution", None, 1, 9), []),
+        (("p", "scip", "error", None, 1, 9), []),
+        (("q", "scip", "infeasible", None, 1, 9), []),
+    ],
+)
+def test_two_claims(other, expected):
+    assert kinds(OPTIMAL, other) == expected
+
+
+def test_the_worse_of_two_optimal_values_is_the_claim():
+    table = solve_table(OPTIMAL, ("p", "scip", "optimal", 12.0, 1, 9))
+    (row,) = contradictions(table).to_dict("records")
+    assert row["claim_by"].endswith("run 1 scip")
+    assert row["claim"] == "optimal 12"
+    assert row["against_by"].endswith("run 0 highs")
+    assert row["against"] == "optimal 10"
+
+
+def test_a_maximisation_turns_everything_round():
+    rows = (("p", "highs", "optimal", 10.0, 1, 9), ("p", "scip", "feasible", 11.0, 1, 9))
+    assert kinds(*rows, sense="maximize") == ["optimum"]
+    assert kinds(rows[0], ("p", "scip", "feasible", 9.0, 1, 9), sense="maximize") == []
+
+
+def test_a_dual_bound_beyond_a_feasible_objective():
+    table = solve_table(
+        ("p", "highs", "feasible", 10.0, 9, 9), ("p", "scip", "no_solution", None, 9, 9)
+    )
+    assert contradictions(table.assign(dual_bound=[9.0, 11.0]))["kind"].tolist() == ["bound"]
+    assert contradictions(table.assign(dual_bound=[9.0, 10.0])).empty
+
+
+def test_unbounded_contradicts_no_solution_that_is_only_feasible():
+    assert kinds(("p", "a", "feasible", 1.0, 1, 9), ("p", "b", "unbounded", None, 1, 9)) == []
+    assert kinds(("p", "a", "infeasible", None, 1, 9), ("p", "b", "unbounded", None, 1, 9)) == [
+        "unbounded"
+    ]
+
+
+def test_models_of_one_name_and_different_content_are_different_instances():
+    table = solve_table(OPTIMAL, ("p", "scip", "optimal", 12.0, 1, 9))
+    assert contradictions(table.assign(digest=["x", "y"])).empty
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "expected"),
+    [
+        ("optimal", 10.0, []),
+        ("optimal", 9.0, ["optimum"]),
+        ("optimal", 11.0, ["optimum"]),
+        ("best", 12.0, []),
+        ("best", 9.0, ["optimum"]),
+        ("infeasible", None, ["infeasible"]),
+        ("unbounded", None, ["unbounded"]),
+        ("unknown", None, []),
+    ],
+)
+def test_known_values(status, value, expected):
+    known = pd.DataFrame({"instance": ["p"], "status": [status], "objective": [value]})
+    assert kinds(OPTIMAL, known=known) == expected
+
+
+def test_the_optima_of_miplib_2017_come_with_ommx():
+    known = known_values("miplib2017").set_index("instance")
+    assert known.loc["air05"].tolist() == ["optimal", 26374.0]
+    assert known.loc["stein45inf", "status"] == "infeasible"
+    assert kinds(("air05", "mine", "optimal", 26300.0, 1, 9), known="miplib2017") == ["optimum"]
+
+
+def test_solu_files_out_and_in(tmp_path):
+    path = tmp_path / "night.solu"
+    table = solve_table(
+        OPTIMAL,
+        ("i", "highs", "infeasible", None, 1, 9),
+        ("u", "highs", "unbounded", None, 1, 9),
+        ("f", "highs", "feasible", 3.5, 9, 9),
+        ("f", "scip", "feasible", 2.5, 9, 9),
+        ("n", "highs", "no_solution", None, 9, 9),
+    )
+    write_solu(table, path)
+    assert path.read_text().splitlines() == [
+        "=best= f 2.5",
+        "=inf= i",
+        "=unkn= n",
+        "=opt= p 10",
+        "=unbd= u",
+    ]
+    assert contradictions(table, known=path).empty
+    assert kinds(("p", "mine", "optimal", 9.0, 1, 9), known=str(path)) == ["optimum"]
+
+
+@pytest.mark.parametrize("line", ["=opt= p", "=opt= p ten", "opt p 10", "=what= p 1"])
+def test_a_line_that_is_none_of_a_solu_file_is_named(tmp_path, line):
+    path = tmp_path / "bad.solu"
+    path.write_text(f"=inf= fine\n{line}\n")
+    with pytest.raises(ValueError, match=r"bad\.solu:2"):
+        known_values(path)

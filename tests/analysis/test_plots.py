@@ -1,0 +1,50 @@
+"""Figures are drawn, and show what the tables say."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from tables import solve_table
+from test_profiles import NIGHT
+
+from ommx_prefect.analysis import plot_gap, plot_profile, plot_scatter, plot_trend, write_trc
+
+TRAJECTORY = pd.DataFrame(
+    {"run": [0, 0], "adapter": ["highs"] * 2, "seconds": [0.0, 2.0], "gap": [1.0, 0.25]}
+)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plot_profile(NIGHT),
+        lambda: plot_gap(TRAJECTORY),
+        lambda: plot_trend({"monday": NIGHT, "tuesday": NIGHT}),
+        lambda: plot_scatter(NIGHT, ["highs", "scip"]),
+    ],
+    ids=["profile", "gap", "trend", "scatter"],
+)
+def test_figures_are_pictures(draw, tmp_path):
+    path = tmp_path / "figure.png"
+    draw().savefig(path)
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_profile_has_a_line_for_each_solver_with_the_shares_of_the_table():
+    axes = plot_profile(NIGHT).axes[0]
+    lines = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+    assert lines == {"highs": [0.25, 0.25, 0.5], "scip": [0.5, 0.75, 0.75]}
+
+
+def test_names_are_no_mathematics(tmp_path):
+    table = solve_table(("a", "$\\frac{", "optimal", 1.0, 1.0, 9.0))
+    plot_profile(table).savefig(tmp_path / "figure.png")
+
+
+def test_a_trace_file_has_a_line_for_each_solve(tmp_path):
+    path = tmp_path / "night.trc"
+    write_trc(NIGHT, path)
+    lines = path.read_text().splitlines()
+    assert len(lines) == 2 + len(NIGHT)
+    assert lines[2] == "a,highs,0,0,1,1,1.0,NA,1.0,NA,NA"
+    assert lines[-1] == "d,scip,0,0,13,10,NA,NA,0.1,NA,NA"

@@ -1,0 +1,68 @@
+"""Profiles against values by hand and against a second formula."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tables import solve_table
+
+from ommx_prefect.analysis import data_profile, performance_profile
+
+NIGHT = solve_table(
+    ("a", "highs", "optimal", 1.0, 1.0, 9.0),
+    ("a", "scip", "optimal", 1.0, 2.0, 9.0),
+    ("b", "highs", "optimal", 1.0, 4.0, 9.0),
+    ("b", "scip", "infeasible", None, 1.0, 9.0),
+    ("c", "highs", "feasible", 1.0, 9.0, 9.0),
+    ("c", "scip", "optimal", 1.0, 8.0, 9.0),
+    ("d", "highs", "no_solution", None, 9.0, 9.0),
+    ("d", "scip", "error", None, 0.1, 9.0),
+)
+
+
+def test_a_performance_profile_by_hand():
+    # Ratios: a 1 and 2, b 4 and 1, c never and 1, d never and never, of 4 instances.
+    profile = performance_profile(NIGHT)
+    assert profile.index.tolist() == [1.0, 2.0, 4.0]
+    assert profile["highs"].tolist() == [0.25, 0.25, 0.5]
+    assert profile["scip"].tolist() == [0.5, 0.75, 0.75]
+    assert profile.attrs["instances"] == 4
+
+
+def test_a_data_profile_by_hand():
+    profile = data_profile(NIGHT)
+    assert profile.index.tolist() == [0.0, 1.0, 2.0, 4.0, 8.0]
+    assert profile["highs"].tolist() == [0.0, 0.25, 0.25, 0.5, 0.5]
+    assert profile["scip"].tolist() == [0.0, 0.25, 0.5, 0.5, 0.75]
+
+
+def test_a_time_of_zero_is_the_best_and_others_are_infinitely_behind():
+    table = solve_table(("a", "x", "optimal", 1, 0.0, 9), ("a", "y", "optimal", 1, 1.0, 9))
+    profile = performance_profile(table)
+    assert profile.loc[1.0].to_dict() == {"x": 1.0, "y": 0.0}
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.one_of(st.none(), st.floats(0.01, 1e4)) for _ in range(3)]),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_profiles_agree_with_dolan_and_more_s_definition(times):
+    rows = [
+        (f"i{number}", solver, "optimal" if time else "no_solution", None, time or 1e4, 1e4)
+        for number, each in enumerate(times)
+        for solver, time in zip("xyz", each, strict=True)
+    ]
+    profile = performance_profile(solve_table(*rows))
+    for position, solver in enumerate("xyz"):
+        for tau in profile.index:
+            solved = 0
+            for each in times:
+                best = min((t for t in each if t), default=np.inf)
+                own = each[position]
+                solved += own is not None and own / best <= tau
+            assert profile[solver][tau] == pytest.approx(solved / len(times))

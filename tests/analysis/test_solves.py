@@ -1,0 +1,108 @@
+"""The table of solves of real experiments, made with plain `ommx`, read back after sealing."""
+
+from __future__ import annotations
+
+import pytest
+from ommx import DecisionVariable, Instance
+from ommx.experiment import Experiment
+from ommx_highs_adapter import OMMXHighsAdapter
+
+from ommx_prefect import instance_digest
+from ommx_prefect.analysis import solves
+from ommx_prefect.analysis._solves import COLUMNS, variant_of
+
+
+def knapsack(capacity: int, title: str = "") -> Instance:
+    x = [DecisionVariable.binary(i) for i in range(3)]
+    instance = Instance.from_components(
+        decision_variables=x,
+        objective=3 * x[0] + 4 * x[1] + 5 * x[2],
+        constraints={0: (2 * x[0] + 3 * x[1] + 4 * x[2] <= capacity)},
+        sense=Instance.MAXIMIZE,
+    )
+    if title:
+        instance.title = title
+    return instance
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    made = Experiment("localhost/tests/analysis:one")
+    with made.run() as run:  # nothing but OMMX's own record
+        run.log_solve(OMMXHighsAdapter, knapsack(5, "small"), verbose=False)
+    with made.run() as run:  # what a recorded solve leaves
+        run.log_solve(OMMXHighsAdapter, knapsack(6, "other"), verbose=False)
+        for name, value in {
+            "instance": "named",
+            "outcome": "feasible",
+            "objective": 8.0,
+            "solve_seconds": 0.5,
+            "time_limit_seconds": 10.0,
+            "dual_bound": 9.0,
+            "seed": 7,
+            "nodes": 3,
+        }.items():
+            run.log_parameter(name, value)
+    with made.run() as run:  # two solves in one Run: its parameters belong to neither
+        run.log_solve(OMMXHighsAdapter, knapsack(2, "first"), verbose=False)
+        run.log_solve(OMMXHighsAdapter, knapsack(9, "second"), verbose=False)
+        run.log_parameter("objective", 99.0)
+    with made.run() as run:  # a cached one
+        for name, value in {
+            "instance": "named",
+            "adapter": "OMMXHighsAdapter",
+            "outcome": "optimal",
+            "objective": 8.0,
+            "prefect.state": "Cached",
+        }.items():
+            run.log_parameter(name, value)
+    with made.run() as run:  # no solve at all
+        run.log_parameter("x", 1)
+    made.commit()
+    return Experiment.load("localhost/tests/analysis:one")
+
+
+def test_there_is_a_row_for_each_solve_and_each_cached_one(experiment):
+    table = solves(experiment)
+    assert list(table.columns) == list(COLUMNS)
+    assert table.dtypes.astype(str).to_dict() == COLUMNS
+    assert list(zip(table["run"], table["solve"].fillna(-1), strict=True)) == [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (2, 1),
+        (3, -1),
+    ]
+    assert table["cached"].tolist() == [False, False, False, False, True]
+    assert table["adapter"].tolist() == ["highs"] * 5
+
+
+def test_a_plain_solve_is_read_from_its_record(experiment):
+    row = solves(experiment).iloc[0]
+    assert (row["instance"], row["outcome"], row["objective"]) == ("small", "optimal", 7.0)
+    assert row["sense"] == "maximize"
+    assert row["digest"] == instance_digest(knapsack(5))
+    assert row[["seconds", "dual_bound", "gap", "seed"]].isna().all()
+
+
+def test_what_a_recorded_solve_logged_is_believed(experiment):
+    row = solves(experiment).iloc[1]
+    assert row[["instance", "outcome", "objective"]].tolist() == ["named", "feasible", 8.0]
+    assert row[["seconds", "limit", "dual_bound", "seed", "nodes"]].tolist() == [0.5, 10, 9, 7, 3]
+    assert row["digest"] == instance_digest(knapsack(6))
+
+
+def test_parameters_of_a_run_with_two_solves_belong_to_neither(experiment):
+    table = solves(experiment)
+    assert table["objective"].iloc[2:4].tolist() == [3.0, 12.0]
+    assert table["instance"].iloc[2:4].tolist() == ["first", "second"]
+
+
+def test_several_experiments_are_one_table(experiment):
+    assert len(solves(experiment, experiment)) == 10
+    assert solves().empty
+
+
+def test_a_variant_is_what_is_no_limit():
+    options = {"presolve": "off", "verbose": False, "time_limit": 3.0, "mip_gap": 0.5}
+    assert variant_of(options) == "mip_gap=0.5, presolve=off"

@@ -1,0 +1,74 @@
+"""Sums over solves, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+from tables import solve_table
+
+from ommx_prefect.analysis import shifted_geometric_mean, totals, virtual_best
+
+NIGHT = solve_table(
+    # instance, adapter, outcome, objective, seconds, limit
+    ("a", "highs", "optimal", 10.0, 1.0, 100.0),
+    ("a", "scip", "optimal", 10.0, 4.0, 100.0),
+    ("b", "highs", "feasible", 22.0, 100.0, 100.0),
+    ("b", "scip", "optimal", 20.0, 50.0, 100.0),
+    ("c", "highs", "infeasible", None, 3.0, 100.0),
+    ("c", "scip", "error", None, 0.5, 100.0),
+    ("d", "highs", "feasible", 7.0, 100.0, 100.0),
+    ("d", "scip", "feasible", 8.0, 100.0, 100.0),
+)
+
+
+def row(adapter: str, **options: float) -> pd.Series:
+    found = totals(NIGHT, **options)
+    return found[found["adapter"] == adapter].iloc[0]
+
+
+def test_a_shifted_geometric_mean_of_two_times():
+    # exp((ln 11 + ln 20) / 2) - 10 = sqrt(220) - 10
+    assert shifted_geometric_mean(pd.Series([1.0, 10.0])) == pytest.approx(math.sqrt(220) - 10)
+    assert math.isnan(shifted_geometric_mean(pd.Series([], dtype=float)))
+
+
+def test_solves_without_a_proof_count_with_their_limit():
+    # HiGHS: 1, limit 100, 3, limit 100; SCIP: 4, 50, limit 100 (though its error took 0.5), 100
+    highs = (11.0 * 110.0 * 13.0 * 110.0) ** 0.25 - 10
+    scip = (14.0 * 60.0 * 110.0 * 110.0) ** 0.25 - 10
+    assert row("highs")["seconds_mean"] == pytest.approx(highs)
+    assert row("scip")["seconds_mean"] == pytest.approx(scip)
+
+
+def test_penalised_runtimes_count_a_limit_tenfold():
+    assert row("highs")["par"] == pytest.approx((1 + 1000 + 3 + 1000) / 4)
+    assert row("scip", par=2)["par"] == pytest.approx((4 + 50 + 200 + 200) / 4)
+
+
+def test_who_solved_and_who_was_best():
+    assert [row("highs")[x] for x in ("runs", "solved", "share", "best")] == [4, 2, 0.5, 3]
+    assert [row("scip")[x] for x in ("runs", "solved", "share", "best")] == [4, 2, 0.5, 1]
+
+
+def test_the_filter_and_the_shift_come_with_the_numbers():
+    assert totals(NIGHT, shift=1, par=2).attrs == {"shift": 1, "par": 2, "solves": 8}
+
+
+def test_the_virtual_best_takes_the_proof_then_the_objective_then_the_time():
+    best = virtual_best(NIGHT)
+    assert list(zip(best["instance"], best["adapter"], strict=True)) == [
+        ("a", "highs"),
+        ("b", "scip"),
+        ("c", "highs"),
+        ("d", "highs"),
+    ]
+
+
+def test_a_maximisation_is_best_where_it_is_largest():
+    table = solve_table(
+        ("m", "highs", "feasible", 7.0, 9.0, 9.0), ("m", "scip", "feasible", 8.0, 9.0, 9.0)
+    ).assign(sense="maximize")
+    assert virtual_best(table)["adapter"].tolist() == ["scip"]
+    assert totals(table).set_index("adapter")["best"].to_dict() == {"highs": 0, "scip": 1}
