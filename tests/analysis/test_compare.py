@@ -7,10 +7,10 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from tables import solve_table
 
 from ommx_prefect.analysis import compare, differences
 from ommx_prefect.analysis._compare import signed_rank_p
+from tests.analysis.tables import solve_table
 
 HERE = {"cpu": "x", "cores": 2, "os": "linux", "solvers": {"highspy": "1.16.0"}}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from tables import solve_table
 
 from ommx_prefect.analysis import contradictions, known_values, write_solu
+from tests.analysis.tables import solve_table
 
 
 def kinds(*rows, known=None, **columns):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from tables import solve_table
-from test_profiles import NIGHT
 
 from ommx_prefect.analysis import plot_gap, plot_profile, plot_scatter, plot_trend, write_trc
+from tests.analysis.tables import solve_table
+from tests.analysis.test_profiles import NIGHT
 
 TRAJECTORY = pd.DataFrame(
     {"run": [0, 0], "adapter": ["highs"] * 2, "seconds": [0.0, 2.0], "gap": [1.0, 0.25]}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import solve_table
 
 from ommx_prefect.analysis import data_profile, performance_profile
+from tests.analysis.tables import solve_table
 
 NIGHT = solve_table(
     ("a", "highs", "optimal", 1.0, 1.0, 9.0),

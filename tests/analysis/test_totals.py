@@ -6,9 +6,9 @@ import math
 
 import pandas as pd
 import pytest
-from tables import solve_table
 
 from ommx_prefect.analysis import shifted_geometric_mean, totals, virtual_best
+from tests.analysis.tables import solve_table
 
 NIGHT = solve_table(
     # instance, adapter, outcome, objective, seconds, limit
