@@ -51,13 +51,18 @@ def noop(i: int) -> None:
     """Do nothing."""
 
 
+def number(i: int) -> int:
+    """Return something, as most tasks do: it becomes an attachment of the Run."""
+    return i
+
+
 def nap(i: int) -> None:
     """Take 250 ms."""
     time.sleep(0.25)
 
 
-PLAIN = {fn: prefect.task(fn, name=f"plain-{fn.__name__}") for fn in (noop, nap)}
-RECORDED = {fn: task(fn, name=f"recorded-{fn.__name__}") for fn in (noop, nap)}
+PLAIN = {fn: prefect.task(fn, name=f"plain-{fn.__name__}") for fn in (noop, number, nap)}
+RECORDED = {fn: task(fn, name=f"recorded-{fn.__name__}") for fn in (noop, number, nap)}
 
 
 def one_by_one(work: prefect.Task[..., Any], tasks: int) -> None:
@@ -94,8 +99,10 @@ def compare_tasks(tasks: int) -> Table:
     for column in ("task", "how", "plain", "recorded", "ratio"):
         table.add_column(column, justify="left" if column in ("task", "how") else "right")
     rows = (
-        ("no-op", "one by one", one_by_one, noop, tasks),
-        ("no-op", "map", mapped, noop, tasks),
+        ("no-op, returns None", "one by one", one_by_one, noop, tasks),
+        ("no-op, returns None", "map", mapped, noop, tasks),
+        ("returns a number", "one by one", one_by_one, number, tasks),
+        ("returns a number", "map", mapped, number, tasks),
         ("250 ms", "one by one", one_by_one, nap, max(tasks // 25, 2)),
     )
     for what, how, run, fn, count in rows:

@@ -1,0 +1,95 @@
+"""Every block of code in README and docs runs as it stands, or says why it does not."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.documents.pages import NEEDS_REGISTRY, PAGES, Block, Page, page
+
+# Languages that are read and not run: output, trees, and files of other programs.
+SHOWN = frozenset({"text", "json", "toml"})
+RUN = frozenset({"python", "sh"})
+SHELL_SECONDS = 120
+
+LINEAR = (
+    "NAME {name}\nROWS\n N cost\n G need\nCOLUMNS\n x cost 2 need 1\n y cost 3 need 1\n"
+    "RHS\n rhs need {need}\nENDATA\n"
+)
+INFEASIBLE = "NAME none\nROWS\n N cost\n L r\nCOLUMNS\n x cost 1 r 1\nRHS\n rhs r -1\nENDATA\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a page is read: `models/` holds the instances that pages speak of."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "afiro.mps").write_text(LINEAR.format(name="afiro", need=3))
+    with gzip.open(models / "p0033.mps.gz", "wt") as file:
+        file.write(LINEAR.format(name="p0033", need=5))
+    (models / "none.mps").write_text(INFEASIBLE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_page(read: Page, host: str = "") -> dict[str, Any]:
+    """Run the blocks of a page in order, in one namespace; return the namespace."""
+    scope: dict[str, Any] = {"__name__": "__page__"}
+    for block in read.blocks:
+        code = block.code.replace("ghcr.io", host) if host else block.code
+        if block.not_run or block.language not in RUN:
+            continue
+        if block.language == "sh":
+            run_shell(code, str(scope.get("flow_run_id", "")))
+        else:
+            # As many lines before it as on the page: a traceback, and inspect, find the code.
+            lines = "\n" * (block.line - 1) + code
+            exec(compile(lines, str(read.path), "exec", dont_inherit=True), scope)
+    return scope
+
+
+def run_shell(code: str, flow_run_id: str) -> None:
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": programs, "FLOW_RUN_ID": flow_run_id}
+    done = subprocess.run(
+        ["bash", "-euc", code], env=env, capture_output=True, text=True, timeout=SHELL_SECONDS
+    )
+    assert done.returncode == 0, f"{code}{done.stdout}{done.stderr}"
+
+
+@pytest.mark.usefixtures("server", "folder")
+@pytest.mark.parametrize(
+    "read",
+    [x for x in PAGES if any(b.language in RUN and not b.not_run for b in x.blocks)],
+    ids=lambda x: x.name,
+)
+def test_a_page_runs_from_its_first_block_to_its_last(read, request):
+    needs = NEEDS_REGISTRY in read.text
+    run_page(read, request.getfixturevalue("registry").host if needs else "")
+
+
+@pytest.mark.usefixtures("server")
+def test_the_readme_solves_real_files_and_the_next_morning_reads_them(folder, open_instances):
+    for name in ("afiro.mps", "p0033.mps.gz"):
+        (folder / "models" / name).unlink()
+        (folder / "models" / name).symlink_to(open_instances / name)
+    night = run_page(page("README.md"))["night"]
+    solved = [run for run in night.runs if run.solves]
+    assert sorted(round(run.solves[0].output.objective) for run in solved) == [-465, 3089]
+    assert sorted(night.run_parameters_df()["variables"].dropna()) == [32, 33]
+
+
+@pytest.mark.parametrize("read", PAGES, ids=lambda x: x.name)
+def test_every_block_says_what_it_is(read):
+    def is_known(block: Block) -> bool:
+        return block.language in RUN | SHOWN
+
+    assert [block for block in read.blocks if not is_known(block)] == []
+    # What is only shown needs no excuse.
+    assert [block for block in read.blocks if block.not_run and block.language in SHOWN] == []
+    assert read.text.count("<!-- not run:") == sum(bool(block.not_run) for block in read.blocks)

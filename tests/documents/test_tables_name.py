@@ -1,0 +1,102 @@
+"""The tables of README and docs name what there is, all of it and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import typer.main
+from prefect.client.schemas.objects import StateType
+
+import ommx_prefect
+from ommx_prefect import codecs, exceptions
+from ommx_prefect._prefect.states import RUN_STATUS
+from ommx_prefect._sealing import report
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages import documents
+from ommx_prefect._stages.blocks import KINDS
+from ommx_prefect._stages.resolve import OmmxSettings
+from ommx_prefect.cli import app
+from tests.crash import suite
+from tests.documents.pages import page
+
+GUARANTEES = page("docs/explanations/guarantees.md")
+
+
+def test_every_public_name_is_in_the_readme():
+    missing = [name for name in ommx_prefect.__all__ if name not in page("README.md").text]
+    assert missing == []
+
+
+def test_every_public_name_is_in_the_reference():
+    reference = page("docs/reference/api.md").text
+    missing = [name for name in ommx_prefect.__all__ if not re.search(rf"\b{name}\b", reference)]
+    assert missing == []
+
+
+def test_the_columns_of_every_run_are_in_the_reference():
+    attempt = Attempt("o", "f", 1, "t", "task", "task-0", 1, "n", 1.5, "h", 7)
+    columns = {row[0].strip("`") for row in page("docs/reference/stored.md").table_below("## Run")}
+    assert set(attempt.parameters("Completed", 1.0)) <= columns
+
+
+def test_the_media_type_of_every_codec_is_in_the_reference():
+    stored = page("docs/reference/stored.md").text
+    media_types = {entry.media_type for entry in codecs.registry.entries} - {"*/*"}
+    assert {x for x in media_types if f"`{x}`" not in stored} == set()
+
+
+def test_the_tree_of_errors_names_every_error():
+    tree = exceptions.__doc__ or ""
+    errors = [
+        x
+        for x in vars(exceptions).values()
+        if isinstance(x, type) and x.__module__ == exceptions.__name__
+    ]
+    assert all(error.__name__ in tree for error in errors)
+
+
+def test_every_state_of_prefect_has_its_row():
+    states = page("docs/reference/states.md").text
+    assert set(RUN_STATUS) == set(StateType)
+    names = {"Completed", "Failed", "Cancelled", "Crashed", "TimedOut", "NotReady", "Cached"}
+    assert {name for name in names if name not in states} == set()
+
+
+def test_the_command_line_is_described_as_it_is():
+    described = page("docs/reference/cli.md").text
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, command in commands.items():
+        assert f"## {name}" in described
+        _, _, section = described.partition(f"## {name}\n")
+        options = [option for each in command.params for option in each.opts if option[0] == "-"]
+        section = section.partition("\n## ")[0]
+        assert [x for x in options if f"`{x}" not in section] == []
+
+
+def test_every_file_of_a_stage_is_described():
+    described = page("docs/reference/formats.md").text
+    names = {x for x in vars(documents).values() if isinstance(x, str) and x.endswith(".json")}
+    assert names
+    assert {name for name in names if f"`{name}`" not in described} == set()
+
+
+def test_settings_events_and_kinds_of_blocks_are_described():
+    settings = page("docs/reference/settings.md").text
+    for field in OmmxSettings.model_fields:
+        assert f"`PREFECT_INTEGRATIONS_OMMX_{field.upper()}`" in settings
+    events = page("docs/reference/events.md").text
+    for name in (report.EXPERIMENT_KEY, report.RUNS_KEY, report.FAILED_EVENT):
+        assert f"`{name}`" in events
+    stages = page("docs/guides/stages.md").text
+    assert [kind for kind in KINDS if f"`{kind}/NAME`" not in stages] == []
+
+
+def test_what_the_guarantees_say_is_shown_by_cases_and_tests_that_exist():
+    rows = [row[-1] for row in GUARANTEES.table_below("## What dies, and what is kept")]
+    known = "\n".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
+    shown = [re.findall(r'"([^"]+)"', row) for row in rows]
+    tests = [re.findall(r"`(test_\w+)`", row) for row in rows]
+    assert all(cases or names for cases, names in zip(shown, tests, strict=True))
+    assert {case for row in shown for case in row} == set(suite.cases())
+    assert [x for row in tests for x in row if f"def {x}(" not in known] == []
