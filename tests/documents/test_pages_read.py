@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from tests.documents.pages import PAGES, ROOT, Page, page
 
 MOST_WORDS = 900

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.documents.pages import NEEDS_REGISTRY, PAGES, Block, Page, page
 
 # Languages that are read and not run: output, trees, and files of other programs.
