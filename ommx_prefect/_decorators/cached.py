@@ -63,6 +63,6 @@ def record_cached(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) ->
         if log is not None:
             with recording.faults.guarded("log what a cached result tells"):
                 log(recording.run, context.parameters, result)
-        recording.outcome = Outcome("finished", "Cached")
+        recording.record.outcome = Outcome("finished", "Cached")
         if stored is not None and (origin := origin_of(stored.storage_key or "")):
-            recording.columns[ORIGIN_COLUMN] = origin
+            recording.record.columns[ORIGIN_COLUMN] = origin

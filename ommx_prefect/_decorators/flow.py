@@ -10,15 +10,17 @@ from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
 import prefect
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.utilities.hashing import file_hash
 
 from ommx_prefect._decorators.generators import Unwatched, relaying, relaying_async
 from ommx_prefect._decorators.hooks import ensure_sealed, hook_of, with_seal
 from ommx_prefect._decorators.identity import kind_of, passing_for
-from ommx_prefect._flowrun.context import enclosing_owner, label
+from ommx_prefect._flowrun.context import enclosing_root_id, label
 from ommx_prefect._flowrun.image_name import NameSource
-from ommx_prefect._flowrun.settings import settings_of
+from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
@@ -36,7 +38,7 @@ class FlowDecorator:
     """Prefect's `flow`, whose flows are recorded; `flow.from_source` loads one from storage."""
 
     @overload
-    def __call__(self, fn: Callable[P, R], /) -> prefect.Flow[P, R]: ...
+    def __call__(self, fn: Callable[P, R], /) -> Flow[P, R]: ...
     @overload
     def __call__(
         self,
@@ -49,7 +51,7 @@ class FlowDecorator:
         push: bool = False,
         stage: str | None = None,
         **prefect_flow_options: Any,
-    ) -> Callable[[Callable[P, R]], prefect.Flow[P, R]]: ...
+    ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
     def __call__(
         self,
         fn: Callable[..., Any] | None = None,
@@ -101,7 +103,7 @@ class FlowDecorator:
                 stage=stage,
                 **prefect_flow_options,
             )
-        if isinstance(fn, prefect.Flow):
+        if isinstance(fn, Flow):
             raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
         hook = hook_of(experiment, replace, aliases, push, stage)
         made = prefect.flow(_recorded(fn), **with_seal(hook, prefect_flow_options))
@@ -119,28 +121,38 @@ def recorded_flow_run() -> Iterator[Unwatched]:
     """Open the experiment of the flow run that Prefect runs here, around the flow's body."""
     steps = Unwatched()
     context = FlowRunContext.get()
-    flow_run = context.flow_run if context else None
-    hook = settings_of(context.flow) if context else None
-    if context is None or context.flow is None or flow_run is None or hook is None:
+    settings = settings_of(context.flow) if context else None
+    if context is None or context.flow_run is None or settings is None:
         yield steps
         return
-    ensure_sealed(context.flow, hook)
-    enclosing = enclosing_owner.get()
-    try:
-        record = open_flow_run(hook, context.flow, flow_run, context.parameters or {}, enclosing)
-        owner, stage = record.owner, record.stage
-    except (ImageNameError, StageError):
-        raise
-    except Exception as error:  # a registry that cannot be written must not stop the flow
-        warn(f"The experiment could not be opened: {describe_error(error)}")
-        owner, stage = str(flow_run.id), hook.stage or LOCAL
-    label(flow_run, owner, str(root_of(owner)), stage)
-    token = enclosing_owner.set(owner)
+    token = enclosing_root_id.set(_open(context, settings))
     try:
         yield steps
     finally:
         with contextlib.suppress(ValueError):  # a generator flow may end in another context
-            enclosing_owner.reset(token)
+            enclosing_root_id.reset(token)
+
+
+def _open(context: FlowRunContext, settings: ExperimentSettings) -> str:
+    """Open the experiment of a flow run, label the flow run, and return its root's id.
+
+    Raises:
+        ImageNameError: The name cannot be used.
+        StageError: The stage cannot be used.
+    """
+    flow, flow_run = cast(Flow[Any, Any], context.flow), cast(FlowRun, context.flow_run)
+    ensure_sealed(flow, settings)
+    try:
+        enclosing, parameters = enclosing_root_id.get(), context.parameters or {}
+        record = open_flow_run(settings, flow, flow_run, parameters, enclosing)
+        root_flow_run_id, stage = record.owner, record.stage
+    except (ImageNameError, StageError):
+        raise
+    except Exception as error:  # a registry that cannot be written must not stop the flow
+        warn(f"The experiment could not be opened: {describe_error(error)}")
+        root_flow_run_id, stage = str(flow_run.id), settings.stage or LOCAL
+    label(flow_run, root_flow_run_id, str(root_of(root_flow_run_id)), stage)
+    return root_flow_run_id
 
 
 def _recorded(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,7 +187,7 @@ _KINDS: dict[Callable[[Any], bool], Callable[..., Callable[..., Any]]] = {
 }
 
 
-def _point_to_file_of(fn: Callable[..., Any], flow: prefect.Flow[..., Any]) -> None:
+def _point_to_file_of(fn: Callable[..., Any], flow: Flow[..., Any]) -> None:
     """Give a flow the version and entrypoint of the user's file; Prefect saw the wrapper's."""
     with contextlib.suppress(TypeError, OSError):  # in a REPL there is no file
         fn = getattr(fn, "__func__", fn)

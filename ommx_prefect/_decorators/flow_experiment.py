@@ -14,8 +14,8 @@ from prefect.context import FlowRunContext, TaskRunContext
 from ommx_prefect._decorators.late_seal import LateSeal
 from ommx_prefect._flowrun.context import (
     OWNER_LABEL,
-    enclosing_owner,
-    owner_of_flow_run,
+    enclosing_root_id,
+    root_flow_run_id_of,
 )
 from ommx_prefect._flowrun.settings import settings_of
 from ommx_prefect._recording.options import RecordingOptions
@@ -47,23 +47,25 @@ def current_experiment() -> FlowExperiment:
     flow_run = context.flow_run if context else None
     if context is None or flow_run is None:
         raise NoExperimentError
-    recorded = settings_of(context.flow) or OWNER_LABEL in flow_run.labels or enclosing_owner.get()
+    recorded = (
+        settings_of(context.flow) or OWNER_LABEL in flow_run.labels or enclosing_root_id.get()
+    )
     if not recorded:
         raise NoExperimentError
-    return FlowExperiment(owner_of_flow_run(context), str(flow_run.id), flow_run.run_count)
+    return FlowExperiment(root_flow_run_id_of(context), str(flow_run.id), flow_run.run_count)
 
 
 class FlowExperiment:
     """The experiment of a running flow: every `log_*` method of an Experiment, and `run()`.
 
     Args:
-        owner: Id of the flow run that is sealed.
+        root_flow_run_id: Id of the flow run whose experiment it is.
         flow_run_id: Id of the flow run that logs; a subflow's, perhaps.
         flow_attempt: Its run count.
     """
 
-    def __init__(self, owner: str, flow_run_id: str, flow_attempt: int) -> None:
-        self._stage = stage_of(owner)
+    def __init__(self, root_flow_run_id: str, flow_run_id: str, flow_attempt: int) -> None:
+        self._stage = stage_of(root_flow_run_id)
         self._flow_run_id = flow_run_id
         self._flow_attempt = flow_attempt
 

@@ -1,4 +1,4 @@
-"""What an attempt does that no flow hook waits for: it has its experiment sealed itself."""
+"""The late seal: an attempt that no flow hook waits for has its experiment sealed itself."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ommx_prefect._stages.local import LocalStage, root_of
 class LateSeal:
     """Seals an attempt outside any flow, or one that ended after its flow run was sealed."""
 
-    def now(self, attempt: Attempt, outcome: Outcome) -> None:
+    def seal(self, attempt: Attempt, outcome: Outcome) -> None:
         """Seal in this thread."""
         if _is_late(attempt):
             _seal(attempt, outcome)
 
-    async def beside_the_loop(self, attempt: Attempt, outcome: Outcome) -> None:
+    async def seal_async(self, attempt: Attempt, outcome: Outcome) -> None:
         """Seal in another thread, so that the event loop goes on meanwhile."""
         if _is_late(attempt):
             await to_thread.run_sync(_seal, attempt, outcome)

@@ -12,7 +12,7 @@ from prefect.tasks import Task, TaskOptions
 from typing_extensions import Unpack
 
 from ommx_prefect._decorators.cached import is_cached_here, record_cached
-from ommx_prefect._decorators.identity import function_of
+from ommx_prefect._decorators.identity import source_code_of, task_key_of, user_function
 from ommx_prefect._decorators.wrap import recording_options, wrap
 from ommx_prefect._flowrun.pending import remember_future
 from ommx_prefect._recording.options import RecordingOptions
@@ -30,18 +30,22 @@ class RecordedTask(Task[P, R]):
 
     def __init__(self, fn: Callable[P, R], **options: Any) -> None:
         super().__init__(fn, **options)
-        if self.source_code is None:
-            # Prefect falls back to the wrapper's code, the same for all: name the function's own.
-            self.source_code = _code_as_text(fn)
         self.on_rollback_hooks = _with(self.on_rollback_hooks, record_rollback)
+        self._identify()
+
+    def _identify(self) -> None:
+        """Take the key and the source code that plain Prefect has for the user's function."""
+        fn = user_function(self.fn)
+        self.task_key = task_key_of(fn) or self.task_key
+        if self.source_code is None:
+            self.source_code = source_code_of(fn)
 
     def with_options(self, **options: Any) -> RecordedTask[P, R]:
         """Return a copy with other options, as `prefect.Task.with_options` does."""
         plain = super().with_options(**options)
         copy: RecordedTask[P, R] = object.__new__(type(self))
         copy.__dict__.update(plain.__dict__)
-        if copy.source_code is None:
-            copy.source_code = self.source_code
+        copy.task_key, copy.source_code = self.task_key, self.source_code
         return copy
 
     @property
@@ -191,9 +195,3 @@ def _check_names(fn: Callable[..., Any], log_inputs: bool | Collection[str]) -> 
 
 def _with(hooks: list[Any], hook: Any) -> list[Any]:
     return [*(found for found in hooks if found is not hook), hook]
-
-
-def _code_as_text(fn: Callable[..., Any]) -> str | None:
-    inner = function_of(inspect.unwrap(fn))
-    code = inner and inner.__code__
-    return code and f"{code.co_code.hex()} {code.co_consts!r} {code.co_names!r}"

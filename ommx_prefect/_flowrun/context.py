@@ -30,27 +30,27 @@ OWNER_LABEL = "org.ommx-prefect.owner"
 ROOT_LABEL = "org.ommx-prefect.registry-root"
 STAGE_LABEL = "org.ommx-prefect.stage"
 
-# The owner that an enclosing flow in this thread records for; a plain subflow inherits it.
-enclosing_owner: ContextVar[str | None] = ContextVar("ommx_prefect_owner", default=None)
+# The root flow run of what runs around this, in this thread; a plain subflow belongs to it.
+enclosing_root_id: ContextVar[str | None] = ContextVar("ommx_prefect_root", default=None)
 
 
-def label(flow_run: FlowRun, owner: str, registry_root: str, stage: str) -> None:
-    """Tell the tasks of a flow run, wherever they run, whose experiment they belong to."""
-    ours = {OWNER_LABEL: owner, ROOT_LABEL: registry_root, STAGE_LABEL: stage}
+def label(flow_run: FlowRun, root_flow_run_id: str, registry_root: str, stage: str) -> None:
+    """Label a flow run for its tasks, wherever they run: its root, its registry, its stage."""
+    ours = {OWNER_LABEL: root_flow_run_id, ROOT_LABEL: registry_root, STAGE_LABEL: stage}
     flow_run.labels = {**flow_run.labels, **ours}
-    tell_stage(owner, stage)
+    tell_stage(root_flow_run_id, stage)
 
 
-def owner_of_flow_run(context: FlowRunContext) -> str:
-    """Return the id of the flow run whose experiment a flow run belongs to."""
+def root_flow_run_id_of(context: FlowRunContext) -> str:
+    """Return the id of the flow run to whose experiment a flow run belongs."""
     flow_run = context.flow_run
     if flow_run is None:
         raise LookupError("this flow runs without a flow run")
-    if (owner := flow_run.labels.get(OWNER_LABEL)) is not None:
-        return str(owner)
+    if (labelled := flow_run.labels.get(OWNER_LABEL)) is not None:
+        return str(labelled)
     if settings_of(context.flow) is not None or flow_run.parent_task_run_id is None:
         return str(flow_run.id)
-    return enclosing_owner.get() or _root_of(str(flow_run.id))
+    return enclosing_root_id.get() or _root_in_api(str(flow_run.id))
 
 
 def secrets_of_flow_run() -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def _secrets_of(flow_run_id: str) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _root_of(flow_run_id: str) -> str:
+def _root_in_api(flow_run_id: str) -> str:
     # A plain subflow seen from a worker: only Prefect's API knows its root. Once per subflow run.
     try:
         return str(runtime_flow_run.root_flow_run_id or flow_run_id)
@@ -82,11 +82,11 @@ def current_attempt(context: TaskRunContext) -> Attempt:
     flow_context = FlowRunContext.get()
     flow_run = flow_context.flow_run if flow_context else None
     if flow_context is not None and flow_run is not None:
-        owner = owner_of_flow_run(flow_context)
+        root_flow_run_id = root_flow_run_id_of(flow_context)
     else:
-        owner = enclosing_owner.get() or _owner_without_context(task_run)
+        root_flow_run_id = enclosing_root_id.get() or _root_id_without_context(task_run)
     return Attempt(
-        owner=owner,
+        owner=root_flow_run_id,
         flow_run_id=str(flow_run.id if flow_run else task_run.flow_run_id or ""),
         flow_attempt=flow_run.run_count if flow_run else task_run.flow_run_run_count,
         task_run_id=str(task_run.id),
@@ -102,8 +102,12 @@ def current_attempt(context: TaskRunContext) -> Attempt:
     )
 
 
-def _owner_without_context(task_run: TaskRun) -> str:
-    """Return the owner of a background task; Prefect takes no context along without arguments."""
+def _root_id_without_context(task_run: TaskRun) -> str:
+    """Return the root flow run's id for a background task that Prefect gives no context.
+
+    Outside flows it is the id of the task run. Prefect takes no context along for a task that is
+    delayed without arguments.
+    """
     if task_run.flow_run_id is None:
         return str(task_run.id)
     flow_run_id = str(task_run.flow_run_id)
@@ -118,7 +122,7 @@ def _parent_of(task_inputs: dict[str, Any]) -> str:
     return next((str(parent.id) for parent in task_inputs.get("__parents__", ())), "")
 
 
-def adopt_stage(owner: str) -> None:
+def adopt_stage(root_flow_run_id: str) -> None:
     """Use the flow's stage in a worker: with a shared one, each host has its own registry."""
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
@@ -126,13 +130,13 @@ def adopt_stage(owner: str) -> None:
         return
     stage = flow_run.labels.get(STAGE_LABEL)
     if stage is None:  # under seal_hooks nothing labels the flow run
-        hook = settings_of(context.flow)
-        stage = stage_of(owner, default=hook.stage if hook else None).name
-    tell_stage(owner, str(stage))
+        settings = settings_of(context.flow)
+        stage = stage_of(root_flow_run_id, default=settings.stage if settings else None).name
+    tell_stage(root_flow_run_id, str(stage))
     root = flow_run.labels.get(ROOT_LABEL)
     if stage == LOCAL and root is not None:
         _adopt_registry(str(root))
-        tell_root(owner, str(root))
+        tell_root(root_flow_run_id, str(root))
 
 
 def _adopt_registry(root: str) -> None:

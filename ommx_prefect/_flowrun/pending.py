@@ -1,4 +1,4 @@
-"""Which task runs of a flow run this process knows of: a flow hook can fire before they end."""
+"""Task runs that this process has submitted or begun: a flow hook can fire before they end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture, PrefectFutureList
 
-from ommx_prefect._flowrun.context import owner_of_flow_run
+from ommx_prefect._flowrun.context import root_flow_run_id_of
 
 _pending: dict[str, set[PrefectFuture[Any]]] = defaultdict(set)
 # Every task run that was submitted here, or began here: one whose record is lost, or that a worker
@@ -25,66 +25,66 @@ def remember_future(submitted: Any) -> Any:
     """Remember a future, or a list of them, until it is done; return it unchanged."""
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None:
-        owner = owner_of_flow_run(context)
+        root_flow_run_id = root_flow_run_id_of(context)
         for future in _futures_in(submitted):
-            _remember(owner, future)
+            _remember(root_flow_run_id, future)
     return submitted
 
 
-def wait_for_pending(owner: str, timeout_seconds: float) -> int:
+def wait_for_pending(root_flow_run_id: str, timeout_seconds: float) -> int:
     """Wait for the submitted tasks of a flow run; return how many are still running."""
     deadline = time.monotonic() + timeout_seconds
-    while (futures := _of(owner)) and time.monotonic() < deadline:
+    while (futures := _of(root_flow_run_id)) and time.monotonic() < deadline:
         for future in futures:
             with contextlib.suppress(Exception):  # a broken worker: it has ended all the same
                 future.wait(max(0.0, deadline - time.monotonic()))
             if time.monotonic() < deadline:
-                _forget(owner, future)
-    return len(_of(owner))
+                _forget(root_flow_run_id, future)
+    return len(_of(root_flow_run_id))
 
 
-def expect_task_runs(owner: str) -> None:
+def expect_task_runs(root_flow_run_id: str) -> None:
     """Account for the task runs that begin here: this process runs the flow, and will seal it."""
     with _lock:
-        _expected.setdefault(owner, set())
+        _expected.setdefault(root_flow_run_id, set())
 
 
-def remember_task_run(owner: str, task_run_id: str) -> None:
+def remember_task_run(root_flow_run_id: str, task_run_id: str) -> None:
     """Remember a task run that begins here, where its flow run is accounted for."""
     with _lock:
-        if owner in _expected:
-            _expected[owner].add(task_run_id)
+        if root_flow_run_id in _expected:
+            _expected[root_flow_run_id].add(task_run_id)
 
 
-def expected_task_runs(owner: str) -> set[str]:
+def expected_task_runs(root_flow_run_id: str) -> set[str]:
     """Return the ids of the task runs that this process knows of a flow run."""
     with _lock:
-        return set(_expected.get(owner, ()))
+        return set(_expected.get(root_flow_run_id, ()))
 
 
-def forget_task_runs(owner: str) -> None:
+def forget_task_runs(root_flow_run_id: str) -> None:
     """Let go of the ids, once a seal has accounted for them."""
     with _lock:
-        _expected.pop(owner, None)
+        _expected.pop(root_flow_run_id, None)
 
 
-def _remember(owner: str, future: PrefectFuture[Any]) -> None:
+def _remember(root_flow_run_id: str, future: PrefectFuture[Any]) -> None:
     with _lock:
-        _pending[owner].add(future)
-        _expected[owner].add(str(future.task_run_id))
-    future.add_done_callback(lambda done: _forget(owner, done))
+        _pending[root_flow_run_id].add(future)
+        _expected[root_flow_run_id].add(str(future.task_run_id))
+    future.add_done_callback(lambda done: _forget(root_flow_run_id, done))
 
 
-def _forget(owner: str, future: PrefectFuture[Any]) -> None:
+def _forget(root_flow_run_id: str, future: PrefectFuture[Any]) -> None:
     with _lock:
-        _pending[owner].discard(future)
-        if not _pending[owner]:
-            del _pending[owner]
+        _pending[root_flow_run_id].discard(future)
+        if not _pending[root_flow_run_id]:
+            del _pending[root_flow_run_id]
 
 
-def _of(owner: str) -> list[PrefectFuture[Any]]:
+def _of(root_flow_run_id: str) -> list[PrefectFuture[Any]]:
     with _lock:
-        return list(_pending.get(owner, ()))
+        return list(_pending.get(root_flow_run_id, ()))
 
 
 def _futures_in(submitted: Any) -> Iterable[PrefectFuture[Any]]:

@@ -41,48 +41,64 @@ from ommx_prefect.exceptions import (
 
 
 def open_flow_run(
-    hook: ExperimentSettings,
+    settings: ExperimentSettings,
     flow: Flow[Any, Any],
     flow_run: FlowRun,
     parameters: Mapping[str, Any],
-    enclosing: str | None = None,
+    enclosing_root_id: str | None = None,
 ) -> FlowRecord:
     """Name a flow run's experiment, check the name, and keep the record; once per flow run.
+
+    Args:
+        settings: What the flow wants of its experiment.
+        flow: The flow.
+        flow_run: Its run that starts.
+        parameters: The run's parameters.
+        enclosing_root_id: Id of the root flow run of a subflow.
 
     Raises:
         InvalidImageNameError: The name does not parse.
         ImageNameTakenError: It stands in the Local Registry already, and replace is False.
         StageError: The stage cannot be listed or written.
     """
-    own_id = str(flow_run.id)
-    member_of = enclosing if hook.experiment is None else None
-    # The record of a member concerns this host alone; its shards are the enclosing flow run's.
-    stage = LocalStage(own_id) if member_of else stage_of(own_id, default=hook.stage)
-    stage.remove(STATE_RECORD)
-    note_flow_process(LocalStage(own_id))
-    expect_task_runs(own_id)
+    flow_run_id = str(flow_run.id)
+    # A subflow without a name of its own is part of the enclosing experiment. Its record concerns
+    # this host alone; its shards are those of the root flow run.
+    root_flow_run_id = (enclosing_root_id or "") if settings.experiment is None else ""
+    if root_flow_run_id:
+        stage: Stage = LocalStage(flow_run_id)
+    else:
+        stage = stage_of(flow_run_id, default=settings.stage)
+    _note_start(flow_run_id, stage)
     record = read_flow_record(stage)
     if record is None:
         facts = facts_of(flow, flow_run, parameters)
-        record = _member(facts, member_of) if member_of else _named(hook, facts, flow_run, stage)
-        place = stage_of(enclosing) if enclosing and member_of else stage
-        record = replace(record, stage=place.name)
+        if root_flow_run_id:
+            record = _record_of_part(facts, root_flow_run_id)
+        else:
+            record = _named_record(settings, facts, flow_run, stage)
         stage.write(FLOW_RECORD, asdict(record))
-        if enclosing:
-            stage_of(enclosing).write(f"subflows/{flow_run.id}", asdict(record))
+        if enclosing_root_id:
+            stage_of(enclosing_root_id).write(f"subflows/{flow_run_id}", asdict(record))
     return record
 
 
-def open_in_hook(hook: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun) -> None:
+def _note_start(flow_run_id: str, stage: Stage) -> None:
+    stage.remove(STATE_RECORD)
+    note_flow_process(LocalStage(flow_run_id))
+    expect_task_runs(flow_run_id)
+
+
+def open_in_hook(settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun) -> None:
     """Open a flow run from its on_running hook, which cannot refuse it."""
     try:
-        open_flow_run(hook, flow, flow_run, flow_run.parameters)
+        open_flow_run(settings, flow, flow_run, flow_run.parameters)
     except StageError as error:
         warn(f"{error}. This flow run goes on, and its shards wait in the Local Registry.")
-        open_in_hook(replace(hook, stage=LOCAL), flow, flow_run)
+        open_in_hook(replace(settings, stage=LOCAL), flow, flow_run)
     except ImageNameError as error:
         warn(f"{error} This flow run goes on, and its experiment gets an anonymous name.")
-        anonymous = ExperimentSettings(stage=hook.stage)
+        anonymous = ExperimentSettings(stage=settings.stage)
         open_flow_run(anonymous, flow, flow_run, flow_run.parameters)
 
 
@@ -103,7 +119,12 @@ def facts_of(
 
 
 def record_of(
-    facts: FlowRunFacts, hook: ExperimentSettings, image_name: str, *, chosen: bool, deployment: str
+    facts: FlowRunFacts,
+    settings: ExperimentSettings,
+    image_name: str,
+    *,
+    chosen: bool,
+    deployment: str,
 ) -> FlowRecord:
     """Write down what the seal needs."""
     redact = Redactor(facts.parameters)
@@ -111,8 +132,8 @@ def record_of(
     return FlowRecord(
         owner=facts.flow_run_id,
         image_name=image_name,
-        replace=hook.replace,
-        aliases=hook.aliases,
+        replace=settings.replace,
+        aliases=settings.aliases,
         chosen=chosen,
         flow_run_id=facts.flow_run_id,
         flow_run=facts.flow_run_name,
@@ -120,13 +141,45 @@ def record_of(
         deployment_id=deployment,
         scheduled_time=facts.scheduled_time.isoformat(),
         parameters={k: redact.scalar(v) for k, v in found if not isinstance(v, Exception)},
-        push=hook.push,
+        push=settings.push,
     )
 
 
-def _member(facts: FlowRunFacts, owner: str) -> FlowRecord:
+def _record_of_part(facts: FlowRunFacts, root_flow_run_id: str) -> FlowRecord:
+    """Return the record of a subflow that is part of another flow run's experiment."""
     record = record_of(facts, ExperimentSettings(), "", chosen=False, deployment="")
-    return FlowRecord(**{**vars(record), "owner": owner})
+    return replace(record, owner=root_flow_run_id, stage=stage_of(root_flow_run_id).name)
+
+
+def _named_record(
+    settings: ExperimentSettings, facts: FlowRunFacts, flow_run: FlowRun, stage: Stage
+) -> FlowRecord:
+    """Return the record of a flow run whose experiment is its own, under a name that is free."""
+    shown = flow_run.model_copy(update={"name": facts.flow_run_name})
+    name, chosen = _wanted_name(settings, facts, shown)
+    is_free = settings.replace or settings.experiment is None  # an anonymous name is unique
+    taken_in = "" if is_free else _where_taken(stage, name)
+    if taken_in and chosen:
+        raise ImageNameTakenError(name, taken_in)
+    if taken_in:
+        name = with_suffix(name, suffix_of(facts.flow_run_id))
+    deployment = str(flow_run.deployment_id or "")
+    record = record_of(facts, settings, name, chosen=chosen, deployment=deployment)
+    return replace(record, stage=stage.name)
+
+
+def _wanted_name(
+    settings: ExperimentSettings, facts: FlowRunFacts, flow_run: FlowRun
+) -> tuple[str, bool]:
+    """Return the name that a flow wants, and whether its author chose it, tag and all."""
+    template = _called(settings.experiment, flow_run)
+    if template is None:
+        return anonymous_name(anonymous_tag(facts)), False
+    name, chosen = resolve(template, facts)
+    name = canonical_name(name)
+    for alias in settings.aliases:
+        canonical_name(with_tag(name, alias))
+    return name, chosen
 
 
 def _called(source: NameSource, flow_run: FlowRun) -> str | None:
@@ -139,27 +192,6 @@ def _called(source: NameSource, flow_run: FlowRun) -> str | None:
     if not isinstance(name, str):
         raise InvalidImageNameError(repr(source), f"it returned {name!r}")
     return name
-
-
-def _named(
-    hook: ExperimentSettings, facts: FlowRunFacts, flow_run: FlowRun, stage: Stage
-) -> FlowRecord:
-    shown = flow_run.model_copy(update={"name": facts.flow_run_name})
-    template = _called(hook.experiment, shown)
-    deployment = str(flow_run.deployment_id or "")
-    if template is None:
-        name = anonymous_name(anonymous_tag(facts))
-        return record_of(facts, hook, name, chosen=False, deployment=deployment)
-    name, chosen = resolve(template, facts)
-    name = canonical_name(name)
-    for alias in hook.aliases:
-        canonical_name(with_tag(name, alias))
-    place = "" if hook.replace else _where_taken(stage, name)
-    if place:
-        if chosen:
-            raise ImageNameTakenError(name, place)
-        name = with_suffix(name, suffix_of(facts.flow_run_id))
-    return record_of(facts, hook, name, chosen=chosen, deployment=deployment)
 
 
 def _where_taken(stage: Stage, name: str) -> str:

@@ -1,4 +1,4 @@
-"""How recording is kept out of a sync task's time, and whole whatever its timeout interrupts.
+"""Keep a sync task's timeout from interrupting what is recorded of it, and from counting it.
 
 Prefect interrupts a sync task in the middle of anything, once: by an alarm in the main thread, or
 by an exception that another thread raises in the task's. Its own `shield` puts both off.
@@ -17,8 +17,8 @@ MOMENT_SECONDS = 0.001
 LATE_SECONDS = 0.25
 
 
-class Undisturbed:
-    """Does things to their end in the thread of a task with a timeout.
+class TimeoutShield:
+    """Does steps of the recording to their end, in the thread of a task with a timeout.
 
     Args:
         deadline: When the task's time is over, by `time.monotonic`.
@@ -29,7 +29,7 @@ class Undisturbed:
         self._is_expired = False
 
     def do(self, work: Callable[[], None]) -> None:
-        """Do something; the task's timeout comes too late meanwhile, and is dropped.
+        """Do a step; a timeout of the task that comes meanwhile comes too late, and is dropped.
 
         Raises:
             CancelledError: The timeout of something else, such as the flow's; all is done.

@@ -1,13 +1,7 @@
-"""What one attempt has checkpointed: the latest value of every name, made durable at each call.
-
-Values are encoded here as OMMX would encode them, without calling OMMX's registry: a solver's
-callback may be in another thread while OMMX is at work in the task's, and a payload that the next
-checkpoint replaces should leave nothing behind.
-"""
+"""What one attempt has checkpointed: the latest value of every name, made durable at each call."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Collection, Mapping
@@ -16,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
-from ommx.experiment import Experiment, Run
+from ommx.experiment import Run
 
 from ommx_prefect._format.compose import compose
 from ommx_prefect._format.model import (
@@ -26,9 +20,9 @@ from ommx_prefect._format.model import (
     ExperimentRecord,
     RunRecord,
     Scalar,
-    sha256_digest,
 )
 from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._recording.collected import CollectedAttachments
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import NUMBER, CheckpointFiles
 from ommx_prefect._stages.protocol import Stage
@@ -64,7 +58,7 @@ class Checkpoints:
         self._parts: dict[str, Part] = {}
         self._payload: dict[str, bytes] = {}
         self._count = 0
-        self._told: set[tuple[str, str]] = set()
+        self._noted: set[tuple[str, str]] = set()
         self._away_until = 0.0
         self._lock = threading.RLock()
 
@@ -89,11 +83,12 @@ class Checkpoints:
             # All of it: a seal that took the attempt for dead has let go of its checkpoints.
             blobs = dict(self._payload)
             for name, value in values.items():
-                others = [part for key, part in latest.items() if key != storable(name)]
-                part, found = _part_of(storable(name), value, _Collected(blobs, others), redact)
+                others = [x.attachments for key, x in latest.items() if key != storable(name)]
+                target = CollectedAttachments(blobs, others)
+                part, found = _part_of(storable(name), value, target, redact)
                 if part is not None:
                     latest[storable(name)] = part
-                problems += self._untold(name, value, found)
+                problems += self._new_problems(name, value, found)
             shard = self._shard(latest, (*notes, *problems))
             self._files.put(shard, blobs)
             self._parts, self._count = latest, self._count + 1
@@ -112,7 +107,7 @@ class Checkpoints:
             return []
         self._away_until = time.monotonic() + AWAY_SECONDS
         place = self._stage.name
-        return self._untold(place, None, [f"a checkpoint stays on this host: {problem}"])
+        return self._new_problems(place, None, [f"a checkpoint stays on this host: {problem}"])
 
     def _shard(self, parts: Mapping[str, Part], notes: Collection[str]) -> Shard:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -125,12 +120,12 @@ class Checkpoints:
             documents=_documents_of(parts),
         )
 
-    def _untold(self, name: str, value: object, problems: list[str]) -> list[str]:
+    def _new_problems(self, name: str, value: object, problems: list[str]) -> list[str]:
         """Return problems once for each name and type: a solver calls back ten thousand times."""
         key = (name, type(value).__name__)
-        if not problems or key in self._told:
+        if not problems or key in self._noted:
             return []
-        self._told.add(key)
+        self._noted.add(key)
         return problems
 
 
@@ -145,7 +140,7 @@ def notes_of(logged: LoggedValue, redact: Redactor) -> list[str]:
 
 
 def _part_of(
-    name: str, value: Any, target: _Collected, redact: Redactor
+    name: str, value: Any, target: CollectedAttachments, redact: Redactor
 ) -> tuple[Part | None, list[str]]:
     """Return what a name stands for now, None where its earlier value stays; and problems."""
     if refusal := _refusal(name, value):
@@ -186,71 +181,3 @@ def _documents_of(parts: Mapping[str, Part]) -> Documents:
         filenames.update(part.attachments.filenames)
     run = RunRecord("finished", attachments=Attachments(entries, filenames), parameters=parameters)
     return compose(ExperimentRecord("finished", (run,))).documents
-
-
-class _Collected:
-    """Takes what `log_value` and the codecs log as a Run does, and keeps it in memory.
-
-    Args:
-        blobs: Where payloads go, by digest.
-        others: What other names stand for; attachments of theirs keep their names.
-    """
-
-    def __init__(self, blobs: dict[str, bytes], others: Collection[Part]) -> None:
-        self.blobs = blobs
-        self.entries: dict[str, Descriptor] = {}
-        self.filenames: dict[str, str] = {}
-        self._taken = {name for part in others for name in part.attachments.entries}
-
-    def log_attachment(
-        self, name: str, media_type: str, data: bytes, *, compression: object = None
-    ) -> None:
-        self._add(name, media_type, data)
-
-    def log_json(self, name: str, value: object, *, compression: object = None) -> None:
-        self._add(name, "application/json", json.dumps(value).encode())
-
-    def log_with_codec(
-        self, codec: Any, name: str, value: object, *, compression: object = None
-    ) -> None:
-        self._add(name, codec.media_type, codec.encode(value))
-
-    def log_file(self, name: str, path: Path, media_type: str | None = None) -> None:
-        self._add(name, *_typed_file(path, media_type))
-        self.filenames[name] = path.name
-
-    def log_instance(self, name: str, value: Any) -> None:
-        self._add_ommx(name, "application/org.ommx.v2.instance", value)
-
-    def log_parametric_instance(self, name: str, value: Any) -> None:
-        self._add_ommx(name, "application/org.ommx.v2.parametric-instance", value)
-
-    def log_solution(self, name: str, value: Any) -> None:
-        self._add_ommx(name, "application/org.ommx.v2.solution", value)
-
-    def log_sample_set(self, name: str, value: Any) -> None:
-        self._add_ommx(name, "application/org.ommx.v2.sample-set", value)
-
-    def _add_ommx(self, name: str, media_type: str, value: Any) -> None:
-        self._add(name, media_type, value.to_v2_bytes(), value.annotations)
-
-    def _add(
-        self, name: str, media_type: str, data: bytes, annotations: Mapping[str, str] | None = None
-    ) -> None:
-        if name in self._taken or name in self.entries:  # in OMMX's words, which log_value knows
-            raise RuntimeError(f"Attachment `{name}` already exists")
-        digest = sha256_digest(data)
-        noted = tuple(sorted((annotations or {}).items()))
-        self.entries[name] = Descriptor(media_type, digest, len(data), noted)
-        self.blobs[digest] = data
-
-
-def _typed_file(path: Path, media_type: str | None) -> tuple[str, bytes]:
-    """Return a file's media type, as OMMX tells it by the content, and its bytes."""
-    if media_type is not None:
-        return media_type, path.read_bytes()
-    experiment = Experiment.with_temp_local_registry()
-    experiment.log_file("file", path)
-    artifact = experiment.commit()
-    layer = artifact.layers[0]
-    return layer.media_type, artifact.get_blob(layer)

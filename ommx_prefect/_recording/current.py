@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ommx.experiment import Run
 
-from ommx_prefect._flowrun.context import enclosing_owner
+from ommx_prefect._flowrun.context import enclosing_root_id
 from ommx_prefect._recording.faults import Faults
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._values.secrets import Redactor
@@ -18,17 +18,19 @@ from ommx_prefect.exceptions import NoOpenRunError
 
 
 class CurrentRecording(Protocol):
-    """What callers know of the recording that is open around them.
+    """What callers know of the recording that is open around them."""
 
-    Attributes:
-        attempt: Who runs.
-        redact: Knows the secrets of the attempt.
-        faults: What went wrong in recording.
-    """
+    @property
+    def attempt(self) -> Attempt:
+        """Who runs."""
 
-    attempt: Attempt
-    redact: Redactor
-    faults: Faults
+    @property
+    def redact(self) -> Redactor:
+        """Cuts the secrets of the attempt out of texts."""
+
+    @property
+    def faults(self) -> Faults:
+        """What could not be recorded."""
 
     @property
     def run(self) -> Run:
@@ -80,7 +82,7 @@ def innermost_recordings() -> list[CurrentRecording]:
 def made_current(recording: CurrentRecording) -> Iterator[None]:
     """Make a recording the current one while the block runs."""
     around = _current.get()
-    tokens = _current.set(recording), enclosing_owner.set(recording.attempt.owner)
+    tokens = _current.set(recording), enclosing_root_id.set(recording.attempt.owner)
     try:
         with _lock:
             _active[recording] = around
@@ -89,4 +91,4 @@ def made_current(recording: CurrentRecording) -> Iterator[None]:
         with _lock:
             _active.pop(recording, None)
         _current.reset(tokens[0])
-        enclosing_owner.reset(tokens[1])
+        enclosing_root_id.reset(tokens[1])

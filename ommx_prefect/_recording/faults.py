@@ -39,8 +39,8 @@ class Faults:
         if not any((about or note) in known for known in self.notes):
             self.note(note)
 
-    def blame(self, what: str, error: Exception) -> str:
-        """Remember what could not be done, if it is the first; return the sentence."""
+    def record_failure(self, what: str, error: Exception) -> str:
+        """Keep the first thing that could not be done; return the sentence that says what."""
         reason = self._redact.text(f"could not {what}: {describe_error(error)}")
         self.first = self.first or reason
         return reason
@@ -51,4 +51,4 @@ class Faults:
         try:
             yield
         except Exception as error:
-            self.note(self.blame(what, error))
+            self.note(self.record_failure(what, error))

@@ -172,7 +172,7 @@ def test_a_recording_that_breaks_in_the_middle_is_a_degraded_run():
     def breaks():
         current_run().log_parameter("x", 1)
         recording = recording_here()
-        recording._stage = LocalStage("\0 no such directory")
+        recording.record.stage = LocalStage("\0 no such directory")
         return 5
 
     @flow

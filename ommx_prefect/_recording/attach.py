@@ -1,0 +1,75 @@
+"""How values become part of an attempt's record: its output, yielded values, and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ommx_prefect._prefect.states import outcome_of_value
+from ommx_prefect._recording.checkpoint_values import notes_of
+from ommx_prefect._recording.opening import search_for_secrets
+from ommx_prefect._recording.record import Record
+from ommx_prefect.codecs import log_value
+from ommx_prefect.exceptions import RecordingError
+
+OUTPUT = "output"
+# A generator's values are attached one by one, up to this many: layers are scarce in OCI.
+MOST_YIELDED = 1_000
+AFTER_FINISH = "the Run was closed by finish() before"
+
+
+def attach_returned(record: Record, value: object) -> None:
+    """Attach what the function returned, and note how it ended."""
+    record.outcome = outcome_of_value(value)
+    if record.options.log_output:
+        _attach_output(record, OUTPUT, value)
+
+
+def attach_yielded(record: Record, value: object) -> None:
+    """Attach one value of a generator."""
+    if record.options.log_output and record.yielded < MOST_YIELDED:
+        _attach_output(record, f"{OUTPUT}.{record.yielded}", value)
+    record.yielded += 1
+
+
+def note_unattached(record: Record) -> None:
+    """Note how many values of a generator are not attached."""
+    if record.yielded > MOST_YIELDED:
+        too_many = record.yielded - MOST_YIELDED
+        record.faults.note(f"{too_many} of {record.yielded} values are not recorded")
+
+
+def save_checkpoint(record: Record, values: Mapping[str, Any]) -> None:
+    """Make values durable now, whatever becomes of the attempt.
+
+    Raises:
+        RecordingError: They could not be written, and on_error="raise".
+    """
+    if record.open_run.is_closed:
+        record.faults.note_once(f"a checkpoint is not recorded: {AFTER_FINISH}")
+        return
+    try:
+        search_for_secrets(record, "checkpoint", values)
+        for note in record.checkpoints.save(values, record.redact, record.faults.notes):
+            record.faults.note(note)
+    except Exception as error:
+        reason = record.faults.record_failure("write a checkpoint", error)
+        record.faults.note_once(reason, about="write a checkpoint")
+        if record.options.on_error == "raise":
+            raise RecordingError(record.attempt.task, reason) from error
+
+
+def _attach_output(record: Record, name: str, value: object) -> None:
+    if value is None:
+        return
+    if record.open_run.is_closed:
+        record.faults.note(f"{name} is not recorded: {AFTER_FINISH}")
+        return
+    record.outside_timeout(_attach, record, name, value)
+
+
+def _attach(record: Record, name: str, value: object) -> None:
+    with record.faults.guarded(f"attach {name}"):
+        logged = log_value(record.open_run.run, name, value, forbidden=record.redact.secrets)
+        for note in notes_of(logged, record.redact):
+            record.faults.note(note)

@@ -1,0 +1,84 @@
+"""Attachments that are encoded in memory, as OMMX would encode them in its registry.
+
+A checkpoint cannot call OMMX's registry: a solver's callback may be in another thread while OMMX is
+at work in the task's, and a payload that the next checkpoint replaces should leave nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from ommx.experiment import Experiment
+
+from ommx_prefect._format.model import Attachments, Descriptor, sha256_digest
+
+
+class CollectedAttachments:
+    """Attachments of one name, in memory; `log_value` and codecs take it for a Run.
+
+    Args:
+        blobs: Where payloads go, by digest.
+        others: Attachments of other names; they keep their names.
+    """
+
+    def __init__(self, blobs: dict[str, bytes], others: Collection[Attachments]) -> None:
+        self.blobs = blobs
+        self.entries: dict[str, Descriptor] = {}
+        self.filenames: dict[str, str] = {}
+        self._taken = {name for each in others for name in each.entries}
+
+    def log_attachment(
+        self, name: str, media_type: str, data: bytes, *, compression: object = None
+    ) -> None:
+        self._add(name, media_type, data)
+
+    def log_json(self, name: str, value: object, *, compression: object = None) -> None:
+        self._add(name, "application/json", json.dumps(value).encode())
+
+    def log_with_codec(
+        self, codec: Any, name: str, value: object, *, compression: object = None
+    ) -> None:
+        self._add(name, codec.media_type, codec.encode(value))
+
+    def log_file(self, name: str, path: Path, media_type: str | None = None) -> None:
+        self._add(name, *_typed_file(path, media_type))
+        self.filenames[name] = path.name
+
+    def log_instance(self, name: str, value: Any) -> None:
+        self._add_ommx(name, "application/org.ommx.v2.instance", value)
+
+    def log_parametric_instance(self, name: str, value: Any) -> None:
+        self._add_ommx(name, "application/org.ommx.v2.parametric-instance", value)
+
+    def log_solution(self, name: str, value: Any) -> None:
+        self._add_ommx(name, "application/org.ommx.v2.solution", value)
+
+    def log_sample_set(self, name: str, value: Any) -> None:
+        self._add_ommx(name, "application/org.ommx.v2.sample-set", value)
+
+    def _add_ommx(self, name: str, media_type: str, value: Any) -> None:
+        self._add(name, media_type, value.to_v2_bytes(), value.annotations)
+
+    def _add(
+        self, name: str, media_type: str, data: bytes, annotations: Mapping[str, str] | None = None
+    ) -> None:
+        if name in self._taken or name in self.entries:  # in OMMX's words, which log_value knows
+            raise RuntimeError(f"Attachment `{name}` already exists")
+        digest = sha256_digest(data)
+        noted = tuple(sorted((annotations or {}).items()))
+        self.entries[name] = Descriptor(media_type, digest, len(data), noted)
+        self.blobs[digest] = data
+
+
+def _typed_file(path: Path, media_type: str | None) -> tuple[str, bytes]:
+    """Return a file's media type, as OMMX tells it by the content, and its bytes."""
+    if media_type is not None:
+        return media_type, path.read_bytes()
+    experiment = Experiment.with_temp_local_registry()
+    experiment.log_file("file", path)
+    artifact = experiment.commit()
+    layer = artifact.layers[0]
+    return layer.media_type, artifact.get_blob(layer)

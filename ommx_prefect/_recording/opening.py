@@ -1,0 +1,98 @@
+"""How the record of an attempt is opened, before the task's function runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ommx_prefect._flowrun.context import adopt_stage, secrets_of_flow_run
+from ommx_prefect._flowrun.pending import remember_task_run
+from ommx_prefect._format.model import Scalar
+from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._recording.current import recording_here
+from ommx_prefect._recording.notify import notify_prefect
+from ommx_prefect._recording.record import Record
+from ommx_prefect._registry import keepalive
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._stages.resolve import stage_of
+from ommx_prefect._values.parameters import scalars
+
+# Below this much free space a registry counts as full: better no record than half a record.
+LEAST_FREE_BYTES = 4 * 2**20
+
+
+def open_record(record: Record) -> None:
+    """Make the attempt known, and open its Run where a trace is to begin with it.
+
+    What fails is a fault of the record; nothing is raised but timeouts and signals.
+    """
+    with record.faults.guarded("begin"):
+        _begin(record)
+    if record.faults.first:
+        record.open_run.give_up()
+    if record.options.store_trace:
+        with record.faults.guarded("open a Run"):
+            record.open_run.trace()
+
+
+def _begin(record: Record) -> None:
+    _find_secrets(record)
+    # These need no disk: where there is none, the attempt is known all the same.
+    notify_prefect(record)
+    remember_task_run(record.attempt.owner, record.attempt.task_run_id)
+    _find_stage(record)
+    _require_space()
+    record.attempt = dataclasses.replace(record.attempt, inputs=_inputs_of(record))
+    record.stage.begin(record.attempt)
+    keepalive.keep(record.attempt)
+
+
+def _find_secrets(record: Record) -> None:
+    # Flows and tasks hand theirs to the tasks that they call, under whatever name.
+    around = recording_here()
+    record.redact.add([*secrets_of_flow_run(), *(around.redact.secrets if around else ())])
+    search_for_secrets(record, "argument", record.arguments)
+    task_run = record.redact.text(record.attempt.task_run)
+    record.attempt = dataclasses.replace(record.attempt, task_run=task_run)
+
+
+def search_for_secrets(record: Record, kind: str, values: Mapping[str, Any]) -> None:
+    """Learn the secrets in these values, and note which values cannot be searched."""
+    for name, error in record.redact.learn(values).items():
+        reason = record.redact.text(describe_error(error))
+        record.faults.note_once(f"{kind} {name!r} cannot be searched for secrets: {reason}")
+
+
+def _find_stage(record: Record) -> None:
+    root_flow_run_id = record.attempt.owner
+    adopt_stage(root_flow_run_id)
+    if record.attempt.flow_run_id:  # outside flows an attempt is sealed in its own process
+        record.stage = stage_of(root_flow_run_id)
+
+
+def _inputs_of(record: Record) -> dict[str, Scalar]:
+    found: dict[str, Scalar] = {}
+    for name, value in scalars(record.arguments, record.options.log_inputs):
+        if isinstance(value, Exception):
+            reason = str(value) if isinstance(value, ValueError) else describe_error(value)
+            reason = record.redact.text(reason)
+            record.faults.note(f"argument {name!r} is not recorded: {reason}")
+        else:
+            found[name] = record.redact.scalar(value)
+    return found
+
+
+def _require_space() -> None:
+    if sys.platform == "win32":
+        return
+    root = registry_root()
+    try:
+        free = os.statvfs(root)
+    except FileNotFoundError:
+        root.mkdir(parents=True)
+        free = os.statvfs(root)
+    if free.f_bavail * free.f_frsize < LEAST_FREE_BYTES:
+        raise OSError(f"the disk of the Local Registry {root} is full")
