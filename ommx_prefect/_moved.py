@@ -8,16 +8,29 @@ from __future__ import annotations
 import importlib
 import sys
 
-# The old path -> the module that has its names now.
+# The old path -> the module that has its names now: of all that users import, for their functions
+# are pickled by value with references to what they use, and of what wrappers and hooks refer to.
 MOVED = {
+    "_backends": "solvers._backends",
     "_cached": "_decorators.cached",
+    "_checkpoint": "_recording.checkpoint",
+    "_codec_registry": "codecs._registry",
+    "_current": "_recording.current",
+    "_experiment": "_decorators.flow_experiment",
+    "_figure_codecs": "codecs._figures",
     "_flow": "_decorators.flow",
     "_hooks": "_decorators.hooks",
     "_image_name": "_flowrun.image_name",
+    "_instance_digest": "instances._digest",
+    "_json_codec": "codecs._json",
+    "_outcomes": "solvers._errors",
     "_rolled_back": "_recording.rollback",
+    "_seal": "_sealing.seal",
     "_sealed": "_sealing.result",
     "_solve_parameters": "solvers._parameters",
+    "_solving": "solvers._solve",
     "_steps": "_decorators.generators",
+    "_table_codecs": "codecs._tables",
     "_task": "_decorators.task",
     "_wrap": "_decorators.wrap",
 }

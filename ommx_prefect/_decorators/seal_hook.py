@@ -1,4 +1,4 @@
-"""What the flow's hook does at the end: seal, and tell people; it never disturbs the flow."""
+"""Seal a flow run from its state hook, and report what came of it; no failure reaches the flow."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ommx_prefect._prefect.log import logger
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recovery.unsealed import waits
 from ommx_prefect._sealing.report import report_failure, report_sealed
+from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_flow_run
-from ommx_prefect._stages.documents import read_flow_record
+from ommx_prefect._stages.documents import FlowRecord, read_flow_record
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._values.secrets import Redactor
@@ -24,39 +25,35 @@ from ommx_prefect.exceptions import ImageNameError, SealError, StageError
 def seal_in_hook(
     settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]
 ) -> None:
-    """Seal a flow run in whatever process Prefect runs its settings."""
+    """Seal a flow run in whatever process Prefect runs its hook."""
     Redactor(flow_run.parameters)  # its secrets must not come back in a message of Prefect's
-    flow_run_id = str(flow_run.id)
     try:
-        record = read_flow_record(stage_of(flow_run_id, default=settings.stage))
-        if record is None:
-            record = _open_late(settings, flow, flow_run)
-        if record is None or record.owner != flow_run_id:
-            return  # a subflow: the enclosing flow run seals it
-        sealed = seal_flow_run(flow_run_id, state, default=settings.stage)
+        sealed = _seal(settings, flow, flow_run, state)
     except Exception as error:
-        if isinstance(error, StageError) and not waits(LocalStage(flow_run_id).path):
+        if isinstance(error, StageError) and not waits(LocalStage(str(flow_run.id)).path):
             return  # the flow was refused for it: there is nothing to seal
-        if not isinstance(error, SealError):  # the registry itself cannot be read
-            error = SealError(flow_run_id, describe_error(error))
-        logger().error("%s", error)
-        report_failure(flow_run, error)
-        return
-    runs = sum(sealed.counts.values())
-    logger().info(
-        "Sealed %d Runs as %s (%s, %s)",
-        runs,
-        sealed.image_name,
-        sealed.status,
-        sealed.manifest_digest,
-    )
-    try:
-        report_sealed(flow_run, sealed)
-    except Exception as error:
-        logger().warning("The experiment is sealed; the UI was not told: %s", describe_error(error))
+        _report_failure(flow_run, error)
+    else:
+        if sealed is not None:
+            _report_sealed(flow_run, sealed)
 
 
-def _open_late(settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun) -> Any:
+def _seal(
+    settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]
+) -> SealedExperiment | None:
+    """Seal a flow run, unless it is a part of another one or was refused."""
+    flow_run_id = str(flow_run.id)
+    record = read_flow_record(stage_of(flow_run_id, default=settings.stage))
+    if record is None:
+        record = _open_late(settings, flow, flow_run)
+    if record is None or record.owner != flow_run_id:
+        return None
+    return seal_flow_run(flow_run_id, state, default=settings.stage)
+
+
+def _open_late(
+    settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun
+) -> FlowRecord | None:
     """Name the experiment of a flow run that ended before its body began."""
     if flow_run.parent_task_run_id is not None and settings.experiment is None:
         return None
@@ -64,3 +61,20 @@ def _open_late(settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: Flo
         return open_flow_run(settings, flow, flow_run, flow_run.parameters)
     except ImageNameError:  # the flow was refused for it: there is nothing to seal
         return None
+
+
+def _report_failure(flow_run: FlowRun, error: Exception) -> None:
+    if not isinstance(error, SealError):  # the registry itself cannot be read
+        error = SealError(str(flow_run.id), describe_error(error))
+    logger().error("%s", error)
+    report_failure(flow_run, error)
+
+
+def _report_sealed(flow_run: FlowRun, sealed: SealedExperiment) -> None:
+    count, name = sum(sealed.counts.values()), sealed.image_name
+    said = "Sealed %d Runs as %s (%s, %s)"
+    logger().info(said, count, name, sealed.status, sealed.manifest_digest)
+    try:
+        report_sealed(flow_run, sealed)
+    except Exception as error:
+        logger().warning("The experiment is sealed; the UI was not told: %s", describe_error(error))
