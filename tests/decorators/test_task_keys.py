@@ -12,15 +12,14 @@ import sys
 from pathlib import Path
 
 import cloudpickle
-import key_tasks
 import prefect
 import pytest
-from key_tasks import FUNCTIONS, Plant, double, leave_a_mark, logged, same_name
 from prefect.cache_policies import TASK_SOURCE
 from prefect.context import TaskRunContext
 from prefect.tasks import task_input_hash
 
 from ommx_prefect import recorded, task
+from tests.support.key_tasks import FUNCTIONS, Plant, double, leave_a_mark, logged, same_name
 
 HAS_SOURCE = hasattr(prefect.tasks, "_get_task_source")  # Prefect 3.9
 
@@ -98,16 +97,15 @@ def test_a_builtin_is_a_task_as_before():
     assert task(sorted).task_key.startswith("sorted-")
 
 
-FOLDER = str(Path(key_tasks.__file__).parent)
+ROOT = Path(__file__).parents[2]
 
 
 def serving(decorator: str) -> str:
     """A script that serves the task as one of these decorators makes it."""
     package = decorator.partition(".")[0]
     return (
-        f"import sys; sys.path.insert(0, {FOLDER!r})\n"
-        f"import prefect.task_worker, {package}\n"
-        "from key_tasks import leave_a_mark\n"
+        f"import sys, prefect.task_worker, {package}\n"
+        "from tests.support.key_tasks import leave_a_mark\n"
         f"assert ('ommx_prefect' in sys.modules) is {package == 'ommx_prefect'}\n"
         f"prefect.task_worker.serve({decorator}(leave_a_mark))\n"
     )
@@ -120,7 +118,7 @@ def serving(decorator: str) -> str:
 )
 def test_a_worker_takes_what_the_other_decorator_delays(tmp_path, delays, serves):
     future = delays(leave_a_mark).delay(str(tmp_path / "mark"))
-    process = subprocess.Popen([sys.executable, "-c", serving(serves)])
+    process = subprocess.Popen([sys.executable, "-c", serving(serves)], cwd=ROOT)
     try:
         future.wait(90)
         assert future.state.is_completed()
