@@ -20,7 +20,7 @@ from ommx_prefect._flowrun.context import (
 from ommx_prefect._flowrun.settings import settings_of
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
-from ommx_prefect._registry.blobs import open_experiment, store
+from ommx_prefect._registry.unnamed import open_experiment, store
 from ommx_prefect._sealing.ledger import NAME as LEDGER
 from ommx_prefect._shards.process import host_name, new_nonce, own_start, time_in_order
 from ommx_prefect._shards.shard import Attempt, Shard

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 from pathlib import Path
 
-from ommx_prefect._registry.blobs import write_whole
+from ommx_prefect._registry.files import write_whole
 from ommx_prefect._stages.local import stage_root
 
 

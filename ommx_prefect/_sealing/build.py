@@ -18,11 +18,11 @@ from ommx_prefect._format.encode import columns_of
 from ommx_prefect._format.model import Attachments, Descriptor, ExperimentRecord
 from ommx_prefect._oci.image_name import with_tag
 from ommx_prefect._prefect.api import TaskRunRow, api_client, deployment_name
-from ommx_prefect._registry.blobs import checkpoint_name
+from ommx_prefect._registry.names import checkpoint_name
 from ommx_prefect._sealing import ledger
 from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.previous import annotations_of
-from ommx_prefect._sealing.result import FLOW_RUN_ANNOTATION, SealedExperiment, home_of_sealed
+from ommx_prefect._sealing.result import FLOW_RUN_ANNOTATION, SealedExperiment, target_of_sealed
 from ommx_prefect._sealing.staged import (
     Staged,
     attachments_of,
@@ -36,7 +36,7 @@ from ommx_prefect._sealing.unrecorded import with_stand_ins
 from ommx_prefect._stages.checkpoints import CheckpointFiles, number_of
 from ommx_prefect._stages.documents import End, FlowRecord
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._targets.local import Home
+from ommx_prefect._targets.protocol import Target
 
 # Of a task run, in a warning.
 LONGEST_NAME = 80
@@ -63,7 +63,7 @@ class Draft:
 
 def drafted(
     stage: Stage,
-    home: Home,
+    target: Target,
     record: FlowRecord,
     end: End,
     before: SealedExperiment | None,
@@ -75,7 +75,7 @@ def drafted(
 
     Args:
         stage: Where its shards are.
-        home: Where it is to stand.
+        target: Where it is to stand.
         record: What is known of the flow run.
         end: How the flow run ended.
         before: What was sealed of it before.
@@ -85,11 +85,11 @@ def drafted(
     """
     checkpoints = CheckpointFiles(stage).take([*staged.keys, *staged.cut_off_keys])
     fresh = entries_of(staged, {row.task_run_id: row for row in rows}, checkpoints)
-    old, attachments, annotations = _taken_apart(home, before)
+    old, attachments, annotations = _taken_apart(target, before)
     entries = with_stand_ins(joined(old, fresh, checkpoints), rows, staged.running)
     entries = settle(entries, staged.rolled_back)
     attachments, logged = attachments_of(staged.parts, attachments)
-    name = free_name(home, record, end, before)
+    name = free_name(target, record, end, before)
     missing = [] if problems else _unaccounted_for(record, entries, rows)
     warnings = (*problems, *missing, *_degradations(entries), *_name_warning(record, name))
     ledger = _ledger_of(stage, record, end, staged, entries, rows, warnings)
@@ -107,14 +107,14 @@ def drafted(
 
 
 def _taken_apart(
-    home: Home, before: SealedExperiment | None
+    target: Target, before: SealedExperiment | None
 ) -> tuple[list[Entry], Attachments, Mapping[str, str]]:
     """Take what was sealed before apart, so that it can be sealed again with what came later."""
     if before is None:
         return [], Attachments(), {}
-    earlier = home_of_sealed(before)
+    earlier = target_of_sealed(before)
     documents = earlier.read(before.manifest_digest)
-    home.keep(documents)
+    target.keep(documents)
     entries, experiment = entries_of_sealed(earlier, documents)
     kept = {k: v for k, v in experiment.attachments.entries.items() if k != ledger.NAME}
     annotations = {k: v for k, v in experiment.annotations.items() if k not in (WARNINGS, DEGRADED)}
@@ -166,43 +166,43 @@ def _name_warning(record: FlowRecord, name: str) -> list[str]:
     return [f"{record.image_name} was taken meanwhile; this experiment stands under {name}"]
 
 
-def free_name(home: Home, record: FlowRecord, end: End, before: SealedExperiment | None) -> str:
+def free_name(target: Target, record: FlowRecord, end: End, before: SealedExperiment | None) -> str:
     """Return the name to publish: never one that another flow run has taken meanwhile.
 
     Nor does the checkpoint of one flow run take the place of another's, which has no other name.
     """
     name = record.image_name
     replaces = record.replace and not _is_finished(before)
-    if not _is_free(home, name, record, replaces=replaces):
+    if not _is_free(target, name, record, replaces=replaces):
         return record.other_name
-    if end.status != "finished" and not _is_free(home, checkpoint_name(name), record):
+    if end.status != "finished" and not _is_free(target, checkpoint_name(name), record):
         return record.other_name
     return name
 
 
 def aliases_to_move(
-    home: Home, record: FlowRecord, before: SealedExperiment | None, name: str
+    target: Target, record: FlowRecord, before: SealedExperiment | None, name: str
 ) -> dict[str, str | None]:
     """Return the aliases to move, and what each points to now.
 
     What comes late takes none back from a later flow run.
     """
     aliases = [with_tag(name, tag) for tag in record.aliases]
-    standing = {alias: home.find(alias) for alias in aliases}
+    standing = {alias: target.find(alias) for alias in aliases}
     replaces = not _is_finished(before)
-    return {x: standing[x] for x in aliases if _is_free(home, x, record, replaces=replaces)}
+    return {x: standing[x] for x in aliases if _is_free(target, x, record, replaces=replaces)}
 
 
 def _is_finished(before: SealedExperiment | None) -> bool:
     return before is not None and before.status == "finished"
 
 
-def _is_free(home: Home, name: str, record: FlowRecord, *, replaces: bool = False) -> bool:
+def _is_free(target: Target, name: str, record: FlowRecord, *, replaces: bool = False) -> bool:
     """Tell whether a name may be taken; one that replaces takes it from earlier flow runs only."""
-    standing = home.find(name)
+    standing = target.find(name)
     if standing is None:
         return True
-    annotations = annotations_of(home, standing)
+    annotations = annotations_of(target, standing)
     if annotations.get(FLOW_RUN_ANNOTATION) == record.flow_run_id:
         return True
     return replaces and not _is_later(annotations.get(SCHEDULED, ""), record.scheduled_time)

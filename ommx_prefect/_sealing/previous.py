@@ -13,21 +13,22 @@ from collections.abc import Iterator, Mapping
 
 from ommx_prefect._format.decode import decode
 from ommx_prefect._format.model import Documents
-from ommx_prefect._registry.blobs import checkpoint_name
+from ommx_prefect._registry.names import checkpoint_name
 from ommx_prefect._sealing import ledger
 from ommx_prefect._sealing.result import (
     FLOW_RUN_ANNOTATION,
     SealedExperiment,
-    home_of_sealed,
     read_answer,
     read_sealed,
+    target_of_sealed,
     write_sealed,
 )
 from ommx_prefect._sealing.staged import count_by_status, entries_of_sealed
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._targets.choose import homes_for
-from ommx_prefect._targets.local import Home, LocalHome
+from ommx_prefect._targets.choose import targets_for
+from ommx_prefect._targets.local import LocalTarget
+from ommx_prefect._targets.protocol import Target
 from ommx_prefect.exceptions import DocumentError
 
 Answer = tuple[SealedExperiment, frozenset[str]]
@@ -42,37 +43,37 @@ def sealed_before(stage: Stage, record: FlowRecord) -> Answer | None:
     if found is None:
         return None
     sealed, _ = found
-    home = home_of_sealed(sealed)
-    if not home.holds(sealed.manifest_digest):
+    target = target_of_sealed(sealed)
+    if not target.holds(sealed.manifest_digest):
         return None
-    if home.find(sealed.stored_name) is None:
-        home.publish(sealed.manifest_digest, {sealed.stored_name: None})
+    if target.find(sealed.stored_name) is None:
+        target.publish(sealed.manifest_digest, {sealed.stored_name: None})
     return found
 
 
 def _adopt(stage: Stage, record: FlowRecord) -> Answer | None:
     """Take over what stands under the name of a flow run, if it is its own."""
-    for home, image_name, stored_name in _places(stage, record):
-        digest = home.find(stored_name)
-        documents = digest and own_documents(home, digest, record.flow_run_id)
+    for target, image_name, stored_name in _places(stage, record):
+        digest = target.find(stored_name)
+        documents = digest and own_documents(target, digest, record.flow_run_id)
         if documents:
-            return _adopted(stage, home, documents, image_name, stored_name)
+            return _adopted(stage, target, documents, image_name, stored_name)
     return None
 
 
-def _places(stage: Stage, record: FlowRecord) -> Iterator[tuple[Home, str, str]]:
-    """Yield the homes, image names and stored names under which it could stand."""
+def _places(stage: Stage, record: FlowRecord) -> Iterator[tuple[Target, str, str]]:
+    """Yield the targets, image names and stored names under which it could stand."""
     for name in (record.image_name, record.other_name):
-        for home in homes_for(stage, name, "finished"):
-            yield home, name, name
-        yield LocalHome(stage), name, checkpoint_name(name)
+        for target in targets_for(stage, name, "finished"):
+            yield target, name, name
+        yield LocalTarget(stage), name, checkpoint_name(name)
 
 
 def _adopted(
-    stage: Stage, home: Home, documents: Documents, image_name: str, stored_name: str
+    stage: Stage, target: Target, documents: Documents, image_name: str, stored_name: str
 ) -> Answer:
-    entries, experiment = entries_of_sealed(home, documents)
-    told = json.loads(home.read_blob(experiment.attachments.entries[ledger.NAME]))
+    entries, experiment = entries_of_sealed(target, documents)
+    told = json.loads(target.read_blob(experiment.attachments.entries[ledger.NAME]))
     sealed = SealedExperiment(
         flow_run_id=stage.owner,
         image_name=image_name,
@@ -81,8 +82,8 @@ def _adopted(
         counts=count_by_status(entries),
         warnings=tuple(told["warnings"]),
         stored_name=stored_name,
-        pushed=True if home.composed_in else None,
-        composed_in=home.composed_in,
+        pushed=True if target.target_stage else None,
+        composed_in=target.target_stage,
     )
     # The shard of an attempt that was cut off may have come since.
     keys = frozenset(entry.key for entry in entries if entry.record.status != "interrupted")
@@ -90,16 +91,16 @@ def _adopted(
     return sealed, keys
 
 
-def own_documents(home: Home, digest: str, flow_run_id: str) -> Documents | None:
+def own_documents(target: Target, digest: str, flow_run_id: str) -> Documents | None:
     """Return the documents of an experiment if it is that of this flow run."""
-    if annotations_of(home, digest).get(FLOW_RUN_ANNOTATION) != flow_run_id:
+    if annotations_of(target, digest).get(FLOW_RUN_ANNOTATION) != flow_run_id:
         return None
-    return home.read(digest)
+    return target.read(digest)
 
 
-def annotations_of(home: Home, digest: str) -> Mapping[str, str]:
+def annotations_of(target: Target, digest: str) -> Mapping[str, str]:
     """Return the annotations of an experiment; none where it is an image of something else."""
     try:
-        return decode(home.read(digest)).annotations
+        return decode(target.read(digest)).annotations
     except DocumentError:
         return {}

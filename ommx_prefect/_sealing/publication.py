@@ -11,12 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from ommx_prefect._registry.blobs import NameMovedError, drop_name, find
-from ommx_prefect._sealing.result import SealedExperiment, home_of_sealed, read_answer, write_sealed
+from ommx_prefect._registry.names import NameMovedError, drop_name, find
+from ommx_prefect._sealing.result import (
+    SealedExperiment,
+    read_answer,
+    target_of_sealed,
+    write_sealed,
+)
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import INTENT
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._targets.local import Home
+from ommx_prefect._targets.protocol import Target
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Publication:
     cut_off: Mapping[str, int]
 
 
-def publish(stage: Stage, home: Home, publication: Publication) -> None:
+def publish(stage: Stage, target: Target, publication: Publication) -> None:
     """Publish an experiment that is stored and verified, and let its shards go.
 
     Raises:
@@ -45,7 +50,7 @@ def publish(stage: Stage, home: Home, publication: Publication) -> None:
     """
     stage.write(INTENT, asdict(publication))
     try:
-        _publish(stage, home, publication)
+        _publish(stage, target, publication)
     except NameMovedError:
         stage.remove(INTENT)
         raise
@@ -56,17 +61,17 @@ def finish_publication(stage: Stage) -> None:
     publication = _read(stage)
     if publication is None:
         return
-    home = home_of_sealed(publication.sealed)
-    free = _free_names(stage, home, publication)
-    if publication.sealed.stored_name in free and home.holds(publication.sealed.manifest_digest):
-        _publish(stage, home, replace(publication, names=free))
+    target = target_of_sealed(publication.sealed)
+    free = _free_names(stage, target, publication)
+    if publication.sealed.stored_name in free and target.holds(publication.sealed.manifest_digest):
+        _publish(stage, target, replace(publication, names=free))
     else:  # nothing is lost: the shards are there until the answer is written
         stage.remove(INTENT)
 
 
-def _publish(stage: Stage, home: Home, publication: Publication) -> None:
+def _publish(stage: Stage, target: Target, publication: Publication) -> None:
     sealed = publication.sealed
-    home.publish(sealed.manifest_digest, publication.names)
+    target.publish(sealed.manifest_digest, publication.names)
     _drop_checkpoint(stage, sealed.stored_name)
     write_sealed(stage, sealed, list(publication.keys))
     stage.discard_starts(CheckpointFiles(stage).discard(publication.cut_off))
@@ -83,11 +88,11 @@ def _drop_checkpoint(stage: Stage, stored_name: str) -> None:
         drop_name(before.stored_name)
 
 
-def _free_names(stage: Stage, home: Home, publication: Publication) -> dict[str, str | None]:
+def _free_names(stage: Stage, target: Target, publication: Publication) -> dict[str, str | None]:
     """Return the names that point to what they pointed to, to nothing, or to this flow run's."""
     before = read_answer(stage)
     own = {None, publication.sealed.manifest_digest, before and before[0].manifest_digest}
-    found = {name: home.find(name) for name in publication.names}
+    found = {name: target.find(name) for name in publication.names}
     return {x: found[x] for x, stood in publication.names.items() if found[x] in {stood, *own}}
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ommx_prefect._oci.image_name import with_tag
 from ommx_prefect._prefect.log import logger, warn
 from ommx_prefect._prefect.states import describe_error
-from ommx_prefect._registry.blobs import find
+from ommx_prefect._registry.names import find
 from ommx_prefect._sealing.push import push_image
 from ommx_prefect._sealing.report import report_push
 from ommx_prefect._sealing.result import SealedExperiment, update_sealed

@@ -19,7 +19,7 @@ from ommx_prefect._format.model import ExperimentRecord, Scalar
 from ommx_prefect._prefect.api import api_client
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import registry_root
-from ommx_prefect._sealing.result import SealedExperiment, home_of_sealed
+from ommx_prefect._sealing.result import SealedExperiment, target_of_sealed
 
 EXPERIMENT_KEY = "ommx-experiment"
 RUNS_KEY = "ommx-runs"
@@ -41,7 +41,7 @@ HIDDEN_COLUMNS = frozenset(
 
 def report_sealed(flow_run: FlowRun, sealed: SealedExperiment) -> None:
     """Attach the summary and the table of Runs to the flow run."""
-    rows = runs_table(decode(home_of_sealed(sealed).read(sealed.manifest_digest)))
+    rows = runs_table(decode(target_of_sealed(sealed).read(sealed.manifest_digest)))
     _attach(flow_run.id, EXPERIMENT_KEY, "markdown", summary(sealed, len(rows)))
     if rows:
         _attach(flow_run.id, RUNS_KEY, "table", json.dumps(rows[:MOST_ROWS]))

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 
 from ommx.experiment import Experiment
 
-from ommx_prefect._registry.blobs import load_annotated
+from ommx_prefect._registry.names import load_annotated
 from ommx_prefect._stages.documents import SEALED_RECORD
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage, well_formed
-from ommx_prefect._targets.choose import home_of
-from ommx_prefect._targets.local import Home
+from ommx_prefect._targets.choose import target_of
+from ommx_prefect._targets.protocol import Target
 from ommx_prefect.exceptions import NotSealedError, StageError, UnreadableError
 
 FLOW_RUN_ANNOTATION = "org.ommx-prefect.flow-run-id"
@@ -69,14 +69,14 @@ def update_sealed(stage: Stage, sealed: SealedExperiment) -> None:
 def read_sealed(stage: Stage) -> tuple[SealedExperiment, frozenset[str]] | None:
     """Return the last answer while its experiment still stands, and the shards it covers."""
     found = read_answer(stage)
-    stands = found and home_of_sealed(found[0]).find(found[0].stored_name)
+    stands = found and target_of_sealed(found[0]).find(found[0].stored_name)
     return found if found and stands == found[0].manifest_digest else None
 
 
-def home_of_sealed(sealed: SealedExperiment) -> Home:
+def target_of_sealed(sealed: SealedExperiment) -> Target:
     """Return where a sealed experiment stands."""
     stage = LocalStage(sealed.flow_run_id)
-    return home_of(stage, sealed.image_name, sealed.composed_in)
+    return target_of(stage, sealed.image_name, sealed.composed_in)
 
 
 def read_answer(stage: Stage) -> tuple[SealedExperiment, frozenset[str]] | None:
@@ -119,4 +119,4 @@ def _open_sealed(flow_run_id: str) -> Experiment | None:
     if found is None:
         return None
     sealed, _ = found
-    return home_of_sealed(sealed).open(sealed.manifest_digest, sealed.stored_name)
+    return target_of_sealed(sealed).open(sealed.manifest_digest, sealed.stored_name)

@@ -20,7 +20,7 @@ from ommx_prefect._prefect.api import (
 )
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import EXPERIMENT_STATUS, Outcome, describe_error, one_line
-from ommx_prefect._registry.blobs import NameMovedError, anonymous_name, checkpoint_name
+from ommx_prefect._registry.names import NameMovedError, anonymous_name, checkpoint_name
 from ommx_prefect._sealing.build import Draft, aliases_to_move, drafted, free_name
 from ommx_prefect._sealing.previous import sealed_before
 from ommx_prefect._sealing.publication import Publication, finish_publication, publish
@@ -49,8 +49,8 @@ from ommx_prefect._stages.documents import (
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.resolve import stage_of
-from ommx_prefect._targets.choose import homes_for
-from ommx_prefect._targets.local import Home
+from ommx_prefect._targets.choose import targets_for
+from ommx_prefect._targets.protocol import Target
 from ommx_prefect._values.secrets import Redactor, redact_known
 from ommx_prefect.exceptions import (
     FlowRunNotFinishedError,
@@ -171,19 +171,19 @@ def _seal_locked(stage: Stage, record: FlowRecord, end: End) -> SealedExperiment
         stage.collect(sealed_keys)
         staged = read_stage(stage, sealed_keys)
     staged = explained(staged, {row.task_run_id: row for row in rows})
-    home, draft, composition = _composed(stage, record, end, before, staged, rows, problems)
-    repin(home, staged)
-    home.store(composition.documents, draft.experiment)
-    sealed = _answer(stage, home, end, draft, composition)
+    target, draft, composition = _composed(stage, record, end, before, staged, rows, problems)
+    repin(target, staged)
+    target.store(composition)
+    sealed = _answer(stage, target, end, draft, composition)
     finished = end.status == "finished"
-    names = {sealed.stored_name: home.find(sealed.stored_name)}
+    names = {sealed.stored_name: target.find(sealed.stored_name)}
     if finished:
-        names |= aliases_to_move(home, record, before, draft.image_name)
-    if free_name(home, record, end, before) != draft.image_name:  # taken while it was stored
+        names |= aliases_to_move(target, record, before, draft.image_name)
+    if free_name(target, record, end, before) != draft.image_name:  # taken while it was stored
         return _seal_locked(stage, record, end)
     keys = sorted({*staged.keys, *sealed_keys})
     try:
-        publish(stage, home, Publication(sealed, names, tuple(keys), draft.cut_off))
+        publish(stage, target, Publication(sealed, names, tuple(keys), draft.cut_off))
     except NameMovedError:
         return _seal_locked(stage, record, end)
     if finished:
@@ -194,7 +194,7 @@ def _seal_locked(stage: Stage, record: FlowRecord, end: End) -> SealedExperiment
 
 
 def _answer(
-    stage: Stage, home: Home, end: End, draft: Draft, composition: Composition
+    stage: Stage, target: Target, end: End, draft: Draft, composition: Composition
 ) -> SealedExperiment:
     name, finished = draft.image_name, end.status == "finished"
     return SealedExperiment(
@@ -205,8 +205,8 @@ def _answer(
         counts=draft.counts,
         warnings=(*draft.warnings, *composition.warnings),
         stored_name=name if finished else checkpoint_name(name),
-        pushed=True if home.composed_in else None,
-        composed_in=home.composed_in,
+        pushed=True if target.target_stage else None,
+        composed_in=target.target_stage,
     )
 
 
@@ -227,14 +227,14 @@ def _require_nothing_lost(stage: Stage) -> None:
 
 def _composed(
     stage: Stage, record: FlowRecord, end: End, *what: Any
-) -> tuple[Home, Draft, Composition]:
-    """Compose an experiment for the best home that takes it."""
-    *others, last = homes_for(stage, record.image_name, end.status)
-    for home in others:
-        draft = drafted(stage, home, record, end, *what)
+) -> tuple[Target, Draft, Composition]:
+    """Compose an experiment for the best target that takes it."""
+    *others, last = targets_for(stage, record.image_name, end.status)
+    for target in others:
+        draft = drafted(stage, target, record, end, *what)
         composition = compose(draft.experiment)
-        if not (refusal := home.refusal(composition.documents)):
-            return home, draft, composition
+        if not (refusal := target.refusal(composition.documents)):
+            return target, draft, composition
         warn(f"{draft.image_name} is sealed in the Local Registry instead of its own: {refusal}")
     draft = drafted(stage, last, record, end, *what)
     return last, draft, compose(draft.experiment)

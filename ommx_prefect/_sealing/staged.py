@@ -31,7 +31,7 @@ from ommx_prefect._shards.process import whereabouts
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._targets.local import Home
+from ommx_prefect._targets.protocol import Target
 
 STATE_COLUMN = "prefect.state"
 
@@ -93,13 +93,13 @@ def _begun(stage: Stage) -> list[Attempt]:
     return sorted(begun.values(), key=lambda attempt: attempt.order)
 
 
-def repin(home: Home, staged: Staged) -> None:
+def repin(target: Target, staged: Staged) -> None:
     """Keep the payload of what is staged within reach.
 
     An earlier seal may have let links to it go just before its shard was written.
     """
     found = (shard.documents for shard in (*staged.shards, *staged.parts))
-    home.keep(*(documents for documents in found if documents is not None))
+    target.keep(*(documents for documents in found if documents is not None))
 
 
 def is_gone(attempt: Attempt) -> bool:
@@ -202,10 +202,10 @@ def _superseded(ordered: Sequence[Entry]) -> set[str]:
     return found
 
 
-def entries_of_sealed(home: Home, documents: Documents) -> tuple[list[Entry], ExperimentRecord]:
+def entries_of_sealed(target: Target, documents: Documents) -> tuple[list[Entry], ExperimentRecord]:
     """Take an experiment that was sealed before apart again, with its ledger."""
     experiment = decode(documents)
-    told = json.loads(home.read_blob(experiment.attachments.entries[ledger.NAME]))
+    told = json.loads(target.read_blob(experiment.attachments.entries[ledger.NAME]))
     runs = [rejoin(run, told["split_columns"]) for run in experiment.runs]
     entries = [Entry.from_json(document, runs[document["run_id"]]) for document in told["runs"]]
     return entries, experiment

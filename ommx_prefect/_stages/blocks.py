@@ -20,7 +20,7 @@ from prefect.filesystems import WritableFileSystem
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from ommx_prefect._prefect.states import describe_error
-from ommx_prefect._registry.blobs import write_whole
+from ommx_prefect._registry.files import write_whole
 from ommx_prefect._stages.object_store import Remote
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import StageError

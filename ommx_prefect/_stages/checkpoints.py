@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ommx_prefect._format.decode import manifest_of
 from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Documents
-from ommx_prefect._registry.blobs import write_whole
+from ommx_prefect._registry.files import write_whole
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import CHECKPOINTS
 from ommx_prefect._stages.local import link_or_copy

@@ -31,7 +31,8 @@ from filelock import FileLock
 
 from ommx_prefect._format.decode import manifest_of
 from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Descriptor, Documents, describe
-from ommx_prefect._registry.blobs import blob_path, registry_root, write_whole
+from ommx_prefect._registry.blobs import blob_path, registry_root
+from ommx_prefect._registry.files import write_whole
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import CHECKPOINTS, LOCAL
 from ommx_prefect._stages.protocol import MALFORMED, damaged

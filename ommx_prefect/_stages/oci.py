@@ -19,7 +19,8 @@ from pathlib import Path
 from ommx_prefect._format.decode import decode
 from ommx_prefect._format.model import Documents
 from ommx_prefect._oci.names import split_name, split_stage
-from ommx_prefect._registry.blobs import blob_path, write_whole
+from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._registry.files import write_whole
 from ommx_prefect._shards.archive import check_attempt, payload_layers, payload_of
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles

@@ -28,7 +28,8 @@ from typing import Any, TypeVar
 
 from ommx_prefect._format.model import sha256_digest
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._registry.blobs import blob_path, read_blob, write_whole
+from ommx_prefect._registry.blobs import blob_path, read_blob
+from ommx_prefect._registry.files import write_whole
 from ommx_prefect._shards.archive import check_attempt, open_archive, pack_archive
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.blocks import open_remote

@@ -16,12 +16,13 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._registry import blobs as registry
+from ommx_prefect._registry import names as registry
+from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._sealing import publication as _publication
 from ommx_prefect._sealing import seal as _seal
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._targets import local as _home
+from ommx_prefect._targets import local as _target
 from tests.support.reading import run_again, run_flow
 from tests.support.stage_tasks import note
 
@@ -79,7 +80,7 @@ def test_an_experiment_that_was_removed_is_put_back_while_it_is_held():
     assert seal(sealed.flow_run_id) == answer
     assert [run.status for run in load_experiment(sealed.flow_run_id).runs] == ["finished"]
     registry.drop_name(answer.image_name)
-    registry.blob_path(answer.manifest_digest).unlink()
+    blob_path(answer.manifest_digest).unlink()
     with pytest.raises(exceptions.SealError, match=r"was removed, and with it what was recorded"):
         seal(sealed.flow_run_id)
 
@@ -176,7 +177,7 @@ def test_what_a_seal_imports_is_no_experiment_before_it_is_published(monkeypatch
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_home, "publish_names", disk_full)
+        patch.setattr(_target, "publish_names", disk_full)
         flow_run_id = one(return_state=True).state_details.flow_run_id
         assert registry.find(registry.sealing_name(flow_run_id))
         with pytest.raises(exceptions.NotSealedError):
