@@ -19,6 +19,8 @@ from ommx_prefect._format.model import Documents, Scalar
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 SHARD_FORMAT = 1
+# The run parameter that holds Prefect's name of the state in which the attempt ended.
+STATE_COLUMN = "prefect.state"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Attempt:
             "prefect.task": self.task,
             "prefect.attempt": self.attempt,
             "prefect.flow_attempt": self.flow_attempt,
-            "prefect.state": state,
+            STATE_COLUMN: state,
             "prefect.started_at": started.isoformat(timespec="microseconds"),
             "prefect.host": self.host,
         }

@@ -57,16 +57,23 @@ def tell_stage(owner: str, stage: str) -> None:
         _told.pop(next(iter(_told)), None)
 
 
-def stage_of(owner: str, stage: str | None = None, default: str | None = None) -> Stage:
+def stage_of(
+    owner: str,
+    stage: str | None = None,
+    default: str | None = None,
+    *,
+    recorded: str | None = None,
+) -> Stage:
     """Return the stage of a flow run.
 
     Args:
         owner: Id of the flow run that is sealed.
         stage: Its stage, where the caller knows it better than anything that is written.
         default: The stage that its flow asks for, unless it was opened with another one.
+        recorded: The stage in its record on this host, where the caller has read that.
     """
     local = LocalStage(owner)
-    name = checked_stage(stage) or _told.get(owner) or _recorded(local)
+    name = checked_stage(stage) or _told.get(owner) or recorded or _recorded(local)
     name = name or checked_stage(default or OmmxSettings().stage)
     if name is None or name == LOCAL:
         return local

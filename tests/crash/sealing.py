@@ -25,7 +25,7 @@ from pathlib import Path
 from ommx.artifact import list_artifacts
 
 from ommx_prefect import load_experiment
-from ommx_prefect._recovery.unsealed import waiting_owners
+from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry import names as _registry
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing import publication as _publication
@@ -88,7 +88,7 @@ def seal_and_tell(flow_run_id, status):
         "statuses": [run.status for run in experiment.runs],
         "attachments": sorted(experiment.attachment_names),
         "names": sorted(names),
-        "waits": waiting_owners(),
+        "waits": unsealed_flow_runs(),
     }
 
 

@@ -23,7 +23,7 @@ from ommx_prefect import (
 )
 from ommx_prefect._oci import transport as _oci_http
 from ommx_prefect._recovery.recover import recover
-from ommx_prefect._recovery.unsealed import waiting_owners
+from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.local import DIRECTORY, LocalStage
@@ -234,4 +234,4 @@ def test_a_rollback_while_the_stage_is_away_goes_out_with_the_next_record(shared
     assert (len(before), len(after)) == (0, 1)
     assert sealed.column("prefect.state") == ["RolledBack", "Completed"]
     assert shared.objects(sealed.flow_run_id) == {}
-    assert sealed.flow_run_id not in waiting_owners()
+    assert sealed.flow_run_id not in unsealed_flow_runs()
