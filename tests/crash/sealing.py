@@ -28,7 +28,9 @@ from ommx_prefect import load_experiment
 from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry import names as _registry
 from ommx_prefect._registry.blobs import registry_root
-from ommx_prefect._sealing import publication as _publication
+from ommx_prefect._sealing import load as _load
+from ommx_prefect._sealing import plan as _plan
+from ommx_prefect._sealing import publish as _publish
 from ommx_prefect._sealing import seal as _seal
 from ommx_prefect._sealing.seal import seal_flow_run
 from ommx_prefect._stages.documents import End
@@ -36,13 +38,15 @@ from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._targets import local as _target
 
 STEPS = (
-    (_seal, ("read_stage", "compose", "repin", "publish")),
+    (_load, ("read_staged", "read_contents")),
+    (_plan, ("compose",)),
+    (_seal, ("store", "publish")),
     (
         _target,
         ("import_and_verify", "publish_names", "import_layout", "move_names", "drop_name"),
     ),
     (_registry, ("remove_image", "restore_image")),
-    (_publication, ("write_sealed", "drop_name")),
+    (_publish, ("carry_out", "write_sealed", "drop_name")),
     (LocalStage, ("write", "remove", "discard", "discard_starts", "pin", "add_blob")),
     (os, ("replace", "link")),
     (Path, ("unlink",)),

@@ -30,6 +30,7 @@ from ommx_prefect._recording.checkpoint_values import Checkpoints
 from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing import seal as _seal
+from ommx_prefect._sealing.publish import publish
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import stage_of

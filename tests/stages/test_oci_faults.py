@@ -16,7 +16,7 @@ from ommx_prefect import (
     seal,
 )
 from ommx_prefect._oci.repository import Repository
-from ommx_prefect._sealing import publication as _publication
+from ommx_prefect._sealing import publish as _publish
 from ommx_prefect._stages import oci_store as _oci_remote
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_manifests import RECORD_TYPE, TOMBSTONE_TYPE
@@ -126,9 +126,9 @@ class Cut(BaseException):
 STEPS = {
     "payload": (OciTarget, "_supply", "before"),
     "documents": (OciTarget, "_push", "before"),
-    "intent": (_publication, "_publish", "before"),
+    "intent": (_publish, "_take_steps", "before"),
     "names": (OciTarget, "publish", "before"),
-    "answer": (_publication, "write_sealed", "before"),
+    "answer": (_publish, "write_sealed", "before"),
     "let go": (LocalStage, "discard", "before"),
     "let go and": (LocalStage, "discard", "after"),
 }
