@@ -28,11 +28,11 @@ def with_unrecorded(
         (unrecorded if entry.key.endswith(f"-{NONCE}") else known).append(entry)
     came = {(x.task_run_id, x.attempt) for x in known}
     came |= {(x.task_run_id, x.attempt) for x in running}
-    unrecorded += [
-        entry_of(_shard_of(row)) for row in rows if row.is_final and row.task_of_recording
-    ]
-    missing = {(x.task_run_id, x.attempt): x for x in unrecorded}
-    return [*known, *(entry for key, entry in missing.items() if key not in came)]
+    ended = (row for row in rows if row.is_final and row.task_of_recording)
+    missing = [row for row in ended if (row.task_run_id, row.attempt) not in came]
+    unrecorded += [entry_of(_shard_of(row)) for row in missing]
+    found = {(x.task_run_id, x.attempt): x for x in unrecorded}
+    return [*known, *(entry for key, entry in found.items() if key not in came)]
 
 
 def _shard_of(row: TaskRunRow) -> Shard:
