@@ -19,10 +19,11 @@ from ommx_prefect._oci.image_name import suffix_of, with_suffix, with_tag
 from ommx_prefect._oci.names import split_name
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._registry.names import anonymous_name, canonical_name, find
+from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
-    LOCAL,
     STATE_RECORD,
+    SUBFLOWS,
     FlowRecord,
     read_flow_record,
 )
@@ -69,7 +70,7 @@ def open_flow_run(
         record = replace(record, stage=place.name)
         stage.write(FLOW_RECORD, asdict(record))
         if enclosing:
-            stage_of(enclosing).write(f"subflows/{flow_run.id}", asdict(record))
+            stage_of(enclosing).write(f"{SUBFLOWS}/{flow_run.id}", asdict(record))
     return record
 
 

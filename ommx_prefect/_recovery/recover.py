@@ -26,7 +26,7 @@ from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_flow_run, seal_task_run
 from ommx_prefect._stages.documents import OUTBOX_RECORD
 from ommx_prefect._stages.resolve import stage_of
-from ommx_prefect._stages.shared import MirroredStage
+from ommx_prefect._stages.shared import SharedStage
 
 MIN_AGE_SECONDS = 600.0
 
@@ -126,7 +126,7 @@ def _sent_out(unsealed: Unsealed, how: Recovery) -> Recovered:
     age = time.time() - unsealed.touched
     if age < how.min_age_seconds:
         return _row(unsealed, PrefectAnswer(), "waits", f"it was touched {age:.0f} s ago")
-    if how.dry_run or not isinstance(stage, MirroredStage):
+    if how.dry_run or not isinstance(stage, SharedStage):
         return _row(unsealed, PrefectAnswer(), "would send", f"its stage is {stage.name}")
     try:
         problem = stage.flush()

@@ -8,25 +8,30 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ommx_prefect._flowrun.process_record import FlowProcess, read_flow_process
+from ommx_prefect._flowrun.process_record import read_flow_process
 from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
     INTENT,
-    LOCAL,
+    PARTS,
     PROCESS_RECORD,
     SEALED_RECORD,
+    SHARDS,
+    STARTS,
     STATE_RECORD,
     UNSENT,
+    FlowProcess,
     FlowRecord,
     read_flow_record,
 )
-from ommx_prefect._stages.local import LocalStage, stage_root
+from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.roots import stage_root
 from ommx_prefect.exceptions import StageError
 
 # What an attempt, or a call on current_experiment(), leaves in a stage until it is sealed.
-RECORDS = ("starts", "shards", "parts", UNSENT)
+RECORDS = (STARTS, SHARDS, PARTS, UNSENT)
 # What else tells that somebody was here.
 DOCUMENTS = (FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, INTENT)
 

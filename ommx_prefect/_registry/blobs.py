@@ -13,7 +13,7 @@ from pathlib import Path
 from ommx.artifact import get_local_registry_root
 
 from ommx_prefect._format.decode import check_blob, descriptor_of, manifest_of, parameters_layer
-from ommx_prefect._format.model import Documents, sha256_digest
+from ommx_prefect._format.model import Documents, hex_of, sha256_digest
 from ommx_prefect._registry.layout import blob_folder
 from ommx_prefect.exceptions import DocumentError
 
@@ -32,7 +32,7 @@ def registry_root() -> Path:
 
 def blob_path(digest: str) -> Path:
     """Return where the Local Registry keeps a blob."""
-    return _blobs() / digest.removeprefix("sha256:")
+    return _blobs() / hex_of(digest)
 
 
 @functools.cache
@@ -47,9 +47,19 @@ def read_blob(digest: str) -> bytes:
         DocumentError: It is missing or damaged.
     """
     try:
-        data = blob_path(digest).read_bytes()
+        return read_checked(blob_path(digest), digest)
     except OSError as error:
         raise DocumentError(f"blob {digest} cannot be read: {error}") from error
+
+
+def read_checked(path: Path, digest: str) -> bytes:
+    """Read a file with a blob.
+
+    Raises:
+        DocumentError: It has another digest.
+        OSError: It cannot be read.
+    """
+    data = path.read_bytes()
     if sha256_digest(data) != digest:
         raise DocumentError(f"blob {digest} is damaged: its bytes have another digest")
     return data

@@ -11,18 +11,22 @@ from pathlib import Path
 
 from ommx.experiment import Experiment
 
-from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Documents, sha256_digest
+from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Documents, hex_of, sha256_digest
 from ommx_prefect._registry.files import write_whole
+
+BLOBS = "blobs"
+LAYOUT_FILE = "oci-layout"
+INDEX_FILE = "index.json"
 
 
 def blob_folder(layout: Path) -> Path:
     """Return the directory of a layout that holds its blobs."""
-    return layout / "blobs" / "sha256"
+    return layout / BLOBS / "sha256"
 
 
 def blob_in(layout: Path, digest: str) -> Path:
-    """Return where a layout keeps a blob."""
-    return blob_folder(layout) / digest.removeprefix("sha256:")
+    """Return where a layout keeps a blob, by `sha256:<hex>` or the hex alone."""
+    return blob_folder(layout) / hex_of(digest)
 
 
 def import_layout(layout: Path, documents: Documents, name: str) -> Experiment:
@@ -36,8 +40,8 @@ def import_layout(layout: Path, documents: Documents, name: str) -> Experiment:
     """
     for blob in (documents.parameters, documents.config, documents.manifest):
         write_whole(blob_in(layout, sha256_digest(blob)), blob)
-    (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-    (layout / "index.json").write_text(json.dumps(_index(documents.manifest, name)))
+    (layout / LAYOUT_FILE).write_text('{"imageLayoutVersion":"1.0.0"}')
+    (layout / INDEX_FILE).write_text(json.dumps(_index(documents.manifest, name)))
     return Experiment.import_archive(layout)
 
 

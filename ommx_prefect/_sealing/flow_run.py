@@ -12,8 +12,8 @@ from ommx_prefect._flowrun.image_name import FlowRunFacts, anonymous_tag
 from ommx_prefect._prefect.api import api_client, read_flow_run
 from ommx_prefect._prefect.states import EXPERIMENT_STATUS, describe_error, one_line
 from ommx_prefect._registry.names import anonymous_name
+from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
-    LOCAL,
     STATE_RECORD,
     End,
     FlowRecord,

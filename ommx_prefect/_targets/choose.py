@@ -11,8 +11,8 @@ in another registry than the stage's is pushed where `push=True` says so, as alw
 
 from __future__ import annotations
 
-from ommx_prefect._stages.oci import OciStage
 from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.resolve import stage_at
 from ommx_prefect._targets.local import LocalTarget
 from ommx_prefect._targets.oci import OciTarget
 from ommx_prefect._targets.protocol import Target
@@ -21,7 +21,7 @@ from ommx_prefect._targets.protocol import Target
 def targets_for(stage: Stage, image_name: str, status: str) -> tuple[Target, ...]:
     """Return where an experiment that ended with this status can be published, best first."""
     here = LocalTarget(stage)
-    if isinstance(stage, OciStage) and status == "finished" and stage.serves(image_name):
+    if status == "finished" and stage.serves(image_name):
         return OciTarget(stage, image_name), here
     return (here,)
 
@@ -35,5 +35,5 @@ def target_of(stage: Stage, image_name: str, target_stage: str) -> Target:
         target_stage: The stage in whose registry it was composed; empty for the Local Registry.
     """
     if target_stage:
-        return OciTarget(OciStage(stage.owner, target_stage), image_name)
+        return OciTarget(stage_at(stage.owner, target_stage), image_name)
     return LocalTarget(stage)

@@ -21,13 +21,14 @@ from ommx.experiment import Experiment
 from ommx_prefect._format.compose import Composition, difference
 from ommx_prefect._format.decode import check_blob, descriptor_of, manifest_of, parameters_layer
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, Documents
-from ommx_prefect._oci.names import check_manifest_size, layers_of, split_name, split_stage
+from ommx_prefect._oci.names import check_manifest_size, layers_of, split_name
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._registry.names import drop_name, find, load_named
 from ommx_prefect._shards.archive import payload_layers
-from ommx_prefect._stages.object_store import READERS
-from ommx_prefect._stages.oci import OciStage
+from ommx_prefect._stages.address import split_stage
 from ommx_prefect._stages.oci_access import open_repository, translated
+from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.store import READERS
 from ommx_prefect._targets.local import import_scratch, publish_names
 from ommx_prefect.exceptions import DocumentError, ManifestTooLargeError
 
@@ -40,7 +41,7 @@ class OciTarget:
         image_name: The name of the experiment.
     """
 
-    def __init__(self, stage: OciStage, image_name: str) -> None:
+    def __init__(self, stage: Stage, image_name: str) -> None:
         self._stage = stage
         self._path = split_name(image_name).repository
         self.target_stage = stage.name

@@ -27,7 +27,8 @@ from ommx_prefect._recovery.recover import recover
 from ommx_prefect._shards.process import host_name, process_start
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import STATE_RECORD
-from ommx_prefect._stages.local import LocalStage, stage_root
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_flow
 
 pytestmark = pytest.mark.usefixtures("server")

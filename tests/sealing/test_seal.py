@@ -23,7 +23,8 @@ from ommx_prefect import (
 from ommx_prefect._registry import names as registry
 from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages.local import LocalStage, stage_root
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_again, run_flow, sealed_of, shown_of
 
 pytestmark = pytest.mark.usefixtures("server")

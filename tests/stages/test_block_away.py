@@ -26,8 +26,9 @@ from ommx_prefect._recovery.recover import recover
 from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages.local import DIRECTORY, LocalStage
-from ommx_prefect._stages.shared import MirroredStage
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.resolve import stage_at
+from ommx_prefect._stages.roots import DIRECTORY
 from tests.support.models import knapsack
 from tests.support.places import (
     SECRET,
@@ -180,7 +181,7 @@ def _recovered(flow_run_id, *arguments, returns=0):
 
 def test_recover_sends_the_start_of_an_attempt_that_was_killed_before_it_could(shared):
     owner = str(uuid.uuid4())
-    stage = MirroredStage(owner, shared.stage)
+    stage = stage_at(owner, shared.stage)
     attempt = Attempt(owner, owner, 1, str(uuid.uuid4()), "t", "t-0", 1, "n", 1.0, "elsewhere", 1)
     shared.go_away()
     stage.begin(attempt)

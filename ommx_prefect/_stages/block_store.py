@@ -21,12 +21,12 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.files import write_whole
-from ommx_prefect._stages.object_store import Remote
+from ommx_prefect._stages.store import Store
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import StageError
 
 
-class BlockRemote:
+class BlockStore:
     """Objects in a storage block; `read` and `write` are those of every `WritableFileSystem`.
 
     Args:
@@ -76,7 +76,7 @@ class BlockRemote:
             raise StageError(self.stage, reason) from None
 
 
-class LocalRemote(BlockRemote):
+class FolderStore(BlockStore):
     """`prefect.filesystems.LocalFileSystem`: a folder, on a disk that the hosts share."""
 
     def __init__(self, stage: str, block: Any) -> None:
@@ -107,7 +107,7 @@ class LocalRemote(BlockRemote):
             path.parent.parent.rmdir()
 
 
-class S3Remote(BlockRemote):
+class S3Store(BlockStore):
     """`prefect_aws.S3Bucket`, with the credentials of AWS or MinIO."""
 
     def _keys(self, prefix: str) -> list[str]:
@@ -119,7 +119,7 @@ class S3Remote(BlockRemote):
         client.delete_object(Bucket=self.block.bucket_name, Key=key)
 
 
-class FsspecRemote(BlockRemote):
+class FsspecStore(BlockStore):
     """`prefect.filesystems.RemoteFileSystem`: whatever fsspec opens (gs, az, s3, sftp, ...)."""
 
     def _keys(self, prefix: str) -> list[str]:
@@ -141,15 +141,15 @@ class FsspecRemote(BlockRemote):
 
 
 # Block type slug -> how such a block is used.
-KINDS: dict[str, type[BlockRemote]] = {
-    "local-file-system": LocalRemote,
-    "remote-file-system": FsspecRemote,
-    "s3-bucket": S3Remote,
+KINDS: dict[str, type[BlockStore]] = {
+    "local-file-system": FolderStore,
+    "remote-file-system": FsspecStore,
+    "s3-bucket": S3Store,
 }
 
 
 @functools.lru_cache(maxsize=64)
-def open_remote(stage: str) -> Remote:
+def open_block_store(stage: str) -> Store:
     """Load a block, once per process: in a thread of its own Prefect's settings may be missing.
 
     Raises:
