@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from places import folder_place, fsspec_place, s3_place
 from prefect.filesystems import LocalFileSystem
-from registry_server import RegistryServer
 
 from ommx_prefect._stages.block_store import FolderStore, open_block_store
 from ommx_prefect._stages.resolve import store_at
 from ommx_prefect.exceptions import StageError
 from ommx_prefect.testing import ShardStore, StageContract, Store, StoreContract
+from tests.support.places import folder_place, fsspec_place, s3_place
+from tests.support.registry_server import RegistryServer
 
 
 class TestFolder(StoreContract):
