@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from ommx_prefect._format.model import Documents
-from ommx_prefect._registry.blobs import blob_path, open_experiment, store
+from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._registry.unnamed import open_experiment, store
 from ommx_prefect._shards.archive import payload_of
 from ommx_prefect._shards.process import new_nonce
 from ommx_prefect._shards.shard import Attempt, Shard
