@@ -8,7 +8,6 @@ would be sealed a second time.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -90,15 +89,15 @@ def read_contents(previous: PreviousSeal) -> SealedContents:
 def _contents_of(target: Target, documents: Documents) -> SealedContents:
     """Take an experiment apart, with its ledger."""
     experiment = decode(documents)
-    told = json.loads(target.read_blob(experiment.attachments.entries[ledger.NAME]))
-    runs = [rejoin(run, told["split_columns"]) for run in experiment.runs]
+    told = ledger.read_ledger(target.read_blob(experiment.attachments.entries[ledger.NAME]))
+    runs = [rejoin(run, told.split_columns) for run in experiment.runs]
     return SealedContents(
         documents=documents,
         status=experiment.status,
-        entries=[Entry.from_json(entry, runs[entry["run_id"]]) for entry in told["runs"]],
+        entries=[Entry.from_json(entry, runs[entry["run_id"]]) for entry in told.runs],
         attachments=_logged_attachments(experiment),
         annotations={k: v for k, v in experiment.annotations.items() if k not in OF_ONE_SEAL},
-        warnings=tuple(told["warnings"]),
+        warnings=told.warnings,
     )
 
 

@@ -9,7 +9,7 @@ the Runs of the seal before, or publish the same experiment under a second name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from ommx_prefect._flowrun.pending import forget_task_runs
 from ommx_prefect._registry.names import NameMovedError, drop_name, find
@@ -18,13 +18,13 @@ from ommx_prefect._sealing.plan import SealPlan
 from ommx_prefect._sealing.result import (
     PreviousSeal,
     SealedExperiment,
-    sealed_of,
     target_of_sealed,
     write_sealed,
 )
 from ommx_prefect._shards import unwritten
+from ommx_prefect._shards.schema import CLOSED
 from ommx_prefect._stages.checkpoints import CheckpointFiles
-from ommx_prefect._stages.documents import INTENT
+from ommx_prefect._stages.documents import INTENT, read_document, write_document
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._targets.protocol import Target
 
@@ -40,6 +40,8 @@ class Publication:
         cut_off: The interrupted attempts that it holds without a shard, and the number of the last
             checkpoint that it holds of each.
     """
+
+    __pydantic_config__ = CLOSED
 
     sealed: SealedExperiment
     names: Mapping[str, str | None]
@@ -90,7 +92,7 @@ def carry_out(
     Raises:
         NameMovedError: Another flow run has one of the names meanwhile.
     """
-    stage.write(INTENT, asdict(publication))
+    write_document(stage, INTENT, publication)
     try:
         return _take_steps(stage, target, publication, last)
     except NameMovedError:
@@ -108,7 +110,7 @@ def finish_publication(stage: Stage, last: PreviousSeal | None) -> PreviousSeal 
     Returns:
         The last seal after that.
     """
-    publication = _read(stage)
+    publication = read_document(stage, INTENT, Publication)
     if publication is None:
         return last
     target = target_of_sealed(publication.sealed)
@@ -148,15 +150,3 @@ def _free_names(
     own = {None, publication.sealed.manifest_digest, last.sealed.manifest_digest if last else None}
     found = {name: target.find(name) for name in publication.names}
     return {x: found[x] for x, before in publication.names.items() if found[x] in {before, *own}}
-
-
-def _read(stage: Stage) -> Publication | None:
-    document = stage.read(INTENT)
-    if document is None:
-        return None
-    return Publication(
-        sealed_of(document["sealed"]),
-        names=document.get("names", {}),
-        keys=tuple(document["keys"]),
-        cut_off=document["cut_off"],
-    )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from ommx.experiment import Experiment
 
 from ommx_prefect._registry.names import load_annotated
+from ommx_prefect._shards.schema import CLOSED, parsed
 from ommx_prefect._stages.documents import SEALED_RECORD
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage, well_formed
@@ -38,6 +38,8 @@ class SealedExperiment:
             the Local Registry; empty otherwise.
     """
 
+    __pydantic_config__ = CLOSED
+
     flow_run_id: str
     image_name: str
     manifest_digest: str
@@ -54,6 +56,15 @@ class SealedExperiment:
         """The line of plain `ommx` that opens it."""
         method = "load" if self.status == "finished" else "restore_from_checkpoint"
         return f'Experiment.{method}("{self.image_name}")'
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What `sealed.json` has beside the answer: the names of the shards that it holds."""
+
+    __pydantic_config__ = CLOSED
+
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -96,13 +107,8 @@ def read_previous(stage: Stage) -> PreviousSeal | None:
     if document is None:
         return None
     with well_formed(stage, SEALED_RECORD):
-        keys = frozenset(document.pop("keys"))
-        return PreviousSeal(sealed_of(document), keys)
-
-
-def sealed_of(document: Mapping[str, Any]) -> SealedExperiment:
-    """Return the answer of a seal from the JSON object that holds it."""
-    return SealedExperiment(**{**document, "warnings": tuple(document["warnings"])})
+        held = parsed(_Held, {"keys": document.pop("keys")})
+        return PreviousSeal(parsed(SealedExperiment, document), frozenset(held.keys))
 
 
 def read_sealed(stage: Stage) -> PreviousSeal | None:

@@ -16,6 +16,7 @@ from ommx_prefect._shards import unwritten
 from ommx_prefect._shards.process import whereabouts
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
+from ommx_prefect._stages.documents import PARTS, ROLLED_BACK, SUBFLOWS
 from ommx_prefect._stages.protocol import Stage
 
 
@@ -69,15 +70,15 @@ def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Stag
         shards=sorted(fresh, key=lambda shard: shard.attempt.order),
         interrupted=[attempt for attempt in open_ones if attempt.key in gone],
         running=[attempt for attempt in open_ones if attempt.key not in gone],
-        parts=[part for part in stage.shards("parts") if part.attempt.key not in sealed_keys],
-        rolled_back=frozenset(stage.listed("rolled-back")),
-        subflows=stage.listed("subflows"),
+        parts=[part for part in stage.shards(PARTS) if part.attempt.key not in sealed_keys],
+        rolled_back=frozenset(stage.listed(ROLLED_BACK)),
+        subflows=stage.listed(SUBFLOWS),
     )
 
 
 def has_more(stage: Stage, sealed_keys: frozenset[str]) -> bool:
     """Tell whether a stage holds records that are not sealed: they came while others were."""
-    staged = (*stage.shards(), *stage.shards("parts"))
+    staged = (*stage.shards(), *stage.shards(PARTS))
     return any(shard.attempt.key not in sealed_keys for shard in staged)
 
 

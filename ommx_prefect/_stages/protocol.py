@@ -42,7 +42,7 @@ class Stage(Protocol):
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""
 
-    def put(self, shard: Shard, directory: str = "shards") -> str | None:
+    def put(self, shard: Shard, directory: str = ...) -> str | None:
         """Make a shard durable with its payload; return why it is in another place, or None."""
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
@@ -82,7 +82,7 @@ class Stage(Protocol):
     def collect(self, sealed: Collection[str]) -> None:
         """Bring what waits elsewhere, and is not sealed yet, here."""
 
-    def shards(self, directory: str = "shards") -> list[Shard]:
+    def shards(self, directory: str = ...) -> list[Shard]:
         """Read all shards that are here, in order of start."""
 
     def starts(self) -> list[Attempt]:
