@@ -7,12 +7,15 @@ import uuid
 import pytest
 from prefect.filesystems import LocalFileSystem
 
+from ommx_prefect import flow
 from ommx_prefect._stages.block_store import FolderStore, open_block_store
 from ommx_prefect._stages.resolve import store_at
 from ommx_prefect.exceptions import StageError
 from ommx_prefect.testing import ShardStore, StageContract, Store, StoreContract
 from tests.support.places import folder_place, fsspec_place, s3_place
+from tests.support.reading import run_flow
 from tests.support.registry_server import RegistryServer
+from tests.support.stage_tasks import note
 
 
 class TestFolder(StoreContract):
@@ -116,6 +119,22 @@ def test_a_store_that_a_package_brings_is_opened_by_its_scheme():
     assert SHELVES[name].objects == {"owner/flow.json": b"{}"}
     with pytest.raises(StageError, match=r"could not read owner/none: KeyError"):
         store_at(name).read("owner/none")
+
+
+@pytest.mark.usefixtures("server", "installed")
+def test_a_flow_keeps_its_records_in_a_store_that_a_package_brings():
+    stage = f"shelf://acme/{uuid.uuid4().hex}"
+
+    @flow(stage=stage)
+    def night():
+        note(1)
+        return {name.split("/")[1] for name in SHELVES[stage].objects}
+
+    sealed = run_flow(night)
+    assert sealed.state.result() >= {"flow.json", "shards"}
+    assert sealed.runs[0].get_json("output") == {"x": 1}
+    assert sealed.ledger["flow_run"]["stage"] == stage
+    assert SHELVES[stage].objects == {}
 
 
 @pytest.mark.usefixtures("installed")
