@@ -35,12 +35,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ommx_prefect import flow, task
+from ommx_prefect._prefect.states import Outcome
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
-from ommx_prefect._sealing import seal as _seal
+from ommx_prefect._sealing.seal import seal_task_run
 from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages.documents import STATE_RECORD
-from ommx_prefect._stages.local import LocalStage
 
 BATCHES = 11
 # What Prefect takes at most to send the events of a batch.
@@ -112,26 +111,23 @@ def compare_tasks(tasks: int) -> Table:
     return table
 
 
-def stage_runs(owner: str, runs: int) -> None:
-    """Leave the shards of `runs` attempts, each with an output of its own."""
+def stage_runs(owner: str, runs: int) -> Attempt:
+    """Leave the shards of `runs` attempts, each with an output of its own; return the last."""
     for i in range(runs):
         attempt = Attempt(owner, "", 0, str(uuid.uuid4()), "solve", f"solve-{i}", 1, f"{i:012x}",
                           time.time(), "here", os.getpid())  # fmt: skip
         with Recording(attempt, RecordingOptions(), {"i": i}) as recording:
             recording.returned({"value": i})
+    return attempt
 
 
 def seal_seconds(runs: int) -> tuple[float, float, float]:
     """Return seconds to stage and to seal, and the peak memory of this process in MB."""
     owner = str(uuid.uuid4())
     begin = time.perf_counter()
-    stage_runs(owner, runs)
+    last = stage_runs(owner, runs)
     staged = time.perf_counter()
-    stage = LocalStage(owner)
-    end = _seal.End("finished", "Completed", None)
-    stage.write(STATE_RECORD, vars(end))
-    record = _seal._unnamed(owner)
-    _seal._sealed_or_explained(stage, record, end)
+    seal_task_run(last, Outcome("finished", "Completed", None))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return staged - begin, time.perf_counter() - staged, peak
 

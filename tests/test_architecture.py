@@ -19,7 +19,7 @@ PACKAGE = Path(ommx_prefect.__file__).parent
 LAYERS = (
     {"__init__", "__main__"},
     {"_moved", "cli"},
-    {"solvers", "analysis"},
+    {"solvers", "analysis", "testing"},
     {"_decorators"},
     {"_recovery"},
     {"_sealing", "_recording"},

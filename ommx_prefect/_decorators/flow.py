@@ -24,8 +24,8 @@ from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
-from ommx_prefect._stages.documents import LOCAL
-from ommx_prefect._stages.local import root_of
+from ommx_prefect._stages.address import LOCAL
+from ommx_prefect._stages.roots import root_of
 from ommx_prefect.exceptions import ImageNameError, StageError
 
 P = ParamSpec("P")

@@ -20,11 +20,11 @@ from ommx_prefect._flowrun.context import (
 from ommx_prefect._flowrun.settings import settings_of
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
-from ommx_prefect._registry.blobs import open_experiment, store
+from ommx_prefect._registry.unnamed import open_experiment, store
 from ommx_prefect._sealing.ledger import NAME as LEDGER
 from ommx_prefect._shards.process import host_name, new_nonce, own_start, time_in_order
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages.documents import read_flow_record
+from ommx_prefect._stages.documents import PARTS, read_flow_record
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect.exceptions import DuplicateAttachmentError, NoExperimentError
 
@@ -99,7 +99,7 @@ class FlowExperiment:
         with self._claimed(experiment.attachment_names):
             attempt = self._attempt(f"experiment.{method}")
             shard = Shard(attempt, "finished", documents=store(experiment))
-            self._stage.put(shard, "parts")
+            self._stage.put(shard, PARTS)
 
     @contextlib.contextmanager
     def _claimed(self, attachments: Iterable[str]) -> Iterator[None]:

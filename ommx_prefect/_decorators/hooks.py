@@ -20,7 +20,7 @@ from ommx_prefect._decorators.seal_hook import seal_in_hook
 from ommx_prefect._flowrun.image_name import NameSource
 from ommx_prefect._flowrun.settings import SEALING_HOOKS, ExperimentSettings
 from ommx_prefect._flowrun.start import open_in_hook
-from ommx_prefect._stages.resolve import checked_stage
+from ommx_prefect._stages.address import checked_stage
 from ommx_prefect.exceptions import InvalidImageNameError
 
 

@@ -10,7 +10,8 @@ from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.seal import seal_flow_run, seal_task_run
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.documents import SEALED_RECORD, STATE_RECORD
-from ommx_prefect._stages.local import LocalStage, root_of
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import root_of
 
 
 class LateSeal:

@@ -11,13 +11,13 @@ from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import logger
 from ommx_prefect._prefect.states import describe_error
-from ommx_prefect._recovery.unsealed import waits
+from ommx_prefect._recovery.unsealed import has_unsealed
+from ommx_prefect._sealing.flow_run import find_flow_run
 from ommx_prefect._sealing.report import report_failure, report_sealed
 from ommx_prefect._sealing.result import SealedExperiment
-from ommx_prefect._sealing.seal import seal_flow_run
-from ommx_prefect._stages.documents import FlowRecord, read_flow_record
+from ommx_prefect._sealing.seal import seal_found
+from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import ImageNameError, SealError, StageError
 
@@ -30,7 +30,7 @@ def seal_in_hook(
     try:
         sealed = _seal(settings, flow, flow_run, state)
     except Exception as error:
-        if isinstance(error, StageError) and not waits(LocalStage(str(flow_run.id)).path):
+        if isinstance(error, StageError) and not has_unsealed(LocalStage(str(flow_run.id)).path):
             return  # the flow was refused for it: there is nothing to seal
         _report_failure(flow_run, error)
     else:
@@ -43,12 +43,12 @@ def _seal(
 ) -> SealedExperiment | None:
     """Seal a flow run, unless it is a part of another one or was refused."""
     flow_run_id = str(flow_run.id)
-    record = read_flow_record(stage_of(flow_run_id, default=settings.stage))
+    stage, record = find_flow_run(flow_run_id, default=settings.stage)
     if record is None:
         record = _open_late(settings, flow, flow_run)
     if record is None or record.owner != flow_run_id:
         return None
-    return seal_flow_run(flow_run_id, state, default=settings.stage)
+    return seal_found(stage, record, state).sealed
 
 
 def _open_late(

@@ -20,9 +20,10 @@ from prefect.runtime import flow_run as runtime_flow_run
 from ommx_prefect._flowrun.settings import settings_of
 from ommx_prefect._shards.process import host_name, new_nonce, own_start, time_in_order
 from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages.documents import FLOW_RECORD, LOCAL
-from ommx_prefect._stages.local import tell_root
+from ommx_prefect._stages.address import LOCAL
+from ommx_prefect._stages.documents import FLOW_RECORD
 from ommx_prefect._stages.resolve import stage_of, tell_stage
+from ommx_prefect._stages.roots import tell_root
 from ommx_prefect._values.parameters import storable
 from ommx_prefect._values.secrets import Redactor
 

@@ -7,32 +7,23 @@ so this is no part of the flow record: each start writes `process.json` of the s
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
 
 from ommx_prefect._shards.process import host_name, own_start
-from ommx_prefect._stages.documents import PROCESS_RECORD
-from ommx_prefect._stages.protocol import Stage, well_formed
-
-
-@dataclass(frozen=True)
-class FlowProcess:
-    """The process that started a flow run last."""
-
-    host: str
-    pid: int
-    process_start: str
+from ommx_prefect._stages.documents import (
+    PROCESS_RECORD,
+    FlowProcess,
+    read_document,
+    write_document,
+)
+from ommx_prefect._stages.protocol import Stage
 
 
 def note_flow_process(stage: Stage) -> None:
     """Note that this process runs the flow run now."""
     process = FlowProcess(host_name(), os.getpid(), own_start(os.getpid()))
-    stage.write(PROCESS_RECORD, asdict(process))
+    write_document(stage, PROCESS_RECORD, process)
 
 
 def read_flow_process(stage: Stage) -> FlowProcess | None:
     """Return who runs the flow run, or None where no release that notes it started it."""
-    document = stage.read(PROCESS_RECORD)
-    if document is None:
-        return None
-    with well_formed(stage, PROCESS_RECORD):
-        return FlowProcess(**document)
+    return read_document(stage, PROCESS_RECORD, FlowProcess)

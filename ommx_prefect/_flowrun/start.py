@@ -18,18 +18,19 @@ from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._oci.image_name import suffix_of, with_suffix, with_tag
 from ommx_prefect._oci.names import split_name
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._registry.blobs import anonymous_name, canonical_name, find
+from ommx_prefect._registry.names import anonymous_name, canonical_name, find
+from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
-    LOCAL,
     STATE_RECORD,
+    SUBFLOWS,
     FlowRecord,
     read_flow_record,
 )
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.resolve import stage_of
-from ommx_prefect._targets.choose import homes_for
+from ommx_prefect._targets.choose import targets_for
 from ommx_prefect._values.parameters import scalars
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import (
@@ -79,7 +80,7 @@ def open_flow_run(
             record = _named_record(settings, facts, flow_run, stage)
         stage.write(FLOW_RECORD, asdict(record))
         if enclosing_root_id:
-            stage_of(enclosing_root_id).write(f"subflows/{flow_run_id}", asdict(record))
+            stage_of(enclosing_root_id).write(f"{SUBFLOWS}/{flow_run_id}", asdict(record))
     return record
 
 
@@ -198,5 +199,5 @@ def _where_taken(stage: Stage, name: str) -> str:
     """Return where a name stands already, of the places in which it is to stand; or nothing."""
     if find(name) is not None:
         return "the Local Registry"
-    home = homes_for(stage, name, "finished")[0]
-    return split_name(name).registry if home.composed_in and home.find(name) else ""
+    target = targets_for(stage, name, "finished")[0]
+    return split_name(name).registry if target.target_stage and target.find(name) else ""

@@ -24,6 +24,8 @@ from ommx_prefect._format.model import (
 _TYPE_NAMES = {kind: name for name, kind in COLUMN_TYPES.items()}
 
 Cells = Mapping[int, Scalar]
+# Columns of one type each; and the name of each column that was split off -> the parameter's name.
+SettledColumns = tuple[Mapping[str, Cells], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,14 @@ class Composition:
 
     Attributes:
         documents: Its exact bytes.
+        experiment: The records that it was made of.
+        columns: Its run parameters, in columns of one type each.
         split_columns: Name of a column made for values of another type -> the parameter's name.
     """
 
     documents: Documents
+    experiment: ExperimentRecord
+    columns: Mapping[str, Cells]
     split_columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -48,20 +54,22 @@ class Composition:
         )
 
 
-def compose(experiment: ExperimentRecord) -> Composition:
+def compose(experiment: ExperimentRecord, settled: SettledColumns | None = None) -> Composition:
     """Write an Experiment whose Runs come from anywhere.
 
     OMMX keeps one type for each column of run parameters in a whole Experiment. Integers join
     floats where each is exactly a float; other types are kept apart: the type that the first
     Run has keeps the name, the others move to `name:type`.
+
+    Args:
+        experiment: What to write.
+        settled: The columns of its Runs, where the caller has settled them already.
     """
-    columns, split = settle_columns(columns_of(experiment.runs))
-    return Composition(encode(experiment, columns), split)
+    columns, split = settled or settle_columns(columns_of(experiment.runs))
+    return Composition(encode(experiment, columns), experiment, columns, split)
 
 
-def settle_columns(
-    columns: Mapping[str, Cells],
-) -> tuple[dict[str, Cells], dict[str, str]]:
+def settle_columns(columns: Mapping[str, Cells]) -> SettledColumns:
     """Return columns of one type each, and which of them were split off from which."""
     settled: dict[str, Cells] = {}
     split: dict[str, str] = {}
@@ -81,8 +89,16 @@ def rejoin(run: RunRecord, split_columns: Mapping[str, str]) -> RunRecord:
     return dataclasses.replace(run, parameters=parameters)
 
 
-def difference(documents: Documents, wanted: ExperimentRecord) -> str:
-    """Say how composed documents differ from what they were made of; empty if they do not."""
+def difference(
+    documents: Documents, wanted: ExperimentRecord, columns: Mapping[str, Cells] | None = None
+) -> str:
+    """Say how composed documents differ from what they were made of; empty if they do not.
+
+    Args:
+        documents: The exact bytes.
+        wanted: What they were made of.
+        columns: Its run parameters, where the caller has settled them already.
+    """
     found = decode(documents)
     for name in ("status", "reason", "requested_image_name", "attachments", "annotations"):
         if getattr(found, name) != getattr(wanted, name):
@@ -92,7 +108,8 @@ def difference(documents: Documents, wanted: ExperimentRecord) -> str:
     for run_id, (run, record) in enumerate(zip(found.runs, wanted.runs, strict=True)):
         if dataclasses.replace(run, parameters={}) != dataclasses.replace(record, parameters={}):
             return f"Run {run_id}"
-    columns, _ = settle_columns(columns_of(wanted.runs))
+    if columns is None:
+        columns, _ = settle_columns(columns_of(wanted.runs))
     # repr tells True, 1 and 1.0 apart, and makes NaN the same as itself.
     return "" if repr(_sorted(columns_of(found.runs))) == repr(_sorted(columns)) else "a parameter"
 

@@ -99,6 +99,11 @@ def sha256_digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+def hex_of(digest: str) -> str:
+    """Return the hexadecimal part of `sha256:<hex>`, which names files."""
+    return digest.removeprefix("sha256:")
+
+
 def describe(media_type: str, data: bytes) -> Descriptor:
     """Return the descriptor of the bytes."""
     return Descriptor(media_type, sha256_digest(data), len(data))

@@ -11,21 +11,13 @@ import json
 import re
 from dataclasses import dataclass
 
-from ommx_prefect.exceptions import ManifestTooLargeError, StageError
+from ommx_prefect.exceptions import ManifestTooLargeError
 
 # The limit of distribution/distribution (`maxManifestBodySize`), which most registries share.
 MOST_MANIFEST_BYTES = 4 * 1024 * 1024
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Registries that answer under another name than the one in image names.
 API_HOSTS = {"docker.io": "registry-1.docker.io"}
-# What the stage of an OCI registry starts with, and what may follow.
-STAGE_SCHEME = "oci://"
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_STAGE = re.compile(
-    r"oci://(?P<registry>(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?)"
-    rf"/(?P<repository>{_COMPONENT}(?:/{_COMPONENT})*)"
-    r"(?:\?credentials=(?P<credentials>[a-z0-9-]+/[^/\s]+))?"
-)
 # A challenge's parameters: `realm="https://...",service="..."`, quoted or not.
 _PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 
@@ -43,38 +35,6 @@ class ImageName:
     registry: str
     repository: str
     tag: str
-
-
-@dataclass(frozen=True)
-class StageAddress:
-    """A stage in an OCI registry, in its parts.
-
-    Attributes:
-        registry: `host` or `host:port`.
-        repository: The path below it.
-        credentials: The Prefect block with user and password, as `type-slug/name`; or empty.
-    """
-
-    registry: str
-    repository: str
-    credentials: str
-
-
-def split_stage(stage: str) -> StageAddress:
-    """Split `oci://registry/repository[?credentials=type-slug/name]`.
-
-    Raises:
-        StageError: It is none.
-    """
-    found = _STAGE.fullmatch(stage)
-    if found is None:
-        raise StageError(
-            stage,
-            "it is not oci://registry/repository, such as oci://ghcr.io/acme/shards: a host with "
-            "its port, a repository in small letters, no tag, no digest, and no credentials but "
-            "?credentials=type-slug/name of a Prefect block",
-        )
-    return StageAddress(found["registry"], found["repository"], found["credentials"] or "")
 
 
 def split_name(name: str) -> ImageName:

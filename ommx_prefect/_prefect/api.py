@@ -78,11 +78,11 @@ def read_flow_run(client: SyncPrefectClient, flow_run_id: str) -> FlowRun:
     return client.read_flow_run(UUID(flow_run_id))
 
 
-def deployment_name(client: SyncPrefectClient, deployment_id: str) -> str:
-    """Return the name of a deployment, or nothing where it is gone."""
+def find_deployment_name(deployment_id: str) -> str:
+    """Return the name of a deployment; nothing where there is none, or it cannot be asked for."""
     if not deployment_id:
         return ""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), api_client() as client:
         return client.read_deployment(UUID(deployment_id)).name
     return ""
 

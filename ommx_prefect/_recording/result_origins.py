@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 from pathlib import Path
 
-from ommx_prefect._registry.blobs import write_whole
-from ommx_prefect._stages.local import stage_root
+from ommx_prefect._registry.files import write_whole
+from ommx_prefect._stages.roots import stage_root
 
 
 def remember_origin(key: str, task_run_id: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from prefect.transactions import get_transaction
 
 from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.documents import ROLLED_BACK
 from ommx_prefect._stages.resolve import stage_of
 
 _ATTEMPT = "org.ommx-prefect.attempt"
@@ -26,4 +27,4 @@ def record_rollback(transaction: Any) -> None:
     bound = transaction.get(_ATTEMPT, None)
     if bound is not None:
         owner, task_run_id = bound
-        stage_of(owner).write(f"rolled-back/{task_run_id}", {})
+        stage_of(owner).write(f"{ROLLED_BACK}/{task_run_id}", {})

@@ -8,7 +8,7 @@ from ommx.experiment import Experiment, Run
 
 from ommx_prefect._format.model import Documents
 from ommx_prefect._recording.faults import Faults
-from ommx_prefect._registry.blobs import open_experiment, store
+from ommx_prefect._registry.unnamed import open_experiment, store
 from ommx_prefect.exceptions import NoOpenRunError, RecordingError
 
 # Run status -> the exception with which OMMX closes a Run so.

@@ -1,4 +1,4 @@
-"""What is to be done about records that wait unsealed: by what Prefect says, and who is alive.
+"""Decide what is to be done about unsealed records, by what Prefect says and who is alive.
 
 Prefect is asked before anything is called dead. A flow run that Prefect calls Running for ever
 is dead only where its process is known, and gone from this machine.
@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import State, StateType
 
 from ommx_prefect._prefect.states import RUN_STATUS
-from ommx_prefect._recovery.unsealed import Waiting
-from ommx_prefect._sealing.staged import STATE_COLUMN
+from ommx_prefect._recovery.prefect_answer import UNKNOWN, PrefectAnswer
+from ommx_prefect._recovery.unsealed import Unsealed
 from ommx_prefect._shards.process import whereabouts
-from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._shards.shard import STATE_COLUMN, Attempt, Shard
 from ommx_prefect._stages.documents import End, read_end
 
 # Type of a flow run's state that is not final -> why its records wait on.
@@ -29,112 +29,97 @@ WAITS_FOR: dict[StateType, str] = {
 # In these a process must be at it; in the others none need be.
 ATTENDED = (StateType.RUNNING, StateType.CANCELLING)
 
-UNKNOWN = "unknown"
-
 
 @dataclass(frozen=True)
-class Answer:
-    """What Prefect's API says of a flow run (or of a task run outside flows).
-
-    Attributes:
-        state: Its state; None where the API does not know it, or could not be asked.
-        flow_run: The flow run.
-        problem: Why the API could not be asked.
-    """
-
-    state: State[Any] | None = None
-    flow_run: FlowRun | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Verdict:
+class Decision:
     """What is to be done about a stage, and why.
 
     Attributes:
-        action: `seal`; `wait`; or `stuck`, which a person has to decide.
+        action: `seal`; `wait`; or `manual`: a person has to decide.
         why: One sentence.
         state: The final state to seal with, as Prefect gives it.
         end: How it ended, where Prefect does not say so.
         is_dead: Whether Prefect calls the flow run Running and its process is gone.
     """
 
-    action: Literal["seal", "wait", "stuck"]
+    action: Literal["seal", "wait", "manual"]
     why: str
     state: State[Any] | None = None
     end: End | None = None
     is_dead: bool = False
 
 
-def judge(waiting: Waiting, answer: Answer, min_age_seconds: float, now: float) -> Verdict:
+def decide(
+    unsealed: Unsealed, answer: PrefectAnswer, min_age_seconds: float, now: float
+) -> Decision:
     """Say what is to be done about a stage."""
-    touched = now - waiting.touched
+    touched = now - unsealed.touched
     if touched < min_age_seconds:
-        return Verdict("wait", f"it was touched {touched:.0f} s ago")
-    attempt = waiting.lone_attempt
+        return Decision("wait", f"it was touched {touched:.0f} s ago")
+    attempt = unsealed.lone_attempt
     if attempt is not None:
-        return _judge_task_run(waiting, attempt, answer)
+        return _decide_task_run(unsealed, attempt, answer)
     if answer.problem or answer.state is None:
-        return _judge_unasked(waiting, answer.problem)
+        return _decide_unasked(unsealed, answer.problem)
     changed = now - answer.state.timestamp.timestamp()
     if changed < min_age_seconds:
-        return Verdict("wait", f"Prefect has called it {answer.state.name} for {changed:.0f} s")
+        return Decision("wait", f"Prefect has called it {answer.state.name} for {changed:.0f} s")
     if answer.state.is_final():
-        return Verdict("seal", f"Prefect calls it {answer.state.name}", state=answer.state)
+        return Decision("seal", f"Prefect calls it {answer.state.name}", state=answer.state)
     if answer.state.type in ATTENDED:
-        return _judge_running(waiting, answer.state)
-    return Verdict("wait", WAITS_FOR[answer.state.type])
+        return _decide_running(unsealed, answer.state)
+    return Decision("wait", WAITS_FOR[answer.state.type])
 
 
-def _judge_running(waiting: Waiting, state: State[Any]) -> Verdict:
+def _decide_running(unsealed: Unsealed, state: State[Any]) -> Decision:
     waits = WAITS_FOR[state.type]
-    process = waiting.process
+    process = unsealed.process
     if process is None:
-        return Verdict("wait", f"{waits}, and who runs it was not noted")
+        return Decision("wait", f"{waits}, and who runs it was not noted")
     if (where := whereabouts(process)) != "gone":
         place = "here" if where == "alive" else f"on {process.host}"
-        return Verdict("wait", f"{waits} {place}, in process {process.pid}")
-    for attempt in waiting.open_attempts:
+        return Decision("wait", f"{waits} {place}, in process {process.pid}")
+    for attempt in unsealed.open_attempts:
         if whereabouts(attempt) == "alive":
             here = f"{attempt.task_run or attempt.task} still runs here, in process {attempt.pid}"
-            return Verdict("wait", f"its process {process.pid} is gone, but {here}")
+            return Decision("wait", f"its process {process.pid} is gone, but {here}")
     why = (
         f"its process {process.pid} on {process.host} is gone, and nobody told Prefect, which "
         f"calls it {state.name}"
     )
     end = End("interrupted", state.name or "", why)
-    return Verdict("seal", why, end=end, is_dead=state.type == StateType.RUNNING)
+    return Decision("seal", why, end=end, is_dead=state.type == StateType.RUNNING)
 
 
-def _judge_unasked(waiting: Waiting, problem: str) -> Verdict:
-    if end := read_end(waiting.stage):
-        return Verdict("seal", f"its hook was told that it is {end.state}", end=end)
+def _decide_unasked(unsealed: Unsealed, problem: str) -> Decision:
+    if end := read_end(unsealed.stage):
+        return Decision("seal", f"its hook was told that it is {end.state}", end=end)
     if problem:
-        return Verdict("stuck", f"Prefect's API cannot be asked: {problem}")
+        return Decision("manual", f"Prefect's API cannot be asked: {problem}")
     why = "Prefect does not know it (PREFECT_API_URL?); seal it with: ommx-prefect seal "
-    return Verdict("stuck", f"{why}{waiting.owner} --interrupted")
+    return Decision("manual", f"{why}{unsealed.owner} --interrupted")
 
 
-def _judge_task_run(waiting: Waiting, attempt: Attempt, answer: Answer) -> Verdict:
-    for shard in waiting.shards:
+def _decide_task_run(unsealed: Unsealed, attempt: Attempt, answer: PrefectAnswer) -> Decision:
+    for shard in unsealed.shards:
         if shard.attempt.key == attempt.key:
             end = end_of_shard(shard)
-            return Verdict("seal", f"its last attempt is {end.status}", end=end)
+            return Decision("seal", f"its last attempt is {end.status}", end=end)
     where, state = whereabouts(attempt), answer.state
     if where == "alive":
-        return Verdict("wait", f"it runs here, in process {attempt.pid}")
+        return Decision("wait", f"it runs here, in process {attempt.pid}")
     if answer.problem:
-        return Verdict("stuck", f"Prefect's API cannot be asked: {answer.problem}")
+        return Decision("manual", f"Prefect's API cannot be asked: {answer.problem}")
     name = (state.name if state else None) or UNKNOWN
     if state is not None and state.is_final():
         why = f"Prefect calls it {name}"
-        return Verdict("seal", why, end=End(RUN_STATUS[state.type] or "interrupted", name, why))
+        return Decision("seal", why, end=End(RUN_STATUS[state.type] or "interrupted", name, why))
     if state is not None and state.type in (StateType.SCHEDULED, StateType.PAUSED):
-        return Verdict("wait", WAITS_FOR[state.type])
+        return Decision("wait", WAITS_FOR[state.type])
     if where == "elsewhere":
-        return Verdict("wait", f"it runs on {attempt.host}, in process {attempt.pid}")
+        return Decision("wait", f"it runs on {attempt.host}, in process {attempt.pid}")
     why = f"its process {attempt.pid} on {attempt.host} is gone; Prefect's last state is {name}"
-    return Verdict("seal", why, end=End("interrupted", name, why))
+    return Decision("seal", why, end=End("interrupted", name, why))
 
 
 def end_of_shard(shard: Shard) -> End:

@@ -1,4 +1,4 @@
-"""Which stages of the Local Registry hold records that no seal has taken."""
+"""Find the stages of the Local Registry that hold records which no seal has taken."""
 
 from __future__ import annotations
 
@@ -8,31 +8,36 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ommx_prefect._flowrun.process_record import FlowProcess, read_flow_process
+from ommx_prefect._flowrun.process_record import read_flow_process
 from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
     INTENT,
-    LOCAL,
+    PARTS,
     PROCESS_RECORD,
     SEALED_RECORD,
+    SHARDS,
+    STARTS,
     STATE_RECORD,
     UNSENT,
+    FlowProcess,
     FlowRecord,
     read_flow_record,
 )
-from ommx_prefect._stages.local import LocalStage, stage_root
+from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.roots import stage_root
 from ommx_prefect.exceptions import StageError
 
 # What an attempt, or a call on current_experiment(), leaves in a stage until it is sealed.
-RECORDS = ("starts", "shards", "parts", UNSENT)
+RECORDS = (STARTS, SHARDS, PARTS, UNSENT)
 # What else tells that somebody was here.
 DOCUMENTS = (FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, INTENT)
 
 
 @dataclass(frozen=True)
-class Waiting:
+class Unsealed:
     """A stage that holds what no seal has taken, or whose flow run was never sealed.
 
     Attributes:
@@ -80,11 +85,13 @@ class Waiting:
     @property
     def has_records(self) -> bool:
         """Tell whether something waits, besides the flow run as such."""
-        return waits(self.stage.path)
+        return has_unsealed(self.stage.path)
 
 
-def waiting_owners(*, unended: bool = False) -> list[str]:
-    """Return the owners of stages that wait to be sealed; cheap, for there can be thousands.
+def unsealed_flow_runs(*, unended: bool = False) -> list[str]:
+    """Return the ids of flow runs, and of lone task runs, that wait to be sealed.
+
+    It is cheap, for there can be thousands.
 
     Args:
         unended: Also those that were sealed before Prefect called their flow run ended.
@@ -95,24 +102,24 @@ def waiting_owners(*, unended: bool = False) -> list[str]:
         return []
     except OSError as error:
         raise StageError(LOCAL, f"{stage_root()} cannot be read: {error.strerror}") from error
-    return sorted(x.name for x in folders if waits(x) or (unended and _is_unended(x)))
+    return sorted(x.name for x in folders if has_unsealed(x) or (unended and _is_unended(x)))
 
 
-def survey(owner: str) -> Waiting | None:
+def read_unsealed(root_flow_run_id: str) -> Unsealed | None:
     """Read what waits in a stage, or None where it is a subflow's, which its parent seals.
 
     Raises:
         DocumentError: A shard of it is damaged.
     """
-    stage = LocalStage(owner)
+    stage = LocalStage(root_flow_run_id)
     record = read_flow_record(stage)
-    if record is not None and record.owner != owner:
+    if record is not None and record.owner != root_flow_run_id:
         return None
     starts = stage.starts()  # before the shards: what ends meanwhile is not open
     shards = stage.shards()
     ended = {shard.attempt.key for shard in shards}
     times = _times(_files(stage.path)) or _times([stage.path])
-    return Waiting(
+    return Unsealed(
         stage=stage,
         record=record,
         shards=tuple(shards),
@@ -124,7 +131,7 @@ def survey(owner: str) -> Waiting | None:
     )
 
 
-def waits(folder: Path) -> bool:
+def has_unsealed(folder: Path) -> bool:
     """Tell whether the directory of a stage holds what no seal has taken."""
     if (folder / INTENT).exists() or any(any(_names(folder / x)) for x in RECORDS):
         return True

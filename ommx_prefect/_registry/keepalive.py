@@ -1,8 +1,8 @@
-"""How what an open Run has logged survives `ommx gc --delete`: its blobs are kept young.
+"""Keep the blobs of open Runs from being removed by `ommx gc --delete`.
 
 OMMX stores payloads as they are logged, and nothing names them until the Run closes; `gc` takes
 what no name reaches and what is older than its grace period (24 hours by default). So one thread
-of each process that records touches the blobs written since its oldest open attempt began. When
+of each process that records renews the blobs written since its oldest open attempt began. When
 the process dies they grow old, and `gc` may have them.
 """
 
@@ -14,6 +14,7 @@ import threading
 import time
 
 from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._registry.layout import blob_folder
 from ommx_prefect._shards.shard import Attempt
 
 # A grace period of `gc` must be longer than this.
@@ -33,7 +34,7 @@ def keep(attempt: Attempt) -> None:
         _began[attempt.key] = attempt.started_at
         if _thread is None or not _thread.is_alive():  # none yet, or this process was forked
             _thread = threading.Thread(
-                target=_touch_for_ever, name="ommx-prefect-keep", daemon=True
+                target=_keep_alive, name="ommx-prefect-keepalive", daemon=True
             )
             _thread.start()
 
@@ -44,19 +45,20 @@ def release(attempt: Attempt) -> None:
         _began.pop(attempt.key, None)
 
 
-def _touch_for_ever() -> None:
+def _keep_alive() -> None:
+    """Renew the blobs of open attempts as long as this process lives."""
     while True:
         time.sleep(EVERY_SECONDS)
         with _lock:
             oldest = min(_began.values(), default=None)
         if oldest is not None:
             with contextlib.suppress(OSError):
-                touch_blobs_since(oldest - SLACK_SECONDS)
+                renew_blobs_since(oldest - SLACK_SECONDS)
 
 
-def touch_blobs_since(seconds: float) -> None:
-    """Make every blob of the Local Registry that is younger than this (since the epoch) new."""
-    for entry in os.scandir(registry_root() / "blobs" / "sha256"):
+def renew_blobs_since(seconds: float) -> None:
+    """Set the time of every blob that is younger than this (seconds since the epoch) to now."""
+    for entry in os.scandir(blob_folder(registry_root())):
         with contextlib.suppress(OSError):  # taken meanwhile, or another user's
             if entry.stat().st_mtime >= seconds:
                 os.utime(entry.path)

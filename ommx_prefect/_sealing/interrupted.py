@@ -1,8 +1,8 @@
-"""How an attempt ended that began and left no shard: what came after it tells, or Prefect's API.
+"""Decide how an attempt ended that began and left no shard.
 
-Prefect's state of a task run is that of the attempt that began last. Dask and Ray execute a task
-whose worker died again, under the same id and from its first attempt on; what that became tells
-nothing about the attempt that was lost.
+What came after it tells, or Prefect's API. Prefect's state of a task run is that of the attempt
+that began last. Dask and Ray execute a task whose worker died again, under the same id and from
+its first attempt on; what that became tells nothing about the attempt that was lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def followers(attempts: Iterable[Attempt]) -> dict[str, Attempt]:
     return found
 
 
-def cut_off_shard(
+def interrupted_shard(
     attempt: Attempt, follower: Attempt | None, row: TaskRunRow | None, checkpoint: Shard | None
 ) -> Shard:
     """Return what stands for the shard that an attempt did not leave.
@@ -55,11 +55,11 @@ def _shard(attempt: Attempt, follower: Attempt | None, row: TaskRunRow | None) -
     # One that began was Running, also where Prefect's API has heard no more than Pending.
     state = row.state if row and row.is_final else "Running"
     if follower is not None and _is_retry(attempt, follower):
-        return _record_lost(attempt, "failed", "Failed", "it was retried")
+        return _unrecorded(attempt, "failed", "Failed", "it was retried")
     if follower is not None:
         return _interrupted(attempt, SUPERSEDED, "it was executed again")
     if row and row.is_final and row.status not in (None, "interrupted"):
-        return _record_lost(attempt, row.status, state, f"Prefect's state is {state}")
+        return _unrecorded(attempt, row.status, state, f"Prefect's state is {state}")
     return _interrupted(attempt, state, f"Prefect's last state is {state}")
 
 
@@ -76,7 +76,7 @@ def _interrupted(attempt: Attempt, state: str, told: str) -> Shard:
     return Shard(attempt, "interrupted", reason, attempt.parameters(state, None))
 
 
-def _record_lost(attempt: Attempt, status: str, state: str, told: str) -> Shard:
+def _unrecorded(attempt: Attempt, status: str, state: str, told: str) -> Shard:
     reason = f"its record is lost; {told}"
     parameters = attempt.parameters(state, None)
     return Shard(attempt, status, reason, parameters, (f"degraded: {reason}",))

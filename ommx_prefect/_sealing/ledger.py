@@ -2,7 +2,7 @@
 
 The ledger is one JSON attachment of the experiment, named `ledger`:
 
-    {"flow_run": {...}, "runs": [...], "task_runs": [...], "subflows": [...],
+    {"format": 1, "flow_run": {...}, "runs": [...], "task_runs": [...], "subflows": [...],
      "split_columns": {...}, "warnings": [...]}
 
 `runs[i]` belongs to the Run with `run_id` i. It holds no secret, and no message of Prefect's.
@@ -17,15 +17,19 @@ from typing import Any
 
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import TaskRunRow
+from ommx_prefect._shards.schema import CLOSED, FORMAT_KEY, fields_of, parsed
 
 NAME = "ledger"
 MEDIA_TYPE = "application/json"
+# Release 0.1.0 wrote it already.
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One Run of an experiment, with what places it: who, when, and what it lacks."""
+class RunPlace:
+    """What places one Run in an experiment: who, when, and what it lacks."""
+
+    __pydantic_config__ = CLOSED
 
     key: str
     started_at: float
@@ -38,12 +42,18 @@ class Entry:
     parent_task_run_id: str
     state: str
     notes: tuple[str, ...]
-    record: RunRecord
 
     @property
     def order(self) -> tuple[float, str]:
         """Runs are numbered in order of start, ties by key."""
         return self.started_at, self.key
+
+
+@dataclass(frozen=True)
+class Entry(RunPlace):
+    """One Run of an experiment, with what places it."""
+
+    record: RunRecord
 
     def as_json(self, run_id: int) -> dict[str, Any]:
         """Return the entry as the ledger has it; the Run itself is not repeated."""
@@ -54,7 +64,31 @@ class Entry:
     def from_json(cls, document: Mapping[str, Any], record: RunRecord) -> Entry:
         """Read an entry of a ledger again, with its Run."""
         fields = {key: value for key, value in document.items() if key != "run_id"}
-        return cls(**{**fields, "notes": tuple(fields["notes"])}, record=record)
+        return cls(**vars(parsed(RunPlace, fields)), record=record)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A ledger as it was read; what only people read of it stays as it is."""
+
+    __pydantic_config__ = CLOSED
+
+    flow_run: Mapping[str, Any]
+    runs: tuple[Mapping[str, Any], ...]
+    task_runs: tuple[Mapping[str, Any], ...]
+    subflows: tuple[Mapping[str, Any], ...]
+    split_columns: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+def read_ledger(data: bytes) -> Ledger:
+    """Read the ledger of an experiment that was sealed before.
+
+    Raises:
+        DocumentError: It has another shape.
+        UnknownFormatError: A later release wrote it.
+    """
+    return parsed(Ledger, fields_of(data, FORMAT))
 
 
 def ledger_bytes(
@@ -67,7 +101,7 @@ def ledger_bytes(
 ) -> bytes:
     """Write the ledger: the same facts give the same bytes."""
     document = {
-        "format": FORMAT,
+        FORMAT_KEY: FORMAT,
         "flow_run": dict(flow_run),
         "runs": [entry.as_json(run_id) for run_id, entry in enumerate(entries)],
         "task_runs": task_runs(entries, rows),

@@ -1,4 +1,4 @@
-"""What stands of a flow run although `sealed.json` does not tell: read back from its experiment.
+"""Find what was sealed of a flow run before, and read it back so that it can be extended.
 
 `sealed.json` lies on the host that sealed, and somebody may have moved it away. Where an experiment
 was composed in a registry, that tells the same to any other host which finds the records: because
@@ -8,98 +8,154 @@ would be sealed a second time.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from ommx_prefect._format.compose import rejoin
 from ommx_prefect._format.decode import decode
-from ommx_prefect._format.model import Documents
-from ommx_prefect._registry.blobs import checkpoint_name
+from ommx_prefect._format.model import Attachments, Documents, ExperimentRecord
+from ommx_prefect._registry.names import checkpoint_name
 from ommx_prefect._sealing import ledger
-from ommx_prefect._sealing.result import (
-    FLOW_RUN_ANNOTATION,
-    SealedExperiment,
-    home_of_sealed,
-    read_answer,
-    read_sealed,
-    write_sealed,
-)
-from ommx_prefect._sealing.staged import count_by_status, entries_of_sealed
+from ommx_prefect._sealing.entries import count_by_status
+from ommx_prefect._sealing.ledger import Entry
+from ommx_prefect._sealing.result import PreviousSeal, SealedExperiment, write_sealed
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._targets.choose import homes_for
-from ommx_prefect._targets.local import Home, LocalHome
+from ommx_prefect._targets.annotations import DEGRADED, FLOW_RUN_ID, WARNINGS
+from ommx_prefect._targets.choose import targets_for
+from ommx_prefect._targets.local import LocalTarget
+from ommx_prefect._targets.protocol import Target
 from ommx_prefect.exceptions import DocumentError
 
-Answer = tuple[SealedExperiment, frozenset[str]]
+# Annotations that tell of one seal, and not of the experiment that it extends.
+OF_ONE_SEAL = (WARNINGS, DEGRADED)
 
 
-def sealed_before(stage: Stage, record: FlowRecord) -> Answer | None:
-    """Return what was sealed of a flow run, and the shards it covers, while it is held somewhere.
+@dataclass(frozen=True)
+class SealedContents:
+    """What an experiment holds that was sealed before; nothing where none was.
 
-    Its name may point to another experiment since; if it was removed, it is put back.
+    Attributes:
+        documents: Its exact bytes.
+        status: Its status.
+        entries: Its Runs.
+        attachments: What the flow body logged on it.
+        annotations: Its annotations.
+        warnings: The warnings in its ledger.
     """
-    found = read_sealed(stage) or _adopt(stage, record) or read_answer(stage)
-    if found is None:
-        return None
-    sealed, _ = found
-    home = home_of_sealed(sealed)
-    if not home.holds(sealed.manifest_digest):
-        return None
-    if home.find(sealed.stored_name) is None:
-        home.publish(sealed.manifest_digest, {sealed.stored_name: None})
-    return found
+
+    documents: Documents | None = None
+    status: str = ""
+    entries: Sequence[Entry] = ()
+    attachments: Attachments = field(default_factory=Attachments)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
-def _adopt(stage: Stage, record: FlowRecord) -> Answer | None:
-    """Take over what stands under the name of a flow run, if it is its own."""
-    for home, image_name, stored_name in _places(stage, record):
-        digest = home.find(stored_name)
-        documents = digest and own_documents(home, digest, record.flow_run_id)
-        if documents:
-            return _adopted(stage, home, documents, image_name, stored_name)
+def find_previous(
+    stage: Stage, record: FlowRecord, last: PreviousSeal | None
+) -> PreviousSeal | None:
+    """Return the last seal of a flow run: what is written down, or what is published.
+
+    Args:
+        stage: The stage of the flow run.
+        record: What is known of it.
+        last: What the stage has written down of its last seal.
+    """
+    if last is not None and last.is_published():
+        return last
+    return _restore(stage, record) or last
+
+
+def is_held(previous: PreviousSeal) -> bool:
+    """Tell whether an experiment is still stored; a name of it that was removed is put back.
+
+    Its name may point to another experiment since.
+    """
+    target, sealed = previous.target, previous.sealed
+    if not target.holds(sealed.manifest_digest):
+        return False
+    if target.find(sealed.stored_name) is None:
+        target.publish(sealed.manifest_digest, {sealed.stored_name: None})
+    return True
+
+
+def read_contents(previous: PreviousSeal) -> SealedContents:
+    """Read the experiment of an earlier seal."""
+    target = previous.target
+    return _contents_of(target, target.read(previous.sealed.manifest_digest))
+
+
+def _contents_of(target: Target, documents: Documents) -> SealedContents:
+    """Take an experiment apart, with its ledger."""
+    experiment = decode(documents)
+    told = ledger.read_ledger(target.read_blob(experiment.attachments.entries[ledger.NAME]))
+    runs = [rejoin(run, told.split_columns) for run in experiment.runs]
+    return SealedContents(
+        documents=documents,
+        status=experiment.status,
+        entries=[Entry.from_json(entry, runs[entry["run_id"]]) for entry in told.runs],
+        attachments=_logged_attachments(experiment),
+        annotations={k: v for k, v in experiment.annotations.items() if k not in OF_ONE_SEAL},
+        warnings=told.warnings,
+    )
+
+
+def _logged_attachments(experiment: ExperimentRecord) -> Attachments:
+    found = experiment.attachments
+    entries = {name: layer for name, layer in found.entries.items() if name != ledger.NAME}
+    return Attachments(entries, found.filenames)
+
+
+def _restore(stage: Stage, record: FlowRecord) -> PreviousSeal | None:
+    """Write `sealed.json` anew from what is published under the name of a flow run, if it is its.
+
+    The shard of an attempt that was interrupted may have come since, and counts as unsealed.
+    """
+    for target, image_name, stored_name in _places(stage, record):
+        digest = target.find(stored_name)
+        if digest and (documents := _own_documents(target, digest, record)):
+            contents = _contents_of(target, documents)
+            sealed = _answer_of(stage, target, contents, digest, image_name, stored_name)
+            ended = (x for x in contents.entries if x.record.status != "interrupted")
+            return write_sealed(stage, sealed, {entry.key for entry in ended})
     return None
 
 
-def _places(stage: Stage, record: FlowRecord) -> Iterator[tuple[Home, str, str]]:
-    """Yield the homes, image names and stored names under which it could stand."""
+def _places(stage: Stage, record: FlowRecord) -> Iterator[tuple[Target, str, str]]:
+    """Yield the targets, image names and stored names under which it could be published."""
     for name in (record.image_name, record.other_name):
-        for home in homes_for(stage, name, "finished"):
-            yield home, name, name
-        yield LocalHome(stage), name, checkpoint_name(name)
+        for target in targets_for(stage, name, "finished"):
+            yield target, name, name
+        yield LocalTarget(stage), name, checkpoint_name(name)
 
 
-def _adopted(
-    stage: Stage, home: Home, documents: Documents, image_name: str, stored_name: str
-) -> Answer:
-    entries, experiment = entries_of_sealed(home, documents)
-    told = json.loads(home.read_blob(experiment.attachments.entries[ledger.NAME]))
-    sealed = SealedExperiment(
+def _own_documents(target: Target, digest: str, record: FlowRecord) -> Documents | None:
+    """Return the documents of an experiment if it is that of this flow run."""
+    try:
+        documents = target.read(digest)
+        found = decode(documents).annotations
+    except DocumentError:  # an image of something else
+        return None
+    return documents if found.get(FLOW_RUN_ID) == record.flow_run_id else None
+
+
+def _answer_of(
+    stage: Stage,
+    target: Target,
+    contents: SealedContents,
+    digest: str,
+    image_name: str,
+    stored_name: str,
+) -> SealedExperiment:
+    return SealedExperiment(
         flow_run_id=stage.owner,
         image_name=image_name,
-        manifest_digest=documents.digest,
-        status=experiment.status,
-        counts=count_by_status(entries),
-        warnings=tuple(told["warnings"]),
+        manifest_digest=digest,
+        status=contents.status,
+        counts=count_by_status(contents.entries),
+        warnings=contents.warnings,
         stored_name=stored_name,
-        pushed=True if home.composed_in else None,
-        composed_in=home.composed_in,
+        pushed=True if target.target_stage else None,
+        composed_in=target.target_stage,
     )
-    # The shard of an attempt that was cut off may have come since.
-    keys = frozenset(entry.key for entry in entries if entry.record.status != "interrupted")
-    write_sealed(stage, sealed, sorted(keys))
-    return sealed, keys
-
-
-def own_documents(home: Home, digest: str, flow_run_id: str) -> Documents | None:
-    """Return the documents of an experiment if it is that of this flow run."""
-    if annotations_of(home, digest).get(FLOW_RUN_ANNOTATION) != flow_run_id:
-        return None
-    return home.read(digest)
-
-
-def annotations_of(home: Home, digest: str) -> Mapping[str, str]:
-    """Return the annotations of an experiment; none where it is an image of something else."""
-    try:
-        return decode(home.read(digest)).annotations
-    except DocumentError:
-        return {}

@@ -1,4 +1,8 @@
-"""How a sealed image gets from the Local Registry to its own registry: blobs first, names last.
+"""Push a sealed experiment from the Local Registry to the registry of its name.
+
+It is pushed after its local seal, which no failing push can undo. `sealed.json` says whether it
+was; a process that dies in between leaves it unsaid, and the next seal of the flow run pushes what
+is not known to be pushed; the registry has each blob once.
 
 OMMX can push too (3.0.0b7). It is not used here because it holds the interpreter's lock for the
 whole push and waits without a limit: a registry that accepts the connection and says nothing
@@ -10,23 +14,64 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE
 from ommx_prefect._oci.credentials import Credentials
+from ommx_prefect._oci.image_name import with_tag
 from ommx_prefect._oci.names import check_manifest_size, split_name
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._oci.upload import push_blobs
+from ommx_prefect._prefect.log import logger, warn
+from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import blob_path, read_blob
+from ommx_prefect._registry.names import find
+from ommx_prefect._sealing.result import PreviousSeal, SealedExperiment, write_sealed
+from ommx_prefect._stages.documents import FlowRecord
+from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._values.secrets import redact_known
 from ommx_prefect.exceptions import RegistryError
 
 # Anonymous experiments have a name of the Local Registry's, which nobody else can resolve.
 LOCAL_SUFFIX = ".ommx.local"
 
 
+def push_if_wanted(stage: Stage, record: FlowRecord, published: PreviousSeal) -> SealedExperiment:
+    """Push a finished experiment and its aliases, unless it is there; keep and return how it went.
+
+    Only a finished experiment is pushed. One that failed or was interrupted is a checkpoint in the
+    Local Registry, and its name is not advanced, here or elsewhere.
+    """
+    sealed = published.sealed
+    if not record.push or sealed.status != "finished" or sealed.pushed:
+        return sealed
+    problem = _push(record, sealed)
+    answer = replace(sealed, pushed=not problem, push_problem=problem)
+    write_sealed(stage, answer, published.keys)
+    return answer
+
+
+def _push(record: FlowRecord, sealed: SealedExperiment) -> str:
+    """Push, and return what went wrong; empty where nothing did."""
+    try:
+        # An alias that a later flow run has here is not taken from it there.
+        names = {tag: with_tag(sealed.image_name, tag) for tag in record.aliases}
+        aliases = [tag for tag, name in names.items() if find(name) == sealed.manifest_digest]
+        push_image(sealed.image_name, sealed.manifest_digest, aliases)
+    except Exception as error:  # whatever it was, the experiment is sealed
+        problem = redact_known(describe_error(error))
+        warn(f"{sealed.image_name} is sealed here, but not pushed: {problem}")
+        return problem
+    logger().info("Pushed %s", sealed.image_name)
+    return ""
+
+
 def push_image(
     name: str, digest: str, tags: Sequence[str] = (), credentials: Credentials | None = None
 ) -> None:
-    """Push an image of the Local Registry; what the registry has already is not sent again.
+    """Push an image of the Local Registry, blobs first and names last.
+
+    What the registry has already is not sent again.
 
     Args:
         name: Its canonical image name, which says where to.

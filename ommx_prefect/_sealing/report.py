@@ -1,4 +1,4 @@
-"""What people see in Prefect's UI after a seal: two artifacts of the flow run, or an event.
+"""Show a seal in Prefect's UI: by two artifacts of the flow run, or by an event where it failed.
 
 Artifacts are made with the client and the flow run's id: Prefect's own helpers attach them to
 the flow run only in some hooks, and make nothing in a sync hook of an async flow.
@@ -17,9 +17,11 @@ from prefect.events import emit_event
 from ommx_prefect._format.decode import decode
 from ommx_prefect._format.model import ExperimentRecord, Scalar
 from ommx_prefect._prefect.api import api_client
+from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import registry_root
-from ommx_prefect._sealing.result import SealedExperiment, home_of_sealed
+from ommx_prefect._sealing.result import SealedExperiment, target_of_sealed
+from ommx_prefect._shards.shard import STATE_COLUMN
 
 EXPERIMENT_KEY = "ommx-experiment"
 RUNS_KEY = "ommx-runs"
@@ -30,7 +32,7 @@ MOST_ROWS = 500
 FIRST_COLUMNS = {
     "prefect.task": "task",
     "prefect.attempt": "attempt",
-    "prefect.state": "state",
+    STATE_COLUMN: "state",
     "prefect.duration_seconds": "seconds",
 }
 # Columns that only machines want.
@@ -41,15 +43,18 @@ HIDDEN_COLUMNS = frozenset(
 
 def report_sealed(flow_run: FlowRun, sealed: SealedExperiment) -> None:
     """Attach the summary and the table of Runs to the flow run."""
-    rows = runs_table(decode(home_of_sealed(sealed).read(sealed.manifest_digest)))
+    rows = runs_table(decode(target_of_sealed(sealed).read(sealed.manifest_digest)))
     _attach(flow_run.id, EXPERIMENT_KEY, "markdown", summary(sealed, len(rows)))
     if rows:
         _attach(flow_run.id, RUNS_KEY, "table", json.dumps(rows[:MOST_ROWS]))
 
 
-def report_push(sealed: SealedExperiment) -> None:
-    """Show anew a summary that a push by hand has changed."""
-    _attach(sealed.flow_run_id, EXPERIMENT_KEY, "markdown", summary(sealed))
+def show_push(sealed: SealedExperiment) -> None:
+    """Show anew a summary that a push has changed; a UI that cannot be told is no failure."""
+    try:
+        _attach(sealed.flow_run_id, EXPERIMENT_KEY, "markdown", summary(sealed))
+    except Exception as error:
+        warn(f"The UI was not told of the push: {describe_error(error)}")
 
 
 def report_failure(flow_run: FlowRun, error: Exception) -> None:

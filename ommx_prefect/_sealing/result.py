@@ -1,21 +1,21 @@
-"""What a seal leaves: the answer of `seal`, and the way back to the experiment."""
+"""Describe what a seal leaves, and open the experiment that a flow run has sealed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 
 from ommx.experiment import Experiment
 
-from ommx_prefect._registry.blobs import load_annotated
+from ommx_prefect._registry.names import load_annotated
+from ommx_prefect._shards.schema import CLOSED, parsed
 from ommx_prefect._stages.documents import SEALED_RECORD
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage, well_formed
-from ommx_prefect._targets.choose import home_of
-from ommx_prefect._targets.local import Home
+from ommx_prefect._targets.annotations import FLOW_RUN_ID
+from ommx_prefect._targets.choose import target_of
+from ommx_prefect._targets.protocol import Target
 from ommx_prefect.exceptions import NotSealedError, StageError, UnreadableError
-
-FLOW_RUN_ANNOTATION = "org.ommx-prefect.flow-run-id"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class SealedExperiment:
             the Local Registry; empty otherwise.
     """
 
+    __pydantic_config__ = CLOSED
+
     flow_run_id: str
     image_name: str
     manifest_digest: str
@@ -56,37 +58,63 @@ class SealedExperiment:
         return f'Experiment.{method}("{self.image_name}")'
 
 
-def write_sealed(stage: Stage, sealed: SealedExperiment, keys: list[str]) -> None:
-    """Keep the answer, with the names of the shards it covers."""
-    stage.write(SEALED_RECORD, {**asdict(sealed), "keys": keys})
+@dataclass(frozen=True)
+class _Held:
+    """What `sealed.json` has beside the answer: the names of the shards that it holds."""
+
+    __pydantic_config__ = CLOSED
+
+    keys: tuple[str, ...]
 
 
-def update_sealed(stage: Stage, sealed: SealedExperiment) -> None:
-    """Keep an answer of which only the push has changed."""
-    stage.write(SEALED_RECORD, {**(stage.read(SEALED_RECORD) or {"keys": []}), **asdict(sealed)})
+@dataclass(frozen=True)
+class PreviousSeal:
+    """The last seal of a flow run, as `sealed.json` of its stage has it.
+
+    Attributes:
+        sealed: The experiment.
+        keys: The names of the shards that it holds.
+    """
+
+    sealed: SealedExperiment
+    keys: frozenset[str]
+
+    @property
+    def target(self) -> Target:
+        """Where the experiment was published."""
+        return target_of_sealed(self.sealed)
+
+    def is_published(self) -> bool:
+        """Tell whether the name of the experiment still points to it."""
+        return self.target.find(self.sealed.stored_name) == self.sealed.manifest_digest
 
 
-def read_sealed(stage: Stage) -> tuple[SealedExperiment, frozenset[str]] | None:
-    """Return the last answer while its experiment still stands, and the shards it covers."""
-    found = read_answer(stage)
-    stands = found and home_of_sealed(found[0]).find(found[0].stored_name)
-    return found if found and stands == found[0].manifest_digest else None
-
-
-def home_of_sealed(sealed: SealedExperiment) -> Home:
-    """Return where a sealed experiment stands."""
+def target_of_sealed(sealed: SealedExperiment) -> Target:
+    """Return where a sealed experiment was published."""
     stage = LocalStage(sealed.flow_run_id)
-    return home_of(stage, sealed.image_name, sealed.composed_in)
+    return target_of(stage, sealed.image_name, sealed.composed_in)
 
 
-def read_answer(stage: Stage) -> tuple[SealedExperiment, frozenset[str]] | None:
-    """Return the last answer, whatever became of its experiment."""
+def write_sealed(stage: Stage, sealed: SealedExperiment, keys: Collection[str]) -> PreviousSeal:
+    """Write down what was sealed, with the names of the shards that it holds."""
+    stage.write(SEALED_RECORD, {**asdict(sealed), "keys": sorted(keys)})
+    return PreviousSeal(sealed, frozenset(keys))
+
+
+def read_previous(stage: Stage) -> PreviousSeal | None:
+    """Read what the last seal has written down, whatever became of its experiment."""
     document = stage.read(SEALED_RECORD)
     if document is None:
         return None
     with well_formed(stage, SEALED_RECORD):
-        keys = frozenset(document.pop("keys"))
-        return SealedExperiment(**{**document, "warnings": tuple(document["warnings"])}), keys
+        held = parsed(_Held, {"keys": document.pop("keys")})
+        return PreviousSeal(parsed(SealedExperiment, document), frozenset(held.keys))
+
+
+def read_sealed(stage: Stage) -> PreviousSeal | None:
+    """Read what the last seal has written down, while its name points to its experiment."""
+    previous = read_previous(stage)
+    return previous if previous is not None and previous.is_published() else None
 
 
 def load_experiment(flow_run_id: object) -> Experiment:
@@ -103,20 +131,20 @@ def load_experiment(flow_run_id: object) -> Experiment:
         StageError: It was composed in a registry that does not answer.
     """
     try:
-        if experiment := _open_sealed(str(flow_run_id)):
-            return experiment
-        if experiment := load_annotated(FLOW_RUN_ANNOTATION, str(flow_run_id)):
-            return experiment
+        experiment = _open_sealed(str(flow_run_id))
+        experiment = experiment or load_annotated(FLOW_RUN_ID, str(flow_run_id))
     except StageError:
         raise
     except (RuntimeError, ValueError, OSError) as error:
         raise UnreadableError(str(flow_run_id), " ".join(str(error).split())) from error
-    raise NotSealedError(str(flow_run_id))
+    if experiment is None:
+        raise NotSealedError(str(flow_run_id))
+    return experiment
 
 
 def _open_sealed(flow_run_id: str) -> Experiment | None:
-    found = read_answer(LocalStage(flow_run_id))
-    if found is None:
+    previous = read_previous(LocalStage(flow_run_id))
+    if previous is None:
         return None
-    sealed, _ = found
-    return home_of_sealed(sealed).open(sealed.manifest_digest, sealed.stored_name)
+    sealed = previous.sealed
+    return previous.target.open(sealed.manifest_digest, sealed.stored_name)

@@ -1,4 +1,4 @@
-"""Which attempts ended, by Prefect's account, and left no record that reached the seal.
+"""Add the attempts that ended, as Prefect tells, and left no record that reached the seal.
 
 A recorded attempt labels its task run, and Prefect carries the labels to its API with the state
 in which the attempt ends. So a disk that took not one more byte, or a worker whose registry is
@@ -10,29 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ommx_prefect._prefect.api import TaskRunRow
+from ommx_prefect._sealing.entries import entry_of
 from ommx_prefect._sealing.ledger import Entry
-from ommx_prefect._sealing.staged import entry_of
 from ommx_prefect._shards.shard import Attempt, Shard
 
 # The nonce of such an attempt: nobody knows its own.
 NONCE = "unrecorded"
 
 
-def with_stand_ins(
+def with_unrecorded(
     entries: Iterable[Entry], rows: Iterable[TaskRunRow], running: Sequence[Attempt]
 ) -> list[Entry]:
     """Add a Run for each attempt without a record; let it go once its record has come after all."""
     known: list[Entry] = []
-    stand_ins: list[Entry] = []
+    unrecorded: list[Entry] = []
     for entry in entries:
-        (stand_ins if entry.key.endswith(f"-{NONCE}") else known).append(entry)
+        (unrecorded if entry.key.endswith(f"-{NONCE}") else known).append(entry)
     came = {(x.task_run_id, x.attempt) for x in known}
     came |= {(x.task_run_id, x.attempt) for x in running}
-    stand_ins += [
-        entry_of(_shard_of(row)) for row in rows if row.is_final and row.task_of_recording
-    ]
-    missing = {(x.task_run_id, x.attempt): x for x in stand_ins}
-    return [*known, *(entry for key, entry in missing.items() if key not in came)]
+    ended = (row for row in rows if row.is_final and row.task_of_recording)
+    missing = [row for row in ended if (row.task_run_id, row.attempt) not in came]
+    unrecorded += [entry_of(_shard_of(row)) for row in missing]
+    found = {(x.task_run_id, x.attempt): x for x in unrecorded}
+    return [*known, *(entry for key, entry in found.items() if key not in came)]
 
 
 def _shard_of(row: TaskRunRow) -> Shard:

@@ -9,16 +9,20 @@ part of it: they stay in the Local Registry and are named by digest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
 import msgpack
 
 from ommx_prefect._format.model import Documents, Scalar
+from ommx_prefect._shards.schema import CLOSED, FORMAT_KEY, check_format, parsed
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
+# Release 0.1.0 wrote it already.
 SHARD_FORMAT = 1
+# The run parameter that holds Prefect's name of the state in which the attempt ended.
+STATE_COLUMN = "prefect.state"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Attempt:
         process_start: When that process started, as the system tells it; empty where it does not.
         inputs: The scalar arguments, without secrets: run parameters however the attempt ends.
     """
+
+    __pydantic_config__ = CLOSED
 
     owner: str
     flow_run_id: str
@@ -74,7 +80,7 @@ class Attempt:
             "prefect.task": self.task,
             "prefect.attempt": self.attempt,
             "prefect.flow_attempt": self.flow_attempt,
-            "prefect.state": state,
+            STATE_COLUMN: state,
             "prefect.started_at": started.isoformat(timespec="microseconds"),
             "prefect.host": self.host,
         }
@@ -89,6 +95,8 @@ class Attempt:
 class Shard:
     """How one attempt ended, and the Experiment that holds what it recorded."""
 
+    __pydantic_config__ = CLOSED
+
     attempt: Attempt
     status: str
     reason: str | None = None
@@ -101,7 +109,7 @@ class Shard:
         documents = self.documents and vars(self.documents)
         packed: bytes = msgpack.packb(
             {
-                "format": SHARD_FORMAT,
+                FORMAT_KEY: SHARD_FORMAT,
                 "attempt": vars(self.attempt),
                 "status": self.status,
                 "reason": self.reason,
@@ -121,19 +129,20 @@ class Shard:
             UnknownFormatError: A later release wrote them.
         """
         try:
-            document: dict[str, Any] = msgpack.unpackb(data)
-            if document.pop("format") != SHARD_FORMAT:
-                raise UnknownFormatError("the shard was written by another release")
-            documents = document.pop("documents")
-            if not all(isinstance(x, (str, int, float)) for x in document["parameters"].values()):
-                raise TypeError("a parameter is no scalar")
-            return cls(
-                attempt=Attempt(**document.pop("attempt")),
-                notes=tuple(document.pop("notes")),
-                documents=documents and Documents(**documents),
-                **document,
-            )
+            fields: dict[str, Any] = msgpack.unpackb(data)
+            check_format(fields.pop(FORMAT_KEY), SHARD_FORMAT)
+            documents = fields.pop("documents")
+            return replace(parsed(cls, fields), documents=_documents_of(documents))
+        except UnknownFormatError:
+            raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            if isinstance(error, UnknownFormatError):
-                raise
             raise DocumentError(f"not a shard: {error}") from error
+
+
+def _documents_of(found: Any) -> Documents | None:
+    if found is None:
+        return None
+    documents = Documents(**found)
+    if not all(isinstance(part, bytes) for part in vars(documents).values()):
+        raise DocumentError("a document of its Experiment is no bytes")
+    return documents

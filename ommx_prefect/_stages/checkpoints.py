@@ -17,14 +17,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ommx_prefect._format.decode import manifest_of
-from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Documents
-from ommx_prefect._registry.blobs import write_whole
+from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Documents, hex_of
+from ommx_prefect._registry.files import write_whole
+from ommx_prefect._registry.layout import BLOBS, blob_in
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import CHECKPOINTS
 from ommx_prefect._stages.local import link_or_copy
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect.exceptions import DocumentError
 
+# The file with the shard.
+RECORD = "record"
 # Tells which of two checkpoints of one attempt is the later.
 NUMBER = "number"
 # How often a checkpoint may be replaced while it is taken, or removed while it is written.
@@ -55,13 +58,13 @@ class CheckpointFiles:
             for path, data in files.items():
                 if not path.exists():
                     write_whole(path, data, durable=True)
-            write_whole(folder / "record", shard.to_bytes(), durable=True)
-            if all(path.exists() for path in (*files, folder / "record")):
+            write_whole(folder / RECORD, shard.to_bytes(), durable=True)
+            if all(path.exists() for path in (*files, folder / RECORD)):
                 break  # else a seal that takes the attempt for dead has let go of it meanwhile
         named = {_blob(folder, digest).name for digest in _payloads(shard.documents)}
         with contextlib.suppress(FileNotFoundError):  # no payload so far
-            for name in set(os.listdir(folder / "blobs")) - named:
-                (folder / "blobs" / name).unlink(missing_ok=True)
+            for name in set(os.listdir(folder / BLOBS)) - named:
+                (folder / BLOBS / name).unlink(missing_ok=True)
 
     def payload(self, key: str, digest: str) -> Path:
         """Return the file with a payload of an attempt's checkpoint."""
@@ -89,14 +92,14 @@ class CheckpointFiles:
             with contextlib.suppress(FileNotFoundError):  # an attempt that lives has replaced it
                 for digest in _payloads(shard.documents) if shard else ():
                     source = _blob(self.path / key, digest)
-                    link_or_copy(source, self.stage.path / "blobs" / "sha256" / source.name)
+                    link_or_copy(source, blob_in(self.stage.path, digest))
                 return shard
         raise DocumentError(f"the checkpoint of {key} has lost its payload")
 
     def record(self, key: str) -> Shard | None:
         """Return the last checkpoint of an attempt, if there is one."""
         try:
-            return Shard.from_bytes((self.path / key / "record").read_bytes())
+            return Shard.from_bytes((self.path / key / RECORD).read_bytes())
         except FileNotFoundError:
             return None
 
@@ -119,7 +122,7 @@ def number_of(checkpoint: Shard) -> int:
 
 
 def _blob(folder: Path, digest: str) -> Path:
-    return folder / "blobs" / digest.removeprefix("sha256:")
+    return folder / BLOBS / hex_of(digest)
 
 
 def _payloads(documents: Documents | None) -> list[str]:

@@ -1,33 +1,56 @@
-"""The documents of a stage: the names of its files, and what the record of a flow run holds."""
+"""What lies in a stage: one table of its files and folders, and the documents among them.
+
+Each document is a JSON object: the fields of its schema, and the number of its `format` (see
+`_shards.schema`). Shards, parts and checkpoints are MessagePack, and bear their own number.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ommx_prefect._format.model import Scalar
 from ommx_prefect._oci.image_name import suffix_of, with_suffix
+from ommx_prefect._registry.layout import BLOBS, INDEX_FILE, LAYOUT_FILE
+from ommx_prefect._shards.schema import CLOSED, parsed
+from ommx_prefect._shards.shard import SHARD_FORMAT, Attempt, Shard
+from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.protocol import Stage, well_formed
 
-# The name of the stage in the Local Registry, where a storage block could stand.
-LOCAL = "local"
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T")
+
 # What the seal needs to know of a flow run.
 FLOW_RECORD = "flow.json"
-# What has been sealed, and with which shards.
-SEALED_RECORD = "sealed.json"
 # How the flow run ended; removed when it starts again.
 STATE_RECORD = "state.json"
 # Which process started the flow run last.
 PROCESS_RECORD = "process.json"
 # What a seal is publishing, while it does.
 INTENT = "sealing.json"
-# Whose outbox a local stage is: {"stage": name}.
+# What has been sealed, and with which shards.
+SEALED_RECORD = "sealed.json"
+# Whose outbox a local stage is.
 OUTBOX_RECORD = "outbox.json"
 # Tells that it was this host which removed the flow run's records after a finished seal.
 RELEASED = "released.json"
+# One file for each attempt that began, for each that ended, and for each call on
+# current_experiment(), by its key.
+STARTS, SHARDS, PARTS = "starts", "shards", "parts"
+# One folder for each attempt that has checkpointed, by its key.
+CHECKPOINTS = "checkpoints"
+# One file for each task run that was rolled back, and for each subflow run, by its id.
+ROLLED_BACK, SUBFLOWS = "rolled-back", "subflows"
 # Where copies of shared documents wait that could not be sent, the slash of a name as a dot.
 UNSENT = "unsent"
-CHECKPOINTS = "checkpoints"
+# Held while the stage is sealed.
+LOCK = ".lock"
+
+# Whose a record is: seen by all hosts where the stage is shared, or this host's alone.
+Reach = Literal["shared", "host"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +73,8 @@ class FlowRecord:
         push: Whether the finished experiment is pushed; older records do not have it.
         stage: Where its shards wait.
     """
+
+    __pydantic_config__ = CLOSED
 
     owner: str
     image_name: str
@@ -75,24 +100,118 @@ class FlowRecord:
 class End:
     """How a flow run ended: Experiment status, Prefect's name of the state, and the reason."""
 
+    __pydantic_config__ = CLOSED
+
     status: str
     state: str
     reason: str | None
 
 
+@dataclass(frozen=True)
+class FlowProcess:
+    """The process that started a flow run last."""
+
+    __pydantic_config__ = CLOSED
+
+    host: str
+    pid: int
+    process_start: str
+
+
+@dataclass(frozen=True)
+class OutboxRecord:
+    """The stage to which the records of a host without a flow record belong."""
+
+    __pydantic_config__ = CLOSED
+
+    stage: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A document that says what its name says: that a task run was rolled back, for one."""
+
+    __pydantic_config__ = CLOSED
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A file of a stage, or a folder of files of one kind.
+
+    Attributes:
+        name: Its name.
+        reach: Whether other hosts see it.
+        schema: What it holds: a document, or in a folder many; None for payload, files of OCI
+            and locks, and for what the seal keeps for itself.
+        format: The newest format of its documents, which is written.
+    """
+
+    name: str
+    reach: Reach
+    schema: type | None = None
+    format: int = 1
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(FLOW_RECORD, "shared", FlowRecord),
+        Kind(STARTS, "shared", Attempt),
+        Kind(SHARDS, "shared", Shard, SHARD_FORMAT),
+        Kind(PARTS, "shared", Shard, SHARD_FORMAT),
+        Kind(CHECKPOINTS, "shared", Shard, SHARD_FORMAT),
+        Kind(SUBFLOWS, "shared", FlowRecord),
+        Kind(ROLLED_BACK, "shared", Mark),
+        Kind(PROCESS_RECORD, "host", FlowProcess),
+        Kind(STATE_RECORD, "host", End),
+        Kind(INTENT, "host"),  # see _sealing.publication
+        Kind(SEALED_RECORD, "host"),  # see _sealing.result
+        Kind(OUTBOX_RECORD, "host", OutboxRecord),
+        Kind(RELEASED, "host", Mark),
+        Kind(UNSENT, "host"),  # copies of shared documents
+        Kind(BLOBS, "host"),
+        Kind(LAYOUT_FILE, "host"),
+        Kind(INDEX_FILE, "host"),
+        Kind(LOCK, "host"),
+    )
+}
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return what a name stands for, `flow.json` or `starts/<key>`, or None where it is nothing."""
+    return KINDS.get(name.partition("/")[0])
+
+
+def format_of(name: str) -> int:
+    """Return the format in which a document is written, by its name."""
+    kind = kind_of(name)
+    return kind.format if kind else 1
+
+
+def read_document(stage: Stage, name: str, schema: type[T]) -> T | None:
+    """Read a document of a stage as its schema, or None where there is none.
+
+    Raises:
+        DocumentError: It is damaged, or of another shape.
+        UnknownFormatError: A later release wrote it.
+    """
+    fields = stage.read(name)
+    if fields is None:
+        return None
+    with well_formed(stage, name):
+        return parsed(schema, fields)
+
+
+def write_document(stage: Stage, name: str, document: DataclassInstance) -> None:
+    """Write a document of a stage."""
+    stage.write(name, asdict(document))
+
+
 def read_flow_record(stage: Stage) -> FlowRecord | None:
     """Read the record of a flow run, or None where it never started here."""
-    document = stage.read(FLOW_RECORD)
-    if document is None:
-        return None
-    with well_formed(stage, FLOW_RECORD):
-        return FlowRecord(**{**document, "aliases": tuple(document["aliases"])})
+    return read_document(stage, FLOW_RECORD, FlowRecord)
 
 
 def read_end(stage: Stage) -> End | None:
     """Read how a flow run ended, as its hook was told it; None until it was."""
-    document = stage.read(STATE_RECORD)
-    if document is None:
-        return None
-    with well_formed(stage, STATE_RECORD):
-        return End(**document)
+    return read_document(stage, STATE_RECORD, End)

@@ -1,16 +1,7 @@
 """Where the shards of a flow run wait to be sealed: a directory beside the Local Registry.
 
-    <registry root>/ommx-prefect/<owner>/
-        flow.json           what the seal needs to know of the flow run
-        process.json        which process started it last
-        state.json          how the hook was told that it ended
-        starts/<key>        one small file for each attempt that began
-        shards/<key>        one file for each attempt that ended, written whole or not at all
-        parts/<key>         one file for each call on current_experiment()
-        checkpoints/<key>   the last checkpoint of an attempt, in files of its own
-        blobs/sha256/<hex>  payload blobs, as hard links to the registry's own files
-        sealing.json        what a seal is publishing, while it does
-        sealed.json         what has been sealed, and with which shards
+    <registry root>/ommx-prefect/<owner>/   what `documents.KINDS` lists
+        blobs/sha256/<hex>                  payload, as hard links to the registry's own files
 
 The directory is an OCI image layout in the making. Its links keep every payload alive whatever
 `ommx gc --delete` removes from the registry meanwhile, and add no name to it. Where the file
@@ -20,7 +11,6 @@ system knows no hard links, blobs are copied.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -31,62 +21,48 @@ from filelock import FileLock
 
 from ommx_prefect._format.decode import manifest_of
 from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Descriptor, Documents, describe
-from ommx_prefect._registry.blobs import blob_path, registry_root, write_whole
+from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._registry.files import write_whole
+from ommx_prefect._registry.layout import BLOBS, INDEX_FILE, LAYOUT_FILE, blob_in
+from ommx_prefect._shards.schema import fields_of, parsed, to_document
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages.documents import CHECKPOINTS, LOCAL
+from ommx_prefect._stages.address import LOCAL
+from ommx_prefect._stages.documents import (
+    CHECKPOINTS,
+    KINDS,
+    LOCK,
+    PARTS,
+    SHARDS,
+    STARTS,
+    format_of,
+)
 from ommx_prefect._stages.protocol import MALFORMED, damaged
-from ommx_prefect.exceptions import UnknownFormatError
+from ommx_prefect._stages.roots import DIRECTORY, root_of
 
 T = TypeVar("T")
 
-DIRECTORY = "ommx-prefect"
-# What this process was told: owner -> root of the registry in which its stage is, not this one's.
-_elsewhere: dict[str, Path] = {}
-MOST_TOLD = 10_000
-
-
-def stage_root() -> Path:
-    """Return the directory that holds the stages of all flow runs of this registry."""
-    return registry_root() / DIRECTORY
-
-
-def tell_root(owner: str, root: str) -> None:
-    """Use the stage of a flow run where its flow has it, in a registry that is not this process's.
-
-    OMMX fixes the registry once per process, but a worker may serve flows of several. Payload is
-    written into this process's registry then, and its links are copies.
-    """
-    if Path(root) == registry_root() or not (Path(root) / DIRECTORY / owner).is_dir():
-        return  # it is here, or out of reach
-    _elsewhere[owner] = Path(root)
-    while len(_elsewhere) > MOST_TOLD:
-        _elsewhere.pop(next(iter(_elsewhere)), None)
-
-
-def root_of(owner: str) -> Path:
-    """Return the root of the registry in which the stage of a flow run is."""
-    return _elsewhere.get(owner) or registry_root()
+_START_FORMAT = KINDS[STARTS].format
 
 
 class LocalStage:
-    """The stage of one flow run in the Local Registry of this machine, or a shared one.
+    """The stage of one flow run in the Local Registry of this machine.
 
     Args:
         owner: Id of the flow run whose experiment is recorded; of the task run outside flows.
+        path: Its directory, where it is not that of the Local Registry.
     """
 
     name = LOCAL
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, path: Path | None = None) -> None:
         self.owner = owner
-        self.path = root_of(owner) / DIRECTORY / owner
+        self.path = path or root_of(owner) / DIRECTORY / owner
 
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""
-        document = json.dumps(vars(attempt)).encode()
-        write_whole(self.path / "starts" / attempt.key, document)
+        write_whole(self.path / STARTS / attempt.key, start_document(attempt))
 
-    def put(self, shard: Shard, directory: str = "shards") -> str | None:
+    def put(self, shard: Shard, directory: str = SHARDS) -> str | None:
         """Make a shard durable: first its payload, then the file that names it.
 
         Returns:
@@ -105,36 +81,36 @@ class LocalStage:
         """
         return None
 
-    def shards(self, directory: str = "shards") -> list[Shard]:
+    def shards(self, directory: str = SHARDS) -> list[Shard]:
         """Read all shards, in order of start.
 
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        found = (_parsed(path, Shard.from_bytes) for path in self._files(directory))
+        found = (_parsed(path, Shard.from_bytes) for path in self.files(directory))
         return sorted(found, key=lambda shard: shard.attempt.order)
 
     def starts(self) -> list[Attempt]:
         """Read the start records, in order of start; DocumentError as for shards."""
         # Not worth a flush to the disk each: after a power failure one may be empty.
-        found = (_start(path) for path in self._files("starts"))
+        found = (_start(path) for path in self.files(STARTS))
         return sorted((x for x in found if x is not None), key=lambda attempt: attempt.order)
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Read one of the stage's JSON documents, or None.
+        """Read the fields of one of the stage's JSON documents, or return None.
 
         Raises:
             DocumentError: It is damaged.
+            UnknownFormatError: A later release wrote it.
         """
         try:
-            document: dict[str, Any] = _parsed(self.path / name, json.loads)
+            return _parsed(self.path / name, lambda data: fields_of(data, format_of(name)))
         except FileNotFoundError:
             return None
-        return document
 
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Write one of the stage's JSON documents, whole or not at all."""
-        write_whole(self.path / name, json.dumps(document).encode(), durable=True)
+        write_whole(self.path / name, to_document(document, format_of(name)), durable=True)
 
     def has(self, *names: str) -> bool:
         """Tell whether all of these documents are there."""
@@ -156,7 +132,7 @@ class LocalStage:
     def locked(self) -> Iterator[None]:
         """Hold the stage against every other process that seals it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path / ".lock"):
+        with FileLock(self.path / LOCK):
             yield
 
     def exists(self) -> bool:
@@ -165,6 +141,10 @@ class LocalStage:
 
     def collect(self, sealed: Collection[str]) -> None:
         """Bring what waits elsewhere, and is not sealed yet, here before a seal."""
+
+    def serves(self, image_name: str) -> bool:
+        """Tell that the Local Registry is no registry of image names."""
+        return False
 
     def is_released(self) -> bool:
         """Tell whether a finished seal of another host has let go of what waited elsewhere."""
@@ -176,28 +156,28 @@ class LocalStage:
     def discard(self, keys: Iterable[str]) -> None:
         """Let go of shards that a verified seal holds; what came later stays."""
         for key in keys:
-            for directory in ("shards", "parts", "starts"):
+            for directory in (SHARDS, PARTS, STARTS):
                 (self.path / directory / key).unlink(missing_ok=True)
             shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
-        for name in ("index.json", "oci-layout"):
+        for name in (INDEX_FILE, LAYOUT_FILE):
             (self.path / name).unlink(missing_ok=True)
         # An attempt that runs may have linked its payload, and not yet written its shard.
-        if not any(self._files(x) for x in ("shards", "parts", "starts")):
-            shutil.rmtree(self.path / "blobs", ignore_errors=True)
+        if not any(self.files(x) for x in (SHARDS, PARTS, STARTS)):
+            shutil.rmtree(self.path / BLOBS, ignore_errors=True)
 
     def discard_starts(self, keys: Iterable[str]) -> None:
         """Let go of start records; a shard that comes after all stays."""
         for key in keys:
-            (self.path / "starts" / key).unlink(missing_ok=True)
+            (self.path / STARTS / key).unlink(missing_ok=True)
 
     def add_blob(self, data: bytes, media_type: str) -> Descriptor:
         """Write a payload blob of our own."""
         descriptor = describe(media_type, data)
-        name = descriptor.digest.removeprefix("sha256:")
-        write_whole(self.path / "blobs" / "sha256" / name, data)
+        write_whole(self.pinned(descriptor.digest), data)
         return descriptor
 
-    def _files(self, directory: str) -> list[Path]:
+    def files(self, directory: str) -> list[Path]:
+        """Return the files of a folder that are written whole."""
         with contextlib.suppress(FileNotFoundError):
             folder = self.path / directory
             return [folder / name for name in os.listdir(folder) if name[0] != "."]
@@ -208,17 +188,36 @@ class LocalStage:
         for each in documents:
             for layer in manifest_of(each.manifest)["layers"]:
                 if layer["mediaType"] != PARAMETERS_MEDIA_TYPE:
-                    self._pin_blob(layer["digest"])
+                    self.pin_blob(layer["digest"])
 
-    def _pin_blob(self, digest: str) -> None:
-        source = blob_path(digest)
-        link_or_copy(source, self.path / "blobs" / "sha256" / source.name)
+    def pin_blob(self, digest: str) -> None:
+        """Keep one payload within reach of the seal; FileNotFoundError where it is not here."""
+        link_or_copy(blob_path(digest), self.pinned(digest))
+
+    def pinned(self, digest: str) -> Path:
+        """Return where the stage keeps a payload."""
+        return blob_in(self.path, digest)
+
+    def bring(self, digest: str) -> Path:
+        """Return a file with a payload: the stage's own, or the Local Registry's."""
+        pinned = self.pinned(digest)
+        return pinned if pinned.exists() else blob_path(digest)
+
+
+def start_document(attempt: Attempt) -> bytes:
+    """Write the record of an attempt that has begun."""
+    return to_document(vars(attempt), _START_FORMAT)
+
+
+def read_start(data: bytes) -> Attempt:
+    """Read the record of an attempt that has begun."""
+    return parsed(Attempt, fields_of(data, _START_FORMAT))
 
 
 def _start(path: Path) -> Attempt | None:
     with contextlib.suppress(FileNotFoundError):  # its attempt was sealed meanwhile
         if path.stat().st_size:
-            return _parsed(path, lambda data: Attempt(**json.loads(data)))
+            return _parsed(path, read_start)
     return None
 
 
@@ -226,8 +225,6 @@ def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
     try:
         return parse(path.read_bytes())
     except MALFORMED as error:
-        if isinstance(error, UnknownFormatError):
-            raise
         raise damaged(path, error) from error
 
 

@@ -17,11 +17,13 @@ from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
 from ommx_prefect._oci.credentials import Credentials
-from ommx_prefect._oci.names import split_stage
 from ommx_prefect._oci.repository import Repository
-from ommx_prefect._stages.blocks import load_block
+from ommx_prefect._stages.address import split_stage
+from ommx_prefect._stages.block_store import load_block
+from ommx_prefect._stages.store import GoneError
 from ommx_prefect.exceptions import (
     ManifestTooLargeError,
+    NotInRegistryError,
     RegistryAuthError,
     RegistryError,
     StageError,
@@ -54,7 +56,8 @@ def translated(stage: str, what: str) -> Iterator[None]:
     except (RegistryError, ManifestTooLargeError) as error:
         if isinstance(error, RegistryAuthError):
             open_repository.cache_clear()  # somebody may have logged in by the next time
-        raise StageError(stage, f"could not {what}: {error}") from error
+        kind = GoneError if isinstance(error, NotInRegistryError) else StageError
+        raise kind(stage, f"could not {what}: {error}") from error
 
 
 def _credentials_of(stage: str, name: str) -> Credentials:

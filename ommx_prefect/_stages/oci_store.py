@@ -1,19 +1,29 @@
-"""How a repository of an OCI registry holds the records of a stage: as manifests with tags."""
+"""How a repository of an OCI registry holds the records of a stage: as manifests with tags.
+
+    <repository>:<owner>_flow.json          what the seal needs to know of the flow run
+    <repository>:<owner>_starts_<key>       an attempt that began
+    <repository>:<owner>_shards_<key>       an attempt that ended: its manifest lists its payload
+    <repository>:<owner>_parts_<key>, ...   and so on: see `shared` and `oci_manifests`
+
+Payload is pushed once, and stays there. A seal fetches manifests and configs. Payload comes to its
+host only where the experiment is to stand in the Local Registry.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ommx_prefect._format.decode import decode
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE
-from ommx_prefect._oci.names import check_manifest_size, digest_of, layers_of
+from ommx_prefect._oci.names import check_manifest_size, digest_of, layers_of, split_name
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._oci.upload import push_blobs
-from ommx_prefect._shards.archive import payload_of
+from ommx_prefect._shards.archive import check_attempt, payload_of
 from ommx_prefect._shards.shard import Shard
-from ommx_prefect._stages.object_store import READERS
+from ommx_prefect._stages.address import split_stage
 from ommx_prefect._stages.oci_access import open_repository, translated
 from ommx_prefect._stages.oci_manifests import (
     EMPTY,
@@ -26,6 +36,7 @@ from ommx_prefect._stages.oci_manifests import (
     tag_of,
     tombstone,
 )
+from ommx_prefect._stages.store import READERS
 from ommx_prefect.exceptions import NotInRegistryError, RegistryError, StageError
 
 # Stages whose registry has refused to delete, and who was told so.
@@ -38,35 +49,36 @@ def _push_empty(repository: Repository) -> None:
     repository.push_blob(EMPTY_BLOB, EMPTY.digest)
 
 
-class OciRemote:
+class OciStore:
     """The records of flow runs in one repository; used by many threads.
 
     Args:
-        stage: The stage, `oci://registry/repository`.
+        name: The stage, `oci://registry/repository`, perhaps with
+            `?credentials=type-slug/name`.
     """
 
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     @property
     def repository(self) -> Repository:
         """The repository, tried again for a moment only: a task may wait for it."""
-        return open_repository(self.stage, brief=True)
+        return open_repository(self.name, brief=True)
 
     def await_answer(self) -> None:
         """Wait for a registry that is away, as long as a seal can wait."""
-        with translated(self.stage, "ask what is there"):
-            open_repository(self.stage).find_manifest("latest")
+        with translated(self.name, "ask what is there"):
+            open_repository(self.name).find_manifest("latest")
 
     def write(self, name: str, data: bytes) -> None:
         """Store a JSON document."""
-        with translated(self.stage, f"write {name}"):
+        with translated(self.name, f"write {name}"):
             _push_empty(self.repository)
             self._put(name, record_manifest(name, data))
 
-    def write_shard(self, name: str, shard: Shard, find: Callable[[str], Path]) -> None:
+    def put_shard(self, name: str, shard: Shard, find: Callable[[str], Path]) -> None:
         """Store a shard: its payload, which `find` finds by digest, and then what names it."""
-        with translated(self.stage, f"write {name}"):
+        with translated(self.name, f"write {name}"):
             manifest, config = shard_manifest(name, shard)
             check_manifest_size(manifest, layers_of(manifest))
             # One blob by itself: a registry that is away is found once, not four times.
@@ -86,7 +98,7 @@ class OciRemote:
 
     def read(self, name: str) -> bytes:
         """Return a JSON document, or a shard whose manifest lists the payload that it names."""
-        with translated(self.stage, f"read {name}"):
+        with translated(self.name, f"read {name}"):
             manifest = self.repository.get_manifest(tag_of(name))
             document = document_of(name, manifest)
             if document is None:
@@ -100,14 +112,28 @@ class OciRemote:
             check_layers(manifest, Shard.from_bytes(data))
             return data
 
+    def unpack(self, data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
+        """Check a shard that was read; its payload stays where it is."""
+        shard = Shard.from_bytes(data)
+        check_attempt(shard.attempt, owner, key)
+        if shard.documents is not None:
+            decode(shard.documents)  # checks the digests of its documents
+        return shard, {}
+
+    def fetch(self, digest: str, target: Path, image_name: str = "") -> None:
+        """Write a payload of this repository, or of an experiment's, into a file."""
+        repository = split_name(image_name).repository if self.serves(image_name) else ""
+        with translated(self.name, f"fetch {digest}"):
+            open_repository(self.name, repository).save_blob(digest, target)
+
+    def serves(self, image_name: str) -> bool:
+        """Tell whether an image name belongs to the registry of the stage."""
+        return split_name(image_name).registry == split_stage(self.name).registry
+
     def names(self, prefix: str) -> list[str]:
         """Return the names of all objects that begin with the prefix."""
-        with translated(self.stage, f"list {prefix}"):
+        with translated(self.name, f"list {prefix}"):
             return [name_of(tag) for tag in self.repository.tags(prefix.replace("/", "_"))]
-
-    def remove(self, name: str) -> None:
-        """Remove an object, where it is there."""
-        self.remove_all([name])
 
     def remove_all(self, names: Sequence[str]) -> None:
         """Remove objects, where they are there; where the registry keeps them, say so once.
@@ -116,14 +142,14 @@ class OciRemote:
         18 s for a thousand. So all tags are moved to one tombstone, and go with it; without tags
         a manifest is deleted at once.
         """
-        if self.stage in _keepers:
+        if self.name in _keepers:
             return
-        with translated(self.stage, "remove the records"), ThreadPoolExecutor(READERS) as pool:
+        with translated(self.name, "remove the records"), ThreadPoolExecutor(READERS) as pool:
             found = dict(zip(names, pool.map(self._find, names), strict=True))
             digests = [digest for digest in found.values() if digest is not None]
             if digests and not self.repository.delete_manifest(digests[0]):
-                _keepers.add(self.stage)
-                raise StageError(self.stage, "its registry does not let anybody delete manifests")
+                _keepers.add(self.name)
+                raise StageError(self.name, "its registry does not let anybody delete manifests")
             if left := [name for name in names if found[name] not in (None, *digests[:1])]:
                 self._bury(left, pool)
             list(pool.map(self.repository.delete_manifest, digests[1:]))

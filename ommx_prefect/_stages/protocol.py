@@ -2,12 +2,12 @@
 
 | class | where | what comes to the host that seals |
 |---|---|---|
-| `LocalStage` | a directory beside the Local Registry (`_stages.local`) | nothing: it is there |
-| `MirroredStage` | a Prefect storage block (see `_stages.shared`) | records and payload |
-| `OciStage` | a repository of an OCI registry (see `_stages.oci`) | records; payload when it must |
+| `LocalStage` | a directory beside the Local Registry | nothing: it is there |
+| `SharedStage` over an `ArchiveStore` | a storage block, or somebody's own store | all |
+| `SharedStage` over an `OciStore` | a repository of an OCI registry | records; payload if need be |
 
-Whatever the place, a seal works on a directory of its own host, `path`: the other two bring
-there what waits elsewhere, and are local stages as far as that goes.
+Whatever the place, a seal works on a directory of its own host, `path`. A shared stage has a local
+one, into which it brings what waits elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from ommx_prefect._format.model import Descriptor, Documents
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect.exceptions import DocumentError
+from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 
 class Stage(Protocol):
@@ -42,7 +42,7 @@ class Stage(Protocol):
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""
 
-    def put(self, shard: Shard, directory: str = "shards") -> str | None:
+    def put(self, shard: Shard, directory: str = ...) -> str | None:
         """Make a shard durable with its payload; return why it is in another place, or None."""
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
@@ -50,6 +50,9 @@ class Stage(Protocol):
 
     def pin(self, *documents: Documents) -> None:
         """Keep the payload of Experiments within reach of the seal."""
+
+    def bring(self, digest: str) -> Path:
+        """Return a file with a payload, fetched where this host does not have it."""
 
     # ------------------------------------------------------------ documents
 
@@ -79,7 +82,7 @@ class Stage(Protocol):
     def collect(self, sealed: Collection[str]) -> None:
         """Bring what waits elsewhere, and is not sealed yet, here."""
 
-    def shards(self, directory: str = "shards") -> list[Shard]:
+    def shards(self, directory: str = ...) -> list[Shard]:
         """Read all shards that are here, in order of start."""
 
     def starts(self) -> list[Attempt]:
@@ -94,6 +97,9 @@ class Stage(Protocol):
     def discard_starts(self, keys: Iterable[str]) -> None:
         """Let go of start records; a shard that comes after all stays."""
 
+    def serves(self, image_name: str) -> bool:
+        """Tell whether the stage is in the registry of an image name."""
+
     def release(self) -> None:
         """Let go of what waits elsewhere, once a finished seal holds it."""
 
@@ -107,7 +113,10 @@ MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
 
 def damaged(path: Path, error: Exception) -> DocumentError:
     """Return the error that says which file of a stage is damaged, and what to do."""
-    what = f"{path} is damaged: {describe_error(error)}"
+    if isinstance(error, UnknownFormatError):
+        return UnknownFormatError(f"{path}: {error}")
+    reason = error.reason if isinstance(error, DocumentError) else describe_error(error)
+    what = f"{path} is damaged: {reason}"
     return DocumentError(f"{what}. Restore it, or move it away to go on without it")
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
+import functools
 
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
 
-from ommx_prefect._oci.names import STAGE_SCHEME, split_stage
-from ommx_prefect._stages.documents import FLOW_RECORD, LOCAL, OUTBOX_RECORD
+from ommx_prefect._stages.address import LOCAL, OCI_SCHEME, checked_stage, scheme_of
+from ommx_prefect._stages.archive_store import ArchiveStore
+from ommx_prefect._stages.block_store import open_block_store
+from ommx_prefect._stages.documents import FLOW_RECORD, OUTBOX_RECORD
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._stages.oci import OciStage
+from ommx_prefect._stages.oci_store import OciStore
+from ommx_prefect._stages.own_store import open_own_store
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._stages.shared import MirroredStage
-from ommx_prefect.exceptions import StageError
+from ommx_prefect._stages.shared import SharedStage
+from ommx_prefect._stages.store import ShardStore
 
-_BLOCK = re.compile(r"[a-z0-9-]+/[^/\s]+")
 # What this process was told: owner -> stage. Old entries go; the record of the flow run tells, too.
 _told: dict[str, str] = {}
 MOST_TOLD = 10_000
@@ -32,24 +34,6 @@ class OmmxSettings(PrefectBaseSettings):
     stage: str = LOCAL
 
 
-def checked_stage(stage: str | None) -> str | None:
-    """Return a stage as it was given, or raise StageError where it cannot be one."""
-    if stage is None:
-        return stage
-    if not isinstance(stage, str):
-        raise TypeError(f"stage={stage!r} is no text, such as 's3-bucket/shards'")
-    if stage == LOCAL or _BLOCK.fullmatch(stage):
-        return stage
-    if stage.startswith(STAGE_SCHEME):
-        split_stage(stage)
-        return stage
-    raise StageError(
-        stage,
-        f"it is neither {LOCAL!r}, nor a storage block as type-slug/name, such as "
-        "s3-bucket/shards, nor oci://registry/repository",
-    )
-
-
 def tell_stage(owner: str, stage: str) -> None:
     """Remember the stage of a flow run in this process."""
     _told[owner] = stage
@@ -57,22 +41,43 @@ def tell_stage(owner: str, stage: str) -> None:
         _told.pop(next(iter(_told)), None)
 
 
-def stage_of(owner: str, stage: str | None = None, default: str | None = None) -> Stage:
+def stage_of(
+    owner: str,
+    stage: str | None = None,
+    default: str | None = None,
+    *,
+    recorded: str | None = None,
+) -> Stage:
     """Return the stage of a flow run.
 
     Args:
         owner: Id of the flow run that is sealed.
         stage: Its stage, where the caller knows it better than anything that is written.
         default: The stage that its flow asks for, unless it was opened with another one.
+        recorded: The stage in its record on this host, where the caller has read that.
     """
-    local = LocalStage(owner)
-    name = checked_stage(stage) or _told.get(owner) or _recorded(local)
+    name = checked_stage(stage) or _told.get(owner) or recorded
+    name = name or _recorded(LocalStage(owner))
     name = name or checked_stage(default or OmmxSettings().stage)
-    if name is None or name == LOCAL:
-        return local
-    return (OciStage if name.startswith(STAGE_SCHEME) else MirroredStage)(owner, name)
+    return stage_at(owner, name or LOCAL)
+
+
+def stage_at(owner: str, name: str) -> Stage:
+    """Return the stage of a flow run in a place; nothing is opened yet."""
+    local = LocalStage(owner)
+    return local if name == LOCAL else SharedStage(local, store_at(name))
+
+
+def store_at(name: str) -> ShardStore:
+    """Return the store of a place that hosts share; nothing is opened yet."""
+    scheme = scheme_of(name)
+    if scheme == OCI_SCHEME:
+        return OciStore(name)
+    opened = open_own_store if scheme else open_block_store
+    return ArchiveStore(name, functools.partial(opened, name), opened.cache_clear)
 
 
 def _recorded(local: Stage) -> str | None:
+    """Return the stage that the records of this host name; each attempt asks, so fields will do."""
     record = local.read(FLOW_RECORD) or local.read(OUTBOX_RECORD)
     return None if record is None else str(record.get("stage", LOCAL))

@@ -1,1 +1,1 @@
-"""Where an experiment is published: the Local Registry, or an OCI registry."""
+"""Where an experiment is published: in the Local Registry, or in an OCI registry."""

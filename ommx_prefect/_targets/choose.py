@@ -1,6 +1,6 @@
-"""Where the experiment of a flow run is to stand, or stands.
+"""Choose where the experiment of a flow run is published, or find where it was.
 
-| stage | flow run | the experiment stands |
+| stage | flow run | the experiment is |
 |---|---|---|
 | `oci://REGISTRY/...` | finished, with a name in REGISTRY | in REGISTRY, and is composed there |
 | any | any other, or too large for a registry | in the Local Registry, with all payload |
@@ -11,22 +11,29 @@ in another registry than the stage's is pushed where `push=True` says so, as alw
 
 from __future__ import annotations
 
-from ommx_prefect._stages.oci import OciStage
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._targets.local import Home, LocalHome
-from ommx_prefect._targets.oci import RegistryHome
+from ommx_prefect._stages.resolve import stage_at
+from ommx_prefect._targets.local import LocalTarget
+from ommx_prefect._targets.oci import OciTarget
+from ommx_prefect._targets.protocol import Target
 
 
-def homes_for(stage: Stage, image_name: str, status: str) -> tuple[Home, ...]:
-    """Return where an experiment that ended with this status can stand, best first."""
-    here = LocalHome(stage)
-    if isinstance(stage, OciStage) and status == "finished" and stage.serves(image_name):
-        return RegistryHome(stage, image_name), here
+def targets_for(stage: Stage, image_name: str, status: str) -> tuple[Target, ...]:
+    """Return where an experiment that ended with this status can be published, best first."""
+    here = LocalTarget(stage)
+    if status == "finished" and stage.serves(image_name):
+        return OciTarget(stage, image_name), here
     return (here,)
 
 
-def home_of(stage: Stage, image_name: str, composed_in: str) -> Home:
-    """Return where an experiment stands: what its answer says, as `SealedExperiment` has it."""
-    if composed_in:
-        return RegistryHome(OciStage(stage.owner, composed_in), image_name)
-    return LocalHome(stage)
+def target_of(stage: Stage, image_name: str, target_stage: str) -> Target:
+    """Return where an experiment was published.
+
+    Args:
+        stage: The stage of its flow run.
+        image_name: Its name.
+        target_stage: The stage in whose registry it was composed; empty for the Local Registry.
+    """
+    if target_stage:
+        return OciTarget(stage_at(stage.owner, target_stage), image_name)
+    return LocalTarget(stage)

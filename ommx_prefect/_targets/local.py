@@ -1,75 +1,32 @@
-"""Where a sealed experiment stands: the Local Registry, or another home of the same kind."""
+"""Store and publish an experiment in the Local Registry of this machine.
+
+It is imported under a name of ours, opened with `ommx`, and compared with what it was made of.
+Only then does the user's name move, and only after that are the shards let go.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from ommx.experiment import Experiment
 
+from ommx_prefect._format.compose import Composition
 from ommx_prefect._format.model import Descriptor, Documents, ExperimentRecord
-from ommx_prefect._registry.blobs import blob_path, find, load_named, read_blob, read_documents
+from ommx_prefect._registry.blobs import blob_path, read_blob, read_documents
+from ommx_prefect._registry.layout import import_layout
+from ommx_prefect._registry.names import drop_name, find, load_named, move_names, sealing_name
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._targets.publish import import_and_verify, publish_names
+from ommx_prefect.exceptions import DocumentError
 
 
-class Home(Protocol):
-    """What a seal needs of the place where the experiment is to stand.
-
-    Attributes:
-        composed_in: The stage in whose registry experiments are composed; empty at home here.
-    """
-
-    composed_in: str
-
-    def find(self, name: str) -> str | None:
-        """Return the manifest digest that an image name points to, or None."""
-
-    def holds(self, digest: str) -> bool:
-        """Tell whether an experiment was stored, under whatever name."""
-
-    def read(self, digest: str) -> Documents:
-        """Read the documents of an experiment."""
-
-    def read_blob(self, layer: Descriptor) -> bytes:
-        """Read one of its layers."""
-
-    def refusal(self, documents: Documents) -> str:
-        """Say why an experiment cannot stand here; empty if it can."""
-
-    def keep(self, *documents: Documents) -> None:
-        """Keep payload within reach until an experiment that names it is stored."""
-
-    def store(self, documents: Documents, wanted: ExperimentRecord) -> None:
-        """Store an experiment under no name of the user's, and check that it is what was meant.
-
-        Raises:
-            DocumentError: It is not; the shards are kept.
-        """
-
-    def publish(self, digest: str, names: Mapping[str, str | None]) -> None:
-        """Point names to an experiment that was stored.
-
-        Args:
-            digest: Its manifest digest.
-            names: The names, and what each pointed to when it was decided to move it.
-
-        Raises:
-            NameMovedError: One points to something else since; where the home can tell.
-        """
-
-    def open(self, digest: str, name: str) -> Experiment | None:
-        """Open an experiment, or return None where the name does not point to it any more."""
-
-
-class LocalHome:
-    """The Local Registry, where every experiment can stand.
+class LocalTarget:
+    """The Local Registry, which takes every experiment.
 
     Args:
         stage: The stage whose experiment it is.
     """
 
-    composed_in = ""
+    target_stage = ""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -91,16 +48,16 @@ class LocalHome:
         return read_blob(layer.digest)
 
     def refusal(self, documents: Documents) -> str:
-        """Every experiment can stand here."""
+        """Return nothing: the Local Registry takes every experiment."""
         return ""
 
     def keep(self, *documents: Documents) -> None:
         """Link or copy payload into the stage, from which it is imported."""
         self._stage.pin(*documents)
 
-    def store(self, documents: Documents, wanted: ExperimentRecord) -> None:
+    def store(self, composition: Composition) -> None:
         """Import an experiment, and check what `ommx` reads."""
-        import_and_verify(self._stage, documents, wanted)
+        import_and_verify(self._stage, composition.documents, composition.experiment)
 
     def publish(self, digest: str, names: Mapping[str, str | None]) -> None:
         """Point names to an experiment that was imported."""
@@ -109,3 +66,55 @@ class LocalHome:
     def open(self, digest: str, name: str) -> Experiment | None:
         """Open an experiment, or return None where the name does not point to it any more."""
         return load_named(name, digest)
+
+
+def import_and_verify(stage: Stage, documents: Documents, wanted: ExperimentRecord) -> None:
+    """Import documents under a name of ours, and check that `ommx` reads what was meant.
+
+    Raises:
+        DocumentError: It reads something else; the shards are kept.
+    """
+    found = import_scratch(stage, documents)
+    if problem := _difference(found, wanted):
+        raise DocumentError(f"the composed experiment reads back differently: {problem}")
+
+
+def import_scratch(stage: Stage, documents: Documents) -> Experiment:
+    """Import documents, with the payload that the stage holds, under a name of ours."""
+    name = sealing_name(stage.owner)
+    drop_name(name)
+    return import_layout(stage.path, documents, name)
+
+
+def publish_names(stage: Stage, digest: str, names: Mapping[str, str | None]) -> None:
+    """Point names to the imported experiment, and remove the name of ours.
+
+    Raises:
+        NameMovedError: One does not point any more to what it is said to.
+    """
+    move_names(digest, names)
+    drop_name(sealing_name(stage.owner))
+
+
+def _difference(found: Experiment, wanted: ExperimentRecord) -> str:
+    """Say how an opened Experiment differs from the records it was made of; empty if not."""
+    if (found.status, len(found.runs)) != (wanted.status, len(wanted.runs)):
+        return f"{found.status} with {len(found.runs)} Runs"
+    if sorted(found.attachment_names) != sorted(wanted.attachments.entries):
+        return f"experiment attachments {sorted(found.attachment_names)}"
+    for run, record in zip(found.runs, wanted.runs, strict=True):
+        if (run.status, run.lifecycle_reason) != (record.status, record.reason):
+            return f"Run {run.run_id} is {run.status}: {run.lifecycle_reason}"
+        if sorted(run.attachment_names) != sorted(record.attachments.entries):
+            return f"Run {run.run_id} has the attachments {sorted(run.attachment_names)}"
+        if (len(run.solves), len(run.samplings)) != (len(record.solves), len(record.samplings)):
+            return f"Run {run.run_id} has {len(run.solves)} Solves"
+    return _difference_of_parameters(found, wanted)
+
+
+def _difference_of_parameters(found: Experiment, wanted: ExperimentRecord) -> str:
+    # NaN is no cell here: whether pandas counts it as missing depends on its version and dtype.
+    table = found.run_parameters_df()
+    cells = int((table.notna() & (table == table).fillna(False)).sum().sum())
+    meant = sum(value == value for run in wanted.runs for value in run.parameters.values())
+    return "" if cells == meant else f"{cells} run parameters instead of {meant}"

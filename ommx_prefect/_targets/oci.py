@@ -1,4 +1,4 @@
-"""How an experiment is composed in an OCI registry: its payload is there, and stays there.
+"""Store and publish an experiment in an OCI registry, in which its payload is already.
 
 What travels is the documents: manifest, config and run parameters, and the ledger. A payload that
 the repository of the experiment's name lacks is mounted from the stage's repository. Where the
@@ -18,21 +18,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ommx.experiment import Experiment
 
-from ommx_prefect._format.compose import difference
+from ommx_prefect._format.compose import Composition, difference
 from ommx_prefect._format.decode import check_blob, descriptor_of, manifest_of, parameters_layer
-from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, Documents, ExperimentRecord
-from ommx_prefect._oci.names import check_manifest_size, layers_of, split_name, split_stage
+from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, Documents
+from ommx_prefect._oci.names import check_manifest_size, layers_of, split_name
 from ommx_prefect._oci.repository import Repository
-from ommx_prefect._registry.blobs import drop_name, find, load_named
+from ommx_prefect._registry.names import drop_name, find, load_named
 from ommx_prefect._shards.archive import payload_layers
-from ommx_prefect._stages.object_store import READERS
-from ommx_prefect._stages.oci import OciStage
+from ommx_prefect._stages.address import split_stage
 from ommx_prefect._stages.oci_access import open_repository, translated
-from ommx_prefect._targets.publish import import_scratch, publish_names
+from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.store import READERS
+from ommx_prefect._targets.local import import_scratch, publish_names
 from ommx_prefect.exceptions import DocumentError, ManifestTooLargeError
 
 
-class RegistryHome:
+class OciTarget:
     """The repository of an image name, in the registry in which a stage is.
 
     Args:
@@ -40,10 +41,10 @@ class RegistryHome:
         image_name: The name of the experiment.
     """
 
-    def __init__(self, stage: OciStage, image_name: str) -> None:
+    def __init__(self, stage: Stage, image_name: str) -> None:
         self._stage = stage
         self._path = split_name(image_name).repository
-        self.composed_in = stage.name
+        self.target_stage = stage.name
 
     def find(self, name: str) -> str | None:
         """Return the manifest digest that a name of this repository points to, or None."""
@@ -82,9 +83,10 @@ class RegistryHome:
     def keep(self, *documents: Documents) -> None:
         """Do nothing: the registry keeps payload as long as the shards are there."""
 
-    def store(self, documents: Documents, wanted: ExperimentRecord) -> None:
+    def store(self, composition: Composition) -> None:
         """Push an experiment under its digest, with all that it names, and check it there."""
-        if problem := difference(documents, wanted):
+        documents = composition.documents
+        if problem := difference(documents, composition.experiment, composition.columns):
             raise DocumentError(f"the composed experiment reads back differently: {problem}")
         with translated(self._stage.name, "compose the experiment there"):
             with ThreadPoolExecutor(READERS, "ommx-prefect-supply") as pool:

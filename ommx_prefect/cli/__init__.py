@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ommx_prefect._recovery.recover import Recovered, recover, seal_by_hand
+from ommx_prefect._recovery.by_hand import seal_by_hand
+from ommx_prefect._recovery.recover import Recovered, recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError, StageError

@@ -14,7 +14,8 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from ommx_prefect import exceptions, flow, load_experiment, seal, task
-from ommx_prefect._recovery.recover import recover, seal_by_hand
+from ommx_prefect._recovery.by_hand import seal_by_hand
+from ommx_prefect._recovery.recover import recover
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect.exceptions import DocumentError, SealError, UnreadableError

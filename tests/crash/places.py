@@ -55,8 +55,8 @@ def _judge_pushed(
 ) -> None:
     before = read_sealed(LocalStage(flow_run_id))
     assert before is not None
-    if pusher_dies == bool(before[0].pushed):
-        row.problems.append(f"{flow_run_id}: pushed is {before[0].pushed} before the next seal")
+    if pusher_dies == bool(before.sealed.pushed):
+        row.problems.append(f"{flow_run_id}: pushed is {before.sealed.pushed} before the next seal")
     sealed = seal(flow_run_id)
     assert sealed.image_name.startswith(registry.host)
     if not sealed.pushed:

@@ -25,22 +25,28 @@ from pathlib import Path
 from ommx.artifact import list_artifacts
 
 from ommx_prefect import load_experiment
-from ommx_prefect._recovery.unsealed import waiting_owners
-from ommx_prefect._registry import blobs as _registry
-from ommx_prefect._sealing import publication as _publication
+from ommx_prefect._recovery.unsealed import unsealed_flow_runs
+from ommx_prefect._registry import names as _registry
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._sealing import load as _load
+from ommx_prefect._sealing import plan as _plan
+from ommx_prefect._sealing import publish as _publish
 from ommx_prefect._sealing import seal as _seal
 from ommx_prefect._sealing.seal import seal_flow_run
 from ommx_prefect._stages.documents import End
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._targets import local as _home
-from ommx_prefect._targets import publish as _publish
+from ommx_prefect._targets import local as _target
 
 STEPS = (
-    (_seal, ("read_stage", "compose", "repin", "publish")),
-    (_home, ("import_and_verify", "publish_names")),
-    (_publish, ("import_layout", "move_names", "drop_name")),
+    (_load, ("read_staged", "read_contents")),
+    (_plan, ("compose",)),
+    (_seal, ("store", "publish")),
+    (
+        _target,
+        ("import_and_verify", "publish_names", "import_layout", "move_names", "drop_name"),
+    ),
     (_registry, ("remove_image", "restore_image")),
-    (_publication, ("write_sealed", "drop_name")),
+    (_publish, ("carry_out", "write_sealed", "drop_name")),
     (LocalStage, ("write", "remove", "discard", "discard_starts", "pin", "add_blob")),
     (os, ("replace", "link")),
     (Path, ("unlink",)),
@@ -78,7 +84,7 @@ def seal_and_tell(flow_run_id, status):
     sealed = seal_flow_run(flow_run_id, end=end)
     points = passed
     experiment = load_experiment(flow_run_id)
-    names = [ref.image_name for ref in list_artifacts(root=_registry.registry_root())]
+    names = [ref.image_name for ref in list_artifacts(root=registry_root())]
     return {
         "points": points,
         "image_name": sealed.image_name,
@@ -86,7 +92,7 @@ def seal_and_tell(flow_run_id, status):
         "statuses": [run.status for run in experiment.runs],
         "attachments": sorted(experiment.attachment_names),
         "names": sorted(names),
-        "waits": waiting_owners(),
+        "waits": unsealed_flow_runs(),
     }
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import typer.main
+from ommx_prefect._stages.blocks import KINDS
 from prefect.client.schemas.objects import StateType
 
 import ommx_prefect
@@ -14,7 +15,6 @@ from ommx_prefect._prefect.states import RUN_STATUS
 from ommx_prefect._sealing import report
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages import documents
-from ommx_prefect._stages.blocks import KINDS
 from ommx_prefect._stages.resolve import OmmxSettings
 from ommx_prefect.cli import app
 from tests.crash import suite

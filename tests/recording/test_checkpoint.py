@@ -22,7 +22,7 @@ from ommx_prefect import (
     task,
 )
 from ommx_prefect._format.merge import SUFFIX
-from ommx_prefect._stages.local import stage_root
+from ommx_prefect._stages.roots import stage_root
 from tests.support.models import knapsack
 from tests.support.reading import run_flow, secrets_in
 from tests.support.small_disk import on_small_disk

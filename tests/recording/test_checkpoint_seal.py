@@ -24,7 +24,8 @@ from ommx_prefect import (
 )
 from ommx_prefect._format.decode import decode
 from ommx_prefect._recording.checkpoint_values import Checkpoints
-from ommx_prefect._registry.blobs import registry_root, write_whole
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._registry.files import write_whole
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages import checkpoints as _checkpoint_files
 from ommx_prefect._stages.checkpoints import CheckpointFiles

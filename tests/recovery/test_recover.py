@@ -22,11 +22,13 @@ from prefect.states import AwaitingRetry, Crashed, Paused, Suspended
 
 from ommx_prefect import exceptions, flow, load_experiment, task
 from ommx_prefect._flowrun.process_record import FlowProcess
-from ommx_prefect._recovery.recover import recover, seal_by_hand
+from ommx_prefect._recovery.by_hand import seal_by_hand
+from ommx_prefect._recovery.recover import recover
 from ommx_prefect._shards.process import host_name, process_start
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import STATE_RECORD
-from ommx_prefect._stages.local import LocalStage, stage_root
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_flow
 
 pytestmark = pytest.mark.usefixtures("server")

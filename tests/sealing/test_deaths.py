@@ -24,7 +24,8 @@ from ommx_prefect import (
 )
 from ommx_prefect._sealing.seal import seal_flow_run
 from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages.local import LocalStage, stage_root
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_flow
 from tests.support.stage_tasks import note
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ommx_prefect._prefect.api import TaskRunRow
-from ommx_prefect._sealing.interrupted import cut_off_shard, followers
+from ommx_prefect._sealing.interrupted import followers, interrupted_shard
 from ommx_prefect._shards.shard import Attempt
 
 FIRST = Attempt(
@@ -36,7 +36,7 @@ PENDING = replace(COMPLETED, state="Pending", status=None, is_final=False)
 def test_what_came_after_tells_how_an_attempt_without_a_shard_ended(
     follower, row, status, state, told
 ):
-    shard = cut_off_shard(FIRST, follower, row, None)
+    shard = interrupted_shard(FIRST, follower, row, None)
     assert (shard.status, shard.parameters["prefect.state"]) == (status, state)
     assert shard.reason is not None
     assert shard.reason.endswith(told)

@@ -16,12 +16,12 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._registry import blobs as registry
-from ommx_prefect._sealing import publication as _publication
-from ommx_prefect._sealing import seal as _seal
+from ommx_prefect._registry import names as registry
+from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._sealing import publish as _publish
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._targets import local as _home
+from ommx_prefect._targets import local as _target
 from tests.support.reading import run_again, run_flow
 from tests.support.stage_tasks import note
 
@@ -79,7 +79,7 @@ def test_an_experiment_that_was_removed_is_put_back_while_it_is_held():
     assert seal(sealed.flow_run_id) == answer
     assert [run.status for run in load_experiment(sealed.flow_run_id).runs] == ["finished"]
     registry.drop_name(answer.image_name)
-    registry.blob_path(answer.manifest_digest).unlink()
+    blob_path(answer.manifest_digest).unlink()
     with pytest.raises(exceptions.SealError, match=r"was removed, and with it what was recorded"):
         seal(sealed.flow_run_id)
 
@@ -156,7 +156,7 @@ def test_a_seal_that_was_cut_off_takes_no_name_back_when_it_is_finished(replace,
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:  # the names have moved, and nothing is written down
-        patch.setattr(_publication, "write_sealed", disk_full)
+        patch.setattr(_publish, "write_sealed", disk_full)
         first = nightly(1, return_state=True).state_details.flow_run_id
         assert Experiment.load(f"{night}:latest").run_parameters_df()["x"].tolist() == [1]
     second = run_flow(nightly, 2)
@@ -176,7 +176,7 @@ def test_what_a_seal_imports_is_no_experiment_before_it_is_published(monkeypatch
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_home, "publish_names", disk_full)
+        patch.setattr(_target, "publish_names", disk_full)
         flow_run_id = one(return_state=True).state_details.flow_run_id
         assert registry.find(registry.sealing_name(flow_run_id))
         with pytest.raises(exceptions.NotSealedError):
@@ -211,7 +211,7 @@ def test_an_experiment_opens_while_its_name_moves(monkeypatch):
     assert registry.load_named(name, first.manifest_digest) is None
 
 
-@pytest.mark.parametrize("step", ["aliases_to_move", "publish"])
+@pytest.mark.parametrize("step", ["aliases_to_move", "carry_out"])
 def test_of_two_flow_runs_that_end_in_the_same_moment_each_has_a_name(step, monkeypatch):
     name = f"ghcr.io/acme/together:{uuid.uuid4().hex}"
     other = {}
@@ -223,7 +223,7 @@ def test_of_two_flow_runs_that_end_in_the_same_moment_each_has_a_name(step, monk
     def run_other():
         other["state"] = nightly(2, return_state=True)
 
-    go_on = getattr(_seal, step)
+    go_on = getattr(_publish, step)
 
     def wait_for_other(*arguments):
         monkeypatch.undo()
@@ -232,7 +232,7 @@ def test_of_two_flow_runs_that_end_in_the_same_moment_each_has_a_name(step, monk
         thread.join()
         return go_on(*arguments)
 
-    monkeypatch.setattr(_seal, step, wait_for_other)
+    monkeypatch.setattr(_publish, step, wait_for_other)
     first = run_flow(nightly, 1)
     second = load_experiment(other["state"].state_details.flow_run_id)
     assert (second.image_name, second.run_parameters_df()["x"].tolist()) == (name, [2])

@@ -17,7 +17,9 @@ from ommx.experiment import Experiment
 from ommx_prefect import current_experiment, exceptions, flow, seal, seal_hooks, task
 from ommx_prefect._oci import transport as _oci_http
 from ommx_prefect._oci.names import MOST_MANIFEST_BYTES, digest_of
-from ommx_prefect._registry.blobs import blob_path, find, write_whole
+from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._registry.files import write_whole
+from ommx_prefect._registry.names import find
 from ommx_prefect._sealing.push import push_image
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._stages.local import LocalStage

@@ -11,7 +11,7 @@ import pytest
 from ommx_prefect import current_run, exceptions, flow, load_experiment, seal, task
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing import report as _report
-from ommx_prefect._stages.local import stage_root
+from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_flow, shown_of
 
 PATIENCE_SECONDS = 30

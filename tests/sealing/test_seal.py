@@ -20,9 +20,11 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._registry import blobs as registry
+from ommx_prefect._registry import names as registry
+from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages.local import LocalStage, stage_root
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_again, run_flow, sealed_of, shown_of
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -168,7 +170,7 @@ def test_a_lost_payload_stops_the_seal():
     @task
     def lose(flow_run_id):
         for blob in (stage_root() / flow_run_id / "blobs" / "sha256").iterdir():
-            registry.blob_path(blob.name).unlink(missing_ok=True)
+            blob_path(blob.name).unlink(missing_ok=True)
             blob.unlink()
 
     @flow

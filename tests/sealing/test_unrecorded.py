@@ -17,7 +17,8 @@ from ommx_prefect._prefect.api import read_task_runs
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards.process import host_name
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages.local import DIRECTORY, LocalStage
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import DIRECTORY
 from tests.support.reading import Sealed, run_flow
 
 pytestmark = pytest.mark.usefixtures("server")

@@ -16,7 +16,7 @@ from ommx_prefect import (
     flow,
     seal_hooks,
 )
-from ommx_prefect._stages.blocks import BlockRemote
+from ommx_prefect._stages.block_store import BlockStore
 from tests.support.places import (
     SECRET,
     s3_place,
@@ -148,7 +148,7 @@ def test_a_text_that_names_no_stage_is_refused_at_once():
 
 
 def test_what_a_block_says_is_shown_without_its_secrets():
-    shelf = BlockRemote("ommx-test-shelf/shelf", Shelf())
+    shelf = BlockStore("ommx-test-shelf/shelf", Shelf())
     for call in (lambda: shelf.read("a"), lambda: shelf.write("a", b"")):
         with pytest.raises(exceptions.StageError, match=r"\*\*redacted\*\* may not") as caught:
             call()

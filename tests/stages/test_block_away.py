@@ -23,11 +23,12 @@ from ommx_prefect import (
 )
 from ommx_prefect._oci import transport as _oci_http
 from ommx_prefect._recovery.recover import recover
-from ommx_prefect._recovery.unsealed import waiting_owners
+from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages.local import DIRECTORY, LocalStage
-from ommx_prefect._stages.shared import MirroredStage
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.resolve import stage_at
+from ommx_prefect._stages.roots import DIRECTORY
 from tests.support.models import knapsack
 from tests.support.places import (
     SECRET,
@@ -180,7 +181,7 @@ def _recovered(flow_run_id, *arguments, returns=0):
 
 def test_recover_sends_the_start_of_an_attempt_that_was_killed_before_it_could(shared):
     owner = str(uuid.uuid4())
-    stage = MirroredStage(owner, shared.stage)
+    stage = stage_at(owner, shared.stage)
     attempt = Attempt(owner, owner, 1, str(uuid.uuid4()), "t", "t-0", 1, "n", 1.0, "elsewhere", 1)
     shared.go_away()
     stage.begin(attempt)
@@ -234,4 +235,4 @@ def test_a_rollback_while_the_stage_is_away_goes_out_with_the_next_record(shared
     assert (len(before), len(after)) == (0, 1)
     assert sealed.column("prefect.state") == ["RolledBack", "Completed"]
     assert shared.objects(sealed.flow_run_id) == {}
-    assert sealed.flow_run_id not in waiting_owners()
+    assert sealed.flow_run_id not in unsealed_flow_runs()

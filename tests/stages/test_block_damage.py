@@ -15,8 +15,8 @@ from ommx_prefect import (
     seal,
 )
 from ommx_prefect._shards.shard import Shard
-from ommx_prefect._stages.blocks import open_remote
-from ommx_prefect._stages.local import stage_root
+from ommx_prefect._stages.resolve import store_at
+from ommx_prefect._stages.roots import stage_root
 from tests.support.places import (
     fsspec_place,
 )
@@ -145,7 +145,7 @@ def test_a_shard_under_the_name_of_another_is_refused(shared):
 
 def test_an_object_that_another_host_replaces_after_the_listing_is_read_whole(s3):
     place = fsspec_place(s3, f"replaced-{uuid.uuid4().hex[:8]}")
-    remote = open_remote(place.stage)
+    remote = store_at(place.stage)
     for data in (b"the first checkpoint", b"2nd", b"a checkpoint that has become longer"):
         place.put("owner/parts/latest", data)
         assert remote.read("owner/parts/latest") == data

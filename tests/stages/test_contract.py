@@ -27,10 +27,10 @@ from ommx_prefect import (
     task,
 )
 from ommx_prefect._recording.checkpoint_values import Checkpoints
-from ommx_prefect._recovery.unsealed import waiting_owners
+from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing import seal as _seal
-from ommx_prefect._sealing.publication import publish
+from ommx_prefect._sealing.publish import publish
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import stage_of
@@ -170,13 +170,13 @@ def test_a_checkpoint_written_while_a_seal_publishes_stays_for_the_next(place, m
 
     def publish_after_another_checkpoint(*arguments):
         kept[0].save({"gap": 0.2}, Redactor({}))
-        publish(*arguments)
+        return publish(*arguments)
 
     monkeypatch.setattr(_seal, "publish", publish_after_another_checkpoint)
     sealed = run_flow(one)
     monkeypatch.undo()
     assert (sealed.statuses, sealed.column("gap")) == (["interrupted"], [0.5])
-    assert sealed.flow_run_id in waiting_owners()  # `recover` takes it
+    assert sealed.flow_run_id in unsealed_flow_runs()  # `recover` takes it
     if place.stage != "local":
         left = [name.split("/")[1] for name in place.objects(sealed.flow_run_id)]
         assert left == ["checkpoints"]

@@ -28,7 +28,8 @@ from ommx_prefect import (
 from ommx_prefect._oci import names as _oci_names
 from ommx_prefect._oci.names import digest_of
 from ommx_prefect._oci.repository import Repository
-from ommx_prefect._registry.blobs import blob_path, find, registry_root
+from ommx_prefect._registry.blobs import blob_path, registry_root
+from ommx_prefect._registry.names import find
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_manifests import name_of, tag_of
 from tests.support.images import Elsewhere, read_elsewhere, tags_of

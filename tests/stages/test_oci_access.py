@@ -21,7 +21,7 @@ from ommx_prefect import (
     task,
 )
 from ommx_prefect._oci import transport as _oci_http
-from ommx_prefect._oci.names import StageAddress, split_stage
+from ommx_prefect._stages.address import StageAddress, split_stage
 from tests.support.images import Elsewhere, read_elsewhere, tags_of
 from tests.support.registry_server import PASSWORD, USER, running_registry
 from tests.support.stage_tasks import one_night

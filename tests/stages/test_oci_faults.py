@@ -16,11 +16,11 @@ from ommx_prefect import (
     seal,
 )
 from ommx_prefect._oci.repository import Repository
-from ommx_prefect._sealing import publication as _publication
+from ommx_prefect._sealing import publish as _publish
 from ommx_prefect._stages import oci_store as _oci_remote
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_manifests import RECORD_TYPE, TOMBSTONE_TYPE
-from ommx_prefect._targets.oci import RegistryHome
+from ommx_prefect._targets.oci import OciTarget
 from tests.support.images import Elsewhere, read_elsewhere, tags_of
 from tests.support.places import RegistryPlace
 from tests.support.registry_server import running_registry
@@ -124,11 +124,11 @@ class Cut(BaseException):
 
 # What is done in this order -> whether the seal is cut off before it or after.
 STEPS = {
-    "payload": (RegistryHome, "_supply", "before"),
-    "documents": (RegistryHome, "_push", "before"),
-    "intent": (_publication, "_publish", "before"),
-    "names": (RegistryHome, "publish", "before"),
-    "answer": (_publication, "write_sealed", "before"),
+    "payload": (OciTarget, "_supply", "before"),
+    "documents": (OciTarget, "_push", "before"),
+    "intent": (_publish, "_take_steps", "before"),
+    "names": (OciTarget, "publish", "before"),
+    "answer": (_publish, "write_sealed", "before"),
     "let go": (LocalStage, "discard", "before"),
     "let go and": (LocalStage, "discard", "after"),
 }

@@ -20,7 +20,7 @@ from prefect.filesystems import LocalFileSystem, RemoteFileSystem
 from pydantic import SecretStr
 
 from ommx_prefect._registry.blobs import registry_root
-from ommx_prefect._stages.local import DIRECTORY, stage_root
+from ommx_prefect._stages.roots import DIRECTORY, stage_root
 from tests.support.registry_server import RegistryServer
 
 SECRET = "s3cr3t-of-the-bucket"

@@ -1,0 +1,59 @@
+"""Seal one flow run, or task run outside flows, because somebody asks for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ommx_prefect._recovery.decision import Decision
+from ommx_prefect._recovery.prefect_answer import UNKNOWN, connect
+from ommx_prefect._recovery.recover import Recovered, Recovery, recover_one, seal_decided
+from ommx_prefect._recovery.unsealed import Unsealed, read_unsealed
+from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._sealing.seal import seal, seal_flow_run
+from ommx_prefect._stages.documents import End, read_end
+from ommx_prefect._stages.resolve import stage_of
+from ommx_prefect.exceptions import SealError
+
+
+def seal_by_hand(
+    owner: str, *, interrupted: bool = False, stage: str | None = None
+) -> SealedExperiment:
+    """Seal one flow run, or task run outside flows, now.
+
+    Args:
+        owner: Prefect's id of it.
+        interrupted: Do not ask Prefect how it ended: it was interrupted.
+        stage: Where its shards wait, as for `ommx_prefect.seal`.
+
+    Raises:
+        NotSealedError: Nothing of it was recorded on this Local Registry.
+        SealError: It could not be sealed, or is known not to be interrupted; its records are kept.
+    """
+    unsealed = read_unsealed(owner)
+    lone = unsealed if unsealed is not None and unsealed.lone_attempt is not None else None
+    if interrupted:
+        return _seal_interrupted(owner, lone, stage)
+    if lone is None:
+        return seal(owner, stage=stage)
+    found = next(_recover_now(owner))
+    if found.sealed is None:
+        raise SealError(owner, found.why)
+    return found.sealed
+
+
+def _seal_interrupted(owner: str, lone: Unsealed | None, stage: str | None) -> SealedExperiment:
+    """Seal without asking Prefect, unless it is known to have ended otherwise."""
+    known = read_end(stage_of(owner, stage))
+    if known is not None and known.status != "interrupted":
+        reason = f"it is known to be {known.state}; seal it without calling it interrupted"
+        raise SealError(owner, reason)
+    end = End("interrupted", UNKNOWN, "it was called interrupted by hand")
+    if lone is not None:
+        return seal_decided(lone, Decision("seal", "", end=end))
+    return seal_flow_run(owner, end=end, stage=stage)
+
+
+def _recover_now(owner: str) -> Iterator[Recovered]:
+    with contextlib.ExitStack() as stack:
+        yield from recover_one(owner, Recovery(min_age_seconds=0), connect(stack))

@@ -1,0 +1,46 @@
+"""Say in sentences what of an experiment is not as it should be."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from ommx_prefect._sealing.ledger import Entry
+from ommx_prefect._sealing.load import SealInputs
+from ommx_prefect._stages.documents import FlowRecord
+
+# Of a task run, in a warning.
+LONGEST_NAME = 80
+
+
+def warnings_of(inputs: SealInputs, entries: Sequence[Entry], name: str) -> tuple[str, ...]:
+    """Return one sentence for each thing that is lost, out of reach, or named otherwise.
+
+    Args:
+        inputs: What is sealed.
+        entries: Its Runs.
+        name: The name of its experiment.
+    """
+    missing = [] if inputs.problems else _unaccounted_for(inputs, entries)
+    notes = (note for entry in entries for note in _notes_of(entry))
+    return (*inputs.problems, *missing, *notes, *_name_warning(inputs.record, name))
+
+
+def _unaccounted_for(inputs: SealInputs, entries: Sequence[Entry]) -> list[str]:
+    """Say how many task runs nobody knows: a worker that could not begin one leaves no trace."""
+    known = {entry.task_run_id for entry in entries} | {row.task_run_id for row in inputs.rows}
+    missing = len(inputs.expected - known)
+    said = f"{missing} task runs left no record, and Prefect does not know them: they never began"
+    return [f"{said}, or what they recorded is lost"] if missing else []
+
+
+def _notes_of(entry: Entry) -> list[str]:
+    # A name made of an argument can be a whole table.
+    short = textwrap.shorten(entry.task_run or entry.task, LONGEST_NAME, placeholder="…") or "…"
+    return [f"{short} (attempt {entry.attempt}): {note}" for note in entry.notes]
+
+
+def _name_warning(record: FlowRecord, name: str) -> list[str]:
+    if name == record.image_name:
+        return []
+    return [f"{record.image_name} was taken meanwhile; this experiment stands under {name}"]

@@ -1,0 +1,171 @@
+"""Turn what was staged into the Runs of an experiment, and join them with those sealed before."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+
+from ommx_prefect._format.decode import decode
+from ommx_prefect._format.merge import merged
+from ommx_prefect._format.model import RunRecord
+from ommx_prefect._prefect.api import TaskRunRow
+from ommx_prefect._sealing.interrupted import SUPERSEDED, followers, interrupted_shard
+from ommx_prefect._sealing.ledger import Entry
+from ommx_prefect._sealing.staged import Staged
+from ommx_prefect._shards.shard import STATE_COLUMN, Attempt, Shard
+
+
+def entries_of(
+    staged: Staged, rows: Mapping[str, TaskRunRow], checkpoints: Mapping[str, Shard]
+) -> list[Entry]:
+    """Return the Runs of what is staged, not yet numbered, with their checkpoints.
+
+    Args:
+        staged: What waits in the stage.
+        rows: What Prefect's API knows of task runs, by id.
+        checkpoints: The last checkpoints of attempts, by key.
+    """
+    ended = (shard.attempt for shard in staged.shards)
+    nexts = followers([*ended, *staged.interrupted, *staged.running])
+    interrupted = [
+        interrupted_shard(
+            attempt,
+            nexts.get(attempt.key),
+            rows.get(attempt.task_run_id),
+            checkpoints.get(attempt.key),
+        )
+        for attempt in staged.interrupted
+    ]
+    shards = (*staged.shards, *interrupted)
+    return [entry_of(shard, checkpoints.get(shard.attempt.key)) for shard in shards]
+
+
+def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
+    """Return the Run of a shard, with what its attempt had checkpointed."""
+    attempt = shard.attempt
+    return Entry(
+        key=attempt.key,
+        started_at=attempt.started_at,
+        task_run_id=attempt.task_run_id,
+        flow_run_id=attempt.flow_run_id,
+        task=attempt.task,
+        task_run=attempt.task_run,
+        attempt=attempt.attempt,
+        host=attempt.host,
+        parent_task_run_id=attempt.parent_task_run_id,
+        state=str(shard.parameters.get(STATE_COLUMN, "")),
+        notes=shard.notes,
+        record=_record_of(shard, checkpoint),
+    )
+
+
+def _record_of(shard: Shard, checkpoint: Shard | None) -> RunRecord:
+    run = merged(_with_inputs(_run_of(shard), shard.attempt), _run_of(checkpoint))
+    return dataclasses.replace(
+        run,
+        status=shard.status,
+        # OMMX refuses a finished Run with a reason.
+        reason=None if shard.status == "finished" else shard.reason,
+        parameters={**run.parameters, **shard.parameters},
+    )
+
+
+def _run_of(shard: Shard | None) -> RunRecord:
+    return decode(shard.documents).runs[0] if shard and shard.documents else RunRecord("finished")
+
+
+def _with_inputs(run: RunRecord, attempt: Attempt) -> RunRecord:
+    """Return the Run with the attempt's arguments; what the function logged itself has the name."""
+    return dataclasses.replace(run, parameters={**attempt.inputs, **run.parameters})
+
+
+def merge_entries(
+    old: Sequence[Entry], fresh: Sequence[Entry], checkpointed: Container[str]
+) -> list[Entry]:
+    """Join what was sealed before and what is staged; what is staged knows better.
+
+    An attempt that was sealed as interrupted may end after all; what it had checkpointed stays,
+    unless a later checkpoint of it is staged, which has the latest value of every name.
+
+    Args:
+        old: The Runs that were sealed before.
+        fresh: The Runs of what is staged.
+        checkpointed: The keys of attempts whose checkpoint is staged.
+    """
+    entries = {entry.key: entry for entry in old}
+    for entry in fresh:
+        before = entries.get(entry.key)
+        is_kept = before is not None and entry.key not in checkpointed
+        entries[entry.key] = _with_kept(entry, before.record) if before and is_kept else entry
+    return list(entries.values())
+
+
+def _with_kept(entry: Entry, before: RunRecord) -> Entry:
+    own = {k: v for k, v in before.parameters.items() if not k.startswith("prefect.")}
+    kept = dataclasses.replace(before, parameters=own)
+    return dataclasses.replace(entry, record=merged(entry.record, kept))
+
+
+def mark_superseded(entries: Sequence[Entry], rolled_back: frozenset[str]) -> list[Entry]:
+    """Order Runs by their start, and mark those that were rolled back or executed again.
+
+    Prefect 3.9 rolls back a task that returns a failed state too, and leaves its state as it is.
+
+    Args:
+        entries: The Runs.
+        rolled_back: The ids of task runs that were rolled back.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.order)
+    superseded = _superseded(ordered)
+    final = {entry.task_run_id: entry.key for entry in ordered if entry.key not in superseded}
+    return [
+        _with_state(entry, SUPERSEDED)
+        if entry.key in superseded
+        else _with_state(entry, "RolledBack")
+        if entry.task_run_id in rolled_back
+        and final[entry.task_run_id] == entry.key
+        and entry.record.status == "finished"
+        else entry
+        for entry in ordered
+    ]
+
+
+def _superseded(ordered: Sequence[Entry]) -> set[str]:
+    """Return the keys of Runs that belong to an execution which does not count.
+
+    The execution of a task run that counts is the last one that ended: if the flow ends before
+    another one does, that is interrupted, and what the flow saw is the one before.
+    """
+    found: set[str] = set()
+    for executions in _executions(ordered):
+        ended = [x for x in executions if x[-1].record.status != "interrupted"]
+        counts = (ended or executions)[-1]
+        found |= {entry.key for x in executions if x is not counts for entry in x}
+    return found
+
+
+def _executions(ordered: Sequence[Entry]) -> list[list[list[Entry]]]:
+    """Return the executions of each task run, and the attempts of each execution.
+
+    Dask and Ray execute a task whose worker died again, from its first attempt on.
+    """
+    executions: dict[str, list[list[Entry]]] = {}
+    for entry in ordered:
+        if entry.task_run_id:
+            of_task = executions.setdefault(entry.task_run_id, [])
+            if not of_task or entry.attempt <= of_task[-1][-1].attempt:
+                of_task.append([])
+            of_task[-1].append(entry)
+    return list(executions.values())
+
+
+def _with_state(entry: Entry, state: str) -> Entry:
+    parameters = {**entry.record.parameters, STATE_COLUMN: state}
+    record = dataclasses.replace(entry.record, parameters=parameters)
+    return dataclasses.replace(entry, state=state, record=record)
+
+
+def count_by_status(entries: Sequence[Entry]) -> dict[str, int]:
+    """Return how many Runs ended in which status."""
+    return dict(sorted(Counter(entry.record.status for entry in entries).items()))

@@ -1,0 +1,153 @@
+"""Plan what is sealed: the experiment that staged Runs make, and where it is to be published.
+
+Nothing is written here: the same inputs and the same names make the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from ommx_prefect._format.compose import Composition, SettledColumns, compose, settle_columns
+from ommx_prefect._format.encode import columns_of
+from ommx_prefect._format.model import Attachments, ExperimentRecord, describe
+from ommx_prefect._prefect.log import warn
+from ommx_prefect._sealing import ledger
+from ommx_prefect._sealing.annotations import annotations_of
+from ommx_prefect._sealing.attachments import attachments_of
+from ommx_prefect._sealing.degradations import warnings_of
+from ommx_prefect._sealing.entries import (
+    count_by_status,
+    entries_of,
+    mark_superseded,
+    merge_entries,
+)
+from ommx_prefect._sealing.ledger import Entry
+from ommx_prefect._sealing.load import SealInputs
+from ommx_prefect._sealing.names import free_name, stored_name
+from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._sealing.unrecorded import with_unrecorded
+from ommx_prefect._stages.checkpoints import number_of
+from ommx_prefect._targets.choose import targets_for
+from ommx_prefect._targets.protocol import Target
+
+
+@dataclass(frozen=True)
+class SealPlan:
+    """An experiment that is composed, and not yet stored.
+
+    Attributes:
+        inputs: What it is made of.
+        target: Where it is to be published.
+        composition: Its exact bytes.
+        ledger: The bytes of its ledger.
+        sealed: The answer of the seal, once it is published.
+    """
+
+    inputs: SealInputs
+    target: Target
+    composition: Composition
+    ledger: bytes
+    sealed: SealedExperiment
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The names of the shards and parts that the experiment holds."""
+        return self.inputs.sealed_keys.union(self.inputs.staged.keys)
+
+    @property
+    def interrupted(self) -> dict[str, int]:
+        """The attempts it holds without a shard, and the number of the last checkpoint of each."""
+        checkpoints = self.inputs.checkpoints
+        numbers = {key: number_of(checkpoint) for key, checkpoint in checkpoints.items()}
+        return {key: numbers.get(key, 0) for key in self.inputs.staged.interrupted_keys}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The Runs of an experiment in the order of their ids, and their columns of one type each."""
+
+    entries: Sequence[Entry]
+    columns: SettledColumns
+
+    @property
+    def split_columns(self) -> Mapping[str, str]:
+        """Name of a column made for values of another type -> the parameter's name."""
+        return self.columns[1]
+
+
+def plan_experiment(inputs: SealInputs) -> SealPlan:
+    """Compose an experiment for the best target that takes it."""
+    runs = _runs_of(inputs)
+    *others, last = targets_for(inputs.stage, inputs.record.image_name, inputs.end.status)
+    for target in others:
+        plan = _plan_for(target, inputs, runs)
+        if not (refusal := target.refusal(plan.composition.documents)):
+            return plan
+        name = plan.sealed.image_name
+        warn(f"{name} is sealed in the Local Registry instead of its own: {refusal}")
+    return _plan_for(last, inputs, runs)
+
+
+def _runs_of(inputs: SealInputs) -> Runs:
+    """Return the Runs of what was sealed before, of what is staged, and of what Prefect knows."""
+    rows = {row.task_run_id: row for row in inputs.rows}
+    fresh = entries_of(inputs.staged, rows, inputs.checkpoints)
+    entries = merge_entries(inputs.contents.entries, fresh, inputs.checkpoints)
+    entries = with_unrecorded(entries, inputs.rows, inputs.staged.running)
+    entries = mark_superseded(entries, inputs.staged.rolled_back)
+    return Runs(entries, settle_columns(columns_of(entry.record for entry in entries)))
+
+
+def _plan_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
+    name = free_name(target, inputs)
+    warnings = warnings_of(inputs, runs.entries, name)
+    told = _ledger_of(inputs, runs, warnings)
+    experiment = build_experiment(inputs, runs, told, warnings, name)
+    composition = compose(experiment, runs.columns)
+    sealed = SealedExperiment(
+        flow_run_id=inputs.stage.owner,
+        image_name=name,
+        manifest_digest=composition.documents.digest,
+        status=inputs.end.status,
+        counts=count_by_status(runs.entries),
+        warnings=(*warnings, *composition.warnings),
+        stored_name=stored_name(inputs, name),
+        pushed=True if target.target_stage else None,
+        composed_in=target.target_stage,
+    )
+    return SealPlan(inputs, target, composition, told, sealed)
+
+
+def build_experiment(
+    inputs: SealInputs, runs: Runs, told: bytes, warnings: Sequence[str], name: str
+) -> ExperimentRecord:
+    """Put an experiment together.
+
+    Args:
+        inputs: What is sealed.
+        runs: Its Runs.
+        told: Its ledger.
+        warnings: What is not as it should be.
+        name: Its name.
+    """
+    before, end = inputs.contents, inputs.end
+    attachments, logged = attachments_of(inputs.staged.parts, before.attachments)
+    entries = {**attachments.entries, ledger.NAME: describe(ledger.MEDIA_TYPE, told)}
+    return ExperimentRecord(
+        status=end.status,
+        reason=end.reason,
+        requested_image_name=None if inputs.is_finished else name,
+        runs=tuple(entry.record for entry in runs.entries),
+        attachments=Attachments(entries, attachments.filenames),
+        annotations={**before.annotations, **logged, **annotations_of(inputs, warnings)},
+    )
+
+
+def _ledger_of(inputs: SealInputs, runs: Runs, warnings: Sequence[str]) -> bytes:
+    end = inputs.end
+    flow_run = {**asdict(inputs.record), "state": end.state, "status": end.status}
+    subflows = list(inputs.staged.subflows.values())
+    return ledger.ledger_bytes(
+        flow_run, runs.entries, inputs.rows, subflows, runs.split_columns, warnings
+    )

@@ -1,0 +1,152 @@
+"""Publish a verified experiment and let its shards go, so that it may be killed at any step.
+
+Moving names, writing the answer down and letting the shards go are several steps. What they are
+is written to the stage first (`sealing.json`); the next seal of the flow run takes all of them
+again, and each may be taken twice. Without that a seal killed between two of them would lose
+the Runs of the seal before, or publish the same experiment under a second name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ommx_prefect._flowrun.pending import forget_task_runs
+from ommx_prefect._registry.names import NameMovedError, drop_name, find
+from ommx_prefect._sealing.names import aliases_to_move, free_name
+from ommx_prefect._sealing.plan import SealPlan
+from ommx_prefect._sealing.result import (
+    PreviousSeal,
+    SealedExperiment,
+    target_of_sealed,
+    write_sealed,
+)
+from ommx_prefect._shards import unwritten
+from ommx_prefect._shards.schema import CLOSED
+from ommx_prefect._stages.checkpoints import CheckpointFiles
+from ommx_prefect._stages.documents import INTENT, read_document, write_document
+from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._targets.protocol import Target
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What is to be published, and what is let go then; kept in the stage while that is done.
+
+    Attributes:
+        sealed: The answer of the seal.
+        names: The names to point to the experiment, and the digest that each points to before.
+        keys: The names of all shards and parts that the experiment holds.
+        cut_off: The interrupted attempts that it holds without a shard, and the number of the last
+            checkpoint that it holds of each.
+    """
+
+    __pydantic_config__ = CLOSED
+
+    sealed: SealedExperiment
+    names: Mapping[str, str | None]
+    keys: tuple[str, ...]
+    cut_off: Mapping[str, int]
+
+
+def publish(plan: SealPlan) -> PreviousSeal:
+    """Publish an experiment that is stored and verified, and let its shards go.
+
+    Raises:
+        NameMovedError: Another flow run has one of the names meanwhile; the shards are kept, and
+            the names have to be chosen again.
+    """
+    stage, target, inputs = plan.inputs.stage, plan.target, plan.inputs
+    names = _names_to_move(plan)
+    if free_name(target, inputs) != plan.sealed.image_name:  # taken while it was stored
+        raise NameMovedError(f"{plan.sealed.image_name} is another flow run's now")
+    publication = Publication(plan.sealed, names, tuple(sorted(plan.keys)), plan.interrupted)
+    published = carry_out(stage, target, publication, inputs.last)
+    if inputs.is_finished:
+        stage.release()
+    unwritten.forget(stage.owner, plan.keys)
+    forget_task_runs(stage.owner)
+    return published
+
+
+def _names_to_move(plan: SealPlan) -> dict[str, str | None]:
+    """Return the names of an experiment, and what each points to now."""
+    sealed, target = plan.sealed, plan.target
+    names = {sealed.stored_name: target.find(sealed.stored_name)}
+    if plan.inputs.is_finished:
+        names |= aliases_to_move(target, plan.inputs, sealed.image_name)
+    return names
+
+
+def carry_out(
+    stage: Stage, target: Target, publication: Publication, last: PreviousSeal | None
+) -> PreviousSeal:
+    """Write a publication down, and take its steps.
+
+    Args:
+        stage: The stage of the flow run.
+        target: Where the experiment is stored.
+        publication: What is to be published.
+        last: The last seal of the flow run.
+
+    Raises:
+        NameMovedError: Another flow run has one of the names meanwhile.
+    """
+    write_document(stage, INTENT, publication)
+    try:
+        return _take_steps(stage, target, publication, last)
+    except NameMovedError:
+        stage.remove(INTENT)
+        raise
+
+
+def finish_publication(stage: Stage, last: PreviousSeal | None) -> PreviousSeal | None:
+    """Finish what a killed seal has begun to publish, as far as no later seal has its names.
+
+    Args:
+        stage: The stage of the flow run.
+        last: What the stage has written down of its last seal.
+
+    Returns:
+        The last seal after that.
+    """
+    publication = read_document(stage, INTENT, Publication)
+    if publication is None:
+        return last
+    target = target_of_sealed(publication.sealed)
+    free = _free_names(target, publication, last)
+    if publication.sealed.stored_name in free and target.holds(publication.sealed.manifest_digest):
+        return _take_steps(stage, target, replace(publication, names=free), last)
+    stage.remove(INTENT)  # nothing is lost: the shards are there until the answer is written
+    return last
+
+
+def _take_steps(
+    stage: Stage, target: Target, publication: Publication, last: PreviousSeal | None
+) -> PreviousSeal:
+    sealed = publication.sealed
+    target.publish(sealed.manifest_digest, publication.names)
+    _drop_checkpoint(sealed.stored_name, last)
+    published = write_sealed(stage, sealed, publication.keys)
+    stage.discard_starts(CheckpointFiles(stage).discard(publication.cut_off))
+    stage.discard(publication.keys)
+    stage.remove(INTENT)
+    return published
+
+
+def _drop_checkpoint(stored_name: str, last: PreviousSeal | None) -> None:
+    """Let go of the checkpoint that this flow run had before, and of no other's."""
+    before = last.sealed if last else None
+    if before is None or before.status == "finished" or before.stored_name == stored_name:
+        return
+    if find(before.stored_name) == before.manifest_digest:
+        drop_name(before.stored_name)
+
+
+def _free_names(
+    target: Target, publication: Publication, last: PreviousSeal | None
+) -> dict[str, str | None]:
+    """Return the names that point to what they pointed to, to nothing, or to this flow run's."""
+    own = {None, publication.sealed.manifest_digest, last.sealed.manifest_digest if last else None}
+    found = {name: target.find(name) for name in publication.names}
+    return {x: found[x] for x, before in publication.names.items() if found[x] in {before, *own}}

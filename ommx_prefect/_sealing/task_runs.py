@@ -1,0 +1,50 @@
+"""Ask Prefect's API for the task runs of a flow run, as far as its shards cannot tell."""
+
+from __future__ import annotations
+
+from prefect.client.orchestration import SyncPrefectClient
+
+from ommx_prefect._flowrun.pending import expected_task_runs
+from ommx_prefect._prefect.api import (
+    TaskRunRow,
+    api_client,
+    await_task_runs,
+    read_lone_task_runs,
+)
+from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._sealing.staged import Staged
+from ommx_prefect._stages.documents import FlowRecord
+
+
+def ask_for_task_runs(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], list[str]]:
+    """Return what the API knows of task runs, and why it could not be asked, if it could not."""
+    flow_runs = _flow_runs(record, staged)
+    lone = {x.task_run_id for x in staged.interrupted if not x.flow_run_id} - {""}
+    if "" in flow_runs and not lone:  # a task run outside flows: its shards tell all
+        return [], []
+    try:
+        with api_client() as client:
+            if lone:
+                return read_lone_task_runs(client, lone), []
+            return _await(client, flow_runs, record.owner, staged), []
+    except Exception as error:
+        return [], [f"Prefect's API could not be asked for task runs: {describe_error(error)}"]
+
+
+def _flow_runs(record: FlowRecord, staged: Staged) -> set[str]:
+    """Return the ids of the flow run and of its subflow runs that have no own experiment."""
+    attempts = (*staged.interrupted, *staged.running)
+    members = {x for x, told in staged.subflows.items() if told.get("owner") == record.owner}
+    found = {shard.attempt.flow_run_id for shard in staged.shards} | {record.flow_run_id}
+    return found | ({attempt.flow_run_id for attempt in attempts} - {""}) | members
+
+
+def _await(
+    client: SyncPrefectClient, flow_runs: set[str], root_flow_run_id: str, staged: Staged
+) -> list[TaskRunRow]:
+    """Read the task runs; wait only for those that no shard and no process explains."""
+    ended = {shard.attempt.task_run_id for shard in staged.shards}
+    gone = {attempt.task_run_id for attempt in staged.interrupted} - ended - {""}
+    unexplained = {attempt.task_run_id for attempt in staged.running} - {""}
+    unexplained |= expected_task_runs(root_flow_run_id) - ended - gone
+    return await_task_runs(client, flow_runs, ended - {""}, unexplained, gone)

@@ -1,0 +1,77 @@
+"""How the documents that this package writes are read again: their format number, then their types.
+
+A document is the fields of a frozen dataclass, and `format` beside them. Release 0.1.0 wrote no
+`format`, which reads as 0. Whoever adds, renames or removes a field raises the number of that
+document: a field that its format does not have is refused, never dropped, so that an older host
+which meets a newer writer says so instead of sealing half of what was recorded.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Hashable, Mapping
+from typing import Any, TypeVar, cast
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+
+T = TypeVar("T")
+
+FORMAT_KEY = "format"
+# The format of a document that says none.
+RELEASE_0_1_0 = 0
+# `__pydantic_config__` of a document: it has no other fields than those of its dataclass.
+CLOSED = ConfigDict(extra="forbid")
+
+
+def to_document(fields: Mapping[str, Any], number: int) -> bytes:
+    """Write the fields of a document as JSON, with the number of its format."""
+    return json.dumps({FORMAT_KEY: number, **fields}).encode()
+
+
+def fields_of(data: bytes, newest: int) -> dict[str, Any]:
+    """Read the fields of a JSON document of which formats up to `newest` are known.
+
+    Raises:
+        DocumentError: It is no document.
+        UnknownFormatError: A later release wrote it.
+    """
+    document = json.loads(data)
+    if not isinstance(document, dict):
+        raise DocumentError("it is no JSON object")
+    check_format(document.pop(FORMAT_KEY, RELEASE_0_1_0), newest)
+    return document
+
+
+def check_format(found: object, newest: int) -> None:
+    """Raise unless the format of a document is one that this release can read."""
+    if not isinstance(found, int) or isinstance(found, bool) or found < RELEASE_0_1_0:
+        raise DocumentError(f"its format is {found!r}, and no number")
+    if found > newest:
+        raise UnknownFormatError(
+            f"it has format {found}, and this release of ommx_prefect reads up to {newest}: "
+            "upgrade ommx_prefect on this host"
+        )
+
+
+def parsed(schema: type[T], fields: Mapping[str, Any]) -> T:
+    """Return the fields of a document as its dataclass; nothing is converted.
+
+    Raises:
+        DocumentError: A field has another type, is missing, or is unknown. It is named.
+    """
+    try:
+        found: T = _adapter(cast("Hashable", schema)).validate_json(json.dumps(fields), strict=True)
+        return found
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(map(str, first["loc"])) or schema.__name__
+        raise DocumentError(f"its field {field!r} is wrong: {first['msg']}") from None
+
+
+@functools.cache
+def _adapter(schema: Hashable) -> TypeAdapter[Any]:
+    """Return what checks a schema: made at its first use, for making it takes milliseconds."""
+    return TypeAdapter(cast("Any", schema))

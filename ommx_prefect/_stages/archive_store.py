@@ -1,0 +1,85 @@
+"""How any store of objects holds shards: each as one archive, with all of its payload.
+
+Whoever seals gets the payload with the record, so nothing is fetched later, and no experiment is
+composed there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._registry.blobs import read_checked
+from ommx_prefect._shards.archive import open_archive, pack_archive
+from ommx_prefect._shards.shard import Shard
+from ommx_prefect._stages.store import READERS, GoneError, Store
+from ommx_prefect.exceptions import StageError
+
+
+class ArchiveStore:
+    """The shards of flow runs in a store of objects.
+
+    Args:
+        name: The place, as `ommx_prefect.flow` takes it.
+        open_store: Opens the store, or returns the one that is open.
+        reopen: Called after an error: a block may have got new credentials.
+    """
+
+    def __init__(
+        self, name: str, open_store: Callable[[], Store], reopen: Callable[[], None] = lambda: None
+    ) -> None:
+        self.name = name
+        self._open, self._reopen = open_store, reopen
+
+    def await_answer(self) -> None:
+        """Wait for nothing: a store says at once that it is away."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store an object."""
+        with self._opened(f"write {name}") as store:
+            store.write(name, data)
+
+    def read(self, name: str) -> bytes:
+        """Return an object's bytes."""
+        with self._opened(f"read {name}") as store:
+            return store.read(name)
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of all objects that begin with the prefix."""
+        with self._opened(f"list {prefix}") as store:
+            return sorted(store.names(prefix))
+
+    def remove_all(self, names: Sequence[str]) -> None:
+        """Remove objects, where they are there."""
+        with self._opened("remove the records") as store, ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(store.remove, names))
+
+    def put_shard(self, name: str, shard: Shard, find: Callable[[str], Path]) -> None:
+        """Store a shard and its payload as one archive."""
+        self.write(name, pack_archive(shard, lambda digest: read_checked(find(digest), digest)))
+
+    def unpack(self, data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
+        """Read an archive, and check all of it."""
+        return open_archive(data, owner, key)
+
+    def fetch(self, digest: str, target: Path, image_name: str = "") -> None:
+        """Raise GoneError: payload comes with its shard, and never by itself."""
+        raise GoneError(self.name, f"blob {digest} is not on this host, nor in a shard of it")
+
+    def serves(self, image_name: str) -> bool:
+        """Tell that nothing is composed in a store of objects."""
+        return False
+
+    @contextlib.contextmanager
+    def _opened(self, what: str) -> Iterator[Store]:
+        try:
+            yield self._open()
+        except StageError:
+            self._reopen()
+            raise
+        except Exception as error:
+            self._reopen()
+            raise StageError(self.name, f"could not {what}: {describe_error(error)}") from error

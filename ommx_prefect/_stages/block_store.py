@@ -1,0 +1,183 @@
+"""How a Prefect storage block holds shards: through its own methods, and a listing by its kind.
+
+`WritableFileSystem` has `read_path` and `write_path`, and neither a listing nor a removal. A seal
+has to find what it does not know the name of, so `KINDS` says how the known kinds of block do it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from prefect.blocks.core import Block
+from prefect.filesystems import WritableFileSystem
+from prefect.utilities.asyncutils import run_coro_as_sync
+
+from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._registry.files import write_whole
+from ommx_prefect._stages.store import Store
+from ommx_prefect._values.secrets import Redactor
+from ommx_prefect.exceptions import StageError
+
+
+class BlockStore:
+    """Objects in a storage block; `read` and `write` are those of every `WritableFileSystem`.
+
+    Args:
+        stage: The block as the user named it, `type-slug/name`.
+        block: The block.
+    """
+
+    def __init__(self, stage: str, block: Any) -> None:
+        self.stage, self.block = stage, block
+        password = urlsplit(str(getattr(block, "basepath", None) or "")).password
+        self._redact = Redactor({"b": block, "f": block.model_dump(), "password": password})
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store an object."""
+        with self._translated(f"write {name}"):
+            settled(self.block.write_path(name, content=data))
+
+    def read(self, name: str) -> bytes:
+        """Return an object's bytes."""
+        with self._translated(f"read {name}"):
+            return bytes(settled(self.block.read_path(name)))
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of all objects that begin with the prefix."""
+        with self._translated(f"list {prefix}"):
+            # The block puts its own folder before the names.
+            return sorted(key[key.index(prefix) :] for key in self._keys(prefix))
+
+    def remove(self, name: str) -> None:
+        """Remove an object."""
+        with self._translated(f"remove {name}"):
+            self._remove(name)
+
+    def _keys(self, prefix: str) -> list[str]:
+        raise NotImplementedError
+
+    def _remove(self, name: str) -> None:
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            reason = self._redact.text(f"could not {what}: {describe_error(error)}")
+            # Not `from error`: its text would show in the traceback, credentials and all.
+            raise StageError(self.stage, reason) from None
+
+
+class FolderStore(BlockStore):
+    """`prefect.filesystems.LocalFileSystem`: a folder, on a disk that the hosts share."""
+
+    def __init__(self, stage: str, block: Any) -> None:
+        super().__init__(stage, block)
+        if not block.basepath:
+            raise StageError(stage, "the block has no basepath, so each process has its own")
+        self._folder = Path(block.basepath).expanduser().resolve()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store an object; the block's own method would show it half written."""
+        with self._translated(f"write {name}"):
+            write_whole(self._folder / name, data, durable=True)
+
+    def _keys(self, prefix: str) -> list[str]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return [
+            (Path(folder) / file).relative_to(self._folder).as_posix()
+            for folder, _, files in os.walk(self._folder / prefix)
+            for file in files
+            if file[0] != "."  # being written
+        ]
+
+    def _remove(self, name: str) -> None:
+        path = self._folder / name
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty, or being filled
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
+
+
+class S3Store(BlockStore):
+    """`prefect_aws.S3Bucket`, with the credentials of AWS or MinIO."""
+
+    def _keys(self, prefix: str) -> list[str]:
+        return [found["Key"] for found in settled(self.block.list_objects(prefix))]
+
+    def _remove(self, name: str) -> None:
+        key = (Path(self.block.bucket_folder) / name).as_posix()
+        client = self.block.credentials.get_s3_client()
+        client.delete_object(Bucket=self.block.bucket_name, Key=key)
+
+
+class FsspecStore(BlockStore):
+    """`prefect.filesystems.RemoteFileSystem`: whatever fsspec opens (gs, az, s3, sftp, ...)."""
+
+    def _keys(self, prefix: str) -> list[str]:
+        files = self.block.filesystem
+        files.invalidate_cache()  # other hosts write meanwhile
+        try:
+            return list(files.find(self._path(prefix)))
+        except FileNotFoundError:
+            return []
+        finally:
+            files.invalidate_cache()  # and may replace a checkpoint before it is read
+
+    def _remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.block.filesystem.rm(self._path(name))
+
+    def _path(self, name: str) -> str:
+        return f"{self.block.basepath.rstrip('/')}/{name}"
+
+
+# Block type slug -> how such a block is used.
+KINDS: dict[str, type[BlockStore]] = {
+    "local-file-system": FolderStore,
+    "remote-file-system": FsspecStore,
+    "s3-bucket": S3Store,
+}
+
+
+@functools.lru_cache(maxsize=64)
+def open_block_store(stage: str) -> Store:
+    """Load a block, once per process: in a thread of its own Prefect's settings may be missing.
+
+    Raises:
+        StageError: There is no such block, or it cannot hold a stage.
+    """
+    block = load_block(stage, stage)
+    kind = KINDS.get(type(block).get_block_type_slug())
+    if not isinstance(block, WritableFileSystem) or kind is None:
+        reason = f"a seal cannot list what a {type(block).__name__} holds"
+        raise StageError(stage, f"{reason}. Use a block of the type {', '.join(KINDS)}")
+    return kind(stage, block)
+
+
+def load_block(stage: str, name: str) -> Any:
+    """Load a block that a stage is, or names.
+
+    Raises:
+        StageError: There is no such block, or it cannot be read.
+    """
+    try:
+        return settled(Block.load(name))
+    except Exception as error:
+        reason = f"the block {name} cannot be loaded ({describe_error(error).rstrip('.')})"
+        raise StageError(
+            stage, f"{reason}. Save it first, or choose one of `prefect block ls`"
+        ) from None
+
+
+def settled(value: Any) -> Any:
+    """Return what a method of a block returns: in an async context, the result of a coroutine."""
+    return run_coro_as_sync(value) if inspect.iscoroutine(value) else value

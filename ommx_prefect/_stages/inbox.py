@@ -1,0 +1,195 @@
+"""What comes in from a shared place to the host that seals, and what is let go there.
+
+Each object is believed only as far as it is a record of this flow run that hosts share, of a kind
+that `documents.KINDS` lists, and parses as what the kind holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ommx_prefect._format.model import hex_of, sha256_digest
+from ommx_prefect._prefect.log import warn
+from ommx_prefect._registry.files import write_whole
+from ommx_prefect._shards.archive import check_attempt, payload_of
+from ommx_prefect._shards.schema import fields_of, parsed
+from ommx_prefect._stages.checkpoints import CheckpointFiles, number_of
+from ommx_prefect._stages.documents import (
+    CHECKPOINTS,
+    FLOW_RECORD,
+    KINDS,
+    PARTS,
+    RELEASED,
+    ROLLED_BACK,
+    SHARDS,
+    STARTS,
+    SUBFLOWS,
+)
+from ommx_prefect._stages.local import LocalStage, read_start
+from ommx_prefect._stages.store import READERS, GoneError, ShardStore
+from ommx_prefect.exceptions import DocumentError, StageError
+
+
+class Inbox:
+    """What one flow run has in a shared place.
+
+    Args:
+        local: The stage of this host, into which it is brought.
+        store: The place.
+        bring: Returns a file with the payload of a digest, fetched if need be.
+    """
+
+    def __init__(self, local: LocalStage, store: ShardStore, bring: Callable[[str], Path]) -> None:
+        self._local, self._store, self._bring_payload = local, store, bring
+        self._prefix = f"{local.owner}/"
+        self._seen: list[str] = []
+        self._ended: set[str] = set()
+        # Digests of the checkpoints that were brought here, by name.
+        self._brought: dict[str, str] = {}
+
+    # ------------------------------------------------------------ what comes in
+
+    def names(self) -> list[str]:
+        """Return the names of all objects of the flow run that are there."""
+        return self._store.names(self._prefix)
+
+    def flow_record(self) -> dict[str, Any] | None:
+        """Return the fields of the flow run's record there, or None."""
+        name = f"{self._prefix}{FLOW_RECORD}"
+        if name not in self.names():
+            return None
+        with self._refusing(name):
+            return self._checked_document("", FLOW_RECORD, self._store.read(name))
+
+    def take(self, seen: Sequence[str], sealed: Collection[str]) -> None:
+        """Bring what is there, and is not sealed yet, into the local stage.
+
+        Args:
+            seen: The names of all objects that are there.
+            sealed: The keys of what is sealed already.
+
+        Raises:
+            DocumentError: An object is damaged, or no record of this flow run. It is named.
+            StageError: The place does not answer.
+        """
+        self._seen = list(seen)
+        self._ended = {name for name in seen if f"/{SHARDS}/" in name}
+        ended = {name.replace(f"/{SHARDS}/", f"/{STARTS}/") for name in self._ended}
+        wanted = [
+            name
+            for name in seen
+            if self._may_be_new(name)
+            and name.rpartition("/")[2] not in sealed
+            and name not in ended
+        ]
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(lambda name: self._bring(name, is_extended=bool(sealed)), wanted))
+
+    def _may_be_new(self, name: str) -> bool:
+        # Of a checkpoint there may be a later one.
+        return f"/{CHECKPOINTS}/" in name or not self._local.has(name.removeprefix(self._prefix))
+
+    def _bring(self, name: str, *, is_extended: bool) -> None:
+        directory, _, key = name.removeprefix(self._prefix).rpartition("/")
+        with self._refusing(name):
+            if directory not in _KEEP or key[:1] in ("", "."):
+                raise DocumentError("it is none of a stage's records")
+            try:
+                data = self._store.read(name)
+                if directory == CHECKPOINTS:
+                    self._brought[name] = sha256_digest(data)
+                _KEEP[directory](self, directory, key, data)
+            except GoneError:
+                # A seal that was cut off while it removed what it holds.
+                if not is_extended:
+                    raise
+
+    @contextlib.contextmanager
+    def _refusing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (DocumentError, ValueError, TypeError) as error:
+            raise DocumentError(
+                f"{name} in stage {self._store.name!r} is refused: {error}. Remove the object, or "
+                "put the right one in its place"
+            ) from error
+
+    def _keep_shard(self, directory: str, key: str, data: bytes) -> None:
+        shard, blobs = self._store.unpack(data, self._local.owner, key)
+        for digest, content in blobs.items():
+            write_whole(self._local.pinned(digest), content)
+        write_whole(self._local.path / directory / key, shard.to_bytes(), durable=True)
+
+    def _keep_checkpoint(self, directory: str, key: str, data: bytes) -> None:
+        checkpoint, blobs = self._store.unpack(data, self._local.owner, key)
+        wanted = {layer.digest for layer in payload_of(checkpoint)}
+        absent = {digest for digest in wanted if hex_of(digest) not in blobs}
+        blobs = {**blobs, **{x: self._bring_payload(x).read_bytes() for x in absent}}
+        files = CheckpointFiles(self._local)
+        here = files.record(checkpoint.attempt.key)
+        if here is None or number_of(here) < number_of(checkpoint):
+            files.put(checkpoint, blobs)
+
+    def _keep_start(self, directory: str, key: str, data: bytes) -> None:
+        attempt = read_start(data)
+        check_attempt(attempt, self._local.owner, key)
+        self._local.begin(attempt)
+
+    def _keep_document(self, directory: str, key: str, data: bytes) -> None:
+        fields = self._checked_document(directory, key, data)
+        self._local.write(f"{directory}/{key}".lstrip("/"), fields)
+
+    def _checked_document(self, directory: str, key: str, data: bytes) -> dict[str, Any]:
+        kind = KINDS.get(directory or key)
+        if kind is None or kind.reach != "shared" or kind.schema is None:
+            raise DocumentError("it is none of a stage's records")
+        fields = fields_of(data, kind.format)
+        owner = fields.get("flow_run_id", key)
+        if owner != (key if directory else self._local.owner):
+            raise DocumentError(f"it belongs to flow run {owner}")
+        parsed(kind.schema, fields)
+        return fields
+
+    # ------------------------------------------------------------ what is let go
+
+    def is_released(self) -> bool:
+        """Tell whether a finished seal of another host has removed the flow run's records."""
+        return f"{self._prefix}{FLOW_RECORD}" not in self._seen and not self._local.has(RELEASED)
+
+    def release(self) -> None:
+        """Remove what a finished seal holds; what came there later stays.
+
+        An attempt that was taken for dead may run on, and have replaced its checkpoint.
+        """
+        with ThreadPoolExecutor(READERS) as pool:
+            is_held = list(pool.map(self._is_held, self._seen))
+        try:
+            held = [x for x, is_it in zip(self._seen, is_held, strict=True) if is_it]
+            self._store.remove_all(held)
+        except StageError as error:
+            warn(f"The experiment is sealed; {error}. What is left there is in it already")
+
+    def _is_held(self, name: str) -> bool:
+        """Tell whether an object is still what was brought here."""
+        ended = name.replace(f"/{CHECKPOINTS}/", f"/{SHARDS}/")
+        if name not in self._brought or ended in self._ended:
+            return True  # no checkpoint, or the last one of an attempt that has ended
+        with contextlib.suppress(StageError, DocumentError):
+            return self._brought[name] == sha256_digest(self._store.read(name))
+        return False
+
+
+# Folder of an object -> what checks it and keeps it here.
+_KEEP: dict[str, Callable[[Inbox, str, str, bytes], None]] = {
+    "": Inbox._keep_document,
+    STARTS: Inbox._keep_start,
+    SHARDS: Inbox._keep_shard,
+    PARTS: Inbox._keep_shard,
+    CHECKPOINTS: Inbox._keep_checkpoint,
+    SUBFLOWS: Inbox._keep_document,
+    ROLLED_BACK: Inbox._keep_document,
+}

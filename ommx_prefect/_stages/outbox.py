@@ -1,0 +1,178 @@
+"""What goes out to a shared place; and what waits on this host where that is away.
+
+What cannot be written there is written into the local stage of this host, its outbox. It goes out
+with the next record that can, or by `ommx-prefect recover` on this host; a seal here takes it from
+there, too. On a host that has no record of the flow run, `outbox.json` names the place.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ommx_prefect._prefect.log import warn
+from ommx_prefect._shards.schema import to_document
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.checkpoints import CheckpointFiles
+from ommx_prefect._stages.documents import (
+    CHECKPOINTS,
+    FLOW_RECORD,
+    OUTBOX_RECORD,
+    PARTS,
+    SHARDS,
+    STARTS,
+    UNSENT,
+    OutboxRecord,
+    format_of,
+    write_document,
+)
+from ommx_prefect._stages.local import LocalStage, start_document
+from ommx_prefect._stages.store import ShardStore
+from ommx_prefect.exceptions import StageError
+
+T = TypeVar("T")
+
+
+class Outbox:
+    """What one flow run has for a shared place.
+
+    Args:
+        local: The stage of this host.
+        store: The place.
+        find: Returns a file with the payload of a digest.
+    """
+
+    def __init__(self, local: LocalStage, store: ShardStore, find: Callable[[str], Path]) -> None:
+        self._local, self._store, self._find = local, store, find
+
+    # ------------------------------------------------------------ one record
+
+    def begin(self, attempt: Attempt) -> None:
+        """Send the start of an attempt; it is not the attempt's fault if that fails."""
+        name = f"{STARTS}/{attempt.key}"
+        if self._problem_with(self._send, name, start_document(attempt)):
+            self._open()
+            self._local.begin(attempt)
+
+    def put(self, shard: Shard, directory: str) -> str | None:
+        """Send a shard, and what waited before; return why it waits here."""
+        name = f"{directory}/{shard.attempt.key}"
+        if problem := self._problem_with(self._send_shard, name, shard):
+            self._keep(shard, directory, problem)
+            return problem
+        self._local.remove(f"{STARTS}/{shard.attempt.key}")
+        if any(self._local.files(folder) for folder in (SHARDS, PARTS, UNSENT)):
+            self.flush()
+        return None
+
+    def share_checkpoint(self, checkpoint: Shard) -> str | None:
+        """Send the last checkpoint of an attempt, in place of the one before."""
+        name = f"{CHECKPOINTS}/{checkpoint.attempt.key}"
+        return self._problem_with(self._send_checkpoint, name, checkpoint)
+
+    def write(self, name: str, fields: dict[str, Any]) -> None:
+        """Send a document.
+
+        Raises:
+            StageError: The record of the flow run cannot be sent: nothing has begun yet.
+        """
+        problem = self._problem_with(self._send, name, to_document(fields, format_of(name)))
+        if problem and name == FLOW_RECORD:
+            raise StageError(self._store.name, problem)
+        if problem:
+            self._open()
+            self._local.write(f"{UNSENT}/{name.replace('/', '.')}", fields)
+            warn(f"{name} of flow run {self._local.owner} waits on this host: {problem}")
+
+    def _keep(self, shard: Shard, directory: str, problem: str) -> None:
+        self._open()
+        with self._local.locked():
+            self._local.put(shard, directory)
+        warn(
+            f"The record of {shard.attempt.task_run or shard.attempt.task!r} waits on "
+            f"{shard.attempt.host} in {self._local.path}: {problem}. It goes out with the next "
+            "record of this flow run on this host; a seal here takes it, too"
+        )
+
+    def _open(self) -> None:
+        if not self._local.has(FLOW_RECORD):  # which names the stage, too
+            write_document(self._local, OUTBOX_RECORD, OutboxRecord(self._store.name))
+
+    # ------------------------------------------------------------ what waited
+
+    def flush(self) -> str | None:
+        """Send what could not be sent before; return the problem where it cannot be sent now."""
+        with self._local.locked():  # no other process pins or lets go of payload meanwhile
+            for directory in (SHARDS, PARTS, STARTS):
+                for path in self._local.files(directory):
+                    name = f"{directory}/{path.name}"
+                    if problem := self._problem_with(self._send_file, name, path):
+                        return problem
+                    self._local.remove(name)
+                    # Its checkpoints stay for a seal here.
+                    self._local.remove(f"{STARTS}/{path.name}")
+            _, problem = self._send_unsent()
+            if problem is None:
+                self._local.discard(())
+            return problem
+
+    def share(self, seen: Collection[str], sealed: Collection[str]) -> list[str]:
+        """Send what only this host has, and return its names: a retry may be sealed elsewhere.
+
+        Args:
+            seen: The names that are there.
+            sealed: The keys of what is sealed, and need not go anywhere.
+        """
+        sent = []
+        for directory in (SHARDS, PARTS):
+            for path in self._local.files(directory):
+                name = f"{directory}/{path.name}"
+                if path.name in sealed or self._full(name) in seen:
+                    continue
+                if self._problem_with(self._send_file, name, path) is None:
+                    sent.append(self._full(name))
+        return [*sent, *self._send_unsent()[0]]
+
+    def _send_unsent(self) -> tuple[list[str], str | None]:
+        """Send the documents that wait; return the names of those that went, and a problem."""
+        sent: list[str] = []
+        for path in self._local.files(UNSENT):
+            name = path.name.replace(".", "/", 1)
+            if problem := self._problem_with(self._send, name, path.read_bytes()):
+                return sent, problem
+            path.unlink()
+            sent.append(self._full(name))
+        return sent, None
+
+    # ------------------------------------------------------------ the way there
+
+    def _problem_with(self, send: Callable[[str, T], None], name: str, what: T) -> str | None:
+        """Send an object; return the problem, or None."""
+        try:
+            send(name, what)
+        except StageError as error:
+            return str(error)
+        return None
+
+    def _send(self, name: str, data: bytes) -> None:
+        self._store.write(self._full(name), data)
+
+    def _send_shard(self, name: str, shard: Shard) -> None:
+        self._store.put_shard(self._full(name), shard, self._find)
+
+    def _send_checkpoint(self, name: str, checkpoint: Shard) -> None:
+        files = CheckpointFiles(self._local)
+        find = functools.partial(files.payload, checkpoint.attempt.key)
+        self._store.put_shard(self._full(name), checkpoint, find)
+
+    def _send_file(self, name: str, path: Path) -> None:
+        data = path.read_bytes()
+        if name.startswith(f"{STARTS}/"):
+            self._send(name, data)
+        else:
+            self._send_shard(name, Shard.from_bytes(data))
+
+    def _full(self, name: str) -> str:
+        return f"{self._local.owner}/{name}"

@@ -1,0 +1,35 @@
+"""In which Local Registry the stage of a flow run is, and in which folder of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ommx_prefect._registry.blobs import registry_root
+
+DIRECTORY = "ommx-prefect"
+# What this process was told: owner -> root of the registry in which its stage is, not this one's.
+_elsewhere: dict[str, Path] = {}
+MOST_TOLD = 10_000
+
+
+def stage_root() -> Path:
+    """Return the directory that holds the stages of all flow runs of this registry."""
+    return registry_root() / DIRECTORY
+
+
+def tell_root(owner: str, root: str) -> None:
+    """Use the stage of a flow run where its flow has it, in a registry that is not this process's.
+
+    OMMX fixes the registry once per process, but a worker may serve flows of several. Payload is
+    written into this process's registry then, and its links are copies.
+    """
+    if Path(root) == registry_root() or not (Path(root) / DIRECTORY / owner).is_dir():
+        return  # it is here, or out of reach
+    _elsewhere[owner] = Path(root)
+    while len(_elsewhere) > MOST_TOLD:
+        _elsewhere.pop(next(iter(_elsewhere)), None)
+
+
+def root_of(owner: str) -> Path:
+    """Return the root of the registry in which the stage of a flow run is."""
+    return _elsewhere.get(owner) or registry_root()

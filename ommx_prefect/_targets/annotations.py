@@ -1,0 +1,41 @@
+"""Names of the annotations that this package gives to experiments, and how they are read again.
+
+Catalogues show them (`ommx.experiment.list_experiments`), and a later seal reads some again. They
+are what is stored: a name that changes is not found any more on experiments that were sealed
+before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ommx_prefect._format.decode import decode
+from ommx_prefect._targets.protocol import Target
+from ommx_prefect.exceptions import DocumentError
+
+PREFIX = "org.ommx-prefect."
+
+# Read again: whose experiment it is, and which of two flow runs is the later one.
+FLOW_RUN_ID = f"{PREFIX}flow-run-id"
+SCHEDULED_TIME = f"{PREFIX}scheduled-time"
+
+FLOW_RUN_NAME = f"{PREFIX}flow-run-name"
+FLOW_RUN_URL = f"{PREFIX}flow-run-url"
+FLOW_NAME = f"{PREFIX}flow-name"
+DEPLOYMENT_ID = f"{PREFIX}deployment-id"
+DEPLOYMENT_NAME = f"{PREFIX}deployment-name"
+STATE = f"{PREFIX}state"
+PREFECT_VERSION = f"{PREFIX}prefect-version"
+OMMX_VERSION = f"{PREFIX}ommx-version"
+PYTHON_VERSION = f"{PREFIX}python-version"
+# How many warnings there are, and those that say what is lost; absent where there are none.
+WARNINGS = f"{PREFIX}warnings"
+DEGRADED = f"{PREFIX}degraded"
+
+
+def read_annotations(target: Target, digest: str) -> Mapping[str, str]:
+    """Return the annotations of an experiment; none where it is an image of something else."""
+    try:
+        return decode(target.read(digest)).annotations
+    except DocumentError:
+        return {}
