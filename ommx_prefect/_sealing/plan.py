@@ -102,8 +102,8 @@ def _runs_of(inputs: SealInputs) -> Runs:
 def _plan_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
     name = free_name(target, inputs)
     warnings = warnings_of(inputs, runs.entries, name)
-    told = _ledger_of(inputs, runs, warnings)
-    experiment = build_experiment(inputs, runs, told, warnings, name)
+    ledger_data = _ledger_of(inputs, runs, warnings)
+    experiment = build_experiment(inputs, runs, ledger_data, warnings, name)
     composition = compose(experiment, runs.columns)
     sealed = SealedExperiment(
         flow_run_id=inputs.stage.owner,
@@ -116,24 +116,24 @@ def _plan_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
         pushed=True if target.target_stage else None,
         composed_in=target.target_stage,
     )
-    return SealPlan(inputs, target, composition, told, sealed)
+    return SealPlan(inputs, target, composition, ledger_data, sealed)
 
 
 def build_experiment(
-    inputs: SealInputs, runs: Runs, told: bytes, warnings: Sequence[str], name: str
+    inputs: SealInputs, runs: Runs, ledger_data: bytes, warnings: Sequence[str], name: str
 ) -> ExperimentRecord:
     """Put an experiment together.
 
     Args:
         inputs: What is sealed.
         runs: Its Runs.
-        told: Its ledger.
+        ledger_data: Its ledger.
         warnings: What is not as it should be.
         name: Its name.
     """
     before, end = inputs.contents, inputs.end
     attachments, logged = attachments_of(inputs.staged.parts, before.attachments)
-    entries = {**attachments.entries, ledger.NAME: describe(ledger.MEDIA_TYPE, told)}
+    entries = {**attachments.entries, ledger.NAME: describe(ledger.MEDIA_TYPE, ledger_data)}
     return ExperimentRecord(
         status=end.status,
         reason=end.reason,
