@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Timer
 
@@ -32,19 +34,16 @@ def read_apart(reader: str, path: Path) -> Matrix:
 
 
 class _Child:
-    """The process, and the process that it belongs to: a fork must not share its pipes."""
+    """The process, and the process that it belongs to."""
 
     def __init__(self) -> None:
-        self.owner = os.getpid()
+        self.owner, self.killed = os.getpid(), False
         self.process = subprocess.Popen(
             [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", _reader_child.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-
-    def usable(self) -> bool:
-        return self.owner == os.getpid() and self.process.poll() is None
 
     def ask(self, reader: str, path: Path) -> bytes:
         """Return the answer, empty if the process has ended."""
@@ -59,29 +58,72 @@ class _Child:
         size = answers.read(8)
         return answers.read(int.from_bytes(size, "big") + 1) if len(size) == 8 else b""
 
+    def is_over(self) -> bool:
+        """Tell whether it has ended, or was killed and is about to."""
+        return self.killed or self.process.poll() is not None
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        self.killed = True
+        self.process.kill()
+
+    def end(self) -> int:
+        """Close its pipes, which ends it, and return its exit code."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(BrokenPipeError):
+                assert pipe is not None
+                pipe.close()
+        return self.process.wait()
+
 
 _LOCK = Lock()
 _CHILD: list[_Child] = []
 
 
+@atexit.register
+def _end_children() -> None:
+    while _CHILD:
+        child = _CHILD.pop()
+        if child.owner == os.getpid():
+            child.end()
+
+
+def _forget() -> None:
+    """Leave the process to the one that this was forked from."""
+    global _LOCK
+    _LOCK = Lock()
+    _CHILD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 def _in_time(reader: str, path: Path, seconds: float) -> Matrix:
     child = _child()
-    timer = Timer(seconds, child.process.kill)
+    timer = Timer(seconds, child.kill)
     timer.start()
-    answer = child.ask(reader, path)
-    late = not timer.is_alive()
-    timer.cancel()
+    try:
+        answer = child.ask(reader, path)
+    except BaseException:
+        # Interrupted: an answer that is still on its way must not answer the next question.
+        child.kill()
+        raise
+    finally:
+        timer.cancel()
     if answer:
         return _told(answer)
-    code = child.process.wait()
+    code = child.end()
     if code == 0:  # it ended for it was idle, just before the question
         return _in_time(reader, path, seconds)
-    raise Unreadable(f"it did not end in {seconds:.0f} s" if late else _death(code))
+    raise Unreadable(f"it did not end in {seconds:.0f} s" if child.killed else _death(code))
 
 
 def _child() -> _Child:
-    if not (_CHILD and _CHILD[0].usable()):
-        _CHILD[:] = [_Child()]
+    if _CHILD and _CHILD[0].is_over():
+        _CHILD.pop().end()
+    if not _CHILD:
+        _CHILD.append(_Child())
     return _CHILD[0]
 
 

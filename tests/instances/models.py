@@ -23,7 +23,15 @@ def bounds(draw, kind: int) -> tuple[float, float]:
     """Every shape of bounds: none, one side, both, fixed; whole for integers."""
     figure = st.integers(-9, 9).map(float) if kind == INTEGER else numbers
     low, high = sorted([draw(figure), draw(figure)])
-    shapes = ((0.0, INF), (-INF, INF), (low, INF), (-INF, high), (low, high), (low, low), (0.0, 1.0))
+    shapes = (
+        (0.0, INF),
+        (-INF, INF),
+        (low, INF),
+        (-INF, high),
+        (low, high),
+        (low, low),
+        (0.0, 1.0),
+    )
     return draw(st.sampled_from(shapes))
 
 
