@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from models import models, write_with_highs, write_with_scip
 
 from ommx_prefect.instances import load_instance
 from ommx_prefect.instances._build import build_instance
 from ommx_prefect.instances._compare import first_difference
 from ommx_prefect.instances._matrix_bytes import matrix_from_bytes, matrix_to_bytes
 from ommx_prefect.instances._ommx_reader import read_ommx
+from tests.instances.models import models, write_with_highs, write_with_scip
 
 # Which models a writer can write, and in which format: SCIP's LP writer splits a row in two.
 WRITTEN = [
