@@ -195,6 +195,7 @@ def test_the_columns_keep_their_types_over_every_outcome(open_instances):
     assert types == {
         "instance": "string",
         "adapter": "string",
+        "readers": "string",
         "outcome": "string",
         "optimality": "string",
         "objective": "Float64",
