@@ -105,13 +105,19 @@ def expand_sources(sources: Iterable[str | Path]) -> list[str]:
 
 
 def _from_file(path: Path, suffix: str, min_readers: int) -> Agreed:
+    """Read a file; whatever is raised besides is what OMMX says of values it cannot hold."""
     source = str(path)
-    if suffix == ".ommx":
-        return Agreed(from_archive(path, source), "", ())
-    with plain_file(path, suffix) as plain:
-        if suffix == ".qplib":
-            return Agreed(read_qplib(plain, source), "ommx", ())
-        return agreed_instance(plain, source, suffix, min_readers)
+    try:
+        if suffix == ".ommx":
+            return Agreed(from_archive(path, source), "", ())
+        with plain_file(path, suffix) as plain:
+            if suffix == ".qplib":
+                return Agreed(read_qplib(plain, source), "ommx", ())
+            return agreed_instance(plain, source, suffix, min_readers)
+    except (InstanceFileError, OSError):
+        raise
+    except Exception as error:
+        raise InstanceFileError(source, f"it cannot be read: {error}") from error
 
 
 def _named(

@@ -48,6 +48,8 @@ def reading(reader: str, path: Path, *, is_sound: bool) -> Reading:
     except Unreadable as error:
         inexpressible = isinstance(error, Inexpressible)
         return Reading(reader, None, error.reason, inexpressible=inexpressible)
+    except UnicodeDecodeError as error:
+        return Reading(reader, None, f"a name it gives is no UTF-8: {error}")
     return Reading(reader, model, instance=instance)
 
 
