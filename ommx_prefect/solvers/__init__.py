@@ -10,8 +10,9 @@
             solve("highs", load_instance(path).instance, time_limit_seconds=60)
 
 Each call is one Run with the parameters `instance`, `adapter`, `outcome`, `objective`, `feasible`,
-`optimality`, `solve_seconds` and the limits that were set, and one Solve (or Sampling) record with
-its own status, options, input and output. A call whose result Prefect has cached is a Run with the
+`optimality`, `solve_seconds` and the limits that were set (and `readers`, those who agreed on the
+file of a loaded instance), and one Solve (or Sampling) record with its own status, options, input
+and output. A call whose result Prefect has cached is a Run with the
 same parameters but `solve_seconds`, and with the Solution (or SampleSet) as its `output`; the
 Solution knows its outcome (`outcome_of`), and a cached None knows none.
 

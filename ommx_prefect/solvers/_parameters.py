@@ -10,6 +10,7 @@ from ommx.adapter import SolverAdapter
 from ommx.experiment import Run
 
 from ommx_prefect.instances._name import instance_name
+from ommx_prefect.instances._readers_note import readers_of
 from ommx_prefect.solvers._backends import resolve_adapter, resolve_sampler
 from ommx_prefect.solvers._options import LIMITS, given_limits
 
@@ -25,8 +26,10 @@ _OPTIMALITY = (
 
 
 def asked_of(adapter: type[SolverAdapter], instance: Instance) -> Parameters:
-    """Return what is solved, and by what."""
-    return {"instance": instance_name(instance), "adapter": adapter.__name__}
+    """Return what is solved, by what, and which readers agreed on the file it comes from."""
+    readers = readers_of(instance)
+    read = {"readers": readers} if readers else {}
+    return {"instance": instance_name(instance), "adapter": adapter.__name__, **read}
 
 
 def give_outcome(solution: Solution, outcome: str) -> Solution:

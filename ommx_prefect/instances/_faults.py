@@ -1,0 +1,68 @@
+"""List the known faults of the readers, for which no single one is believed.
+
+Each has an example in `tests/instances/odd`, and a test that fails when the reader has been mended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that a reader reads otherwise than the format says, or refuses though it may not.
+
+    `upstream` names the issue there, if one is known.
+    """
+
+    reader: str
+    version: str
+    fault: str
+    example: str
+    upstream: str = ""
+
+
+_OMMX, _HIGHS, _SCIP = ("ommx", "3.0.0b7"), ("highs", "1.16.0"), ("scip", "10.0.3")
+_QUADRATIC = "Jij-Inc/ommx#596"
+
+FAULTS = (
+    Fault(*_OMMX, "squares of QUADOBJ come without the half", "quadobj.mps", _QUADRATIC),
+    Fault(
+        *_OMMX,
+        "of two entries for one square of QCMATRIX the last wins",
+        "qcmatrix-split-square.mps",
+        _QUADRATIC,
+    ),
+    Fault(*_OMMX, "QMATRIX is refused", "qmatrix.mps", _QUADRATIC),
+    Fault(*_OMMX, "of two entries in COLUMNS the last wins", "repeated-entry.mps"),
+    Fault(*_OMMX, "the objective's constant is dropped", "constant.mps"),
+    Fault(*_OMMX, "a row named OBJ gives the objective its right side", "row-called-obj.mps"),
+    Fault(*_OMMX, "of two RHS sets the last wins", "two-rhs-sets.mps"),
+    Fault(*_OMMX, "of two BOUNDS sets the last wins", "two-bounds-sets.mps"),
+    Fault(*_OMMX, "it reads on after ENDATA", "after-endata.mps"),
+    Fault(*_OMMX, "UP of 0 or less takes the lower bound away", "up-zero.mps"),
+    Fault(*_OMMX, "of OMMX_VAR_1 and OMMX_VAR_2b one is dropped", "ommx-var.mps"),
+    Fault(*_OMMX, "a file without ENDATA is a smaller model", "no-endata.mps"),
+    Fault(*_OMMX, "an empty bound panics", "empty-bound.mps"),
+    Fault(*_OMMX, "an integer with a negative upper bound panics", "integer-up-negative.mps"),
+    Fault(*_OMMX, "a tab is no blank", "tabs.mps"),
+    Fault(*_OMMX, "1.0D0 is no number", "d-exponent.mps"),
+    Fault(*_OMMX, "an RHS line needs the name of a set", "rhs-without-set.mps"),
+    Fault(*_OMMX, "a BOUNDS line without the name of a set panics", "bounds-without-set.mps"),
+    Fault(*_OMMX, "RANGES of the objective are refused", "range-of-objective.mps"),
+    Fault(*_OMMX, "a second N row is refused", "two-n-rows.mps"),
+    Fault(*_OMMX, "semi-continuous bounds are refused", "semi-continuous.mps"),
+    Fault(*_OMMX, "OBJSENSE MAXIMIZE is refused", "objsense-maximize.mps"),
+    Fault(*_HIGHS, "FR stays where LO follows for the same column", "fr-then-lo.mps"),
+    Fault(*_HIGHS, "LO stays where FR follows for the same column", "lo-then-fr.mps"),
+    Fault(
+        *_HIGHS,
+        "OBJSENSE MAXIMIZE on one line is minimised",
+        "objsense-one-line.mps",
+        "ERGO-Code/HiGHS#2220",
+    ),
+    Fault(*_HIGHS, "of two entries in COLUMNS the first wins", "repeated-entry.mps"),
+    Fault(*_HIGHS, "the header LAZYCONS is taken for a row", "lazycons.mps"),
+    Fault(*_HIGHS, "quadratic constraints are refused", "qcmatrix.mps"),
+    Fault(*_SCIP, "MAXIMISE in an LP file is no objective", "maximise.lp"),
+)

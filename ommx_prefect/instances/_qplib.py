@@ -1,0 +1,101 @@
+"""Read QPLIB files with OMMX's loader, and count what it read against the file's own figures.
+
+No other library reads the format (its description: https://qplib.zib.de/doc.html, Furini et al.,
+QPLIB: a library of quadratic programming instances, 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from ommx import Function, Instance
+
+from ommx_prefect._workarounds.panics import is_panic
+from ommx_prefect.exceptions import InstanceFileError
+
+# Letters of a problem's type: no quadratic terms in the objective; no constraints; linear ones.
+_LINEAR_OBJECTIVE = "L"
+_NO_CONSTRAINTS = "BN"
+_LINEAR_CONSTRAINTS = "L"
+# Lines that begin so are comments.
+_COMMENTS = ("!", "%", "#")
+
+
+def read_qplib(path: Path, source: str) -> Instance:
+    """Load an instance whose figures agree with the file's.
+
+    Raises:
+        InstanceFileError: It cannot be read, or a figure differs: which, and both values.
+    """
+    instance = _loaded(path, source)
+    for what, told, found in _figures(path, instance):
+        if told != found:
+            reason = f"the file says {told} {what}, OMMX's loader read {found}"
+            raise InstanceFileError(source, reason)
+    return instance
+
+
+def _loaded(path: Path, source: str) -> Instance:
+    try:
+        return Instance.load_qplib(str(path))
+    except Exception as error:
+        raise InstanceFileError(source, f"it cannot be read: {error}") from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        _refuse_panic(source, error)
+
+
+def _refuse_panic(source: str, error: BaseException) -> NoReturn:
+    reason = f"OMMX's loader cannot read it, and panicked: {error}. Is it whole? Fetch it again"
+    raise InstanceFileError(source, reason) from error
+
+
+def _figures(path: Path, instance: Instance) -> Iterator[tuple[str, int, int]]:
+    """Yield each figure that the file gives: its name, as told, as found."""
+    lines = _lines(path)
+    next(lines)
+    kind, _ = next(lines)[0].upper(), next(lines)
+    columns = _count(lines)
+    yield "variables", columns, len(instance.decision_variables)
+    rows = 0 if kind[2] in _NO_CONSTRAINTS else _count(lines)
+    functions = _functions(instance, rows)
+    yield "constraints", rows, len(functions)
+    if kind[0] != _LINEAR_OBJECTIVE:
+        found = len(instance.objective.quadratic_terms)
+        yield "quadratic terms of the objective", _listed(lines, 2), found
+    next(lines)  # the default of its linear terms
+    _listed(lines, 1)
+    next(lines)  # its constant
+    if rows and kind[2] != _LINEAR_CONSTRAINTS:
+        found = sum(len(function.quadratic_terms) for function in functions)
+        yield "quadratic terms of the constraints", _listed(lines, 3), found
+    if rows:
+        found = sum(len(function.linear_terms) for function in functions)
+        yield "linear terms of the constraints", _listed(lines, 2), found
+
+
+def _functions(instance: Instance, rows: int) -> list[Function]:
+    """Return the function of each row: OMMX makes two constraints, i and rows + i, of two sides."""
+    constraints = instance.constraints
+    return list({key % rows: each.function for key, each in constraints.items()}.values())
+
+
+def _lines(path: Path) -> Iterator[list[str]]:
+    """Yield the words of each line that says something."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.strip() and not line.startswith(_COMMENTS):
+                yield line.split()
+
+
+def _count(lines: Iterator[list[str]]) -> int:
+    return int(next(lines)[0])
+
+
+def _listed(lines: Iterator[list[str]], indices: int) -> int:
+    """Pass over a list of terms, each with so many indices, and count those that are not 0."""
+    terms = [next(lines) for _ in range(_count(lines))]
+    return sum(float(words[indices]) != 0 for words in terms)

@@ -1,0 +1,72 @@
+"""Ask each reader for its reading of a file: a model, or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ommx import Instance
+
+from ommx_prefect.instances._highs_reader import read_highs
+from ommx_prefect.instances._matrix import Matrix
+from ommx_prefect.instances._ommx_reader import is_exact, load_mps, read_ommx
+from ommx_prefect.instances._reader_process import read_apart
+from ommx_prefect.instances._unreadable import Inexpressible, NotInstalled, Unreadable
+
+# Who reads which format, in the order in which they are asked.
+READERS = {".mps": ("ommx", "highs", "scip"), ".lp": ("highs", "scip")}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one reader says of a file."""
+
+    reader: str
+    model: Matrix | None
+    reason: str = ""
+    missing_package: str | None = None
+    inexpressible: bool = False
+    instance: Instance | None = None
+    """OMMX's own Instance, where it is the model exactly."""
+
+
+def reading(reader: str, path: Path, *, is_sound: bool) -> Reading:
+    """Let a reader read a file.
+
+    Args:
+        reader: Its name.
+        path: A plain file.
+        is_sound: OMMX's loader took the file. It is in Rust and cannot crash; of what it takes,
+            HiGHS is not afraid, and may read it here and quickly.
+    """
+    try:
+        model, instance = _read(reader, path, is_sound)
+        _require_numbers(model)
+    except NotInstalled as error:
+        return Reading(reader, None, error.reason, missing_package=error.package)
+    except Unreadable as error:
+        inexpressible = isinstance(error, Inexpressible)
+        return Reading(reader, None, error.reason, inexpressible=inexpressible)
+    except UnicodeDecodeError as error:
+        return Reading(reader, None, f"a name it gives is no UTF-8: {error}")
+    return Reading(reader, model, instance=instance)
+
+
+def _read(reader: str, path: Path, is_sound: bool) -> tuple[Matrix, Instance | None]:
+    if reader == "ommx":
+        instance = load_mps(path)
+        return read_ommx(instance), instance if is_exact(instance) else None
+    return read_highs(path) if reader == "highs" and is_sound else read_apart(reader, path), None
+
+
+def _require_numbers(model: Matrix) -> None:
+    """Refuse what is no finite number, and bounds that are NaN."""
+    for terms in (model.entries, model.products, model.row_products):
+        if not np.isfinite(terms.values).all():
+            raise Unreadable("a coefficient is not finite, infinite or NaN")
+    if not np.isfinite([model.constant, *model.costs]).all():
+        raise Unreadable("a cost is not finite, infinite or NaN")
+    bounds = (model.lower, model.upper, model.row_lower, model.row_upper)
+    if any(np.isnan(bound).any() for bound in bounds):
+        raise Unreadable("a bound or right side is NaN")

@@ -1,0 +1,51 @@
+"""Say why no reading of a file is believed, and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+from ommx_prefect.instances._compare import first_difference
+from ommx_prefect.instances._readings import Reading
+from ommx_prefect.instances._sections import inexpressible_part
+
+
+def refusal(readings: Sequence[Reading], path: Path, suffix: str) -> str:
+    """Return the reason: what an Instance has no place for, a difference, or the readers' words."""
+    models = [each for each in readings if each.model is not None]
+    if len(models) < 2 and (part := _no_place_for(readings, path, suffix)):
+        return f"an Instance has no place for {part}; write it as rows and bounds"
+    if len(models) > 1:
+        return f"its readers differ, and no two agree: {_differences(models)}{_missing(readings)}"
+    if models:
+        alone = models[0].reader
+        return (
+            f"{alone} alone reads it, and nobody confirms it ({_said(readings)})"
+            f"{_missing(readings)}; min_readers=1 believes {alone} alone"
+        )
+    return f"no reader takes it: {_said(readings)}{_missing(readings)}"
+
+
+def _no_place_for(readings: Sequence[Reading], path: Path, suffix: str) -> str | None:
+    said = next((each.reason for each in readings if each.inexpressible), None)
+    return inexpressible_part(path, suffix) or said
+
+
+def _differences(models: Sequence[Reading]) -> str:
+    # OMMX's reading last: it has `-x <= -2` for `x >= 2`, and rows are told as the first has them.
+    models = sorted(models, key=lambda each: each.reader == "ommx")
+    told = []
+    for one, other in combinations(models, 2):
+        if one.model and other.model and (found := first_difference(one.model, other.model)):
+            told.append(found.told(one.reader, other.reader))
+    return "; ".join(told)
+
+
+def _said(readings: Sequence[Reading]) -> str:
+    return "; ".join(f"{each.reader}: {each.reason}" for each in readings if each.model is None)
+
+
+def _missing(readings: Sequence[Reading]) -> str:
+    packages = [each.missing_package for each in readings if each.missing_package]
+    return f". One more reader may decide: pip install {' '.join(packages)}" if packages else ""

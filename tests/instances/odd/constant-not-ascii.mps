@@ -1,0 +1,10 @@
+NAME h
+ROWS
+ N cöst
+ G R1
+COLUMNS
+ x cöst 1 R1 1
+RHS
+ RHS R1 2
+ RHS cöst -7
+ENDATA

@@ -1,0 +1,10 @@
+NAME h
+* café
+ROWS
+ N COST
+ G R1
+COLUMNS
+ x COST 1 R1 1
+RHS
+ RHS R1 2
+ENDATA

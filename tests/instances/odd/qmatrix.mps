@@ -1,0 +1,15 @@
+NAME h
+ROWS
+ N COST
+ G R1
+ G R2
+COLUMNS
+ x COST 1 R1 1
+ y COST 1 R2 1
+RHS
+ RHS R1 2 R2 3
+QMATRIX
+ x x 2
+ x y 3
+ y x 3
+ENDATA

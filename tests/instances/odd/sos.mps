@@ -1,0 +1,17 @@
+NAME h
+ROWS
+ N COST
+ G R1
+COLUMNS
+ x COST 1 R1 1
+ y COST 2 R1 1
+RHS
+ RHS R1 2
+BOUNDS
+ UP B x 4
+ UP B y 4
+SOS
+ S1 SOS s1
+    x 1
+    y 2
+ENDATA
