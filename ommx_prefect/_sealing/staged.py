@@ -14,7 +14,7 @@ from typing import Any
 
 from ommx_prefect._format.compose import rejoin
 from ommx_prefect._format.decode import decode
-from ommx_prefect._format.merge import merged
+from ommx_prefect._format.merge import merged, without
 from ommx_prefect._format.model import (
     Attachments,
     Descriptor,
@@ -29,7 +29,7 @@ from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._shards import unwritten
 from ommx_prefect._shards.process import whereabouts
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages.checkpoints import CheckpointFiles
+from ommx_prefect._stages.checkpoints import CheckpointFiles, announced_in
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._targets.local import Home
 
@@ -260,7 +260,10 @@ def _with_inputs(run: RunRecord, attempt: Attempt) -> RunRecord:
 
 def _entry_of(shard: Shard, checkpoint: Shard | None) -> Entry:
     attempt = shard.attempt
-    run = merged(_with_inputs(_run_of(shard), attempt), _run_of(checkpoint))
+    kept = _run_of(checkpoint)
+    if shard.documents is not None:
+        kept = without(kept, announced_in(checkpoint))
+    run = merged(_with_inputs(_run_of(shard), attempt), kept)
     record = dataclasses.replace(
         run,
         status=shard.status,
