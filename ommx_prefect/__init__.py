@@ -17,12 +17,15 @@ OCI artifact in the Local Registry, which plain `ommx` opens.
 """
 
 from ommx_prefect._pickling import install
+from ommx_prefect._workarounds.highs_adapter import heal_highs_adapter
+from ommx_prefect._workarounds.notices import listen
 from ommx_prefect._workarounds.rust_spans import silence_rust_spans
 from ommx_prefect.instances._digest import instance_digest, register_cache_keys
 
 install()
 register_cache_keys()
 silence_rust_spans()
+heal_highs_adapter()
 
 from ommx_prefect import codecs, exceptions, instances, solvers  # noqa: E402
 from ommx_prefect._decorators.flow import flow  # noqa: E402
@@ -31,12 +34,15 @@ from ommx_prefect._decorators.hooks import seal_hooks  # noqa: E402
 from ommx_prefect._decorators.task import recorded, task  # noqa: E402
 from ommx_prefect._moved import keep_old_paths  # noqa: E402
 from ommx_prefect._recording.checkpoint import checkpoint  # noqa: E402
-from ommx_prefect._recording.current import current_run  # noqa: E402
+from ommx_prefect._recording.current import current_run, note_here  # noqa: E402
+from ommx_prefect._recording.log_solve import keep_inputs  # noqa: E402
 from ommx_prefect._sealing.result import SealedExperiment, load_experiment  # noqa: E402
 from ommx_prefect._sealing.seal import seal  # noqa: E402
 from ommx_prefect.codecs import register_codec  # noqa: E402
 
 keep_old_paths()
+listen(note_here)
+keep_inputs()
 
 __all__ = [
     "SealedExperiment",

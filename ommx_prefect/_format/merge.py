@@ -23,6 +23,15 @@ def merged(run: RunRecord, kept: RunRecord) -> RunRecord:
     )
 
 
+def without(run: RunRecord, names: Container[str]) -> RunRecord:
+    """Return a Run without the attachments and parameters of these names."""
+    entries = {k: v for k, v in run.attachments.entries.items() if k not in names}
+    filenames = {k: v for k, v in run.attachments.filenames.items() if k in entries}
+    parameters = {k: v for k, v in run.parameters.items() if k not in names}
+    attachments = Attachments(entries, filenames)
+    return dataclasses.replace(run, attachments=attachments, parameters=parameters)
+
+
 def _attachments(own: Attachments, kept: Attachments) -> Attachments:
     entries, filenames = dict(own.entries), dict(own.filenames)
     for name, descriptor in kept.entries.items():

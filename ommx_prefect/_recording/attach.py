@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ommx_prefect._prefect.states import outcome_of_value
+from ommx_prefect._recording.announced import Announced, store_instance
 from ommx_prefect._recording.checkpoint_values import notes_of
 from ommx_prefect._recording.opening import search_for_secrets
 from ommx_prefect._recording.record import Record
@@ -48,13 +50,34 @@ def save_checkpoint(record: Record, values: Mapping[str, Any]) -> None:
     if record.open_run.is_closed:
         record.faults.note_once(f"a checkpoint is not recorded: {AFTER_FINISH}")
         return
-    try:
+    with _durably(record, "write a checkpoint"):
         search_for_secrets(record, "checkpoint", values)
         for note in record.checkpoints.save(values, record.redact, record.faults.notes):
             record.faults.note(note)
+
+
+def save_announced(record: Record, announced: Announced) -> None:
+    """Make durable what the Run will hold if the attempt ends; RecordingError as for a checkpoint.
+
+    `solve` may have said more of a solve than `log_solve`, inside of it, can say.
+    """
+    before = record.announced
+    if record.open_run.is_solving and before and before.covers(announced):
+        return
+    record.announced = announced
+    with _durably(record, "keep what is known before the solve"):
+        store_instance(announced)
+        for note in record.checkpoints.announce(announced, record.redact, record.faults.notes):
+            record.faults.note(note)
+
+
+@contextlib.contextmanager
+def _durably(record: Record, what: str) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:
-        reason = record.faults.record_failure("write a checkpoint", error)
-        record.faults.note_once(reason, about="write a checkpoint")
+        reason = record.faults.record_failure(what, error)
+        record.faults.note_once(reason, about=what)
         if record.options.on_error == "raise":
             raise RecordingError(record.attempt.task, reason) from error
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,9 +23,10 @@ from ommx_prefect._format.model import (
     Scalar,
 )
 from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._recording.announced import INSTANCE, Announced
 from ommx_prefect._recording.collected import CollectedAttachments
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages.checkpoints import NUMBER, CheckpointFiles
+from ommx_prefect._stages.checkpoints import ANNOUNCED, NUMBER, CheckpointFiles
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._values.parameters import as_parameter, storable
 from ommx_prefect._values.secrets import REDACTED, Redactor, is_secret, is_secret_name
@@ -57,7 +59,9 @@ class Checkpoints:
         self._attempt = attempt
         self._parts: dict[str, Part] = {}
         self._payload: dict[str, bytes] = {}
-        self._count = 0
+        self._announced: dict[str, Part] = {}
+        self._instances: dict[str, bytes] = {}
+        self._written = self._count = 0
         self._noted: set[tuple[str, str]] = set()
         self._away_until = 0.0
         self._lock = threading.RLock()
@@ -89,12 +93,36 @@ class Checkpoints:
                 if part is not None:
                     latest[storable(name)] = part
                 problems += self._new_problems(name, value, found)
-            shard = self._shard(latest, (*notes, *problems))
-            self._files.put(shard, blobs)
+            shared = self._write(latest, self._count + 1, blobs, (*notes, *problems))
             self._parts, self._count = latest, self._count + 1
             entries = (x for part in latest.values() for x in part.attachments.entries.values())
             self._payload = {x.digest: blobs[x.digest] for x in entries}
-            return [*problems, *self._share(shard)]
+            return [*problems, *shared]
+
+    def announce(
+        self, announced: Announced, redact: Redactor, notes: Collection[str] = ()
+    ) -> list[str]:
+        """Make durable what the Run will hold if the attempt ends; as `save`."""
+        with self._lock:
+            name, data = INSTANCE, announced.data
+            scalars = {key: as_parameter(value) for key, value in announced.parameters.items()}
+            told = {k: redact.scalar(v) for k, v in scalars.items() if v is not None}
+            attached = Attachments({name: announced.descriptor})
+            self._announced = {"": Part(told, attached)}
+            self._instances = {announced.descriptor.digest: data}
+            return self._write(self._parts, self._count, self._payload, notes)
+
+    def _write(
+        self,
+        parts: Mapping[str, Part],
+        count: int,
+        blobs: Mapping[str, bytes],
+        notes: Collection[str],
+    ) -> list[str]:
+        shard = self._shard(parts, count, notes)
+        self._files.put(shard, {**self._instances, **blobs})
+        self._written += 1
+        return self._share(shard)
 
     def _share(self, shard: Shard) -> list[str]:
         if time.monotonic() < self._away_until:
@@ -109,15 +137,18 @@ class Checkpoints:
         place = self._stage.name
         return self._new_problems(place, None, [f"a checkpoint stays on this host: {problem}"])
 
-    def _shard(self, parts: Mapping[str, Part], notes: Collection[str]) -> Shard:
+    def _shard(self, parts: Mapping[str, Part], count: int, notes: Collection[str]) -> Shard:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        last = f"the last of its {count} checkpoints is of {now}"
+        own = _names_of(parts.values())
+        announced = sorted(_names_of(self._announced.values()) - own)
         return Shard(
             attempt=self._attempt,
             status="interrupted",
-            reason=f"the last of its {self._count + 1} checkpoints is of {now}",
-            parameters={NUMBER: self._count + 1},
+            reason=last if count else f"its solver was started at {now}",
+            parameters={NUMBER: self._written + 1, ANNOUNCED: json.dumps(announced)},
             notes=tuple(notes),
-            documents=_documents_of(parts),
+            documents=_documents_of({**self._announced, **parts}),
         )
 
     def _new_problems(self, name: str, value: object, problems: list[str]) -> list[str]:
@@ -169,6 +200,10 @@ def _refusal(name: str, value: object) -> str:
     if is_secret_name(name) or is_secret(value):
         return "its name looks like a credential, or its value is one"
     return "it is None" if value is None else ""
+
+
+def _names_of(parts: Iterable[Part]) -> set[str]:
+    return {name for part in parts for name in (*part.parameters, *part.attachments.entries)}
 
 
 def _documents_of(parts: Mapping[str, Part]) -> Documents:

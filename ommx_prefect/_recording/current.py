@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ommx.experiment import Run
 
 from ommx_prefect._flowrun.context import enclosing_root_id
+from ommx_prefect._recording.announced import Announced
 from ommx_prefect._recording.faults import Faults
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._values.secrets import Redactor
@@ -36,11 +37,21 @@ class CurrentRecording(Protocol):
     def run(self) -> Run:
         """The Run that is open while the function runs."""
 
+    @property
+    def is_solving(self) -> bool:
+        """Whether `log_solve` or `log_sample` is at work in the Run."""
+
     def runs(self, attempt: Attempt) -> bool:
         """Tell whether this is the recording of the same attempt."""
 
+    def has_run(self, run: Run) -> bool:
+        """Tell whether this is the Run that is open here."""
+
     def checkpoint(self, values: Mapping[str, Any]) -> None:
         """Make values durable now."""
+
+    def announce(self, announced: Announced) -> None:
+        """Make durable now what the Run will hold if the attempt ends."""
 
 
 _current: ContextVar[CurrentRecording | None] = ContextVar("ommx_prefect_recording", default=None)
@@ -69,6 +80,15 @@ def current_run() -> Run:
 def recording_here() -> CurrentRecording | None:
     """Return the recording of the innermost recorded task in this thread, if there is one."""
     return _current.get()
+
+
+def note_here(notice: str) -> bool:
+    """Note something in the ledger of the task that runs in this thread; False if none does."""
+    recording = _current.get()
+    if recording is None:
+        return False
+    recording.faults.note_once(notice)
+    return True
 
 
 def innermost_recordings() -> list[CurrentRecording]:

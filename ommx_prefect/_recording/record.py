@@ -16,6 +16,7 @@ from prefect.context import TaskRunContext
 from ommx_prefect._format.model import Scalar
 from ommx_prefect._prefect.states import Outcome, outcome_of_exception
 from ommx_prefect._prefect.timeout_shield import TimeoutShield
+from ommx_prefect._recording.announced import Announced
 from ommx_prefect._recording.checkpoint_values import Checkpoints
 from ommx_prefect._recording.faults import Faults
 from ommx_prefect._recording.options import RecordingOptions
@@ -42,6 +43,7 @@ class Record:
         open_run: The OMMX Run of the attempt.
         outcome: How the function ended.
         columns: Run parameters beside those that every attempt has.
+        announced: What the solve that runs was said to be, before it.
         yielded: How many values a generator has yielded.
         is_in_loop: Whether the function is a coroutine.
         began: When the recording began, by `time.monotonic`.
@@ -63,6 +65,7 @@ class Record:
         self.open_run = OpenRun(attempt.task, self.faults, store_trace=options.store_trace)
         self.outcome = Outcome("finished", "Completed")
         self.columns: dict[str, Scalar] = {}
+        self.announced: Announced | None = None
         self.yielded = 0
         self.is_in_loop = False
         self.began = time.monotonic()

@@ -15,7 +15,13 @@ from ommx.experiment import Run
 from prefect.context import TaskRunContext
 
 from ommx_prefect._prefect.states import Outcome
-from ommx_prefect._recording.attach import attach_returned, attach_yielded, save_checkpoint
+from ommx_prefect._recording.announced import Announced
+from ommx_prefect._recording.attach import (
+    attach_returned,
+    attach_yielded,
+    save_announced,
+    save_checkpoint,
+)
 from ommx_prefect._recording.closing import close_record, raise_if_required
 from ommx_prefect._recording.current import made_current
 from ommx_prefect._recording.faults import Faults
@@ -83,6 +89,15 @@ class Recording:
         """The Run that is open while the function runs; NoOpenRunError where there is none."""
         return self.record.open_run.run
 
+    @property
+    def is_solving(self) -> bool:
+        """Whether `log_solve` or `log_sample` is at work in the Run."""
+        return self.record.open_run.is_solving
+
+    def has_run(self, run: Run) -> bool:
+        """Tell whether this is the Run that is open here."""
+        return self.record.open_run.holds(run)
+
     def runs(self, attempt: Attempt) -> bool:
         """Tell whether this is the recording of the same attempt."""
         own = (self.attempt.task_run_id, self.attempt.attempt)
@@ -133,3 +148,7 @@ class Recording:
     def checkpoint(self, values: Mapping[str, Any]) -> None:
         """Make values durable now, whatever becomes of the attempt."""
         save_checkpoint(self.record, values)
+
+    def announce(self, announced: Announced) -> None:
+        """Make durable now what the Run will hold if the attempt ends."""
+        save_announced(self.record, announced)

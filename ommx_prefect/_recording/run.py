@@ -64,7 +64,19 @@ class OpenRun:
         try:
             return self._run is not None and self._run.run_id < 0
         except RuntimeError as error:
-            return "borrowed" not in str(error)  # `log_solve` is at work in it
+            return "borrowed" not in str(error)  # see `is_solving`
+
+    @property
+    def is_solving(self) -> bool:
+        """Whether `log_solve` or `log_sample` is at work in it: OMMX lets nobody else read it."""
+        try:
+            return self._run is not None and self._run.run_id is None
+        except RuntimeError as error:
+            return "borrowed" in str(error)
+
+    def holds(self, run: Run) -> bool:
+        """Tell whether this Run is the one that is open here."""
+        return self._run is run
 
     def give_up(self) -> None:
         """Record nothing: what the function logs is lost."""

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 
 from ommx_prefect._format.decode import decode
-from ommx_prefect._format.merge import merged
+from ommx_prefect._format.merge import merged, without
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import TaskRunRow
 from ommx_prefect._sealing.interrupted import SUPERSEDED, followers, interrupted_shard
 from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.staged import Staged
 from ommx_prefect._shards.shard import STATE_COLUMN, Attempt, Shard
+from ommx_prefect._stages.checkpoints import announced_in
 
 
 def entries_of(
@@ -61,7 +62,10 @@ def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
 
 
 def _record_of(shard: Shard, checkpoint: Shard | None) -> RunRecord:
-    run = merged(_with_inputs(_run_of(shard), shard.attempt), _run_of(checkpoint))
+    kept = _run_of(checkpoint)
+    if shard.documents is not None:  # it holds itself what was announced before its solver started
+        kept = without(kept, announced_in(checkpoint))
+    run = merged(_with_inputs(_run_of(shard), shard.attempt), kept)
     return dataclasses.replace(
         run,
         status=shard.status,

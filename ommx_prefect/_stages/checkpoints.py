@@ -11,6 +11,7 @@ and `ommx gc --delete` would take the one that counts.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from ommx_prefect._format.decode import manifest_of
 from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Documents, hex_of
+from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._registry.files import write_whole
 from ommx_prefect._registry.layout import BLOBS, blob_in
 from ommx_prefect._shards.shard import Attempt, Shard
@@ -30,6 +32,8 @@ from ommx_prefect.exceptions import DocumentError
 RECORD = "record"
 # Tells which of two checkpoints of one attempt is the later.
 NUMBER = "number"
+# Names, as a JSON list, of what the attempt's own record holds, too, if it leaves one.
+ANNOUNCED = "announced"
 # How often a checkpoint may be replaced while it is taken, or removed while it is written.
 REPLACEMENTS = 100
 
@@ -57,7 +61,7 @@ class CheckpointFiles:
         for _ in range(REPLACEMENTS):
             for path, data in files.items():
                 if not path.exists():
-                    write_whole(path, data, durable=True)
+                    _write(path, data)
             write_whole(folder / RECORD, shard.to_bytes(), durable=True)
             if all(path.exists() for path in (*files, folder / RECORD)):
                 break  # else a seal that takes the attempt for dead has let go of it meanwhile
@@ -116,9 +120,24 @@ class CheckpointFiles:
         return gone
 
 
+def announced_in(checkpoint: Shard | None) -> frozenset[str]:
+    """Return the names of what the record of an attempt that ended holds itself."""
+    told = str(checkpoint.parameters.get(ANNOUNCED, "[]")) if checkpoint else "[]"
+    return frozenset(json.loads(told))
+
+
 def number_of(checkpoint: Shard) -> int:
     """Return how many checkpoints its attempt had made with this one."""
     return int(checkpoint.parameters.get(NUMBER, 0))
+
+
+def _write(path: Path, data: bytes) -> None:
+    stored = blob_path(f"sha256:{path.name}")
+    with contextlib.suppress(OSError):
+        if stored.stat().st_size == len(data):  # an instance that is in the registry already
+            link_or_copy(stored, path)
+            return
+    write_whole(path, data, durable=True)
 
 
 def _blob(folder: Path, digest: str) -> Path:

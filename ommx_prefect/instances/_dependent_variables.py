@@ -40,13 +40,17 @@ class _Field(NamedTuple):
     raw: bytes
 
 
-def dependent_functions(instance: AnyInstance) -> dict[int, Function | bytes]:
+def dependent_functions(instance: AnyInstance, data: bytes) -> dict[int, Function | bytes]:
     """Return the function of every dependent variable by variable id.
 
     A function that this OMMX release writes in a way the probe cannot read comes as its bytes:
     a digest made from them may miss an equal instance, but never takes two for one.
+
+    Args:
+        instance: The instance.
+        data: Its `to_v2_bytes()`.
     """
-    fields = list(_fields(instance.to_v2_bytes()))
+    fields = list(_fields(data))
     return {
         identifier: _decoded(type(instance), fields, function)
         for field in fields

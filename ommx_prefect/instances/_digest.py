@@ -14,24 +14,18 @@ count, nor does provenance: they say where an instance comes from.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+import threading
+from collections import OrderedDict
 
-from ommx import Function, Instance, ParametricInstance
+from ommx import Instance, ParametricInstance
 
-from ommx_prefect.instances._dependent_variables import AnyInstance, dependent_functions
+from ommx_prefect.instances._content import content_of
+from ommx_prefect.instances._dependent_variables import AnyInstance
 
-FORMAT = "ommx-prefect.instance/1"
-"""Part of what is hashed: a later release that counts other things gives other digests."""
-
-# How each kind of constraint is read, besides its id, its labels and the reason of its removal.
-_BODIES: dict[str, tuple[str, ...]] = {
-    "constraints": ("equality", "function"),
-    "indicator_constraints": ("indicator_variable_id", "equality", "function"),
-    "one_hot_constraints": ("variables",),
-    "sos1_constraints": ("variables",),
-}
+# Digests by the hash of the bytes, never by the object: instances change. 150 bytes for each.
+MOST_KEPT = 4_096
+_kept: OrderedDict[tuple[type, bytes], str] = OrderedDict()
+_lock = threading.Lock()
 
 
 def instance_digest(instance: AnyInstance) -> str:
@@ -39,9 +33,26 @@ def instance_digest(instance: AnyInstance) -> str:
 
     Floats count exactly (-0.0 is 0.0), monomials with coefficient zero do not count. Functions
     that are not polynomials count as they are written: `max(a, b)` is not `max(b, a)`.
+
+    Asked again in this process, for an instance with the same bytes, it costs their hash.
     """
-    document = json.dumps(_document(instance), separators=(",", ":")).encode()
-    return f"sha256:{hashlib.sha256(document).hexdigest()}"
+    return digest_of(instance, instance.to_v2_bytes())
+
+
+def digest_of(instance: AnyInstance, data: bytes) -> str:
+    """Return the content digest of an instance whose `to_v2_bytes()` are at hand."""
+    key = (type(instance), hashlib.sha256(data).digest())
+    with _lock:
+        if (known := _kept.get(key)) is not None:
+            _kept.move_to_end(key)
+            return known
+    content = content_of(instance, data).encode()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    with _lock:
+        _kept[key] = digest
+        while len(_kept) > MOST_KEPT:
+            _kept.popitem(last=False)
+    return digest
 
 
 def register_cache_keys() -> None:
@@ -54,80 +65,3 @@ def register_cache_keys() -> None:
 
     STABLE_TRANSFORMS[Instance] = instance_digest
     STABLE_TRANSFORMS[ParametricInstance] = instance_digest
-
-
-def _document(instance: AnyInstance) -> list[object]:
-    return [
-        FORMAT,
-        type(instance).__name__,
-        str(instance.sense),
-        _function(instance.objective),
-        _output_objective(instance),
-        sorted(_variable(variable) for variable in instance.decision_variables),
-        [_constraints(instance, kind, body) for kind, body in _BODIES.items()],
-        sorted([key, _function(value)] for key, value in dependent_functions(instance).items()),
-        sorted([f.id, _function(f.function), _labels(f)] for f in instance.named_functions),
-        sorted([p.id, _labels(p)] for p in _parameters(instance)),
-    ]
-
-
-def _function(function: Function | bytes) -> object:
-    if isinstance(function, bytes):
-        return function.hex()
-    try:
-        terms = function.terms
-    except TypeError:  # not a polynomial; OMMX prints it exactly, monomials in order
-        return str(function)
-    return sorted([sorted(ids), _number(value)] for ids, value in terms.items() if value)
-
-
-def _output_objective(instance: AnyInstance) -> object:
-    output = instance.output_objective
-    if output is None:
-        return None
-    return [str(output.sense), _function(output.function), output.preserves_optimality]
-
-
-def _variable(variable: Any) -> list[object]:
-    bound, value = variable.bound, variable.substituted_value
-    fixed = None if value is None else _number(value)
-    bounds = [_number(bound.lower), _number(bound.upper)]
-    return [variable.id, str(variable.kind), bounds, fixed, _labels(variable)]
-
-
-def _constraints(instance: AnyInstance, kind: str, body: tuple[str, ...]) -> list[object]:
-    active: Mapping[int, Any] = getattr(instance, kind)
-    removed: Mapping[int, Any] = getattr(instance, f"removed_{kind}")
-    return [
-        sorted([key, *_body(item, body)] for key, item in active.items()),
-        sorted([key, *_body(item, body), *_reason(item)] for key, item in removed.items()),
-    ]
-
-
-def _body(constraint: Any, body: tuple[str, ...]) -> list[object]:
-    # A removed indicator constraint shows its labels only through its `constraint`.
-    labelled = constraint if hasattr(constraint, "name") else constraint.constraint
-    return [*(_part(getattr(constraint, name)) for name in body), _labels(labelled)]
-
-
-def _part(value: object) -> object:
-    if isinstance(value, Function):
-        return _function(value)
-    return sorted(value) if isinstance(value, list) else str(value)
-
-
-def _reason(removed: Any) -> list[object]:
-    return [removed.removed_reason, sorted(removed.removed_reason_parameters.items())]
-
-
-def _labels(item: Any) -> list[object]:
-    parameters = sorted(item.parameters.items())
-    return [item.name or "", item.subscripts, parameters, item.description or ""]
-
-
-def _parameters(instance: AnyInstance) -> Iterable[Any]:
-    return instance.parameters if isinstance(instance, ParametricInstance) else ()
-
-
-def _number(value: float) -> str:
-    return (value + 0.0).hex()  # the sum turns -0.0 into 0.0

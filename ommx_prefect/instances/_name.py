@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import PurePath
 
 from ommx import Instance, ParametricInstance
 
-from ommx_prefect.instances._digest import instance_digest
+from ommx_prefect.instances._digest import digest_of
 
 _ANNOTATION = "instance_name"
 
@@ -18,10 +19,18 @@ def give_name(instance: Instance, name: str) -> None:
         instance.title = name
 
 
-def instance_name(instance: Instance) -> str:
-    """Return the name `load_instance` gave, else the title, else 12 digits of the digest."""
-    named = instance.annotations.get(f"org.ommx.user.{_ANNOTATION}")
-    return named or instance.title or instance_digest(instance).partition(":")[2][:12]
+def instance_name(instance: Instance, data: Callable[[], bytes] | None = None) -> str:
+    """Return the name `load_instance` gave, else the title, else 12 digits of the digest.
+
+    Args:
+        instance: The instance.
+        data: Gives its `to_v2_bytes()`, where they are made for something else, too.
+    """
+    named = instance.annotations.get(f"org.ommx.user.{_ANNOTATION}") or instance.title
+    if named:
+        return named
+    digest = digest_of(instance, (data or instance.to_v2_bytes)())
+    return digest.partition(":")[2][:12]
 
 
 def require_instance(value: object) -> None:

@@ -9,11 +9,14 @@
         for path in paths:
             solve("highs", load_instance(path).instance, time_limit_seconds=60)
 
-Each call is one Run with the parameters `instance`, `adapter`, `outcome`, `objective`, `feasible`,
-`optimality`, `solve_seconds` and the limits that were set (and `readers`, those who agreed on the
-file of a loaded instance), and one Solve (or Sampling) record with its own status, options, input
-and output. A call whose result Prefect has cached is a Run with the
-same parameters but `solve_seconds`, and with the Solution (or SampleSet) as its `output`; the
+Each call is one Run with the parameters `instance`, `adapter`, `sense`, `outcome`, `objective`,
+`feasible`, `optimality`, `solve_seconds` and the limits that were set (and `readers`, those who
+agreed on the file of a loaded instance), and one Solve (or Sampling) record with its own status,
+options, input and output. `solver_warning` is what HiGHS warned of when its model was built. All
+that is known before the solver starts is durable by then: a Run whose process is killed has the
+parameters `instance`, `adapter`, `sense`, the limits and `option.<name>`, and the instance as its
+attachment `instance`. A call whose result Prefect has cached is a Run with the same parameters but
+`solve_seconds`, and with the Solution (or SampleSet) as its `output`; the
 Solution knows its outcome (`outcome_of`), and a cached None knows none.
 
 | outcome | what it means | raised |
@@ -52,11 +55,13 @@ from ommx_prefect.instances._digest import instance_digest, register_cache_keys
 from ommx_prefect.solvers._backends import resolve_adapter
 from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve, outcome_of
 from ommx_prefect.solvers._solve import sample_in, solve_in
+from ommx_prefect.solvers._task import helpful
 
 register_cache_keys()
 
 
 # Inputs and output are in the Solve record already.
+@helpful
 @task(name="solve", log_inputs=False, log_output=False)
 @when_cached(log_cached_solve)
 def solve(

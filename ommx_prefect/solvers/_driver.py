@@ -2,12 +2,14 @@
 
 The adapters' `solve` take no limits, so `Run.open_solve` hands out the backend's model and these
 classes set its options, run it, and read what it says. No class imports its solver: whoever has a
-model has imported it.
+model has imported it. HiGHS, SCIP and python-mip have a module each; their table is `_backends`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 Verdict: TypeAlias = Literal[
@@ -33,6 +35,9 @@ class Driver(Protocol):
     def write(self, model: Any, name: str, value: object) -> None:
         """Set an option; ValueError when the backend refuses the value."""
 
+    def explain(self, model: Any, name: str) -> str:
+        """Return what the backend says of an option and its values; nothing where it says none."""
+
     def bound(self, adapter: Any, variable: int, lower: float, upper: float) -> None:
         """Narrow the bounds of the OMMX variable with this id."""
 
@@ -52,108 +57,22 @@ class Driver(Protocol):
         """Return the relative gap to the bound; infinite when there is none, as for an LP."""
 
 
-class HighsDriver:
-    """`highspy.Highs`; what it calls optimal is within its gap, however wide that was set."""
+def explained(write: Callable[[str], object], name: str) -> str:
+    """Return the comment on an option in the file of options that a solver writes.
 
-    _FEASIBLE = 2  # kSolutionStatusFeasible
+    HiGHS and SCIP write one option as comment lines, the second with type and range, and
+    `name = value`.
 
-    verdicts: ClassVar[Mapping[str, Verdict]] = {
-        "kOptimal": "optimal",
-        "kModelEmpty": "optimal",
-        "kInfeasible": "infeasible",
-        "kUnbounded": "unbounded",
-        "kUnboundedOrInfeasible": "infeasible_or_unbounded",
-        "kTimeLimit": "stopped",
-        "kIterationLimit": "stopped",
-        "kSolutionLimit": "stopped",
-        "kMemoryLimit": "stopped",
-        "kObjectiveBound": "stopped",
-        "kObjectiveTarget": "stopped",
-        "kUnknown": "stopped",
-        "kInterrupt": "interrupted",
-        "kHighsInterrupt": "interrupted",
-    }
-
-    def options(self, model: Any) -> Mapping[str, object]:
-        options = model.getOptions()
-        return {name: getattr(options, name) for name in dir(options) if name[0] != "_"}
-
-    def write(self, model: Any, name: str, value: object) -> None:
-        if model.setOptionValue(name, value).name != "kOk":
-            raise ValueError(f"HiGHS refuses {value!r}")
-
-    def bound(self, adapter: Any, variable: int, lower: float, upper: float) -> None:
-        adapter.model.changeColBounds(adapter.highs_vars[variable].index, lower, upper)
-
-    def drop_objective(self, model: Any) -> None:
-        columns = range(model.getNumCol())
-        model.changeColsCost(len(columns), list(columns), [0.0] * len(columns))
-
-    def run(self, model: Any) -> None:
-        # HiGHS keeps one scheduler per thread of ours and fails when the next model in it wants
-        # another number of threads.
-        model.resetGlobalScheduler(True)
-        model.run()
-
-    def status(self, model: Any) -> str:
-        return str(model.getModelStatus().name)
-
-    def has_solution(self, model: Any) -> bool:
-        empty = self.status(model) == "kModelEmpty"
-        return empty or model.getInfo().primal_solution_status == self._FEASIBLE
-
-    def gap(self, model: Any) -> float:
-        return float(model.getInfo().mip_gap)
-
-
-class ScipDriver:
-    """`pyscipopt.Model`; a gap limit that is reached ends it as stopped, not as optimal."""
-
-    verdicts: ClassVar[Mapping[str, Verdict]] = {
-        "optimal": "optimal",
-        "infeasible": "infeasible",
-        "unbounded": "unbounded",
-        "inforunbd": "infeasible_or_unbounded",
-        "timelimit": "stopped",
-        "gaplimit": "stopped",
-        "memlimit": "stopped",
-        "nodelimit": "stopped",
-        "totalnodelimit": "stopped",
-        "stallnodelimit": "stopped",
-        "sollimit": "stopped",
-        "bestsollimit": "stopped",
-        "restartlimit": "stopped",
-        "primallimit": "stopped",
-        "duallimit": "stopped",
-        "userinterrupt": "interrupted",
-        "terminate": "interrupted",
-    }
-
-    def options(self, model: Any) -> Mapping[str, object]:
-        return dict(model.getParams())
-
-    def write(self, model: Any, name: str, value: object) -> None:
-        model.setParam(name, value)
-
-    def bound(self, adapter: Any, variable: int, lower: float, upper: float) -> None:
-        column = adapter.varname_map[str(variable)]
-        adapter.model.chgVarLb(column, lower)
-        adapter.model.chgVarUb(column, upper)
-
-    def drop_objective(self, model: Any) -> None:
-        model.freeTransform()
-        model.setObjective(0.0)
-
-    def run(self, model: Any) -> None:
-        # SCIP would catch Ctrl-C itself, and keep the GIL for the whole solve.
-        model.setParam("misc/catchctrlc", False)
-        model.optimizeNogil()
-
-    def status(self, model: Any) -> str:
-        return str(model.getStatus())
-
-    def has_solution(self, model: Any) -> bool:
-        return bool(model.getNSols() > 0)
-
-    def gap(self, model: Any) -> float:
-        return float(model.getGap())
+    Args:
+        write: Writes the file to a path.
+        name: The option.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "options")
+        write(str(path))
+        text = path.read_text(errors="replace")
+    for block in text.split("\n\n"):
+        *comments, last = block.strip().splitlines() or [""]
+        if last.partition("=")[0].strip() == name:
+            return " ".join(line.lstrip("# ").strip() for line in comments if line[:1] == "#")
+    return ""

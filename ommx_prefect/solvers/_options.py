@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ommx.adapter import SolverAdapter
@@ -31,10 +32,20 @@ _NOT_OPTIONS = frozenset({"ommx_instance", "diagnostics", "kwargs", "args"})
 
 def given_limits(adapter: type[SolverAdapter], limits: Mapping[str, Any]) -> dict[str, Any]:
     """Return the limits that are not None, checked and as float or int."""
-    given = {name: _plain(value) for name, value in limits.items() if value is not None}
+    given = plain_values({name: x for name, x in limits.items() if x is not None})
     for name, value in given.items():
         _check(adapter, name, value, *LIMITS[name])
     return {name: LIMITS[name][0](value) for name, value in given.items()}
+
+
+def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with numpy's scalars as Python's: they are no int or bool to solvers."""
+    return {
+        name: value.item()
+        if type(value).__module__ == "numpy" and hasattr(value, "item") and not value.shape
+        else value
+        for name, value in values.items()
+    }
 
 
 def backend_settings(
@@ -44,13 +55,12 @@ def backend_settings(
 
     Raises:
         SolverOptionError: The backend has no such limit, or it is given twice.
-        TypeError: The options are no mapping.
+        TypeError: The options are no mapping of names.
     """
-    if options is not None and not isinstance(options, Mapping):
-        raise TypeError(f"options={options!r} is no mapping, such as {{'presolve': 'off'}}")
+    _require_names(options)
     backend = backend_of(adapter)
     names = backend.limits if backend else {}
-    settings = {name: _plain(value) for name, value in (options or {}).items()}
+    settings = plain_values(options or {})
     for limit, value in limits.items():
         if limit not in names:
             reason = "its solver has no such limit, or none that is known here."
@@ -73,11 +83,12 @@ def set_options(adapter: type[SolverAdapter], driver: Driver, model: Any, settin
         if name not in known:
             reason = f"no such option. {near_matches(name, known)}"
             raise SolverOptionError(adapter.__name__, name, reason)
-        _check(adapter, name, value, type(known[name]))
+        _check(adapter, name, value, type(known[name]), told=partial(driver.explain, model, name))
         try:
             driver.write(model, name, value)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            reason = f"{str(error).rstrip('.!')}."
+            told = driver.explain(model, name)
+            reason = f"{str(error).rstrip('.!')}.{told and f' It takes: {told}'}"
             raise SolverOptionError(adapter.__name__, name, reason) from error
     _read_back(adapter, driver.options(model), settings)
 
@@ -112,9 +123,11 @@ def _check(
     wanted: type,
     least: float = -math.inf,
     most: float = math.inf,
+    told: Callable[[], str] = str,
 ) -> None:
     if not _is(value, wanted):
         reason = f"{value!r} is no {wanted.__name__}."
+        reason += f" It takes: {known}" if (known := told()) else ""
     elif isinstance(value, (int, float)) and not least <= value <= most:
         reason = f"{value!r} is not between {least:g} and {most:g}."
     else:
@@ -143,6 +156,12 @@ def _takes(backend: Backend | None) -> str:
     return f"It takes {', '.join(backend.limits)}, and its own options as options={{...}}."
 
 
-def _plain(value: Any) -> Any:
-    # numpy scalars are no int or bool, and solvers refuse them.
-    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+def _require_names(options: object) -> None:
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"options={options!r} is no mapping, such as {{'presolve': 'off'}}")
+    for name in options or ():
+        if not isinstance(name, str):
+            raise TypeError(
+                f"options={options!r}: the name {name!r} is no text; write it as "
+                "{'presolve': 'off'}"
+            )

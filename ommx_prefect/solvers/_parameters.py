@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from ommx import Instance, Optimality, SampleSet, Solution
+from ommx import Instance, Optimality, SampleSet, Sense, Solution
 from ommx.adapter import SolverAdapter
 from ommx.experiment import Run
 
@@ -18,6 +18,7 @@ Parameters: TypeAlias = "dict[str, bool | float | int | str]"
 
 # A Solution keeps its outcome as a user annotation: only the solver knew the gap.
 _OUTCOME = "outcome"
+_SENSES = ((Sense.Minimize, "minimize"), (Sense.Maximize, "maximize"))
 _OPTIMALITY = (
     (Optimality.Optimal, "optimal"),
     (Optimality.NotOptimal, "not_optimal"),
@@ -25,11 +26,12 @@ _OPTIMALITY = (
 )
 
 
-def asked_of(adapter: type[SolverAdapter], instance: Instance) -> Parameters:
+def asked_of(adapter: type[SolverAdapter], instance: Instance, name: str) -> Parameters:
     """Return what is solved, by what, and which readers agreed on the file it comes from."""
+    sense = next(word for sense, word in _SENSES if sense == instance.sense)
     readers = readers_of(instance)
     read = {"readers": readers} if readers else {}
-    return {"instance": instance_name(instance), "adapter": adapter.__name__, **read}
+    return {"instance": name, "adapter": adapter.__name__, "sense": sense, **read}
 
 
 def give_outcome(solution: Solution, outcome: str) -> Solution:
@@ -75,12 +77,16 @@ def log_cached_solve(run: Run, arguments: Mapping[str, Any], result: Solution | 
     """Log what is known of a solve whose result was cached; None says only that none was found."""
     adapter = resolve_adapter(arguments["adapter"])
     given = given_limits(adapter, {name: arguments.get(name) for name in LIMITS})
-    log_parameters(run, {**asked_of(adapter, arguments["instance"]), **given})
+    log_parameters(run, {**_asked_again(adapter, arguments["instance"]), **given})
     log_parameters(run, {"feasible": False} if result is None else found_in(result))
 
 
 def log_cached_sample(run: Run, arguments: Mapping[str, Any], result: SampleSet | None) -> None:
     """Log what is known of a sampling whose result was cached."""
     adapter = resolve_sampler(arguments["adapter"])
-    log_parameters(run, asked_of(adapter, arguments["instance"]))
+    log_parameters(run, _asked_again(adapter, arguments["instance"]))
     log_parameters(run, {"feasible": False} if result is None else found_in_samples(result))
+
+
+def _asked_again(adapter: type[SolverAdapter], instance: Instance) -> Parameters:
+    return asked_of(adapter, instance, instance_name(instance))

@@ -61,6 +61,9 @@ class PythonMipDriver:
     def write(self, model: Any, name: str, value: object) -> None:
         setattr(model, name, value)
 
+    def explain(self, model: Any, name: str) -> str:
+        return ""
+
     def bound(self, adapter: Any, variable: int, lower: float, upper: float) -> None:
         column = adapter.model.var_by_name(str(variable))
         column.lb, column.ub = lower, upper

@@ -7,10 +7,7 @@ HiGHS hands out zeros at a time limit, and all adapters forget the bounds of bin
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from ommx import Instance, Kind, Optimality, SampleSet, Solution
@@ -24,7 +21,8 @@ from ommx_prefect.exceptions import (
     SolverError,
     UnboundedError,
 )
-from ommx_prefect.instances._name import instance_name, require_instance
+from ommx_prefect.instances._name import require_instance
+from ommx_prefect.solvers._attempt import Attempt, logged
 from ommx_prefect.solvers._backends import backend_of, resolve_adapter, resolve_sampler
 from ommx_prefect.solvers._driver import Driver, Verdict
 from ommx_prefect.solvers._errors import prepared_for, translated
@@ -32,11 +30,10 @@ from ommx_prefect.solvers._options import (
     backend_settings,
     check_keywords,
     given_limits,
+    plain_values,
     set_options,
 )
 from ommx_prefect.solvers._parameters import (
-    Parameters,
-    asked_of,
     found_in,
     found_in_samples,
     give_outcome,
@@ -45,31 +42,6 @@ from ommx_prefect.solvers._parameters import (
 
 PROVED_GAP = 1e-4
 """A solution is `optimal` only when it is proved to be within this relative gap."""
-
-
-@dataclass
-class Attempt:
-    """One call of a solver or sampler in a Run, with what the Run's parameters will say of it."""
-
-    run: Run
-    adapter: type[SolverAdapter]
-    instance: Instance
-    name: str
-    seconds: float = 0.0
-    found: Parameters = field(default_factory=dict)
-
-    def error(self, kind: type[SolveOutcomeError], reason: str) -> SolveOutcomeError:
-        """Return an error that names this adapter and instance."""
-        return kind(self.adapter.__name__, self.name, reason)
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Add the seconds of the solver's call."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds += time.perf_counter() - start
 
 
 def solve_in(
@@ -84,12 +56,14 @@ def solve_in(
     """Solve in an open Run; `ommx_prefect.solvers.solve` without Prefect."""
     solver = resolve_adapter(adapter)
     require_instance(instance)
-    attempt = Attempt(run, solver, instance, instance_name(instance))
+    attempt = Attempt(run, solver, instance)
     try:
-        with _logged(attempt):
+        with logged(attempt):
             given = given_limits(solver, limits)
             log_parameters(run, given)
-            return _solution(attempt, backend_settings(solver, given, options))
+            settings = backend_settings(solver, given, options)
+            attempt.keep(given, plain_values(options or {}))
+            return _solution(attempt, settings)
     except SolveOutcomeError:
         if raise_on_failure:
             raise
@@ -107,11 +81,13 @@ def sample_in(
     """Sample in an open Run; `ommx_prefect.solvers.sample` without Prefect."""
     sampler = resolve_sampler(adapter)
     require_instance(instance)
-    attempt = Attempt(run, sampler, instance, instance_name(instance))
+    attempt = Attempt(run, sampler, instance)
+    options = plain_values(options)
     check_keywords(sampler, sampler.sample, options)
     samples = None
     try:
-        with _logged(attempt):
+        with logged(attempt):
+            attempt.keep({}, options)
             with attempt.timed(), translated(attempt.error, sampler, instance):
                 samples = run.log_sample(sampler, instance, **options)
             _believe_samples(attempt, samples)
@@ -119,25 +95,6 @@ def sample_in(
         if raise_on_failure:
             raise
     return samples
-
-
-@contextmanager
-def _logged(attempt: Attempt) -> Iterator[None]:
-    """Log what is asked before the solve, and what came of it after, an error included."""
-    attempt.found = {"outcome": "error", "feasible": False}
-    log_parameters(attempt.run, asked_of(attempt.adapter, attempt.instance))
-    try:
-        yield
-    except SolveOutcomeError as error:
-        attempt.found["outcome"] = error.outcome
-        raise
-    except Exception:
-        raise
-    except BaseException:
-        del attempt.found["outcome"]  # an interruption says nothing about the instance
-        raise
-    finally:
-        log_parameters(attempt.run, {**attempt.found, "solve_seconds": attempt.seconds})
 
 
 def _solution(attempt: Attempt, settings: Mapping[str, Any]) -> Solution:
@@ -177,9 +134,16 @@ def _driven(attempt: Attempt, driver: Driver, settings: Mapping[str, Any]) -> So
 
 def _narrow_binaries(driver: Driver, adapter: Any, instance: Instance) -> None:
     # The adapters give every binary variable the bounds 0 and 1, also a fixed one.
-    for variable in instance.used_decision_variables:
-        bound = variable.bound
-        if variable.kind == Kind.Binary and (bound.lower > 0 or bound.upper < 1):
+    narrow = {
+        variable.id: bound
+        for variable in instance.decision_variables
+        if variable.kind == Kind.Binary
+        for bound in [variable.bound]
+        if bound.lower > 0 or bound.upper < 1
+    }
+    # Which are used costs OMMX ten times as much as all of them.
+    for variable in instance.used_decision_variables if narrow else ():
+        if bound := narrow.get(variable.id):
             driver.bound(adapter, variable.id, bound.lower, bound.upper)
 
 

@@ -162,13 +162,17 @@ def test_negative_zero_is_zero():
     assert instance_digest(model(decision_variables=[*X, below])) == instance_digest(model())
 
 
+def functions_of(instance: Instance | ParametricInstance) -> dict[int, Any]:
+    return dependent_functions(instance, instance.to_v2_bytes())
+
+
 def test_the_functions_of_dependent_variables_are_found():
-    assert str(dependent_functions(substituted(2.0))[10]) == "Function(x1*x2 + 2*x3 + 1)"
-    assert str(dependent_functions(encoded())[10]) == "Function(x11 + 2*x12)"
+    assert str(functions_of(substituted(2.0))[10]) == "Function(x1*x2 + 2*x3 + 1)"
+    assert str(functions_of(encoded())[10]) == "Function(x11 + 2*x12)"
     of_parameters = parametric()
     of_parameters.substitute({0: 1 + 2 * X[3]})
-    assert str(dependent_functions(of_parameters)[0]) == "Function(2*x3 + 1)"
-    assert dependent_functions(model()) == {}
+    assert str(functions_of(of_parameters)[0]) == "Function(2*x3 + 1)"
+    assert functions_of(model()) == {}
 
 
 coefficients = st.floats(-1e6, 1e6, allow_nan=False).filter(lambda value: abs(value) > 1e-9)

@@ -62,7 +62,7 @@ MADE: list[tuple[str, Instance, tuple[str, ...], str]] = [
         "tiny coefficients",
         instance_of([X], 1e-12 * X, {0: 1e-12 * X >= 1e-10}),
         ("highs",),
-        "error",
+        "optimal",
     ),
 ]
 FILES: list[tuple[str, tuple[str, ...], str]] = [
@@ -196,6 +196,7 @@ def test_the_columns_keep_their_types_over_every_outcome(open_instances):
         "instance": "string",
         "adapter": "string",
         "readers": "string",
+        "sense": "string",
         "outcome": "string",
         "optimality": "string",
         "objective": "Float64",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,3 +75,46 @@ def check(found: Recorded, outcome: str) -> None:
         for dumps in (pickle.dumps, cloudpickle.dumps):
             again = pickle.loads(dumps(found.error))
             assert (type(again), str(again)) == (type(found.error), str(found.error))
+
+
+def slow_instance() -> Instance:
+    """A knapsack with eight capacities that takes any solver minutes."""
+    draw = random.Random(1).randint
+    x = [DecisionVariable.binary(i) for i in range(60)]
+    instance = instance_of(
+        x,
+        sum(draw(5, 100) * v for v in x),
+        {j: sum(draw(5, 100) * v for v in x) <= 1200 for j in range(8)},
+        Sense.Maximize,
+    )
+    instance.title = "slow"
+    return instance
+
+
+def slow_qubo() -> Instance:
+    """Forty binary variables without a constraint, to be sampled fifty million times."""
+    x = [DecisionVariable.binary(i) for i in range(40)]
+    instance = instance_of(x, sum(a * b for a, b in itertools.pairwise(x)))
+    instance.title = "qubo"
+    return instance
+
+
+SLOW_SCRIPT = """
+import sys
+from ommx_highs_adapter import OMMXHighsAdapter
+from prefect.runtime import flow_run
+from ommx_prefect import current_run, flow, task
+from ommx_prefect.solvers import sample, solve
+from tests.support.solving import slow_instance, slow_qubo
+
+@task
+def logged(instance, when="now"):
+    current_run().log_solve(OMMXHighsAdapter, instance)
+
+@flow
+def night(call):
+    print("flow run", flow_run.id, flush=True)
+    eval(call, {**globals(), "instance": slow_instance()})
+
+night(sys.argv[1])
+"""

@@ -1,0 +1,69 @@
+"""What a Run's parameters and input will be, made durable before a solver starts.
+
+A Run is in memory until it closes, and `kill -9` in the middle of a solve leaves none of it. What
+is announced waits beside the attempt's checkpoints, and becomes its Run's parameters and
+attachment `instance` only where the attempt left no record of its own.
+
+The instance is written where OMMX will look for it when the solve ends, in the Local Registry, and
+linked from there: it is stored once, and from its second solve on nothing is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ommx import Instance
+
+from ommx_prefect._format.model import Descriptor, sha256_digest
+from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._registry.files import write_whole
+
+INSTANCE = "instance"
+_MEDIA_TYPE = "application/org.ommx.v2.instance"
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What is known before a solver starts.
+
+    Attributes:
+        parameters: Run parameters to be.
+        descriptor: The layer of the instance.
+        data: Its bytes.
+    """
+
+    parameters: Mapping[str, Any]
+    descriptor: Descriptor
+    data: bytes
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any], instance: Instance, data: bytes) -> Announced:
+        """Announce an instance.
+
+        Args:
+            parameters: What will be logged of its solve.
+            instance: The instance.
+            data: Its `to_v2_bytes()`.
+        """
+        noted = tuple(sorted(instance.annotations.items()))
+        descriptor = Descriptor(_MEDIA_TYPE, sha256_digest(data), len(data), noted)
+        return cls(parameters, descriptor, data)
+
+    def covers(self, other: Announced) -> bool:
+        """Tell whether it is of the same input as another, and says all that the other does."""
+        said = other.parameters.items() <= self.parameters.items()
+        return said and self.descriptor.digest == other.descriptor.digest
+
+
+def store_instance(announced: Announced) -> None:
+    """Put the bytes of an instance into the Local Registry, where they are not in it already."""
+    path = blob_path(announced.descriptor.digest)
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == len(announced.data):
+            os.utime(path)  # young again: it is kept from `ommx gc` while the attempt runs
+            return
+    write_whole(path, announced.data, durable=True)

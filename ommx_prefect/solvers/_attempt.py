@@ -1,0 +1,100 @@
+"""What is known of one call of a solver: before it, durably, and after it.
+
+A process that is killed in the middle of a solve leaves what `keep` was given: the input and every
+parameter. Of an attempt that ends, however it ends, the Run itself tells this, and the copy goes.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ommx import Instance
+from ommx.adapter import SolverAdapter
+from ommx.experiment import Run
+
+from ommx_prefect._recording.announced import Announced
+from ommx_prefect._recording.current import recording_here
+from ommx_prefect._workarounds.notices import notices_collected
+from ommx_prefect.exceptions import SolveOutcomeError
+from ommx_prefect.instances._name import instance_name
+from ommx_prefect.solvers._parameters import Parameters, asked_of, log_parameters
+
+
+@dataclass
+class Attempt:
+    """One call of a solver or sampler in a Run, with what the Run's parameters will say of it."""
+
+    run: Run
+    adapter: type[SolverAdapter]
+    instance: Instance
+    seconds: float = 0.0
+    found: Parameters = field(default_factory=dict)
+
+    @functools.cached_property
+    def data(self) -> bytes:
+        """The instance's bytes, made once: for its digest, and to keep them before the solve."""
+        return self.instance.to_v2_bytes()
+
+    @functools.cached_property
+    def name(self) -> str:
+        """What the instance is called."""
+        return instance_name(self.instance, lambda: self.data)
+
+    @property
+    def asked(self) -> Parameters:
+        """What is solved, and by what."""
+        return asked_of(self.adapter, self.instance, self.name)
+
+    def error(self, kind: type[SolveOutcomeError], reason: str) -> SolveOutcomeError:
+        """Return an error that names this adapter and instance."""
+        return kind(self.adapter.__name__, self.name, reason)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add the seconds of the solver's call."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+    def keep(self, given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        """Make durable what is known, before the solver starts.
+
+        Args:
+            given: Limits that were set.
+            options: Options under the backend's own names.
+        """
+        recording = recording_here()
+        if recording is not None and recording.has_run(self.run):
+            named = {f"option.{name}": value for name, value in options.items()}
+            parameters = {**self.asked, **named, **given}
+            recording.announce(Announced.of(parameters, self.instance, self.data))
+
+
+@contextmanager
+def logged(attempt: Attempt) -> Iterator[None]:
+    """Log what is asked before the solve, and what came of it after, an error included."""
+    attempt.found = {"outcome": "error", "feasible": False}
+    log_parameters(attempt.run, attempt.asked)
+    warnings: list[str] = []
+    try:
+        with notices_collected() as warnings:
+            yield
+    except SolveOutcomeError as error:
+        attempt.found["outcome"] = error.outcome
+        raise
+    except Exception:
+        raise
+    except BaseException:
+        del attempt.found["outcome"]  # an interruption says nothing about the instance
+        raise
+    finally:
+        told = {"solver_warning": "; ".join(warnings)} if warnings else {}
+        ended = {**attempt.found, "solve_seconds": attempt.seconds, **told}
+        log_parameters(attempt.run, ended)

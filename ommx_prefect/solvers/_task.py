@@ -1,0 +1,58 @@
+"""How a ready-made task answers an argument that it does not have: by naming the one meant."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ParamSpec, TypeVar, cast
+
+from prefect.exceptions import ParameterBindError
+from prefect.tasks import Task
+
+from ommx_prefect._decorators.task import RecordedTask
+from ommx_prefect.solvers._backends import near_matches
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class HelpfulTask(RecordedTask[P, R]):
+    """A recorded task that refuses unknown keyword arguments in Prefect's way, with a hint."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the task as `prefect.Task.__call__` does."""
+        self._refuse(kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        """Submit the task as `prefect.Task.submit` does."""
+        self._refuse(kwargs)
+        return super().submit(*args, **kwargs)
+
+    def map(self, *args: Any, **kwargs: Any) -> Any:
+        """Map the task as `prefect.Task.map` does."""
+        self._refuse(kwargs)
+        return super().map(*args, **kwargs)
+
+    def delay(self, *args: Any, **kwargs: Any) -> Any:
+        """Delay the task as `prefect.Task.delay` does."""
+        self._refuse(kwargs)
+        return super().delay(*args, **kwargs)
+
+    def _refuse(self, keywords: dict[str, Any]) -> None:
+        known = inspect.signature(self.fn).parameters
+        if any(each.kind is each.VAR_KEYWORD for each in known.values()):
+            return
+        own = {"return_state", "wait_for", "deferred"}
+        for name in sorted(keywords.keys() - known.keys() - own):
+            raise ParameterBindError(
+                f"Error binding parameters for function '{self.fn.__name__}': it has no argument "
+                f"{name!r}. {near_matches(name, known)} A solver's own options go into "
+                "options={...}."
+            )
+
+
+def helpful(task: Task[P, R]) -> Task[P, R]:
+    """Return a recorded task with a hint for each unknown keyword argument."""
+    made: HelpfulTask[P, R] = object.__new__(HelpfulTask)
+    made.__dict__.update(vars(task))
+    return cast(Task[P, R], made)
