@@ -38,6 +38,39 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+__all__ = [
+    "DocumentError",
+    "DuplicateAttachmentError",
+    "FlowRunNotFinishedError",
+    "ImageNameError",
+    "ImageNameTakenError",
+    "InfeasibleError",
+    "InstanceFileError",
+    "InvalidImageNameError",
+    "ManifestTooLargeError",
+    "NoCheckpointError",
+    "NoExperimentError",
+    "NoOpenRunError",
+    "NoSolutionError",
+    "NotApplicableError",
+    "NotInRegistryError",
+    "NotSealedError",
+    "OmmxPrefectError",
+    "RecordingError",
+    "RegistryAuthError",
+    "RegistryError",
+    "RegistryUnavailableError",
+    "SealError",
+    "SolveOutcomeError",
+    "SolverError",
+    "SolverOptionError",
+    "StageError",
+    "UnboundedError",
+    "UnknownAdapterError",
+    "UnknownFormatError",
+    "UnreadableError",
+]
+
 
 class OmmxPrefectError(Exception):
     """Base of everything this package raises on purpose."""

@@ -8,15 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.watchdog import guarded_folder
+
 # Both are fixed once per process, so they are chosen before anything imports ommx or prefect.
-SESSION = Path(tempfile.mkdtemp(prefix="ommx-prefect-tests-"))
+SESSION = guarded_folder("ommx-prefect-tests-")
 os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = str(SESSION / "registry")
 os.environ["PREFECT_HOME"] = str(SESSION / "prefect")
 os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"
@@ -39,8 +40,31 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 START_SECONDS = 240
+
+
+# Fixtures that start servers and other processes which take long.
+SERVERS = {"server", "s3", "registry", "locked", "dask_address", "ray_here", "deployment"}
+SERVERS |= {"tokens", "suites", "own_place"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `server` what takes a fixture that starts one."""
+    for item in items:
+        if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
+
+
+@pytest.fixture(autouse=True)
+def _no_unmarked_server(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Refuse a flow run the temporary server that it would start, unless the test is marked."""
+    if request.node.get_closest_marker("server"):
+        yield
+        return
+    from prefect.settings import PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+
+    with temporary_settings({PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}):
+        yield
 
 
 def pytest_sessionfinish() -> None:
@@ -59,13 +83,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture(scope="session")
 def open_instances() -> Path:
-    """The folder of real instances beside the checkout."""
-    folder = SHARED / "data" / "open"
-    if not folder.is_dir():
-        if os.environ.get("CI"):
-            pytest.fail(f"{folder} is missing, and CI must not skip what needs it")
-        pytest.skip(f"the real instances are not here ({folder})")
-    return folder
+    """The folder of instances that every checkout has."""
+    from tests.support.instance_files import OWN
+
+    return OWN
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +107,7 @@ def server() -> Iterator[str]:
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         process.terminate()
-        process.wait(20)
+        process.wait(240)
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +119,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process, url = start_s3(tmp_path_factory.mktemp("s3") / "server.log")
     yield url
     process.terminate()
-    process.wait(20)
+    process.wait(240)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +188,7 @@ def _await_health(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+            if httpx.get(f"{url}/health", timeout=10).status_code == 200:
                 return
         except httpx.HTTPError:
             time.sleep(0.2)

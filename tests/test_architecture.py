@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dis
+import importlib
 from pathlib import Path
 from types import CodeType
 
@@ -37,6 +38,42 @@ ROW = {package: row for row, packages in enumerate(LAYERS) for package in packag
 PURE = ("_format", "_oci")
 # And these know OMMX, not Prefect.
 WITHOUT_PREFECT = ("_shards", "_registry", "codecs", "_workarounds", "exceptions")
+
+# What users import, to the name: a new one is a promise, and one that goes away breaks somebody.
+PUBLIC = {
+    "ommx_prefect": """
+        SealedExperiment checkpoint codecs current_experiment current_run exceptions flow
+        instance_digest instances load_experiment recorded register_codec seal seal_hooks
+        solvers task
+    """,
+    "ommx_prefect.codecs": """
+        ArrowTableCodec BytesCodec CodecEntry CodecRegistry DataFrameCodec JsonCodec
+        LoggedValue MatplotlibCodec NumpyCodec PlotlyCodec PrefectStateCodec REDACTED
+        SeriesCodec SkippedValue StateCodec is_secret log_value register_codec registry
+    """,
+    "ommx_prefect.instances": """
+        InstanceFileError NamedInstance expand_sources load_instance
+    """,
+    "ommx_prefect.solvers": """
+        InfeasibleError NoSolutionError NotApplicableError SolveOutcomeError SolverError
+        SolverOptionError UnboundedError UnknownAdapterError instance_digest outcome_of
+        resolve_adapter sample solve
+    """,
+    "ommx_prefect.analysis": """
+        Comparison compare contradictions data_profile differences gap_over_time
+        known_values performance_profile plot_gap plot_profile plot_scatter plot_trend
+        read_solu shifted_geometric_mean solves totals virtual_best write_solu write_trc
+    """,
+    "ommx_prefect.exceptions": """
+        DocumentError DuplicateAttachmentError FlowRunNotFinishedError ImageNameError
+        ImageNameTakenError InfeasibleError InstanceFileError InvalidImageNameError
+        ManifestTooLargeError NoCheckpointError NoExperimentError NoOpenRunError
+        NoSolutionError NotApplicableError NotInRegistryError NotSealedError
+        OmmxPrefectError RecordingError RegistryAuthError RegistryError
+        RegistryUnavailableError SealError SolveOutcomeError SolverError SolverOptionError
+        StageError UnboundedError UnknownAdapterError UnknownFormatError UnreadableError
+    """,
+}
 
 FILES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -97,6 +134,18 @@ def test_what_is_pure_knows_neither_prefect_nor_ommx():
 
 def test_what_needs_no_prefect_does_not_import_it():
     assert "prefect" not in everything_below(WITHOUT_PREFECT)
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_a_public_module_offers_these_names_and_no_others(module):
+    offered = importlib.import_module(module).__all__
+    assert sorted(offered) == PUBLIC[module].split()
+
+
+def test_every_module_without_an_underscore_is_public_or_the_command_line():
+    first = {package_of(x) for x in FILES} - {"__init__", "__main__", "cli"}
+    public = {package_of(x) for x in PUBLIC} - {"__init__"}
+    assert {x for x in first if not x.startswith("_")} == public
 
 
 def plain():

@@ -43,7 +43,7 @@ def one():
 def _command(*arguments, **env):
     return subprocess.run(
         [sys.executable, "-m", "ommx_prefect", *arguments],
-        env={**os.environ, **env}, capture_output=True, text=True, timeout=60,
+        env={**os.environ, **env}, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 
 

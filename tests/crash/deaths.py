@@ -75,7 +75,7 @@ def script_dies(
     flow_run_id, _ = flow_of(journal)
     suite.wait_for_steps(journal, most)
     process.send_signal(number)
-    process.wait(60)
+    process.wait(240)
     settle(flow_run_id)
     _let_orphans_end(journal, process.pid)
     _settle_and_judge(row, journal, flow_run_id)
@@ -108,7 +108,7 @@ def worker_process_dies(suite: Suite, row: Row, name: str, *, reruns: bool = Tru
     suite.wait_for_steps(journal, 6)
     with contextlib.suppress(ProcessLookupError):
         os.kill(working_pids(journal)[-1], signal.SIGKILL)
-    process.wait(180)
+    process.wait(240)
     _settle_and_judge(row, journal, flow_run_id)
     if reruns and Found.here(flow_run_id).status != "finished":
         row.problems.append(f"{flow_run_id}: {name} did not go on after its worker died")
@@ -122,7 +122,7 @@ def server_goes_away(suite: Suite, row: Row) -> None:
     suite.server.kill()
     time.sleep(OUTAGE_SECONDS)
     suite.server.start()
-    process.wait(180)
+    process.wait(240)
     _settle_and_judge(row, journal, flow_run_id)
 
 

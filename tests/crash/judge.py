@@ -116,7 +116,7 @@ class Found:
         """The same in another Local Registry, which a process has for life."""
         env = {**os.environ, "OMMX_LOCAL_REGISTRY_ROOT": str(registry)}
         command = [sys.executable, __file__, name]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
         if done.returncode != 0:
             raise AssertionError(done.stderr[-2000:])
         document = json.loads(done.stdout)

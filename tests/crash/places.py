@@ -42,10 +42,10 @@ def registry_goes_away(suite: Suite, row: Row, *, pusher_dies: bool) -> None:
         registry.kill()
         if pusher_dies:
             process.kill()
-            process.wait(60)
+            process.wait(240)
         row.judge(journal, Found.here(flow_run_id))  # the local seal stands
         registry.start()
-        process.wait(180)
+        process.wait(240)
         settle(flow_run_id, "finished")
         _judge_pushed(row, folder, registry, flow_run_id, pusher_dies=pusher_dies)
 
@@ -82,7 +82,7 @@ def disk_fills_up(suite: Suite, row: Row) -> None:
         with journal.open("a") as file:
             file.write("full\n")  # before: a step may end while it fills up
         _fill(disk)
-        process.wait(120)
+        process.wait(240)
         (disk / "ballast").unlink()
         recovered = _recover_in(registry)
         found = Found.in_registry(registry, flow_run_id)
@@ -104,7 +104,7 @@ def _fill(disk: Path) -> None:
 def _recover_in(registry: Path) -> Any:
     env = {**os.environ, "OMMX_LOCAL_REGISTRY_ROOT": str(registry)}
     command = [sys.executable, "-m", "ommx_prefect", "recover", "--json", "--min-age", "0"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
     if done.returncode != 0:
         raise AssertionError(done.stdout + done.stderr)
     return json.loads(done.stdout) if done.stdout.startswith("[") else done.stdout

@@ -21,7 +21,7 @@ from tests.crash.judge import lines_of
 
 HERE = Path(__file__).resolve().parent
 FLOWS = HERE / "flow.py"
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 240
 
 
 @dataclasses.dataclass
@@ -84,7 +84,7 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health", timeout=2).status_code == 200
+            return httpx.get(f"{self.url}/health", timeout=10).status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -16,7 +16,6 @@ import os
 import random
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ import pytest
 
 from tests.crash.judge import Row
 from tests.crash.scene import Server, Suite
+from tests.support.watchdog import guarded_folder
 
 if TYPE_CHECKING:
     Case = Callable[[Suite, Row], None]
@@ -140,8 +140,8 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
     # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="ommx-prefect-crashes-") as folder:
-        rows = _run(Path(folder), arguments, random.Random(seed))
+    folder = guarded_folder("ommx-prefect-crashes-")
+    rows = _run(folder, arguments, random.Random(seed))
     print("\n" + table(rows))
     return exit_code(rows)
 

@@ -238,7 +238,7 @@ async def test_other_coroutines_go_on_while_an_async_flow_is_sealed():
 
     @task
     def waits():
-        return go.wait(60)
+        return go.wait(240)
 
     @flow
     async def forgets():

@@ -129,7 +129,7 @@ def _address_of(file: Path) -> str:
     until(lambda: True if file.exists() and file.read_text().endswith("}") else None)
     address: str = json.loads(file.read_text())["address"]
     with Client(address, set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=240)
     return address
 
 
@@ -201,7 +201,7 @@ def test_all_attempts_of_an_execution_that_was_lost_are_superseded(request, tmp_
 def test_workers_that_serve_several_registries_record_in_that_of_the_flow(dask_address, tmp_path):
     env = {**os.environ, "OMMX_LOCAL_REGISTRY_ROOT": str(tmp_path / "another")}
     command = [sys.executable, str(SCRIPT), "dask", dask_address]
-    printed = subprocess.check_output(command, env=env, text=True, timeout=120)
+    printed = subprocess.check_output(command, env=env, text=True, timeout=240)
     assert int(printed.split()[-1]) == sum(map(len, OUTCOMES.values()))
     ours = every_outcome.with_options(task_runner=dask_runner(dask_address))
     check_every_outcome(run_flow(ours, new_key()))
@@ -229,7 +229,7 @@ def test_records_that_are_out_of_reach_are_missed_aloud(dask_address):
 def test_the_example_runs_on_a_cluster_that_does_not_have_its_folder(dask_address):
     example = CHECKOUT / "flows" / "distributed.py"
     command = [sys.executable, str(example), "--scheduler", dask_address]
-    printed = subprocess.check_output(command, text=True, timeout=120)
+    printed = subprocess.check_output(command, text=True, timeout=240)
     (name,) = re.findall(r"^Sealed (\S+)$", printed, re.MULTILINE)
     sealed = Experiment.load(name)
     assert [run.status for run in sealed.runs] == ["finished"] * 6
@@ -248,7 +248,7 @@ def test_every_outcome_of_a_background_task_is_in_the_artifact(tmp_path):
 def test_a_background_task_whose_process_was_killed_is_interrupted(tmp_path):
     with running(SCRIPT, "tasks", log=tmp_path / "tasks.log") as process:
         sealed = run_flow(with_a_kill, str(tmp_path / "once"), delay=True)
-        process.wait(20)
+        process.wait(240)
     assert table_of(sealed) == {"ok": [OK], "dies_once": [CUT_OFF]}
 
 

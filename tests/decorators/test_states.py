@@ -236,9 +236,9 @@ def test_a_flow_that_fails_is_a_checkpoint_and_its_name_is_not_advanced():
 def test_a_flow_timeout_is_a_failed_checkpoint():
     @task
     def slow():
-        time.sleep(3)
+        time.sleep(200)
 
-    @flow(timeout_seconds=1)
+    @flow(timeout_seconds=5)
     def one():
         slow()
 

@@ -55,6 +55,7 @@ def on_machine(root: Path, script: str, *arguments: str) -> list[str]:
     return subprocess.check_output(command, env=env, text=True, timeout=60).split()
 
 
+@pytest.mark.server
 @pytest.mark.usefixtures("no_credentials")
 def test_load_newest_asks_the_registry_each_time(tmp_path, load_newest):
     here, there = tmp_path / "here", tmp_path / "there"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from ommx import Optimality
 
+from tests.support.instance_files import are_here, instance_file, reference
 from tests.support.reading import Sealed, run_flow
 
 # Last: flows/distributed.py has the name of a package.
@@ -24,14 +24,15 @@ import hard_instances
 import solver_benchmark
 
 SCRIPT = Path(solver_benchmark.__file__)
-SOLVED = ("afiro.mps", "p0033.mps.gz", "flugpl.mps", "25fv47.mps.gz")
+SOLVED = ("afiro.mps", "packing35.mps.gz", "flugpl.mps", "transport1500.mps.gz")
+SOLVED += are_here("p0033.mps.gz", "25fv47.mps.gz")
 WITHOUT_SOLUTION = {"klein1.mps": "infeasible", "good-mps-free-var.mps": "unbounded"}
 UNREADABLE = {
     "bad-mps-15.mps": "empty",
     "bad-mps-6.mps": "ENDATA",
     "garbage.mps": "ENDATA",
     "nan0.mps": "NaN",
-    "p0033-truncated.mps.gz": "gzip",
+    "packing35-truncated.mps.gz": "gzip",
 }
 ADAPTERS = {"highs": "OMMXHighsAdapter", "scip": "OMMXPySCIPOptAdapter"}
 TINY = "NAME\nROWS\n N cost\n G r\nCOLUMNS\n x cost 2 r 1\nRHS\n rhs r 3\nENDATA\n"
@@ -42,10 +43,10 @@ TIME_LIMIT_SECONDS = 8.0
 @pytest.fixture(scope="module")
 def night(server: str, open_instances: Path) -> Sealed:
     """One run of the flow over real instances, a folder of broken ones, and a missing file."""
-    names = [*SOLVED, *WITHOUT_SOLUTION, "gen-ip054.mps", "malformed", "missing.mps"]
+    names = [*SOLVED, *WITHOUT_SOLUTION, "gen-ip054.mps", "malformed"]
     return run_flow(
         solver_benchmark.solver_benchmark,
-        [str(open_instances / name) for name in names],
+        [*(str(instance_file(name)) for name in names), str(open_instances / "missing.mps")],
         time_limit_seconds=TIME_LIMIT_SECONDS,
         experiment="localhost/tests/nightly",
     )
@@ -65,16 +66,15 @@ def cells_of(night: Sealed, **wanted: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("adapter", ADAPTERS.values())
 @pytest.mark.parametrize("name", SOLVED)
-def test_the_sealed_objective_is_the_reference(night, open_instances, name, adapter):
-    with (open_instances / "reference.csv").open() as file:
-        reference = {row["file"]: row for row in csv.DictReader(file)}[name]
+def test_the_sealed_objective_is_the_reference(night, name, adapter):
+    expected_row = reference()[name]
     (cells,) = cells_of(night, instance=stem(name), adapter=adapter)
-    expected = pytest.approx(float(reference["reference_objective"]), rel=1e-4)
+    expected = pytest.approx(float(expected_row["reference_objective"]), rel=1e-4)
     assert cells["outcome"] == "optimal"
     assert cells["objective"] == expected
     assert (cells["variables"], cells["constraints"]) == (
-        int(reference["variables"]),
-        int(reference["constraints"]),
+        int(expected_row["variables"]),
+        int(expected_row["constraints"]),
     )
 
 
@@ -101,7 +101,8 @@ def test_a_solve_ends_at_its_time_limit_with_its_incumbent(night, adapter):
     (cells,) = cells_of(night, instance="gen-ip054", adapter=adapter)
     assert cells["outcome"] == "feasible"
     assert cells["time_limit_seconds"] == TIME_LIMIT_SECONDS
-    assert cells["solve_seconds"] == pytest.approx(TIME_LIMIT_SECONDS, abs=1.0)
+    # Not much earlier; a busy machine may stop it later.
+    assert TIME_LIMIT_SECONDS - 1 < cells["solve_seconds"] < 10 * TIME_LIMIT_SECONDS
 
 
 @pytest.mark.parametrize(("name", "reason"), {**UNREADABLE, "missing.mps": "no such file"}.items())
@@ -135,7 +136,12 @@ def test_the_totals_count_every_solve_of_an_adapter(night):
     totals = {row["adapter"]: row for row in night.experiment.get_json("totals")}
     assert totals.keys() == ADAPTERS.keys()
     for row in totals.values():
-        assert (row["runs"], row["optimal"], row["feasible"], row["other"]) == (7, 4, 1, 2)
+        assert (row["runs"], row["optimal"], row["feasible"], row["other"]) == (
+            len(SOLVED) + 3,
+            len(SOLVED),
+            1,
+            2,
+        )
         assert 0 < row["mean_seconds"] < TIME_LIMIT_SECONDS
 
 
@@ -234,7 +240,7 @@ def test_a_newcomers_run_ends_cleanly_and_its_line_opens_what_it_sealed(own_plac
     (tmp_path / "tiny.mps").write_text(TINY)
     (tmp_path / "empty.mps").touch()
     process = start(own_place, str(tmp_path), "--seeds", "1,2", "--time-limit", "5")
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 0
     assert errors == ""
     assert "Traceback" not in output
@@ -252,7 +258,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_traceback(own_place):
     while not process.stdout.readline().startswith("mkp-"):  # HiGHS 1.16 says hello first
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "Traceback" not in output + errors
     (line,) = re.findall(r"Experiment\.(restore_from_checkpoint\(.*\))", errors)
@@ -265,7 +271,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_traceback(own_place):
 @pytest.mark.parametrize("arguments", [["--experiment", "Not A Name"], ["--adapter", "gurobi"]])
 def test_what_cannot_run_at_all_is_said_in_words(own_place, arguments):
     process = start(own_place, *arguments)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=240)
     assert process.returncode != 0
     assert "Traceback" not in output + errors
     assert arguments[1] in errors

@@ -31,6 +31,7 @@ import ommx_prefect  # noqa: F401  (makes instances picklable)
 from ommx_prefect.instances import expand_sources, load_instance
 from ommx_prefect.instances._dependent_variables import dependent_functions
 from ommx_prefect.instances._digest import instance_digest
+from tests.support.instance_files import FOLDERS
 
 X = [DecisionVariable.binary(i, name="x", subscripts=[i]) for i in range(4)]
 Y = DecisionVariable.integer(10, lower=0, upper=3)
@@ -225,23 +226,25 @@ def test_other_objectives_have_other_digests(one, other):
     assert (instance_digest(first) == instance_digest(second)) is same
 
 
-def test_two_loads_of_a_file_agree(open_instances):
-    for path in expand_sources([open_instances]):
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_two_loads_of_a_file_agree(folder):
+    for path in expand_sources([folder]):
         first, second = load_instance(path).instance, load_instance(path).instance
         assert instance_digest(first) == instance_digest(second), path
 
 
 def test_three_thousand_variables_take_well_under_a_second(open_instances):
     instance = load_instance(open_instances / "scpa1.mps.gz").instance
-    start = time.perf_counter()
+    start = time.process_time()
     instance_digest(instance)
-    assert time.perf_counter() - start < 0.6
+    assert time.process_time() - start < 0.6
 
 
 KEY = """
 import sys
 from ommx_highs_adapter import OMMXHighsAdapter
 from prefect.cache_policies import INPUTS
+from tests.support.instance_files import FOLDERS
 from ommx_prefect.instances import load_instance
 import ommx_prefect.solvers
 inputs = {

@@ -31,6 +31,7 @@ def quick(monkeypatch):
         monkeypatch.setitem(_oci_http.RETRY, name, value)
 
 
+@pytest.mark.server
 @pytest.mark.usefixtures("quick")
 def test_a_registry_that_is_down_is_an_error_in_bounded_time(tmp_path):
     with running_registry(tmp_path / "r") as server, Repository(server.host, "acme") as repository:
@@ -67,6 +68,7 @@ def test_a_registry_that_says_nothing_is_waited_for_in_bounds_and_stops_no_threa
     assert len(ticks) > 10
 
 
+@pytest.mark.server
 def test_a_registry_that_comes_back_gets_the_blob(tmp_path):
     with running_registry(tmp_path / "r") as server, Repository(server.host, "acme") as repository:
         server.stop()
@@ -77,6 +79,7 @@ def test_a_registry_that_comes_back_gets_the_blob(tmp_path):
         assert repository.get_blob(digest_of(b"layer")) == b"layer"
 
 
+@pytest.mark.server
 @pytest.mark.usefixtures("quick")
 def test_an_upload_whose_session_a_restart_lost_begins_anew(tmp_path, monkeypatch):
     data = os.urandom(1000)

@@ -118,6 +118,7 @@ def test_a_deleted_manifest_is_gone_and_deleting_again_is_no_error(repository):
     assert repository.delete_manifest(digest)
 
 
+@pytest.mark.server
 def test_a_registry_that_allows_no_deleting_says_so(tmp_path):
     with (
         running_registry(tmp_path / "r", allow_delete=False) as server,

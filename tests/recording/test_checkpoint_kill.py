@@ -94,7 +94,7 @@ one(sys.argv[1])
 
 def _sealed_after_kill(process: subprocess.Popen[str], flow_run_id: str) -> Experiment:
     process.kill()
-    process.wait(20)
+    process.wait(240)
     with get_client(sync_client=True) as client:
         killed = Crashed(message="killed")
         for attempt in LocalStage(flow_run_id).starts():
@@ -157,7 +157,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_no_older_than_the_last_r
     time.sleep(milliseconds / 1000)
     process.kill()
     returned = [first, *process.stdout]
-    process.wait(20)
+    process.wait(240)
     [attempt] = CheckpointFiles(stage).attempts()
     shard = CheckpointFiles(stage).take([attempt.key])[attempt.key]
     run = decode(shard.documents).runs[0]

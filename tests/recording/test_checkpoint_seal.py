@@ -271,7 +271,7 @@ def test_a_checkpoint_taken_while_it_is_replaced_is_whole():
     thread.start()
     seen = set()
     try:
-        assert written.wait(30)
+        assert written.wait(240)
         while len(seen) < 50:
             shard = CheckpointFiles(stage).take([attempt.key])[attempt.key]
             run = decode(shard.documents).runs[0]

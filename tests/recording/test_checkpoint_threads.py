@@ -68,7 +68,7 @@ def test_a_thread_of_highs_that_knows_no_task_means_the_one_that_runs():
             solve.solver_input.setOptionValue("presolve", "off")
             solve.solver_input.cbMipImprovingSolution += improved
             solve.solver_input.startSolve()
-            solve.solver_input.wait(30)
+            solve.solver_input.wait(240)
             solve.decode(solve.solver_input)
             return threading.current_thread() in threads
 
@@ -88,10 +88,10 @@ def test_a_thread_that_could_mean_several_tasks_is_told_how_to_say_which():
     @task
     def works(number):
         context = contextvars.copy_context()
-        both.wait(30)
+        both.wait(240)
         _in_thread(lambda: checkpoint(lost=number))
         _in_thread(lambda: context.run(checkpoint, number=number))
-        both.wait(30)
+        both.wait(240)
 
     @flow
     def one():

@@ -268,13 +268,13 @@ class Slow(BaseModel):
 
     @field_serializer("x")
     def slowly(self, x):
-        time.sleep(1.5)
+        time.sleep(2.5)
         return x
 
 
 @pytest.mark.parametrize("store_trace", [False, True], ids=["", "traced"])
 async def test_what_recording_takes_is_none_of_a_tasks_time(store_trace):
-    timed = task(timeout_seconds=1, store_trace=store_trace)
+    timed = task(timeout_seconds=2, store_trace=store_trace)
 
     @timed
     def returns():
@@ -286,7 +286,7 @@ async def test_what_recording_takes_is_none_of_a_tasks_time(store_trace):
 
     @timed
     def sleeps():
-        time.sleep(2)
+        time.sleep(4)
 
     @flow
     async def one():
@@ -312,14 +312,14 @@ def test_the_timeout_of_a_flow_is_heeded_while_a_task_with_one_is_recorded():
     def returns():
         return Slow()
 
-    @flow(timeout_seconds=1)
+    @flow(timeout_seconds=5)
     def one():
         returns()
-        time.sleep(30)
+        time.sleep(200)
 
     began = time.monotonic()
     sealed = run_flow(one)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 200
     assert sealed.state.name == "TimedOut"
     assert sealed.runs[0].get_json("output") == {"x": 1}
 

@@ -184,11 +184,11 @@ def test_a_process_killed_in_its_push_is_made_good_by_the_next_seal(tmp_path):
         assert night.stdout is not None
         flow_run_id = night.stdout.readline().strip()
         stage = LocalStage(flow_run_id)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not stage.has("sealed.json") and time.monotonic() < deadline:
             time.sleep(0.05)
         night.kill()
-        night.wait(30)
+        night.wait(240)
         night.stdout.close()
         server.process.send_signal(signal.SIGCONT)
 

@@ -14,7 +14,7 @@ from ommx_prefect._sealing import report as _report
 from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_flow, shown_of
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 240
 
 
 @task(log_output=False)

@@ -263,7 +263,7 @@ def test_two_seals_at_once_agree():
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    digests = {process.communicate(timeout=60)[0].strip() for process in processes}
+    digests = {process.communicate(timeout=240)[0].strip() for process in processes}
     assert digests == {seal(sealed.flow_run_id).manifest_digest}
 
 

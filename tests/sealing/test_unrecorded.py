@@ -23,7 +23,7 @@ from tests.support.reading import Sealed, run_flow
 
 pytestmark = pytest.mark.usefixtures("server")
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 240
 GONE = 2**22 - 1
 DEGRADED = "org.ommx-prefect.degraded"
 

@@ -174,7 +174,7 @@ def test_recover_on_a_worker_s_host_sends_its_records_and_seals_nothing_there(
 def _recovered(flow_run_id, *arguments, returns=0):
     """What `recover` says of a flow run, on the host whose registry the environment names."""
     command = [sys.executable, "-m", "ommx_prefect", "recover", "--json", "--min-age", "0"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240)
     assert done.returncode == returns, done.stdout + done.stderr
     return next((x for x in json.loads(done.stdout) if x["owner"] == flow_run_id), None)
 

@@ -22,7 +22,7 @@ from tests.support.stage_tasks import note
 
 pytestmark = pytest.mark.usefixtures("server")
 
-TAKEN_SECONDS = 120
+TAKEN_SECONDS = 240
 
 ELSEWHERE = """
 import json, sys

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
 
 PAYLOAD_BYTES = 2_000_000
 
-TAKEN_SECONDS = 120
+TAKEN_SECONDS = 240
 
 GOT_BLOB = re.compile(r'"GET /v2/[^ ]*/blobs/(sha256:[0-9a-f]{64})[^"]*" 200 (\d+)')
 

@@ -14,7 +14,7 @@ from ommx_prefect._oci.names import digest_of
 from ommx_prefect._oci.repository import Repository
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-TAKEN_SECONDS = 120
+TAKEN_SECONDS = 240
 READ = """
 import json, sys
 from ommx.experiment import Experiment

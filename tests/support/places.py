@@ -24,7 +24,7 @@ from ommx_prefect._stages.roots import DIRECTORY, stage_root
 from tests.support.registry_server import RegistryServer
 
 SECRET = "s3cr3t-of-the-bucket"
-START_SECONDS = 60
+START_SECONDS = 240
 # What stays of a sealed flow run on the host that sealed it.
 KEPT = {"flow.json", "process.json", "sealed.json", "state.json", "released.json"}
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"

@@ -20,7 +20,7 @@ import pytest
 USER = "alice"
 PASSWORD = "correct-horse-battery"
 PROGRAMS = ("docker-registry", "htpasswd")
-START_SECONDS = 60
+START_SECONDS = 240
 
 
 @dataclass
@@ -54,14 +54,14 @@ class RegistryServer:
     def stop(self) -> None:
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(240)
             self.process = None
 
     def kill(self) -> None:
         """Let it die in the middle of whatever it does."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(240)
         self.process = None
 
     def restart(self) -> None:

@@ -17,7 +17,7 @@ from ommx_prefect import exceptions, load_experiment
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 240
 
 
 def start(
