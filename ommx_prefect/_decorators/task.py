@@ -143,8 +143,8 @@ def recorded(
 ) -> Any:
     """Record a function that runs under a plain `@prefect.task`; options as for `task`.
 
-    Prefect does not call a function whose result it has cached; such a task run gets its Run
-    from Prefect's API when the flow run is sealed, without the output.
+    Prefect does not call a function whose result it has cached: such a task run has no Run, and a
+    row of the ledger only if Prefect's API lists it when the flow run is sealed.
     """
     options = _options(log_inputs, log_output, on_error, store_trace)
     if fn is None:

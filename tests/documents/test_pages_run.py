@@ -17,7 +17,7 @@ from tests.support.instance_files import instance_file
 # Languages that are read and not run: output, trees, and files of other programs.
 SHOWN = frozenset({"text", "json", "toml"})
 RUN = frozenset({"python", "sh"})
-SHELL_SECONDS = 120
+SHELL_SECONDS = 240
 
 LINEAR = (
     "NAME {name}\nROWS\n N cost\n G need\nCOLUMNS\n x cost 2 need 1\n y cost 3 need 1\n"
