@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun, State
 
 from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._flowrun.start import open_flow_run
-from ommx_prefect._prefect.log import logger
+from ommx_prefect._prefect.log import complain, inform, warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recovery.unsealed import waits
 from ommx_prefect._sealing.report import report_failure, report_sealed
@@ -24,7 +24,7 @@ from ommx_prefect.exceptions import ImageNameError, SealError, StageError
 def seal_in_hook(
     settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]
 ) -> None:
-    """Seal a flow run in whatever process Prefect runs its settings."""
+    """Seal a flow run, in whatever process Prefect calls the hook."""
     Redactor(flow_run.parameters)  # its secrets must not come back in a message of Prefect's
     flow_run_id = str(flow_run.id)
     try:
@@ -39,21 +39,17 @@ def seal_in_hook(
             return  # the flow was refused for it: there is nothing to seal
         if not isinstance(error, SealError):  # the registry itself cannot be read
             error = SealError(flow_run_id, describe_error(error))
-        logger().error("%s", error)
+        complain(str(error))
         report_failure(flow_run, error)
         return
-    runs = sum(sealed.counts.values())
-    logger().info(
-        "Sealed %d Runs as %s (%s, %s)",
-        runs,
-        sealed.image_name,
-        sealed.status,
-        sealed.manifest_digest,
+    inform(
+        f"Sealed {sum(sealed.counts.values())} Runs as {sealed.image_name} ({sealed.status}, "
+        f"{sealed.manifest_digest}). Open it: {sealed.opens_with}"
     )
     try:
         report_sealed(flow_run, sealed)
     except Exception as error:
-        logger().warning("The experiment is sealed; the UI was not told: %s", describe_error(error))
+        warn(f"The experiment is sealed; the UI was not told: {describe_error(error)}")
 
 
 def _open_late(settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ommx_prefect._oci.image_name import with_tag
-from ommx_prefect._prefect.log import logger, warn
+from ommx_prefect._prefect.log import inform, warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import find
 from ommx_prefect._sealing.push import push_image
@@ -55,5 +55,5 @@ def _push(record: FlowRecord, sealed: SealedExperiment) -> str:
         problem = redact_known(describe_error(error))
         warn(f"{sealed.image_name} is sealed here, but not pushed: {problem}")
         return problem
-    logger().info("Pushed %s", sealed.image_name)
+    inform(f"Pushed {sealed.image_name}")
     return ""
