@@ -35,7 +35,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
 from ommx_prefect import current_experiment, current_run, flow, seal, task
-from ommx_prefect.exceptions import OmmxPrefectError
+from ommx_prefect.exceptions import InstanceFileError, OmmxPrefectError
 from ommx_prefect.instances import NamedInstance
 from ommx_prefect.solvers import SolveOutcomeError, outcome_of, resolve_adapter, solve
 
@@ -67,8 +67,9 @@ def solver_benchmark(
 ) -> list[Row]:
     """Solve every instance with every adapter and seed; return one row for each.
 
-    What cannot be solved, or not even read, is a row with its reason, and the rest goes on. The
-    rows are the experiment's attachment `summary`, and its attachment `totals` sums them up.
+    What cannot be solved, or not even read, is a row with its reason, and the rest goes on; where
+    nothing at all can be read, the flow fails. The rows are the experiment's attachment `summary`,
+    and its attachment `totals` sums them up.
 
     Args:
         sources: MPS, QPLIB and OMMX files, folders of them, names in OMMX's data sets; without
@@ -93,6 +94,10 @@ def solver_benchmark(
     current_experiment().log_json("summary", rows)
     current_experiment().log_json("totals", totals)
     print_tables(console, rows, totals)
+    if rows and all(row["outcome"] == "unreadable" for row in rows):
+        # A night that could solve nothing is not a green one.
+        first = f"no source holds an instance; the first of {len(rows)}: {rows[0]['reason']}"
+        raise InstanceFileError(rows[0]["source"], first)
     return rows
 
 
@@ -206,7 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("Interrupted.", file=sys.stderr)
         return 130
     if not state.is_completed():
-        print(f"The benchmark did not run: {state.message}", file=sys.stderr)
+        print(f"The benchmark failed: {state.message}", file=sys.stderr)
         return 1
     announce(seal(state.state_details.flow_run_id))
     return 0

@@ -12,6 +12,7 @@ OCI artifact in the Local Registry, which plain `ommx` opens.
 | `checkpoint(**values)` | make values durable now, as a part of that Run |
 | `current_experiment()` | the experiment, for the flow body |
 | `seal`, `load_experiment` | seal a flow run by hand; open what it sealed |
+| `pull_experiment` | open what a container registry has under a name now |
 | `instance_digest` | a content digest of an Instance, the key of Prefect's cache |
 | `codecs`, `solvers`, `instances`, `exceptions` | modules |
 """
@@ -36,6 +37,7 @@ from ommx_prefect._moved import keep_old_paths  # noqa: E402
 from ommx_prefect._recording.checkpoint import checkpoint  # noqa: E402
 from ommx_prefect._recording.current import current_run, note_here  # noqa: E402
 from ommx_prefect._recording.log_solve import keep_inputs  # noqa: E402
+from ommx_prefect._registry.pull import pull_experiment  # noqa: E402
 from ommx_prefect._sealing.result import SealedExperiment, load_experiment  # noqa: E402
 from ommx_prefect._sealing.seal import seal  # noqa: E402
 from ommx_prefect.codecs import register_codec  # noqa: E402
@@ -55,6 +57,7 @@ __all__ = [
     "instance_digest",
     "instances",
     "load_experiment",
+    "pull_experiment",
     "recorded",
     "register_codec",
     "seal",

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun, State
 
 from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._flowrun.start import open_flow_run
-from ommx_prefect._prefect.log import logger
+from ommx_prefect._prefect.log import complain, inform, warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recovery.unsealed import has_unsealed
 from ommx_prefect._sealing.flow_run import find_flow_run
@@ -25,7 +25,7 @@ from ommx_prefect.exceptions import ImageNameError, SealError, StageError
 def seal_in_hook(
     settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]
 ) -> None:
-    """Seal a flow run in whatever process Prefect runs its hook."""
+    """Seal a flow run, in whatever process Prefect calls the hook."""
     Redactor(flow_run.parameters)  # its secrets must not come back in a message of Prefect's
     try:
         sealed = _seal(settings, flow, flow_run, state)
@@ -66,15 +66,16 @@ def _open_late(
 def _report_failure(flow_run: FlowRun, error: Exception) -> None:
     if not isinstance(error, SealError):  # the registry itself cannot be read
         error = SealError(str(flow_run.id), describe_error(error))
-    logger().error("%s", error)
+    complain(str(error))
     report_failure(flow_run, error)
 
 
 def _report_sealed(flow_run: FlowRun, sealed: SealedExperiment) -> None:
-    count, name = sum(sealed.counts.values()), sealed.image_name
-    said = "Sealed %d Runs as %s (%s, %s)"
-    logger().info(said, count, name, sealed.status, sealed.manifest_digest)
+    inform(
+        f"Sealed {sum(sealed.counts.values())} Runs as {sealed.image_name} ({sealed.status}, "
+        f"{sealed.manifest_digest}). Open it: {sealed.opens_with}"
+    )
     try:
         report_sealed(flow_run, sealed)
     except Exception as error:
-        logger().warning("The experiment is sealed; the UI was not told: %s", describe_error(error))
+        warn(f"The experiment is sealed; the UI was not told: {describe_error(error)}")

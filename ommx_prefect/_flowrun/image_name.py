@@ -19,7 +19,12 @@ from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
-from ommx_prefect._oci.image_name import as_tag
+from ommx_prefect._oci.image_name import (
+    as_distinct_path,
+    as_distinct_tag,
+    as_tag,
+    bounded_tag,
+)
 from ommx_prefect._values.secrets import is_secret, is_secret_name
 from ommx_prefect.exceptions import InvalidImageNameError
 
@@ -46,10 +51,44 @@ def resolve(template: str, facts: FlowRunFacts) -> tuple[str, bool]:
     Raises:
         InvalidImageNameError: A field is unknown, secret, or formatted wrongly.
     """
-    name = _fill(template, facts) if "{" in template or "}" in template else template
-    if "@" in name or ":" in name.rpartition("/")[2]:
-        return name, True
-    return f"{name}:{default_tag(facts)}", False
+    if "{" not in template and "}" not in template:
+        return (template, True) if has_tag(template) else (_with_default(template, facts), False)
+    path, colon, tag = _split(template)
+    path = _fill(template, path, as_distinct_path, facts)
+    if not colon:
+        return _with_default(path, facts), False
+    return f"{path}:{bounded_tag(_fill(template, tag, as_distinct_tag, facts))}", True
+
+
+def has_tag(name: str) -> bool:
+    """Tell whether an image name chooses its tag, or pins a digest."""
+    return "@" in name or ":" in name.rpartition("/")[2]
+
+
+def is_registry_missing(name: str, canonical: str) -> bool:
+    """Tell whether an image name says no registry, so that Docker Hub's official images are meant.
+
+    Args:
+        name: The name as it was given.
+        canonical: The name as OMMX writes it out.
+    """
+    default = "docker.io/library/"
+    return canonical.startswith(default) and not name.startswith(("docker.io/", "library/"))
+
+
+def _with_default(name: str, facts: FlowRunFacts) -> str:
+    return f"{name}:{default_tag(facts)}"
+
+
+def _split(template: str) -> tuple[str, str, str]:
+    """Take a template apart where its tag begins: at a colon outside of fields, after the path."""
+    outside, count = template, 1
+    while count:  # fields may stand in the format of others
+        outside, count = re.subn(r"{[^{}]*}", lambda field: "_" * len(field[0]), outside)
+    slash, colon = outside.rfind("/"), outside.rfind(":")
+    if colon <= slash:
+        return template, "", ""
+    return template[:colon], ":", template[colon + 1 :]
 
 
 def default_tag(facts: FlowRunFacts) -> str:
@@ -64,9 +103,10 @@ def anonymous_tag(facts: FlowRunFacts) -> str:
     return f"{time:{TIME_FORMAT}}-{facts.flow_run_id.replace('-', '')[-12:]}"
 
 
-def _fill(template: str, facts: FlowRunFacts) -> str:
+def _fill(template: str, part: str, as_part: Callable[[str], str], facts: FlowRunFacts) -> str:
+    """Fill in a part of a template, the path or the tag, by whose rules fields are written."""
     try:
-        return _NameFormatter(template).vformat(template, (), _fields(facts))
+        return _NameFormatter(template, as_part).vformat(part, (), _fields(facts))
     except InvalidImageNameError:
         raise
     except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
@@ -87,10 +127,11 @@ def _fields(facts: FlowRunFacts) -> dict[str, Any]:
 
 
 class _NameFormatter(string.Formatter):
-    """Formats fields as parts of a tag; refuses secrets and anything private."""
+    """Formats fields as parts of a path or a tag; refuses secrets and anything private."""
 
-    def __init__(self, template: str) -> None:
+    def __init__(self, template: str, as_part: Callable[[str], str]) -> None:
         self.template = template
+        self.as_part = as_part
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         parts = re.split(r"[.\[\]]", field_name)
@@ -102,4 +143,4 @@ class _NameFormatter(string.Formatter):
         return value, first
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        return as_tag(super().format_field(value, format_spec))
+        return self.as_part(super().format_field(value, format_spec))

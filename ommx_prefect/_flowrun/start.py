@@ -11,7 +11,13 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.callables import get_parameter_defaults
 
-from ommx_prefect._flowrun.image_name import FlowRunFacts, NameSource, anonymous_tag, resolve
+from ommx_prefect._flowrun.image_name import (
+    FlowRunFacts,
+    NameSource,
+    anonymous_tag,
+    is_registry_missing,
+    resolve,
+)
 from ommx_prefect._flowrun.pending import expect_task_runs
 from ommx_prefect._flowrun.process_record import note_flow_process
 from ommx_prefect._flowrun.settings import ExperimentSettings
@@ -176,8 +182,9 @@ def _wanted_name(
     template = _called(settings.experiment, flow_run)
     if template is None:
         return anonymous_name(anonymous_tag(facts)), False
-    name, chosen = resolve(template, facts)
-    name = canonical_name(name)
+    given, chosen = resolve(template, facts)
+    name = canonical_name(given)
+    _check_registry(given, name, settings.push)
     for alias in settings.aliases:
         canonical_name(with_tag(name, alias))
     return name, chosen
@@ -193,6 +200,16 @@ def _called(source: NameSource, flow_run: FlowRun) -> str | None:
     if not isinstance(name, str):
         raise InvalidImageNameError(repr(source), f"it returned {name!r}")
     return name
+
+
+def _check_registry(given: str, name: str, push: bool) -> None:
+    """Warn of a name without a registry; refuse it where the experiment is to be pushed there."""
+    if not is_registry_missing(given, name):
+        return
+    reason = f"it names no registry, which makes it {name}, one of Docker Hub's official images"
+    if push:
+        raise InvalidImageNameError(given, reason)
+    warn(f"experiment={given!r}: {reason}; write a registry, such as localhost/{given}")
 
 
 def _where_taken(stage: Stage, name: str) -> str:

@@ -7,6 +7,8 @@ import logging
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
+from ommx_prefect._values.display import for_terminal
+
 
 def logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
     """Return the logger of the current run, or the package's own outside runs."""
@@ -18,4 +20,14 @@ def logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
 
 def warn(message: str) -> None:
     """Log a warning."""
-    logger().warning(message)
+    logger().warning("%s", for_terminal(message))
+
+
+def inform(message: str) -> None:
+    """Log what went well and a person wants to know."""
+    logger().info("%s", for_terminal(message))
+
+
+def complain(message: str) -> None:
+    """Log an error."""
+    logger().error("%s", for_terminal(message))

@@ -11,7 +11,7 @@ import re
 import threading
 import uuid
 
-from ommx.artifact import remove_image
+from ommx.artifact import ArtifactDraft, remove_image
 from ommx.experiment import AutosavePolicy, Experiment
 
 from ommx_prefect._format.model import Documents
@@ -19,7 +19,8 @@ from ommx_prefect._registry.blobs import read_documents, registry_root
 from ommx_prefect._registry.names import OUR_NAMES, find
 from ommx_prefect.exceptions import DocumentError
 
-# The name on which every unnamed Experiment is refused; it holds an empty Experiment.
+# The name on which every unnamed Experiment is refused. It holds an artifact of no Experiment's
+# type, so that `list_experiments()` shows the user's own alone.
 RESERVED_NAME = f"{OUR_NAMES}reserved:unnamed"
 _REFUSAL = re.compile(r"manifest (sha256:[0-9a-f]{64}) was not published")
 _reserved = threading.Lock()
@@ -74,7 +75,7 @@ def _refusals_tell_digests() -> bool:
 
 def _try_refusal() -> bool:
     if find(RESERVED_NAME) is None:
-        _commit_empty(RESERVED_NAME)
+        _reserve(RESERVED_NAME)
     probe = Experiment(RESERVED_NAME)
     probe.set_annotation("org.ommx-prefect.probe", uuid.uuid4().hex)
     try:
@@ -84,9 +85,11 @@ def _try_refusal() -> bool:
     return True
 
 
-def _commit_empty(name: str) -> None:
+def _reserve(name: str) -> None:
+    draft = ArtifactDraft.new(name)
+    draft.add_json({"reserved": "ommx_prefect stores Experiments without a name by this one"})
     try:
-        Experiment(name).commit()
+        draft.commit()
     except RuntimeError:  # another process was first
         if find(name) is None:
             raise

@@ -22,7 +22,7 @@ from ommx_prefect._oci.image_name import with_tag
 from ommx_prefect._oci.names import check_manifest_size, split_name
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._oci.upload import push_blobs
-from ommx_prefect._prefect.log import logger, warn
+from ommx_prefect._prefect.log import inform, warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import blob_path, read_blob
 from ommx_prefect._registry.names import find
@@ -62,7 +62,7 @@ def _push(record: FlowRecord, sealed: SealedExperiment) -> str:
         problem = redact_known(describe_error(error))
         warn(f"{sealed.image_name} is sealed here, but not pushed: {problem}")
         return problem
-    logger().info("Pushed %s", sealed.image_name)
+    inform(f"Pushed {sealed.image_name}")
     return ""
 
 

@@ -6,8 +6,6 @@ the flow run only in some hooks, and make nothing in a sync hook of an async flo
 
 from __future__ import annotations
 
-import json
-from typing import Any
 from uuid import UUID
 
 from prefect.client.schemas.actions import ArtifactCreate
@@ -15,38 +13,26 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
 
 from ommx_prefect._format.decode import decode
-from ommx_prefect._format.model import ExperimentRecord, Scalar
 from ommx_prefect._prefect.api import api_client
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.result import SealedExperiment, target_of_sealed
-from ommx_prefect._shards.shard import STATE_COLUMN
+from ommx_prefect._sealing.runs_table import runs_table, table_text
+from ommx_prefect._values.display import as_code, for_markdown, for_terminal
 
 EXPERIMENT_KEY = "ommx-experiment"
 RUNS_KEY = "ommx-runs"
 FAILED_EVENT = "ommx-prefect.seal.failed"
-MOST_ROWS = 500
-
-# Columns of the table of Runs that come first, with their titles.
-FIRST_COLUMNS = {
-    "prefect.task": "task",
-    "prefect.attempt": "attempt",
-    STATE_COLUMN: "state",
-    "prefect.duration_seconds": "seconds",
-}
-# Columns that only machines want.
-HIDDEN_COLUMNS = frozenset(
-    {"prefect.task_run_id", "prefect.started_at", "prefect.host", "prefect.flow_attempt"}
-)
 
 
 def report_sealed(flow_run: FlowRun, sealed: SealedExperiment) -> None:
     """Attach the summary and the table of Runs to the flow run."""
     rows = runs_table(decode(target_of_sealed(sealed).read(sealed.manifest_digest)))
-    _attach(flow_run.id, EXPERIMENT_KEY, "markdown", summary(sealed, len(rows)))
+    table, fitting = table_text(rows)
+    _attach(flow_run.id, EXPERIMENT_KEY, "markdown", summary(sealed, len(rows), fitting))
     if rows:
-        _attach(flow_run.id, RUNS_KEY, "table", json.dumps(rows[:MOST_ROWS]))
+        _attach(flow_run.id, RUNS_KEY, "table", table)
 
 
 def show_push(sealed: SealedExperiment) -> None:
@@ -61,7 +47,12 @@ def report_failure(flow_run: FlowRun, error: Exception) -> None:
     """Show a seal that failed where people look: an artifact and an event."""
     text = describe_error(error)
     try:
-        _attach(flow_run.id, EXPERIMENT_KEY, "markdown", f"## Experiment not sealed\n\n{text}\n")
+        _attach(
+            flow_run.id,
+            EXPERIMENT_KEY,
+            "markdown",
+            f"## Experiment not sealed\n\n{for_markdown(text)}\n",
+        )
         resource = {
             "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
             "prefect.resource.name": flow_run.name,
@@ -71,60 +62,51 @@ def report_failure(flow_run: FlowRun, error: Exception) -> None:
         return
 
 
-def summary(sealed: SealedExperiment, rows: int = 0) -> str:
+def summary(sealed: SealedExperiment, rows: int = 0, fitting: int = 0) -> str:
     """Return the markdown a person wants to read the next morning."""
     runs = ", ".join(f"{count} {status}" for status, count in sealed.counts.items()) or "none"
     lines = [
         f"## Experiment {sealed.status}",
         "",
-        f"| | |\n|---|---|\n| Image | `{sealed.image_name}` |",
-        f"| Digest | `{sealed.manifest_digest}` |",
+        f"| | |\n|---|---|\n| Image | {as_code(sealed.image_name)} |",
+        f"| Digest | {as_code(sealed.manifest_digest)} |",
         f"| Runs | {runs} |",
         *_place_rows(sealed),
         "",
         "```python",
         "from ommx.experiment import Experiment",
-        sealed.opens_with,
+        for_terminal(sealed.opens_with),
         "```",
     ]
-    if rows > MOST_ROWS:
-        lines += ["", f"The table shows the first {MOST_ROWS} of {rows} Runs."]
+    if rows > fitting:
+        lines += ["", f"The table shows the first {fitting} of {rows} Runs, the worst first."]
     if sealed.push_problem:
         again = f"ommx_prefect.seal({sealed.flow_run_id!r})"
-        lines += ["", "### Not pushed", "", sealed.push_problem, "", f"Push it by: `{again}`"]
+        lines += [
+            "",
+            "### Not pushed",
+            "",
+            for_markdown(sealed.push_problem),
+            "",
+            f"Push it by: `{again}`",
+        ]
     if sealed.warnings:
-        lines += ["", "### Warnings", "", *(f"- {warning}" for warning in sealed.warnings)]
+        lines += [
+            "",
+            "### Warnings",
+            "",
+            *(f"- {for_markdown(warning)}" for warning in sealed.warnings),
+        ]
     return "\n".join(lines) + "\n"
 
 
 def _place_rows(sealed: SealedExperiment) -> list[str]:
     if sealed.composed_in:
         return ["| Registry | composed there |"]
-    local = f"| Local Registry | `{registry_root()}` |"
+    local = f"| Local Registry | {as_code(registry_root())} |"
     if sealed.pushed is None:
         return [local]
     return [local, f"| Registry | {'pushed' if sealed.pushed else '**not pushed**'} |"]
-
-
-def runs_table(experiment: ExperimentRecord) -> list[dict[str, Any]]:
-    """Return one row for each Run: status, who, and the run parameters."""
-    names = {name for run in experiment.runs for name in run.parameters} - HIDDEN_COLUMNS
-    wanted = sorted(names, key=lambda name: (name not in FIRST_COLUMNS, name))
-    return [
-        {
-            "run": run_id,
-            "status": run.status,
-            **{FIRST_COLUMNS.get(x, x): _plain(run.parameters.get(x)) for x in wanted},
-            "reason": run.reason or "",
-        }
-        for run_id, run in enumerate(experiment.runs)
-    ]
-
-
-def _plain(value: Scalar | None) -> Scalar | None:
-    if not isinstance(value, float):
-        return value
-    return None if value != value else round(value, 3)  # JSON has no NaN
 
 
 def _attach(flow_run_id: UUID | str, key: str, kind: str, data: str) -> None:

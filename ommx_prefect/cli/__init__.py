@@ -19,6 +19,7 @@ from ommx_prefect._recovery.by_hand import seal_by_hand
 from ommx_prefect._recovery.recover import Recovered, recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._values.display import for_terminal
 from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError, StageError
 
 SECONDS_OF_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -151,7 +152,7 @@ def seal_command(
     if as_json:
         print(json.dumps(asdict(sealed)))
         return
-    _console().print(_said(sealed), markup=False, highlight=False)
+    _console().print(for_terminal(_said(sealed)), markup=False, highlight=False)
 
 
 def _finish(found: Iterable[Recovered], as_json: bool) -> None:
@@ -173,7 +174,7 @@ def _finish(found: Iterable[Recovered], as_json: bool) -> None:
 
 
 def _complain(text: str) -> None:
-    _console(stderr=True).print(text, style="bold red", markup=False, highlight=False)
+    _console(stderr=True).print(for_terminal(text), style="bold red", markup=False, highlight=False)
 
 
 def _table(rows: Iterable[Recovered]) -> Table:
@@ -185,7 +186,7 @@ def _table(rows: Iterable[Recovered]) -> Table:
         records = f"{row.ended} ended, {row.open} open"
         style = STYLES[row.done]
         cells = (row.name, row.owner, row.state, row.since, records, row.done, why)
-        table.add_row(*(escape(cell) for cell in cells), style=style)
+        table.add_row(*(escape(for_terminal(cell)) for cell in cells), style=style)
     return table
 
 

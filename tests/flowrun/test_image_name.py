@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import re
 
@@ -13,12 +14,16 @@ from prefect.client.orchestration import get_client
 
 from ommx_prefect import current_run, exceptions, flow, load_experiment, seal_hooks, task
 from ommx_prefect._flowrun.image_name import FlowRunFacts, anonymous_tag, resolve
+from ommx_prefect._registry.names import canonical_name
 from tests.support.reading import run_flow
 
 pytestmark = pytest.mark.usefixtures("server")
 
 NOON = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=datetime.timezone.utc)
-FACTS = FlowRunFacts("0193-aa", "brave otter", "nightly", NOON, NOON, {"site": "Kōbe", "n": 3})
+MORE = {"path": "./data/x.mps", "delta": -1, "empty": "", "long": "x" * 200}
+FACTS = FlowRunFacts(
+    "0193-aa", "brave otter", "nightly", NOON, NOON, {"site": "Kōbe", "n": 3, **MORE}
+)
 
 
 @task
@@ -33,7 +38,14 @@ def one_task(x=1):
         ("ghcr.io/a/b:2026-11", "ghcr.io/a/b:2026-11"),
         ("localhost:5000/a/b", "localhost:5000/a/b:20261123T120000-brave-otter"),
         ("ghcr.io/a/b", "ghcr.io/a/b:20261123T120000-brave-otter"),
-        ("ghcr.io/a/b:{flow_run.name}", "ghcr.io/a/b:brave-otter"),
+        ("ghcr.io/a/b:{flow_run.name}", "ghcr.io/a/b:brave-otter-a8701f"),
+        ("ghcr.io/a/b:{flow.name}", "ghcr.io/a/b:nightly"),
+        ("ghcr.io/a/b:{path}", "ghcr.io/a/b:data-x.mps-b26c99"),
+        ("ghcr.io/a/b:{delta}", "ghcr.io/a/b:1-1bad6b"),
+        ("ghcr.io/a/b:{n}", "ghcr.io/a/b:3"),
+        ("ghcr.io/a/b:d{delta}-{n:03d}", "ghcr.io/a/b:d1-1bad6b-003"),
+        ("ghcr.io/a/{site}/b:v1", "ghcr.io/a/k-be-4f0581/b:v1"),
+        ("ghcr.io/a/b:{empty}", "ghcr.io/a/b:run-e3b0c4"),
         ("ghcr.io/a/b:{scheduled_time:%Y%m%dT%H%M%S}", "ghcr.io/a/b:20261123T120000"),
         ("ghcr.io/a/{flow.name}:n{n}-{site}", "ghcr.io/a/nightly:n3-K-be-4f0581"),
         ("ghcr.io/a/b-{scheduled_time:%Y}", "ghcr.io/a/b-2026:20261123T120000-brave-otter"),
@@ -41,6 +53,37 @@ def one_task(x=1):
 )
 def test_templates_become_names(template, name):
     assert resolve(template, FACTS)[0] == name
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(1, -1), ("a b", "a-b"), ("", "run"), ("./x", "x"), ("x" * 200, "x" * 201), (".x", "-x")],
+)
+def test_different_values_become_different_names(one, other):
+    def name(template, value):
+        return resolve(template, dataclasses.replace(FACTS, parameters={"x": value}))[0]
+
+    for template in ("ghcr.io/a/b:{x}", "ghcr.io/a/{x}:v1", "ghcr.io/a/b:v{x}{x}"):
+        assert name(template, one) != name(template, other)
+        for value in (one, other):
+            assert canonical_name(name(template, value)) == name(template, value)
+
+
+@pytest.mark.parametrize("name", ["night", "night:v1", "night:{flow_run.name}"])
+def test_a_name_without_a_registry_is_told_to_be_one_of_docker_hub(name, caplog):
+    @flow(experiment=name)
+    def one():
+        one_task()
+
+    assert run_flow(one).experiment.image_name.startswith("docker.io/library/night:")
+    assert "names no registry" in caplog.text
+
+    @flow(experiment=name, push=True)
+    def pushed():
+        one_task()
+
+    with pytest.raises(exceptions.InvalidImageNameError, match="names no registry"):
+        pushed()
 
 
 def test_anonymous_tags_sort_by_time():

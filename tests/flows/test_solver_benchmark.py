@@ -275,3 +275,12 @@ def test_what_cannot_run_at_all_is_said_in_words(own_place, arguments):
     assert process.returncode != 0
     assert "Traceback" not in output + errors
     assert arguments[1] in errors
+
+
+def test_a_benchmark_that_could_read_nothing_fails_and_says_why(own_place, tmp_path):
+    process = start(own_place, str(tmp_path / "missing"), str(tmp_path / "gone.mps"))
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Traceback" not in output + errors
+    assert "no source holds an instance" in errors
+    assert "no such file" in errors

@@ -11,10 +11,11 @@ import pytest
 from ommx_prefect import current_run, exceptions, flow, load_experiment, seal, task
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing import report as _report
+from ommx_prefect._sealing import runs_table as _table
 from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_flow, shown_of
 
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 30
 
 
 @task(log_output=False)
@@ -60,18 +61,20 @@ def test_a_seal_that_fails_is_an_event_and_an_artifact_that_name_the_cause(serve
 
 @pytest.mark.usefixtures("server")
 def test_a_large_table_is_cut_and_says_so(monkeypatch):
-    monkeypatch.setattr(_report, "MOST_ROWS", 50)
+    monkeypatch.setattr(_table, "MOST_ROWS", 50)
 
     @flow
     def one():
-        note.map(range(_report.MOST_ROWS + 3)).wait()
+        note.map(range(_table.MOST_ROWS + 3)).wait()
 
     sealed = run_flow(one)
     found = shown_of(sealed.flow_run_id)
     rows = json.loads(found["ommx-runs"])
-    assert len(sealed.runs) == _report.MOST_ROWS + 3
-    assert [row["run"] for row in rows] == list(range(_report.MOST_ROWS))
-    sentence = f"The table shows the first {_report.MOST_ROWS} of {len(sealed.runs)} Runs."
+    assert len(sealed.runs) == _table.MOST_ROWS + 3
+    assert [row["run"] for row in rows] == list(range(_table.MOST_ROWS))
+    sentence = (
+        f"The table shows the first {_table.MOST_ROWS} of {len(sealed.runs)} Runs, the worst first."
+    )
     assert sentence in found["ommx-experiment"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,13 +67,13 @@ def sealed_of(state: State) -> Sealed:
 
 
 def shown_of(flow_run_id: str) -> dict[str, str]:
-    """What the page of a flow run shows, by key; the newest of each."""
+    """What the page of a flow run shows, by key; the newest of each, as it is rendered."""
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[uuid.UUID(flow_run_id)]))
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(
             artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=200
         )
-    return {str(artifact.key): str(artifact.data) for artifact in reversed(found)}
+    return {str(artifact.key): html.unescape(str(artifact.data)) for artifact in reversed(found)}
 
 
 def secrets_in(image_name: str, tmp_path: Path, secrets: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the guide to registries gives to ask a registry is what asks it, on a second machine."""
+"""What a registry has under a name now, read on a second machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.pages import page
+from ommx_prefect import exceptions, pull_experiment
 from tests.support.registry_server import running_registry
 
 PUBLISH = """
@@ -26,26 +26,18 @@ experiment.push()
 """
 READ = """
 import sys
-from ommx.artifact import RemoteArtifactError
 from ommx.experiment import Experiment
+from ommx_prefect import pull_experiment
+from ommx_prefect.exceptions import RegistryError
 
-{load_newest}
 name = sys.argv[1]
 print(Experiment.load(name).get_json("night"))
 try:
-    print(load_newest(name).get_json("night"))
-except RemoteArtifactError:
+    print(pull_experiment(name).get_json("night"))
+except RegistryError:
     print("away")
 print(Experiment.load(name).get_json("night"))
 """
-
-
-@pytest.fixture
-def load_newest() -> str:
-    """The function as it stands on the page."""
-    blocks = page("docs/guides/registries.md").blocks
-    (code,) = (block.code for block in blocks if "def load_newest" in block.code)
-    return code.partition("\nnewest =")[0]
 
 
 def on_machine(root: Path, script: str, *arguments: str) -> list[str]:
@@ -57,15 +49,21 @@ def on_machine(root: Path, script: str, *arguments: str) -> list[str]:
 
 @pytest.mark.server
 @pytest.mark.usefixtures("no_credentials")
-def test_load_newest_asks_the_registry_each_time(tmp_path, load_newest):
+def test_pull_experiment_asks_the_registry_each_time(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
-    read = READ.format(load_newest=load_newest)
     with running_registry(tmp_path / "registry") as server:
         name = f"{server.host}/acme/night:latest"
         on_machine(there, PUBLISH, name, "first")
-        assert on_machine(here, read, name) == ["first"] * 3
+        assert on_machine(here, READ, name) == ["first"] * 3
         on_machine(there, PUBLISH, name, "second")
-        assert on_machine(here, read, name) == ["first", "second", "second"]
-        on_machine(there, PUBLISH, name, "third")
+        assert on_machine(here, READ, name) == ["first", "second", "first"]
     # The registry is away: the local name is as it was.
-    assert on_machine(here, read, name) == ["second", "away", "second"]
+    assert on_machine(here, READ, name) == ["first", "away", "first"]
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_a_name_that_is_not_in_the_registry_is_said_to_be_missing(registry):
+    with pytest.raises(exceptions.NotInRegistryError, match="it has no tag 'never'"):
+        pull_experiment(f"{registry.host}/acme/nothing:never")
+    with pytest.raises(exceptions.InvalidImageNameError):
+        pull_experiment("no name at all")

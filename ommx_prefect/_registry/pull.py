@@ -1,0 +1,34 @@
+"""Open what a container registry has under a name now, whatever this machine loaded before."""
+
+from __future__ import annotations
+
+from ommx.experiment import Experiment
+
+from ommx_prefect._oci.names import split_name
+from ommx_prefect._oci.repository import Repository
+from ommx_prefect._registry.names import canonical_name
+from ommx_prefect.exceptions import NotInRegistryError
+
+
+def pull_experiment(image_name: str) -> Experiment:
+    """Open the experiment that an image name points to in its container registry at this moment.
+
+    `Experiment.load` (OMMX 3.0.0b7) takes the Local Registry's copy of a name where there is one,
+    so that a moving tag such as `latest` is read once and then never again. This asks the registry
+    for the digest of the tag, and loads by digest: blobs that are here are not fetched again, and
+    no name of the Local Registry changes.
+
+    Args:
+        image_name: `registry/repository:tag`, such as `ghcr.io/acme/nightly:latest`.
+
+    Raises:
+        InvalidImageNameError: It is no such name.
+        NotInRegistryError: The registry does not have it.
+        RegistryError: The registry does not answer, or does not let us in.
+    """
+    where = split_name(canonical_name(image_name))
+    with Repository(where.registry, where.repository) as repository:
+        digest = repository.find_manifest(where.tag)
+    if digest is None:
+        raise NotInRegistryError(where.registry, where.repository, f"it has no tag {where.tag!r}")
+    return Experiment.load(f"{where.registry}/{where.repository}@{digest}")
