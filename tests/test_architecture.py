@@ -43,7 +43,8 @@ WITHOUT_PREFECT = ("_shards", "_registry", "codecs", "_workarounds", "exceptions
 PUBLIC = {
     "ommx_prefect": """
         SealedExperiment checkpoint codecs current_experiment current_run exceptions flow
-        instance_digest instances load_experiment recorded register_codec seal seal_hooks
+        instance_digest instances load_experiment pull_experiment recorded register_codec
+        seal seal_hooks
         solvers task
     """,
     "ommx_prefect.codecs": """
@@ -64,6 +65,7 @@ PUBLIC = {
         known_values performance_profile plot_gap plot_profile plot_scatter plot_trend
         read_solu shifted_geometric_mean solves totals virtual_best write_solu write_trc
     """,
+    "ommx_prefect.testing": "ShardStore StageContract Store StoreContract",
     "ommx_prefect.exceptions": """
         DocumentError DuplicateAttachmentError FlowRunNotFinishedError ImageNameError
         ImageNameTakenError InfeasibleError InstanceFileError InvalidImageNameError
