@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import typer.main
-from ommx_prefect._stages.blocks import KINDS
+from ommx_prefect._stages.block_store import KINDS
 from prefect.client.schemas.objects import StateType
 
 import ommx_prefect

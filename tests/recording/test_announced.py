@@ -20,7 +20,8 @@ from ommx_prefect._format.model import RunRecord, sha256_digest
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
 from ommx_prefect._registry.blobs import blob_path
-from ommx_prefect._sealing.staged import entries_of, read_stage
+from ommx_prefect._sealing.entries import entries_of
+from ommx_prefect._sealing.staged import read_staged
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage
@@ -50,8 +51,8 @@ def recording(owner: str) -> Iterator[Recording]:
 
 def record_of(owner: str) -> RunRecord:
     stage = LocalStage(owner)
-    staged = read_stage(stage)
-    keys = [x.attempt.key for x in staged.shards] + staged.cut_off_keys
+    staged = read_staged(stage)
+    keys = [x.attempt.key for x in staged.shards] + staged.interrupted_keys
     [entry] = entries_of(staged, {}, CheckpointFiles(stage).take(keys))
     return entry.record
 
