@@ -1,8 +1,8 @@
 """What a recorded solve costs beside the adapter's and the bare solver's, from 1,000 variables up.
 
-    python tests/benchmarks/solve_cost.py                    # 1,000 to 100,000 variables
-    python tests/benchmarks/solve_cost.py --tiny             # seconds; for CI
-    python tests/benchmarks/solve_cost.py --sizes 20000 --rounds 7
+    python -m tests.benchmarks.solve_cost                      # 1,000 to 100,000 variables
+    python -m tests.benchmarks.solve_cost --tiny               # seconds; for CI
+    python -m tests.benchmarks.solve_cost --sizes 20000 --rounds 7
 
 The instance has n binary variables and n/2 rows of ten entries, and presolve alone solves it: the
 solver takes as little as it can, so that what is built, recorded and read around it shows. Printed

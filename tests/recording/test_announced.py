@@ -110,7 +110,9 @@ def test_the_instance_is_linked_from_the_registry_and_written_there_once():
         current_run().log_solve(OMMXHighsAdapter, instance)
         first = stored.stat()
         solve_in(current_run(), "highs", instance, limits={})
-        kept = CheckpointFiles(found.stage).payload(found.attempt.key, f"sha256:{stored.name}")
+        kept = CheckpointFiles(found.record.stage).payload(
+            found.attempt.key, f"sha256:{stored.name}"
+        )
         assert kept.samefile(stored)
     assert stored.stat().st_ino == first.st_ino
 
@@ -125,4 +127,4 @@ def test_nothing_is_announced_outside_of_the_recorded_run(call):
             with current_run().open_solve(OMMXHighsAdapter, named()) as solve:
                 solve.solver_input.run()
                 solve.decode(solve.solver_input)
-        assert CheckpointFiles(found.stage).attempts() == []
+        assert CheckpointFiles(found.record.stage).attempts() == []
