@@ -122,9 +122,10 @@ class OciStore:
 
     def fetch(self, digest: str, target: Path, image_name: str = "") -> None:
         """Write a payload of this repository, or of an experiment's, into a file."""
-        repository = split_name(image_name).repository if self.serves(image_name) else ""
+        # Asked for as ever where it is the stage's own: a block cannot be loaded in every thread.
+        other = (split_name(image_name).repository,) if self.serves(image_name) else ()
         with translated(self.name, f"fetch {digest}"):
-            open_repository(self.name, repository).save_blob(digest, target)
+            open_repository(self.name, *other).save_blob(digest, target)
 
     def serves(self, image_name: str) -> bool:
         """Tell whether an image name belongs to the registry of the stage."""

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import typer.main
-from ommx_prefect._stages.block_store import KINDS
 from prefect.client.schemas.objects import StateType
 
 import ommx_prefect
@@ -15,6 +14,7 @@ from ommx_prefect._prefect.states import RUN_STATUS
 from ommx_prefect._sealing import report
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages import documents
+from ommx_prefect._stages.block_store import KINDS
 from ommx_prefect._stages.resolve import OmmxSettings
 from ommx_prefect.cli import app
 from tests.crash import suite
@@ -75,10 +75,12 @@ def test_the_command_line_is_described_as_it_is():
 
 
 def test_every_file_of_a_stage_is_described():
-    described = page("docs/reference/formats.md").text
-    names = {x for x in vars(documents).values() if isinstance(x, str) and x.endswith(".json")}
-    assert names
-    assert {name for name in names if f"`{name}`" not in described} == set()
+    rows = page("docs/reference/formats.md").table_below("## The directory of a flow run")
+    said = {
+        name.partition("/")[0]: row[-1] for row in rows for name in re.findall(r"`([^`]+)`", row[0])
+    }
+    reach = {"shared": "shared", "host": "this host"}
+    assert said == {kind.name: reach[kind.reach] for kind in documents.KINDS.values()}
 
 
 def test_settings_events_and_kinds_of_blocks_are_described():

@@ -59,7 +59,10 @@ def children_without(monkeypatch, folder: Path, package: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("two-members.mps.gz", gzip.compress(PLAIN[:40], mtime=0) + gzip.compress(PLAIN[40:], mtime=0)),
+        (
+            "two-members.mps.gz",
+            gzip.compress(PLAIN[:40], mtime=0) + gzip.compress(PLAIN[40:], mtime=0),
+        ),
         ("packed-by-another-name.mps", gzip.compress(PLAIN, mtime=0)),
         ("not-packed.mps.gz", PLAIN),
         ("CAPITALS.MPS", PLAIN),

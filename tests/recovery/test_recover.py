@@ -337,6 +337,7 @@ def test_the_process_of_a_flow_run_is_noted_at_each_start():
 
     found = run_flow(one).state.result()
     assert found == {
+        "format": 1,
         "host": host_name(),
         "pid": os.getpid(),
         "process_start": process_start(os.getpid()),
