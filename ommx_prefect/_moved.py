@@ -27,6 +27,7 @@ MOVED = {
     "_rolled_back": "_recording.rollback",
     "_seal": "_sealing.seal",
     "_sealed": "_sealing.result",
+    "_secrets": "_values.secrets",
     "_solve_parameters": "solvers._parameters",
     "_solving": "solvers._solve",
     "_steps": "_decorators.generators",
