@@ -88,7 +88,7 @@ def _attach_output(record: Record, name: str, value: object) -> None:
     if record.open_run.is_closed:
         record.faults.note(f"{name} is not recorded: {AFTER_FINISH}")
         return
-    record.outside_timeout(_attach, record, name, value)
+    record.outside_timeout(_attach)(record, name, value)
 
 
 def _attach(record: Record, name: str, value: object) -> None:

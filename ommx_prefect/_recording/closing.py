@@ -46,7 +46,7 @@ def _finish(record: Record) -> None:
     note_unattached(record)
     with record.faults.guarded("close the Run"):
         record.open_run.close(record.end.status, _reason_of(record) or "")
-    record.outside_timeout(_put_shard, record)
+    record.outside_timeout(_put_shard)(record)
 
 
 def _put_shard(record: Record) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec
 
 from prefect.context import TaskRunContext
 
@@ -26,6 +26,8 @@ from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import RecordingError
+
+P = ParamSpec("P")
 
 
 class Record:
@@ -104,12 +106,12 @@ class Record:
         elapsed = time.monotonic() - self._timed_since
         self.outcome = outcome_of_exception(error, elapsed, self.timeout_seconds)
 
-    def outside_timeout(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Do a step of the recording so that it takes none of the task's time."""
-        if self._shield is None or self.is_in_loop:  # the loop's clock waits as well
-            work(*arguments)
-        else:
-            self._shield.do(functools.partial(work, *arguments))
+    def outside_timeout(self, work: Callable[P, None]) -> Callable[P, None]:
+        """Return a step of the recording so that it takes none of the task's time."""
+        shield = self._shield
+        if shield is None or self.is_in_loop:  # the loop's clock waits as well
+            return work
+        return lambda *args, **kwargs: shield.do(functools.partial(work, *args, **kwargs))
 
 
 def _since_running(context: TaskRunContext | None) -> float:

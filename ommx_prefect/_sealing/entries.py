@@ -62,10 +62,9 @@ def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
 
 
 def _record_of(shard: Shard, checkpoint: Shard | None) -> RunRecord:
-    kept = _run_of(checkpoint)
-    if shard.documents is not None:  # it holds itself what was announced before its solver started
-        kept = without(kept, announced_in(checkpoint))
-    run = merged(_with_inputs(_run_of(shard), shard.attempt), kept)
+    run = _with_inputs(_run_of(shard), shard.attempt)
+    if checkpoint is not None:
+        run = merged(run, _kept_of(shard, checkpoint))
     return dataclasses.replace(
         run,
         status=shard.status,
@@ -75,8 +74,17 @@ def _record_of(shard: Shard, checkpoint: Shard | None) -> RunRecord:
     )
 
 
-def _run_of(shard: Shard | None) -> RunRecord:
-    return decode(shard.documents).runs[0] if shard and shard.documents else RunRecord("finished")
+def _kept_of(shard: Shard, checkpoint: Shard) -> RunRecord:
+    """Return what a checkpoint adds to the Run of its attempt."""
+    kept = _run_of(checkpoint)
+    if shard.documents is None:
+        return kept
+    # The Run holds itself what was announced before its solver started.
+    return without(kept, announced_in(checkpoint))
+
+
+def _run_of(shard: Shard) -> RunRecord:
+    return decode(shard.documents).runs[0] if shard.documents else RunRecord("finished")
 
 
 def _with_inputs(run: RunRecord, attempt: Attempt) -> RunRecord:

@@ -1,4 +1,4 @@
-"""Publish a verified experiment and let its shards go, so that it may be killed at any step.
+"""Store a planned experiment, publish it, and let its shards go; each step may be killed.
 
 Moving names, writing the answer down and letting the shards go are several steps. What they are
 is written to the stage first (`sealing.json`); the next seal of the flow run takes all of them
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from ommx_prefect._flowrun.pending import forget_task_runs
 from ommx_prefect._registry.names import NameMovedError, drop_name, find
+from ommx_prefect._sealing import ledger
 from ommx_prefect._sealing.names import aliases_to_move, free_name
 from ommx_prefect._sealing.plan import SealPlan
 from ommx_prefect._sealing.result import (
@@ -47,6 +48,22 @@ class Publication:
     names: Mapping[str, str | None]
     keys: tuple[str, ...]
     cut_off: Mapping[str, int]
+
+
+def store(plan: SealPlan) -> None:
+    """Store an experiment with all its payload, and check that it is what was planned.
+
+    An earlier seal may have let links to payload go just before its shard was written, so all of
+    it is brought within reach again.
+
+    Raises:
+        DocumentError: It reads back differently, or payload is lost; the shards are kept.
+    """
+    inputs, target = plan.inputs, plan.target
+    before = inputs.contents.documents
+    target.keep(*([before] if before else []), *inputs.staged.documents)
+    inputs.stage.add_blob(plan.ledger, ledger.MEDIA_TYPE)
+    target.store(plan.composition)
 
 
 def publish(plan: SealPlan) -> PreviousSeal:

@@ -20,7 +20,7 @@ from ommx_prefect._registry.names import NameMovedError
 from ommx_prefect._sealing.flow_run import end_of, find_flow_run, unnamed_record
 from ommx_prefect._sealing.load import SealInputs, load
 from ommx_prefect._sealing.plan import plan_experiment
-from ommx_prefect._sealing.publish import finish_publication, publish
+from ommx_prefect._sealing.publish import finish_publication, publish, store
 from ommx_prefect._sealing.push import push_if_wanted
 from ommx_prefect._sealing.report import show_push
 from ommx_prefect._sealing.result import (
@@ -30,7 +30,6 @@ from ommx_prefect._sealing.result import (
     read_sealed,
 )
 from ommx_prefect._sealing.staged import has_more
-from ommx_prefect._sealing.store import store
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
