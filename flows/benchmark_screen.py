@@ -20,6 +20,8 @@ from ommx_prefect import SealedExperiment
 
 PIPE_WIDTH = 160
 LONGEST_REASON = 200
+# The run parameters that the line at the end shows.
+OPENED_COLUMNS = ["instance", "adapter", "outcome", "objective", "solve_seconds"]
 STYLES = {
     "optimal": "green",
     "feasible": "yellow",
@@ -107,4 +109,5 @@ def announce(sealed: SealedExperiment) -> None:
     for warning in sealed.warnings:
         print(f"Warning: {warning}")
     code = f"from ommx.experiment import Experiment; e = Experiment.load('{sealed.image_name}')"
-    print(f'Open it:\n  python -c "{code}; print(e.run_parameters_df())"')
+    columns = f"filter({OPENED_COLUMNS}).to_string()"
+    print(f'Open it:\n  python -c "{code}; print(e.run_parameters_df().{columns})"')

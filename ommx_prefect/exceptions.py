@@ -15,6 +15,7 @@
     ├── DocumentError           bytes that are not what they claim to be
     │   └── UnknownFormatError  a key, type or version this release does not know
     ├── NotSealedError          no sealed experiment is known for a flow run
+    ├── InvalidFlowRunIdError   a text that is no id of a flow run
     ├── UnreadableError         the Local Registry, or an experiment in it, is damaged
     ├── RegistryError           an OCI registry did not do what was asked of it
     │   ├── RegistryAuthError       it does not let us in, or not so far
@@ -228,6 +229,21 @@ class NotSealedError(OmmxPrefectError, LookupError):
             f"No sealed experiment of flow run {self.flow_run_id} is in this Local Registry. If "
             f"it was recorded here, seal it with ommx_prefect.seal({self.flow_run_id!r}); if that "
             "does not know it either, check OMMX_LOCAL_REGISTRY_ROOT."
+        )
+
+
+class InvalidFlowRunIdError(OmmxPrefectError, ValueError):
+    """A text is no id of a flow run; field: given."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__(given)
+        self.given = given
+
+    def __str__(self) -> str:
+        return (
+            f"{self.given[:100]!r} is no id of a flow run, such as "
+            "01973c7e-5b2a-7c3d-9e4f-0123456789ab; Prefect's UI shows it on the flow run's page, "
+            "and `prefect flow-run ls` lists them."
         )
 
 

@@ -77,9 +77,10 @@ class FlowDecorator:
                 experiment of the enclosing flow.
             replace: Whether the name may be moved from an experiment that has it already.
             aliases: Tags, such as `latest`, that are moved to each finished experiment.
-            push: Whether each finished experiment, and its aliases, are pushed to the registry
-                that its name says. A push that fails is shown and loses nothing: `seal` takes it up
-                again.
+            push: Whether each experiment is pushed to the registry that its name says: a finished
+                one under its name and aliases, another under a tag with `-failed` or
+                `-interrupted` at its end. A push that fails is shown and loses nothing: `seal`
+                takes it up again.
             stage: Where the shards of attempts wait to be sealed: `local` for the Local Registry;
                 for workers on other hosts a Prefect storage block as `type-slug/name`
                 (`s3-bucket/shards`), or a repository of an OCI registry

@@ -25,7 +25,7 @@ class ExperimentSettings:
         experiment: Image name, template, callable, or None; see `ommx_prefect.flow`.
         replace: Whether the name may be moved from another experiment.
         aliases: Tags that are moved to each finished experiment.
-        push: Whether each finished experiment is pushed to the registry that its name says.
+        push: Whether each experiment is pushed to the registry that its name says.
         stage: Where shards wait; None for that of the settings.
     """
 

@@ -78,6 +78,14 @@ def read_flow_run(client: SyncPrefectClient, flow_run_id: str) -> FlowRun:
     return client.read_flow_run(UUID(flow_run_id))
 
 
+def find_flow_name(client: SyncPrefectClient, flow_run: FlowRun) -> str:
+    """Return the name of the flow of a flow run; empty where Prefect does not tell."""
+    try:
+        return client.read_flow(flow_run.flow_id).name
+    except Exception:  # a name is no reason to fail
+        return ""
+
+
 def find_deployment_name(deployment_id: str) -> str:
     """Return the name of a deployment; nothing where there is none, or it cannot be asked for."""
     if not deployment_id:

@@ -13,7 +13,7 @@ from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from ommx_prefect._prefect.api import api_client, read_flow_run
+from ommx_prefect._prefect.api import api_client, find_flow_name, read_flow_run
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recovery.unsealed import Unsealed
 from ommx_prefect._values.secrets import Redactor
@@ -29,11 +29,13 @@ class PrefectAnswer:
     Attributes:
         state: Its state; None where the API does not know it, or could not be asked.
         flow_run: The flow run.
+        flow: The name of its flow.
         problem: Why the API could not be asked.
     """
 
     state: State[Any] | None = None
     flow_run: FlowRun | None = None
+    flow: str = ""
     problem: str = ""
 
 
@@ -76,7 +78,8 @@ def ask(unsealed: Unsealed, prefect: PrefectConnection) -> PrefectAnswer:
     except Exception as error:
         return PrefectAnswer(problem=describe_error(error))
     Redactor(flow_run.parameters)  # its secrets must not come back in a message of Prefect's
-    return PrefectAnswer(flow_run.state, flow_run)
+    flow = unsealed.record.flow if unsealed.record else find_flow_name(client, flow_run)
+    return PrefectAnswer(flow_run.state, flow_run, flow)
 
 
 def mark_crashed(

@@ -27,6 +27,7 @@ from ommx_prefect._sealing.seal import seal_flow_run, seal_task_run
 from ommx_prefect._stages.documents import OUTBOX_RECORD
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._stages.shared import SharedStage
+from ommx_prefect._values.secrets import redact_known
 
 MIN_AGE_SECONDS = 600.0
 
@@ -39,7 +40,8 @@ class Recovered:
 
     Attributes:
         owner: Prefect's id.
-        name: Prefect's name, where it is known.
+        name: Prefect's name, where it is known here or to Prefect.
+        flow: The name of its flow, likewise; empty for a task run outside flows.
         state: Prefect's name of the state, or `unknown`.
         since: When the oldest unsealed record was written, ISO 8601, UTC.
         ended: Number of attempts that wait, and ended.
@@ -59,6 +61,7 @@ class Recovered:
     done: Done
     why: str
     sealed: SealedExperiment | None = None
+    flow: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,6 @@ def _row(
     since = datetime.fromtimestamp(unsealed.since, timezone.utc).isoformat(timespec="seconds")
     state = (answer.state.name if answer.state else None) or UNKNOWN
     ended, left_open = len(unsealed.shards), len(unsealed.open_attempts)
-    return Recovered(
-        unsealed.owner, unsealed.name, state, since, ended, left_open, done, why, sealed
-    )
+    name = unsealed.name or (redact_known(answer.flow_run.name) if answer.flow_run else "")
+    flow = unsealed.record.flow if unsealed.record else answer.flow
+    return Recovered(unsealed.owner, name, state, since, ended, left_open, done, why, sealed, flow)

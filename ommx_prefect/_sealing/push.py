@@ -37,13 +37,14 @@ LOCAL_SUFFIX = ".ommx.local"
 
 
 def push_if_wanted(stage: Stage, record: FlowRecord, published: PreviousSeal) -> SealedExperiment:
-    """Push a finished experiment and its aliases, unless it is there; keep and return how it went.
+    """Push an experiment, unless it is there; keep and return how it went.
 
-    Only a finished experiment is pushed. One that failed or was interrupted is a checkpoint in the
-    Local Registry, and its name is not advanced, here or elsewhere.
+    A finished one is pushed under its name, with its aliases. One that failed or was interrupted is
+    a checkpoint in the Local Registry, and its name is not advanced, here or elsewhere: it is
+    pushed under a tag that says so, so that a failed night reaches people as well.
     """
     sealed = published.sealed
-    if not record.push or sealed.status != "finished" or sealed.pushed:
+    if not record.push or sealed.pushed:
         return sealed
     problem = _push(record, sealed)
     answer = replace(sealed, pushed=not problem, push_problem=problem)
@@ -54,16 +55,19 @@ def push_if_wanted(stage: Stage, record: FlowRecord, published: PreviousSeal) ->
 def _push(record: FlowRecord, sealed: SealedExperiment) -> str:
     """Push, and return what went wrong; empty where nothing did."""
     try:
-        # An alias that a later flow run has here is not taken from it there.
-        names = {tag: with_tag(sealed.image_name, tag) for tag in record.aliases}
-        aliases = [tag for tag, name in names.items() if find(name) == sealed.manifest_digest]
-        push_image(sealed.image_name, sealed.manifest_digest, aliases)
+        push_image(sealed.remote_name, sealed.manifest_digest, _aliases_of(record, sealed))
     except Exception as error:  # whatever it was, the experiment is sealed
         problem = redact_known(describe_error(error))
-        warn(f"{sealed.image_name} is sealed here, but not pushed: {problem}")
+        warn(f"{sealed.remote_name} is sealed here, but not pushed: {problem}")
         return problem
-    inform(f"Pushed {sealed.image_name}")
+    inform(f'Pushed {sealed.remote_name}. Open it: Experiment.load("{sealed.remote_name}")')
     return ""
+
+
+def _aliases_of(record: FlowRecord, sealed: SealedExperiment) -> list[str]:
+    """Return the aliases to push; one that a later flow run has here is not taken from it there."""
+    names = {tag: with_tag(sealed.image_name, tag) for tag in record.aliases}
+    return [tag for tag, name in names.items() if find(name) == sealed.manifest_digest]
 
 
 def push_image(

@@ -106,7 +106,10 @@ def _place_rows(sealed: SealedExperiment) -> list[str]:
     local = f"| Local Registry | {as_code(registry_root())} |"
     if sealed.pushed is None:
         return [local]
-    return [local, f"| Registry | {'pushed' if sealed.pushed else '**not pushed**'} |"]
+    if not sealed.pushed:
+        return [local, "| Registry | **not pushed** |"]
+    under = "" if sealed.status == "finished" else f" as {as_code(sealed.remote_name)}"
+    return [local, f"| Registry | pushed{under} |"]
 
 
 def _attach(flow_run_id: UUID | str, key: str, kind: str, data: str) -> None:

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field
 
 from ommx.experiment import Experiment
 
+from ommx_prefect._flowrun.ids import parse_flow_run_id
+from ommx_prefect._oci.image_name import with_suffix
 from ommx_prefect._registry.names import load_annotated
 from ommx_prefect._shards.schema import CLOSED, parsed
-from ommx_prefect._stages.documents import SEALED_RECORD
+from ommx_prefect._stages.documents import SEALED_RECORD, read_flow_record
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage, well_formed
 from ommx_prefect._targets.annotations import FLOW_RUN_ID
@@ -31,8 +33,8 @@ class SealedExperiment:
         counts: Number of Runs by status.
         warnings: Sentences about what is not as it should be.
         stored_name: The name in the Local Registry: the image name, or that of the checkpoint.
-        pushed: Whether it is in the registry of its name; None where nobody asked for that, or it
-            is not finished (a checkpoint has no name to push under).
+        pushed: Whether it is in the registry of its name, under `remote_name`; None where nobody
+            asked for that.
         push_problem: Why it is not, for people.
         composed_in: The stage in whose registry it was composed, so that it is there and not in
             the Local Registry; empty otherwise.
@@ -50,6 +52,17 @@ class SealedExperiment:
     pushed: bool | None = None
     push_problem: str = ""
     composed_in: str = ""
+
+    @property
+    def remote_name(self) -> str:
+        """The name under which it is pushed.
+
+        One that is not finished has its status at the tag (`...-failed`): the name itself is kept
+        for a finished one.
+        """
+        if self.status == "finished":
+            return self.image_name
+        return with_suffix(self.image_name, self.status)
 
     @property
     def opens_with(self) -> str:
@@ -123,23 +136,32 @@ def load_experiment(flow_run_id: object) -> Experiment:
     One that was composed in an OCI registry is pulled into the Local Registry first.
 
     Args:
-        flow_run_id: Prefect's id of the flow run, as a UUID or text.
+        flow_run_id: Prefect's id of the flow run, as for `seal`.
 
     Raises:
+        InvalidFlowRunIdError: It is no id.
         NotSealedError: No sealed experiment of this flow run is known here.
         UnreadableError: It is there, but damaged.
         StageError: It was composed in a registry that does not answer.
     """
+    wanted = parse_flow_run_id(flow_run_id)
     try:
-        experiment = _open_sealed(str(flow_run_id))
-        experiment = experiment or load_annotated(FLOW_RUN_ID, str(flow_run_id))
+        root_flow_run_id = _root_of(wanted)
+        experiment = _open_sealed(root_flow_run_id)
+        experiment = experiment or load_annotated(FLOW_RUN_ID, root_flow_run_id)
     except StageError:
         raise
     except (RuntimeError, ValueError, OSError) as error:
-        raise UnreadableError(str(flow_run_id), " ".join(str(error).split())) from error
+        raise UnreadableError(wanted, " ".join(str(error).split())) from error
     if experiment is None:
-        raise NotSealedError(str(flow_run_id))
+        raise NotSealedError(wanted)
     return experiment
+
+
+def _root_of(flow_run_id: str) -> str:
+    """Return the id of the flow run whose experiment a flow run belongs to, as far as is known."""
+    record = read_flow_record(LocalStage(flow_run_id))
+    return flow_run_id if record is None else record.owner
 
 
 def _open_sealed(flow_run_id: str) -> Experiment | None:

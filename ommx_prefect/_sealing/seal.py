@@ -14,6 +14,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
+from ommx_prefect._flowrun.ids import parse_flow_run_id
 from ommx_prefect._flowrun.pending import wait_for_pending
 from ommx_prefect._prefect.states import Outcome, describe_error
 from ommx_prefect._registry.names import NameMovedError
@@ -68,17 +69,19 @@ def seal(flow_run_id: object, *, stage: str | None = None) -> SealedExperiment:
     on the flow, a push that failed before is tried again; `pushed` of the answer tells.
 
     Args:
-        flow_run_id: Prefect's id of the flow run, as a UUID or text.
+        flow_run_id: Prefect's id of the flow run, as a UUID or text in any usual spelling. That
+            of a subflow without an experiment of its own means the flow run that it is part of.
         stage: Where its shards wait, as for `ommx_prefect.flow`; a host on which the flow run
             never ran does not know by itself.
 
     Raises:
+        InvalidFlowRunIdError: It is no id.
         FlowRunNotFinishedError: It has not ended.
         NotSealedError: Nothing of it was recorded on this Local Registry.
         SealError: It could not be sealed; its records are kept.
         StageError: The stage does not answer.
     """
-    place, record = find_flow_run(str(flow_run_id), stage)
+    place, record = find_flow_run(parse_flow_run_id(flow_run_id), stage)
     done = seal_found(place, record, named=stage)
     if done.sealed.pushed is not None and done.sealed.pushed != done.was_pushed:
         show_push(done.sealed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from ommx_prefect._recovery.by_hand import seal_by_hand
 from ommx_prefect._recovery.recover import Recovered, recover
-from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._registry.blobs import ROOT_VARIABLE, registry_root
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError, StageError
@@ -156,6 +157,7 @@ def seal_command(
 
 
 def _finish(found: Iterable[Recovered], as_json: bool) -> None:
+    _require_registry()
     try:
         rows = list(found)
     except StageError as error:
@@ -173,26 +175,37 @@ def _finish(found: Iterable[Recovered], as_json: bool) -> None:
         raise typer.Exit(1)
 
 
+def _require_registry() -> None:
+    """End with a clear error where the registry that was asked for is not there at all."""
+    if ROOT_VARIABLE in os.environ and not registry_root().is_dir():
+        _complain(
+            f"There is no Local Registry {registry_root()}: {ROOT_VARIABLE} names a folder that "
+            "does not exist. Is it that of your flows?"
+        )
+        raise typer.Exit(1)
+
+
 def _complain(text: str) -> None:
     _console(stderr=True).print(for_terminal(text), style="bold red", markup=False, highlight=False)
 
 
 def _table(rows: Iterable[Recovered]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("flow run", "id", "Prefect", "waits since", "records", "done", "why"):
+    for title in ("flow", "flow run", "id", "Prefect", "waits since", "records", "done", "why"):
         table.add_column(title, overflow="fold", no_wrap=title == "id")
     for row in rows:
         why = f"{row.why}; {_said(row.sealed)}" if row.sealed else row.why
         records = f"{row.ended} ended, {row.open} open"
         style = STYLES[row.done]
-        cells = (row.name, row.owner, row.state, row.since, records, row.done, why)
+        cells = (row.flow, row.name, row.owner, row.state, row.since, records, row.done, why)
         table.add_row(*(escape(for_terminal(cell)) for cell in cells), style=style)
     return table
 
 
 def _said(sealed: SealedExperiment) -> str:
     runs = ", ".join(f"{count} {status}" for status, count in sealed.counts.items()) or "no"
-    return f"{sealed.status}, {runs} Runs: {sealed.opens_with}"
+    pushed = {None: "", True: ", pushed", False: f", NOT pushed ({sealed.push_problem})"}
+    return f"{sealed.status}, {runs} Runs{pushed[sealed.pushed]}: {sealed.opens_with}"
 
 
 def _console(*, stderr: bool = False) -> Console:

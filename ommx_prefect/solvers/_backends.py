@@ -37,6 +37,11 @@ class Backend:
     keywords: Mapping[str, tuple[type, float]] = field(default_factory=dict)
     """A sampler's options: the type of each, and its least value."""
 
+    @property
+    def requirement(self) -> str:
+        """What pip installs of it. OMMX 3 is a pre-release, which pip takes only if it is named."""
+        return f"{self.module.replace('_', '-')}>=3.0.0b7,<4"
+
 
 _NO_MINIMUM = float("-inf")
 
@@ -156,7 +161,7 @@ def _imported(backend: Backend) -> type[SolverAdapter]:
     except ImportError as error:
         raise UnknownAdapterError(
             repr(backend.name),
-            f'{error}. Install it: pip install "ommx-prefect[{backend.name}]"',
+            f'{error}. Install it: pip install "{backend.requirement}"',
         ) from error
     adapter: type[SolverAdapter] = getattr(module, backend.adapter)
     return adapter

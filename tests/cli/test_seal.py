@@ -11,6 +11,7 @@ import time
 
 import prefect
 import pytest
+from prefect import runtime
 from prefect.client.orchestration import get_client
 
 from ommx_prefect import exceptions, flow, load_experiment, seal, task
@@ -196,3 +197,31 @@ def test_task_runs_whose_records_are_removed_have_runs_that_say_so():
     sealed = run_flow(loses)
     assert sealed.statuses == ["finished", "finished"]
     assert "is lost or out of reach" in sealed.experiment.annotations["org.ommx-prefect.degraded"]
+
+
+@pytest.mark.parametrize("command", [["status"], ["recover"]])
+def test_a_registry_that_is_not_there_is_said_and_is_no_success(command, tmp_path):
+    missing = tmp_path / "missing"
+    done = _command(*command, OMMX_LOCAL_REGISTRY_ROOT=str(missing))
+    assert done.returncode == 1
+    assert f"There is no Local Registry {missing}" in " ".join(done.stderr.split())
+    assert not missing.exists()
+
+
+def test_ids_of_subflows_and_other_spellings_open_the_same_experiment():
+    inner_ids = []
+
+    @flow
+    def inner():
+        inner_ids.append(str(runtime.flow_run.id))
+        double(2)
+
+    @flow
+    def outer():
+        inner()
+
+    flow_run_id = run_flow(outer).flow_run_id
+    whole = load_experiment(flow_run_id).image_name
+    for spelling in (inner_ids[0], flow_run_id.upper(), flow_run_id.replace("-", "")):
+        assert load_experiment(spelling).image_name == whole
+        assert seal(spelling).image_name == whole

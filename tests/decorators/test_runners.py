@@ -227,7 +227,7 @@ def test_records_that_are_out_of_reach_are_missed_aloud(dask_address):
 
 
 def test_the_example_runs_on_a_cluster_that_does_not_have_its_folder(dask_address):
-    example = CHECKOUT / "flows" / "distributed.py"
+    example = CHECKOUT / "flows" / "distributed_solves.py"
     command = [sys.executable, str(example), "--scheduler", dask_address]
     printed = subprocess.check_output(command, text=True, timeout=240)
     (name,) = re.findall(r"^Sealed (\S+)$", printed, re.MULTILINE)

@@ -19,7 +19,6 @@ from rich.console import Console
 from ommx_prefect import flow
 from tests.support.reading import run_flow
 
-# Last: flows/distributed.py has the name of a package.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "flows"))
 import benchmark_inputs
 import benchmark_rows

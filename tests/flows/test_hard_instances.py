@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from ommx import Instance, Kind, Linear, Sense
 
-# Last: flows/distributed.py has the name of a package.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "flows"))
 import hard_instances
 

@@ -17,7 +17,6 @@ from ommx import Optimality
 from tests.support.instance_files import are_here, instance_file, reference
 from tests.support.reading import Sealed, run_flow
 
-# Last: flows/distributed.py has the name of a package.
 sys.path.append(str(Path(__file__).resolve().parents[2] / "flows"))
 import benchmark_rows
 import hard_instances

@@ -160,18 +160,25 @@ def test_a_wrong_password_is_shown_as_such_and_the_right_one_mends_it(tmp_path, 
         assert read_elsewhere(name, tmp_path) == WHOLE
 
 
-def test_an_experiment_that_is_not_finished_is_not_pushed(registry):
+def test_a_night_that_failed_reaches_people_under_a_tag_that_says_so(registry, tmp_path, caplog):
     name = name_in(registry)
 
-    @flow(experiment=name, push=True)
+    @flow(experiment=name, push=True, aliases=["latest"])
     def night():
         double(1)
         raise ValueError("no")
 
-    sealed = run_flow(night)
+    with caplog.at_level("INFO"):
+        sealed = run_flow(night)
     answer = seal(sealed.flow_run_id)
-    assert (answer.status, answer.pushed) == ("failed", None)
-    assert tags_of(name) == []
+    assert (answer.status, answer.pushed) == ("failed", True)
+    assert tags_of(name) == ["one-failed"]
+    assert find(name) is None
+    found = read_elsewhere(f"{name}-failed", tmp_path)
+    assert (found.status, found.outputs) == ("failed", [{"twice": 2}])
+    shown = shown_of(sealed.flow_run_id)["ommx-experiment"]
+    assert f"| Registry | pushed as `{name}-failed` |" in shown
+    assert f'Open it: Experiment.load("{name}-failed")' in caplog.text
 
 
 def test_a_process_killed_in_its_push_is_made_good_by_the_next_seal(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.places import require
 
-SCRIPT = Path(__file__).resolve().parents[2] / "flows" / "distributed.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "flows" / "distributed_solves.py"
 READ = """
 from ommx.experiment import Experiment
 e = Experiment.load({name!r})
@@ -82,4 +82,4 @@ def test_a_missing_extra_is_one_sentence_with_its_cure(own_place, tmp_path):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     said = " ".join(done.stderr.replace("│", " ").split())
-    assert "prefect_ray is not installed: pip install 'ommx-prefect[ray]'" in said
+    assert "prefect_ray is not installed: pip install prefect-ray" in said

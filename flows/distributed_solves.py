@@ -1,9 +1,11 @@
 """Solve instances on several processes or hosts, and seal every solve in one experiment.
 
-    python flows/distributed.py                             Dask, two processes on this machine
-    python flows/distributed.py --runner ray
-    python flows/distributed.py --scheduler tcp://host:8786 a Dask cluster that runs already
-    python flows/distributed.py --scheduler tcp://host:8786 --stage s3-bucket/shards
+    python flows/distributed_solves.py
+    python flows/distributed_solves.py --runner ray
+    python flows/distributed_solves.py --scheduler tcp://host:8786
+    python flows/distributed_solves.py --scheduler tcp://host:8786 --stage s3-bucket/shards
+
+The first runs on Dask with two processes of this machine, the third on a Dask cluster that runs.
 
 Workers need what Prefect needs of them: this package, the solver, and a way to Prefect's API.
 Which experiment a solve belongs to, and where its record waits for the seal, travels with the flow.
@@ -23,8 +25,6 @@ from enum import Enum
 from typing import Annotated, Any
 
 if __name__ == "__main__":
-    # This file has the name of Dask's own package, which must be found first.
-    sys.path.append(sys.path.pop(0))
     # A first run shows its table, not the log of a server and a cluster that it started.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -118,7 +118,7 @@ def task_runner_of(runner: Runner, scheduler: str | None) -> TaskRunner[Any]:
     """Return the task runner; a Dask cluster or a Ray of its own ends with the flow run."""
     if (extra := EXTRAS.get(runner)) and importlib.util.find_spec(extra) is None:
         raise typer.BadParameter(
-            f"{extra} is not installed: pip install 'ommx-prefect[{runner.value}]'",
+            f"{extra} is not installed: pip install {extra.replace('_', '-')}",
             param_hint="--runner",
         )
     if scheduler and runner is not Runner.dask:
@@ -198,7 +198,8 @@ def show(sealed: SealedExperiment, seconds: float) -> None:
     for warning in sealed.warnings:
         print(f"Warning: {warning}")
     code = f"from ommx.experiment import Experiment; e = Experiment.load('{sealed.image_name}')"
-    print(f'Open it:\n  python -c "{code}; print(e.run_parameters_df())"')
+    columns = f"filter({list(COLUMNS.values())}).to_string()"
+    print(f'Open it:\n  python -c "{code}; print(e.run_parameters_df().{columns})"')
 
 
 def cell(value: object) -> str:
