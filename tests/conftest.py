@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.watchdog import guarded_folder
+from tests.support.watchdog import guarded_folder, without_coverage
 
 # Both are fixed once per process, so they are chosen before anything imports ommx or prefect.
 SESSION = guarded_folder("ommx-prefect-tests-")
@@ -96,7 +96,7 @@ def server() -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
     log = (SESSION / "server.log").open("wb")
-    process = subprocess.Popen(command, stdout=log, stderr=log)
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=without_coverage())
     try:
         _await_health(url, process)
         os.environ["PREFECT_API_URL"] = url

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from tests.crash.judge import lines_of
+from tests.support.watchdog import without_coverage
 
 HERE = Path(__file__).resolve().parent
 FLOWS = HERE / "flow.py"
@@ -74,7 +75,11 @@ class Server:
     def start(self) -> None:
         command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(self.port)]
         self.process = subprocess.Popen(
-            command, stdout=self.log, stderr=self.log, start_new_session=True
+            command,
+            env=without_coverage(),
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
         )
         until(self._answers, "the server answers")
 
