@@ -20,12 +20,12 @@ OCI artifact in the Local Registry, which plain `ommx` opens.
 from ommx_prefect._pickling import install
 from ommx_prefect._workarounds.highs_adapter import heal_highs_adapter
 from ommx_prefect._workarounds.notices import listen
-from ommx_prefect._workarounds.rust_spans import silence_rust_spans
+from ommx_prefect._workarounds.rust_spans import silence_unused_rust_spans
 from ommx_prefect.instances._digest import instance_digest, register_cache_keys
 
 install()
 register_cache_keys()
-silence_rust_spans()
+silence_unused_rust_spans()
 heal_highs_adapter()
 
 from ommx_prefect import codecs, exceptions, instances, solvers  # noqa: E402
@@ -37,11 +37,13 @@ from ommx_prefect._moved import keep_old_paths  # noqa: E402
 from ommx_prefect._recording.checkpoint import checkpoint  # noqa: E402
 from ommx_prefect._recording.current import current_run, note_here  # noqa: E402
 from ommx_prefect._recording.log_solve import keep_inputs  # noqa: E402
+from ommx_prefect._recording.number_parameters import accept_numbers  # noqa: E402
 from ommx_prefect._registry.pull import pull_experiment  # noqa: E402
 from ommx_prefect._sealing.result import SealedExperiment, load_experiment  # noqa: E402
 from ommx_prefect._sealing.seal import seal  # noqa: E402
 from ommx_prefect.codecs import register_codec  # noqa: E402
 
+accept_numbers()
 keep_old_paths()
 listen(note_here)
 keep_inputs()

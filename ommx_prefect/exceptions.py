@@ -3,6 +3,7 @@
     OmmxPrefectError
     ├── NoOpenRunError          current_run() outside a recorded task
     │   └── NoCheckpointError   checkpoint() outside a recorded task
+    │       └── ForkedProcessError   either, in a process that was forked from the task's
     ├── NoExperimentError       current_experiment() outside a recorded flow
     ├── DuplicateAttachmentError   a name given twice on current_experiment()
     ├── ImageNameError          the experiment's image name cannot be used
@@ -96,6 +97,21 @@ class NoCheckpointError(NoOpenRunError):
             "checkpoint() found no recorded task that runs here. Call it inside the body of a "
             "function decorated with ommx_prefect.task or ommx_prefect.recorded, or in a solver's "
             "callback while that function runs. In the flow body use current_experiment()."
+        )
+
+
+class ForkedProcessError(NoCheckpointError):
+    """This process was forked from that of a recorded task: what it records would be lost."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(task)
+        self.task = task
+
+    def __str__(self) -> str:
+        return (
+            f"this process was forked from the one in which task {self.task!r} runs, and what it "
+            "logs or checkpoints would be lost with it. Return the values to the task, and log "
+            "them there, or make the work a task of its own."
         )
 
 

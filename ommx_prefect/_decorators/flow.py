@@ -18,6 +18,7 @@ from prefect.utilities.hashing import file_hash
 from ommx_prefect._decorators.generators import Unwatched, relaying, relaying_async
 from ommx_prefect._decorators.hooks import ensure_sealed, hook_of, with_seal
 from ommx_prefect._decorators.identity import kind_of, passing_for
+from ommx_prefect._decorators.recorded_flow import as_recorded
 from ommx_prefect._flowrun.context import enclosing_root_id, label
 from ommx_prefect._flowrun.image_name import NameSource
 from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
@@ -106,7 +107,9 @@ class FlowDecorator:
         if isinstance(fn, Flow):
             raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
         hook = hook_of(experiment, replace, aliases, push, stage)
-        made = prefect.flow(_recorded(fn), **with_seal(hook, prefect_flow_options))
+        made = as_recorded(
+            prefect.flow(_recorded(fn), **with_seal(hook, prefect_flow_options)), hook
+        )
         _point_to_file_of(fn, made)
         return made
 

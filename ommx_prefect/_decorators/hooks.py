@@ -1,8 +1,7 @@
-"""How a flow carries its experiment: one object among its state hooks.
+"""How a flow carries its experiment: one object among its state hooks, and on its function.
 
-Hooks survive `with_options`, pickling and the import of a flow in Prefect's worker and runner,
-where attributes and subclasses of Flow are lost. Prefect calls hooks with the keywords
-`flow, flow_run, state`, in whatever process it finds itself, perhaps twice, perhaps never.
+Prefect calls hooks with the keywords `flow, flow_run, state`, in whatever process it finds itself,
+perhaps twice, perhaps never.
 """
 
 from __future__ import annotations
@@ -61,6 +60,7 @@ class ExperimentHook(ExperimentSettings):
 
     def _do(self, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
         if state.is_running():
+            ensure_sealed(flow, self)
             open_in_hook(self, flow, flow_run)
         else:
             seal_in_hook(self, flow, flow_run, state)

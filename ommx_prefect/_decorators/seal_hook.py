@@ -7,6 +7,7 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
+from ommx_prefect._flowrun.process_record import is_fork_of_flow_process
 from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import complain, inform, warn
@@ -25,7 +26,12 @@ from ommx_prefect.exceptions import ImageNameError, SealError, StageError
 def seal_in_hook(
     settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]
 ) -> None:
-    """Seal a flow run, in whatever process Prefect calls the hook."""
+    """Seal a flow run in whatever process Prefect runs its hook.
+
+    In a child that the flow forked, and that ends as the flow does, there is nothing to seal.
+    """
+    if is_fork_of_flow_process(str(flow_run.id)):
+        return
     Redactor(flow_run.parameters)  # its secrets must not come back in a message of Prefect's
     try:
         sealed = _seal(settings, flow, flow_run, state)

@@ -17,6 +17,7 @@ from ommx_prefect._decorators.wrap import recording_options, wrap
 from ommx_prefect._flowrun.pending import remember_future
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.rollback import record_rollback
+from ommx_prefect._workarounds.rust_spans import silence_rust_spans
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,7 +104,9 @@ def task(
             the values of a generator as `output.0`, `output.1`, ... None is not attached.
         on_error: What a failure to record does: `warn` logs it and marks the experiment as
             degraded; `raise` lets a task that succeeded fail with `RecordingError`.
-        store_trace: Store OMMX's trace of the attempt (OTLP protobuf) with its Run.
+        store_trace: Store OMMX's trace of the attempt (OTLP protobuf) with its Run. OMMX installs
+            an OpenTelemetry TracerProvider for it where there is none, and its Rust core sends no
+            spans to Python in this process any more.
         prefect_task_options: Everything that `prefect.task` takes.
     """
     if fn is None:
@@ -117,7 +120,9 @@ def task(
         )
     options = _options(log_inputs, log_output, on_error, store_trace)
     # As `prefect.task` has it: None is the flow's choice, and a Task's own default False is not.
-    return RecordedTask(_recorded(fn, options), **{"log_prints": None, **prefect_task_options})
+    return RecordedTask(
+        _recorded(fn, options, is_task=True), **{"log_prints": None, **prefect_task_options}
+    )
 
 
 @overload
@@ -163,20 +168,24 @@ def _options(
         raise TypeError(
             f"log_inputs={log_inputs!r} is neither True, nor False, nor names of arguments"
         )
+    if store_trace:
+        silence_rust_spans()
     wanted = log_inputs if isinstance(log_inputs, bool) else frozenset(log_inputs)
     return RecordingOptions(wanted, log_output, on_error, store_trace)
 
 
-def _recorded(fn: Callable[..., Any], options: RecordingOptions) -> Callable[..., Any]:
+def _recorded(
+    fn: Callable[..., Any], options: RecordingOptions, *, is_task: bool = False
+) -> Callable[..., Any]:
     if isinstance(fn, prefect.Task):
         raise TypeError(
             f"{fn.name!r} is a Prefect task already; decorate the function itself, "
             "or put @recorded below @prefect.task"
         )
     if isinstance(fn, (staticmethod, classmethod)):
-        return cast(Callable[..., Any], type(fn)(_recorded(fn.__func__, options)))
+        return cast(Callable[..., Any], type(fn)(_recorded(fn.__func__, options, is_task=is_task)))
     _check_names(fn, options.log_inputs)
-    return fn if recording_options(fn) else wrap(fn, options)
+    return fn if recording_options(fn) else wrap(fn, options, is_task=is_task)
 
 
 def _check_names(fn: Callable[..., Any], log_inputs: bool | Collection[str]) -> None:

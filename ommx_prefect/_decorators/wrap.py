@@ -35,9 +35,15 @@ Start = Callable[[], Recording | None]
 RECORDED = "__ommx_prefect_recorded__"
 
 
-def wrap(fn: Callable[P, R], options: RecordingOptions) -> Callable[P, R]:
-    """Return a recorded function with the kind, the signature and the identity of `fn`."""
-    start = functools.partial(start_recording, fn, options)
+def wrap(fn: Callable[P, R], options: RecordingOptions, *, is_task: bool = False) -> Callable[P, R]:
+    """Return a recorded function with the kind, the signature and the identity of `fn`.
+
+    Args:
+        fn: The user's function.
+        options: What to record.
+        is_task: Whether a task is made of it, so that nothing can come between them.
+    """
+    start = functools.partial(start_recording if is_task else start_below_task, fn, options)
     wrapper = passing_for(kind_of(fn, _KINDS)(fn, start), fn)
     setattr(wrapper, RECORDED, options)
     return cast(Callable[P, R], wrapper)
@@ -69,6 +75,25 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
             raise RecordingError(str(context.task.name), reason) from error
         warn(f"Task {context.task.name!r} is not recorded: it {reason}")
         return None
+
+
+def start_below_task(fn: Callable[..., Any], options: RecordingOptions) -> Recording | None:
+    """Do as `start_recording` for `@recorded` below a task; warn where the task hides it."""
+    recording = start_recording(fn, options)
+    context = TaskRunContext.get()
+    if recording is None and context is not None and recording_here() is None:
+        _warn_of_hidden(str(context.task.name), getattr(fn, "__name__", repr(fn)))
+    return recording
+
+
+@functools.lru_cache(maxsize=1_000)
+def _warn_of_hidden(task: str, function: str) -> None:
+    """Warn that a function is not recorded; once for each."""
+    warn(
+        f"Task {task!r} calls the recorded function {function!r}, and nothing of it is recorded: "
+        "a decorator between them hides it. Put @recorded directly below @task, or give that "
+        "decorator functools.wraps"
+    )
 
 
 def _is_function_of(outer: Any, fn: Callable[..., Any]) -> bool:

@@ -54,6 +54,19 @@ def root_flow_run_id_of(context: FlowRunContext) -> str:
     return enclosing_root_id.get() or _root_in_api(str(flow_run.id))
 
 
+def unsealed_flow_run() -> FlowRun | None:
+    """Return the flow run here if it is plain Prefect's, so that no hook will seal what it records.
+
+    A plain subflow of a recorded flow run belongs to that one's experiment.
+    """
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if context is None or context.flow is None or flow_run is None:
+        return None
+    is_sealed = settings_of(context.flow) is not None or OWNER_LABEL in flow_run.labels
+    return None if is_sealed or flow_run.parent_task_run_id else flow_run
+
+
 def secrets_of_flow_run() -> tuple[str, ...]:
     """Return the secrets among the parameters of the flow run here; it hands them to its tasks."""
     context = FlowRunContext.get()

@@ -6,13 +6,21 @@ import contextlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from prefect.context import FlowRunContext
-from prefect.futures import PrefectFuture, PrefectFutureList
+from prefect.futures import PrefectDistributedFuture, PrefectFuture, PrefectFutureList
 
 from ommx_prefect._flowrun.context import root_flow_run_id_of
+from ommx_prefect._prefect.log import logger, warn
+from ommx_prefect._stages.resolve import OmmxSettings
+
+# When it is said first, and again, what is waited for; and of how many at most the ids.
+FIRST_SAID_SECONDS = 3.0
+SAID_AGAIN_SECONDS = 300.0
+MOST_SHOWN = 5
+BOUND = "PREFECT_INTEGRATIONS_OMMX_PENDING_SECONDS"
 
 _pending: dict[str, set[PrefectFuture[Any]]] = defaultdict(set)
 # Every task run that was submitted here, or began here: one whose record is lost, or that a worker
@@ -31,16 +39,61 @@ def remember_future(submitted: Any) -> Any:
     return submitted
 
 
-def wait_for_pending(root_flow_run_id: str, timeout_seconds: float) -> int:
-    """Wait for the submitted tasks of a flow run; return how many are still running."""
-    deadline = time.monotonic() + timeout_seconds
+def wait_for_pending(root_flow_run_id: str, timeout_seconds: float | None = None) -> int:
+    """Wait for the submitted tasks of a flow run; return how many are still running.
+
+    Args:
+        root_flow_run_id: Id of the flow run.
+        timeout_seconds: How long at most; None for the setting.
+    """
+    if timeout_seconds is None:
+        timeout_seconds = OmmxSettings().pending_seconds
+    if timeout_seconds > 0 and _of(root_flow_run_id):
+        with _said_while_waiting(root_flow_run_id, timeout_seconds):
+            _wait(root_flow_run_id, time.monotonic() + timeout_seconds)
+        if left := _of(root_flow_run_id):
+            warn(
+                f"{_shown(left)} had not ended after {timeout_seconds:g} s: the experiment is "
+                "sealed without what they record, and a later seal takes it"
+            )
+    return len(_of(root_flow_run_id))
+
+
+def _wait(root_flow_run_id: str, deadline: float) -> None:
     while (futures := _of(root_flow_run_id)) and time.monotonic() < deadline:
         for future in futures:
             with contextlib.suppress(Exception):  # a broken worker: it has ended all the same
                 future.wait(max(0.0, deadline - time.monotonic()))
             if time.monotonic() < deadline:
                 _forget(root_flow_run_id, future)
-    return len(_of(root_flow_run_id))
+
+
+@contextlib.contextmanager
+def _said_while_waiting(root_flow_run_id: str, timeout_seconds: float) -> Iterator[None]:
+    """Log what is waited for, and how long at most, while the block goes on."""
+    is_over, log = threading.Event(), logger()
+
+    def say() -> None:
+        pause = FIRST_SAID_SECONDS
+        while not is_over.wait(pause):
+            said = "Waiting to seal until %s ended, at most %g s (%s)"
+            log.info(said, f"{_shown(_of(root_flow_run_id))} have", timeout_seconds, BOUND)
+            pause = SAID_AGAIN_SECONDS
+
+    thread = threading.Thread(target=say, name="ommx-prefect-pending", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _shown(futures: Collection[PrefectFuture[Any]]) -> str:
+    """Name some submitted task runs."""
+    ids = sorted(str(future.task_run_id) for future in futures)
+    more = f" and {len(ids) - MOST_SHOWN} more" if len(ids) > MOST_SHOWN else ""
+    return f"{len(ids)} submitted task runs ({', '.join(ids[:MOST_SHOWN])}{more})"
 
 
 def expect_task_runs(root_flow_run_id: str) -> None:
@@ -88,6 +141,12 @@ def _of(root_flow_run_id: str) -> list[PrefectFuture[Any]]:
 
 
 def _futures_in(submitted: Any) -> Iterable[PrefectFuture[Any]]:
-    if isinstance(submitted, PrefectFuture):
-        return (submitted,)
-    return submitted if isinstance(submitted, PrefectFutureList) else ()
+    """Return the futures of task runs that this process, or its task runner, executes.
+
+    A deferred task run is executed by whoever serves the task, perhaps never: nobody waits for it,
+    and what it records after the seal is sealed by itself.
+    """
+    futures = [submitted] if isinstance(submitted, PrefectFuture) else submitted
+    if not isinstance(futures, (list, PrefectFutureList)):
+        return ()
+    return [x for x in futures if not isinstance(x, PrefectDistributedFuture)]

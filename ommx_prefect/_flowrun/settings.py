@@ -1,7 +1,7 @@
-"""What a flow wants of its experiment: five settings, carried by one object among its hooks.
+"""What a flow wants of its experiment: five settings, carried by its hooks and by its function.
 
-Hooks survive `with_options`, pickling and the import of a flow in Prefect's worker and runner,
-where attributes and subclasses of Flow are lost.
+Hooks survive pickling and the import of a flow in Prefect's worker and runner, but `with_options`
+may replace them. Attributes of the function survive all three; those of the Flow do not.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from ommx_prefect._flowrun.image_name import NameSource
 
 # The hook lists of a Flow in which a seal must be reachable.
 SEALING_HOOKS = ("on_completion", "on_failure", "on_cancellation", "on_crashed")
+
+# The attribute of a flow's function that carries its settings.
+SETTINGS = "__ommx_prefect_experiment__"
 
 
 @dataclass(frozen=True)
@@ -42,4 +45,5 @@ def settings_of(flow: Flow[Any, Any] | None) -> ExperimentSettings | None:
         for hook in getattr(flow, f"{name}_hooks", None) or ():
             if isinstance(hook, ExperimentSettings):
                 return hook
-    return None
+    carried = getattr(getattr(flow, "fn", None), SETTINGS, None)
+    return carried if isinstance(carried, ExperimentSettings) else None

@@ -37,7 +37,7 @@ from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._targets.choose import targets_for
-from ommx_prefect._values.parameters import scalars
+from ommx_prefect._values.parameters import keywords_of, scalars
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import (
     ImageNameError,
@@ -115,6 +115,8 @@ def facts_of(
     """Collect what names are made of; a deployment's runs know only the parameters it sets."""
     now = datetime.now(timezone.utc)
     parameters = {**get_parameter_defaults(flow.fn), **parameters}
+    if (keywords := keywords_of(flow.fn)) is not None:  # each of them is a parameter
+        parameters = {**(parameters.pop(keywords, None) or {}), **parameters}
     return FlowRunFacts(
         flow_run_id=str(flow_run.id),
         flow_run_name=Redactor(parameters).text(flow_run.name),

@@ -7,6 +7,7 @@ by an exception that another thread raises in the task's. Its own `shield` puts 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 
@@ -49,9 +50,10 @@ class TimeoutShield:
     def _await_late(self) -> None:
         """Wait for what was put off, so that it is raised here and not anywhere in Prefect."""
         until = time.monotonic() + LATE_SECONDS
-        time.sleep(MOMENT_SECONDS)
+        moment = threading.Event()  # not `time.sleep`, which users' tests replace
+        moment.wait(MOMENT_SECONDS)
         while not self._is_expired and self._deadline <= time.monotonic() < until:
-            time.sleep(MOMENT_SECONDS)
+            moment.wait(MOMENT_SECONDS)
 
     def _is_timeout(self) -> bool:
         """Tell the task's own timeout, which comes once and not before its time is over."""

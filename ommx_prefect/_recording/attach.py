@@ -22,6 +22,8 @@ AFTER_FINISH = "the Run was closed by finish() before"
 
 def attach_returned(record: Record, value: object) -> None:
     """Attach what the function returned, and note how it ended."""
+    if record.is_in_fork:
+        return
     record.outcome = outcome_of_value(value)
     if record.options.log_output:
         _attach_output(record, OUTPUT, value)
@@ -29,6 +31,8 @@ def attach_returned(record: Record, value: object) -> None:
 
 def attach_yielded(record: Record, value: object) -> None:
     """Attach one value of a generator."""
+    if record.is_in_fork:
+        return
     if record.options.log_output and record.yielded < MOST_YIELDED:
         _attach_output(record, f"{OUTPUT}.{record.yielded}", value)
     record.yielded += 1
@@ -45,8 +49,10 @@ def save_checkpoint(record: Record, values: Mapping[str, Any]) -> None:
     """Make values durable now, whatever becomes of the attempt.
 
     Raises:
+        ForkedProcessError: This process was forked from the one that records the attempt.
         RecordingError: They could not be written, and on_error="raise".
     """
+    record.require_own_process()
     if record.open_run.is_closed:
         record.faults.note_once(f"a checkpoint is not recorded: {AFTER_FINISH}")
         return

@@ -15,6 +15,7 @@ knows no task: there the one task that runs in this process is meant.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from prefect.context import FlowRunContext, TaskRunContext
@@ -50,6 +51,7 @@ def checkpoint(**values: Any) -> None:
 
     Raises:
         NoCheckpointError: No recorded task runs here.
+        ForkedProcessError: It runs in the process from which this one was forked.
         RecordingError: The checkpoint could not be written, and on_error="raise".
     """
     recording = recording_here()
@@ -69,7 +71,7 @@ def _knows_no_run() -> bool:
 def _only_one(recordings: list[CurrentRecording]) -> CurrentRecording | None:
     if not recordings:
         raise NoCheckpointError
-    if len(recordings) == 1:
+    if len(recordings) == 1 or recordings[0].attempt.pid != os.getpid():  # a fork, which is told so
         return recordings[0]
     for recording in recordings:
         recording.faults.note_once(AMBIGUOUS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -69,6 +70,7 @@ def current_run() -> Run:
 
     Raises:
         NoOpenRunError: No recorded task runs in this thread.
+        ForkedProcessError: It runs in the process from which this one was forked.
         RecordingError: Neither the Local Registry nor the temporary directory can be written.
     """
     recording = _current.get()
@@ -110,5 +112,16 @@ def made_current(recording: CurrentRecording) -> Iterator[None]:
     finally:
         with _lock:
             _active.pop(recording, None)
-        _current.reset(tokens[0])
-        enclosing_root_id.reset(tokens[1])
+        with contextlib.suppress(ValueError):  # an abandoned coroutine ends in another context
+            _current.reset(tokens[0])
+            enclosing_root_id.reset(tokens[1])
+
+
+def _after_fork() -> None:
+    """Let go of a lock that another thread of the parent may have held."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

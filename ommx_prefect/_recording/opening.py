@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ommx_prefect._flowrun.context import adopt_stage, secrets_of_flow_run
+from ommx_prefect._flowrun.context import adopt_stage, secrets_of_flow_run, unsealed_flow_run
 from ommx_prefect._flowrun.pending import remember_task_run
 from ommx_prefect._format.model import Scalar
+from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._recording.notify import notify_prefect
@@ -18,7 +20,8 @@ from ommx_prefect._recording.record import Record
 from ommx_prefect._registry import keepalive
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._stages.resolve import stage_of
-from ommx_prefect._values.parameters import scalars
+from ommx_prefect._values.parameters import keywords_of, scalars
+from ommx_prefect._workarounds.rust_spans import leave_rust_spans
 
 # Below this much free space a registry counts as full: better no record than half a record.
 LEAST_FREE_BYTES = 4 * 2**20
@@ -30,12 +33,25 @@ def open_record(record: Record) -> None:
     What fails is a fault of the record; nothing is raised but timeouts and signals.
     """
     with record.faults.guarded("begin"):
+        leave_rust_spans()
         _begin(record)
+    if record.context is not None and (flow_run := unsealed_flow_run()) is not None:
+        _warn_of_plain_flow(str(flow_run.id))
     if record.faults.first:
         record.open_run.give_up()
     if record.options.store_trace:
         with record.faults.guarded("open a Run"):
             record.open_run.trace()
+
+
+@functools.lru_cache(maxsize=1_000)
+def _warn_of_plain_flow(flow_run_id: str) -> None:
+    """Warn that no hook will seal what is recorded; once for each flow run."""
+    warn(
+        "This flow is plain Prefect's: what its tasks record waits, and nothing seals it. Decorate "
+        "the flow with ommx_prefect.flow, or with @prefect.flow(**ommx_prefect.seal_hooks()); "
+        f"`ommx-prefect seal {flow_run_id}` seals this run when it has ended"
+    )
 
 
 def _begin(record: Record) -> None:
@@ -75,7 +91,8 @@ def _find_stage(record: Record) -> None:
 
 def _inputs_of(record: Record) -> dict[str, Scalar]:
     found: dict[str, Scalar] = {}
-    for name, value in scalars(record.arguments, record.options.log_inputs):
+    keywords = _keywords_of(record)
+    for name, value in scalars(record.arguments, record.options.log_inputs, keywords):
         if isinstance(value, Exception):
             reason = str(value) if isinstance(value, ValueError) else describe_error(value)
             reason = record.redact.text(reason)
@@ -83,6 +100,13 @@ def _inputs_of(record: Record) -> dict[str, Scalar]:
         else:
             found[name] = record.redact.scalar(value)
     return found
+
+
+def _keywords_of(record: Record) -> str | None:
+    """Return which argument holds those of `**keywords`, where the function takes some."""
+    if record.context is None or not any(isinstance(x, dict) for x in record.arguments.values()):
+        return None
+    return keywords_of(record.context.task.fn)
 
 
 def _require_space() -> None:

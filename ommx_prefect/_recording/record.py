@@ -7,6 +7,7 @@ beside it: `opening`, `attach`, `notify` and `closing`.
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,7 +26,9 @@ from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._values.secrets import Redactor
-from ommx_prefect.exceptions import RecordingError
+from ommx_prefect.exceptions import ForkedProcessError, RecordingError
+
+ABANDONED = "its coroutine was abandoned before it ended"
 
 
 class Record:
@@ -99,8 +102,21 @@ class Record:
             return outcome_of_exception(error, 0.0, None)
         return self.outcome
 
+    @property
+    def is_in_fork(self) -> bool:
+        """Whether this process was forked from the one that records the attempt."""
+        return self.attempt.pid != os.getpid()
+
+    def require_own_process(self) -> None:
+        """Raise ForkedProcessError where what is logged would be lost."""
+        if self.is_in_fork:
+            raise ForkedProcessError(self.attempt.task)
+
     def raised(self, error: BaseException) -> None:
         """Note what the function raised, or what interrupted it."""
+        if isinstance(error, GeneratorExit) and self.is_in_loop:
+            self.outcome = Outcome("interrupted", "Crashed", ABANDONED)
+            return
         elapsed = time.monotonic() - self._timed_since
         self.outcome = outcome_of_exception(error, elapsed, self.timeout_seconds)
 

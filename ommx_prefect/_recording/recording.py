@@ -87,6 +87,7 @@ class Recording:
     @property
     def run(self) -> Run:
         """The Run that is open while the function runs; NoOpenRunError where there is none."""
+        self.record.require_own_process()
         return self.record.open_run.run
 
     @property
@@ -112,6 +113,8 @@ class Recording:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if self.record.is_in_fork:  # the record is the parent's
+            return
         close_record(self.record, error)
         if self._late_seal is not None:
             self._late_seal.seal(self.attempt, self.record.end)
@@ -122,11 +125,14 @@ class Recording:
         return self.__enter__()
 
     async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        # Prefect's clock for a timeout stands still only while the loop does, and a coroutine
+        # that was abandoned cannot await.
+        may_await = self.record.timeout_seconds is None and not isinstance(error, GeneratorExit)
+        if self._late_seal is None or self.record.is_in_fork or not may_await:
+            self.__exit__(kind, error, traceback)
+            return
         close_record(self.record, error)
-        if self._late_seal is not None and self.record.timeout_seconds is None:
-            await self._late_seal.seal_async(self.attempt, self.record.end)
-        elif self._late_seal is not None:  # Prefect's clock stands still only while the loop does
-            self._late_seal.seal(self.attempt, self.record.end)
+        await self._late_seal.seal_async(self.attempt, self.record.end)
         raise_if_required(self.record, error)
 
     # The names of these are in pickles of tasks, which hold their wrapper by value.

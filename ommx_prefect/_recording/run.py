@@ -9,6 +9,8 @@ from ommx.experiment import Experiment, Run
 from ommx_prefect._format.model import Documents
 from ommx_prefect._recording.faults import Faults
 from ommx_prefect._registry.unnamed import open_experiment, store
+from ommx_prefect._workarounds.rust_spans import silence_rust_spans
+from ommx_prefect._workarounds.spans import without_spans
 from ommx_prefect.exceptions import NoOpenRunError, RecordingError
 
 # Run status -> the exception with which OMMX closes a Run so.
@@ -84,6 +86,7 @@ class OpenRun:
 
     def trace(self) -> None:
         """Open it before the function runs, so that its trace begins there."""
+        silence_rust_spans()
         self.run.__enter__()
 
     def end(self) -> None:
@@ -95,11 +98,15 @@ class OpenRun:
         """Close the Run, in the thread that opened it: a trace ends where it began."""
         if self._run is None or self.is_closed:
             return
-        if not self._store_trace:
-            self._run.__enter__()
         kind = CLOSED_BY[status]
         # Never the user's own exception: its message may hold a secret.
-        self._run.__exit__(kind, kind and kind(reason), None)
+        error = kind and kind(reason)
+        if self._store_trace:
+            self._run.__exit__(kind, error, None)
+            return
+        with without_spans():  # OMMX makes one of the time from enter to exit, which is none here
+            self._run.__enter__()
+            self._run.__exit__(kind, error, None)
 
     def store(self) -> None:
         """Store the Run's Experiment, once."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._registry.layout import blob_folder
@@ -47,8 +46,8 @@ def release(attempt: Attempt) -> None:
 
 def _keep_alive() -> None:
     """Renew the blobs of open attempts as long as this process lives."""
-    while True:
-        time.sleep(EVERY_SECONDS)
+    never = threading.Event()  # not `time.sleep`, which users' tests replace
+    while not never.wait(EVERY_SECONDS):
         with _lock:
             oldest = min(_began.values(), default=None)
         if oldest is not None:

@@ -6,11 +6,13 @@ import functools
 import math
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
-from pathlib import Path
 from typing import Literal, Protocol
+
+import psutil
 
 Whereabouts = Literal["alive", "gone", "elsewhere"]
 
@@ -28,7 +30,7 @@ class Process(Protocol):
 
     @property
     def process_start(self) -> str:
-        """When the process started, as the system tells it; empty where it does not."""
+        """When the process started, by `process_start`; empty where the system does not say."""
 
 
 _latest = 0.0
@@ -52,17 +54,21 @@ def new_nonce() -> str:
 
 
 def process_start(pid: int) -> str:
-    """Return when a process started, in clock ticks since the boot; empty where Linux is not.
+    """Return when a process started; empty where there is none, or the system does not say.
 
-    A container that starts again has the same host name and the same process ids. A zombie (it
-    is dead, and nobody has asked how it ended) has no start any more.
+    On Linux in clock ticks since the boot, elsewhere in seconds since the epoch: what a change of
+    the clock leaves as it is. A container that starts again has the same host name and the same
+    process ids. A zombie (it is dead, and nobody has asked how it ended) has no start any more.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+        boot_time = psutil.boot_time() if sys.platform == "linux" else 0.0
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        seconds = process.create_time() - boot_time
+    except (psutil.Error, OSError, ValueError):
         return ""
-    fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] == "Z" else fields[19]
+    return str(round(seconds * os.sysconf("SC_CLK_TCK"))) if boot_time else f"{seconds:.3f}"
 
 
 @functools.lru_cache(maxsize=1)
@@ -81,12 +87,7 @@ def whereabouts(process: Process) -> Whereabouts:
     """Tell whether a process lives on this machine, is gone from it, or belongs to another."""
     if process.host != host_name():
         return "elsewhere"
-    if process.process_start != process_start(process.pid):
-        return "gone"
-    try:
-        os.kill(process.pid, 0)
-    except ProcessLookupError:
-        return "gone"
-    except PermissionError:
-        return "alive"
-    return "alive"
+    found = process_start(process.pid)
+    # Release 0.1 knew no start where Linux was not.
+    is_same = bool(found) if not process.process_start else found == process.process_start
+    return "alive" if is_same else "gone"

@@ -27,11 +27,13 @@ class OmmxSettings(PrefectBaseSettings):
 
     Attributes:
         stage: The stage of flows that name none.
+        pending_seconds: How long a seal waits at most for submitted tasks that nobody awaited.
     """
 
     model_config = build_settings_config(("integrations", "ommx"))
 
     stage: str = LOCAL
+    pending_seconds: float = 24 * 3600.0
 
 
 def tell_stage(owner: str, stage: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import decimal
 import enum
+import inspect
+import math
+import numbers
 import sys
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -22,6 +27,8 @@ WRITTEN_AS_TEXT: tuple[type, ...] = (
     datetime.time,
 )
 
+# What is a number, and neither Python's nor of a type that its numbers inherit.
+OTHER_NUMBERS = (numbers.Real, decimal.Decimal)
 LONGEST_TEXT = 1_000
 INT64 = range(-(2**63), 2**63)
 
@@ -29,17 +36,16 @@ INT64 = range(-(2**63), 2**63)
 def as_parameter(value: object) -> Scalar | None:
     """Return a value as OMMX takes it for a run parameter, or None where it is no scalar.
 
-    numpy scalars and enums become Python's; paths, dates and UUIDs become text, and durations
-    seconds.
+    numpy scalars, arrays without dimensions and enums become Python's; other numbers (Decimal,
+    Fraction) become floats; paths, dates and UUIDs become text, and durations seconds.
 
     Raises:
-        ValueError: It is a scalar that cannot be stored: an integer beyond 64 bits, or text
-            longer than 1,000 characters.
+        ValueError: It is a scalar that cannot be stored: an integer beyond 64 bits, a number
+            beyond the floats, or text longer than 1,000 characters.
     """
     if isinstance(value, enum.Enum):
         value = value.value
-    if (numpy := sys.modules.get("numpy")) and isinstance(value, numpy.generic):
-        value = _plain_scalar(value, numpy)
+    value = as_number(value)
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
     if isinstance(value, WRITTEN_AS_TEXT):
@@ -53,12 +59,38 @@ def as_parameter(value: object) -> Scalar | None:
     return value if isinstance(value, bool) else None
 
 
+def as_number(value: object) -> object:
+    """Return what is a number, of numpy or else, as Python's own; other values as they are.
+
+    Raises:
+        ValueError: It is beyond the floats.
+    """
+    if (numpy := sys.modules.get("numpy")) and isinstance(value, (numpy.generic, numpy.ndarray)):
+        value = _plain_scalar(value, numpy)
+    is_plain = isinstance(value, (int, float))
+    return _as_float(value) if isinstance(value, OTHER_NUMBERS) and not is_plain else value
+
+
+def _as_float(value: Any) -> float:
+    with contextlib.suppress(OverflowError):
+        number = float(value)
+        if not math.isinf(number) or number == value:
+            return number
+    raise ValueError("it is a number beyond the floats, which OMMX cannot store")
+
+
 def scalars(
-    arguments: Mapping[str, Any], wanted: bool | Collection[str]
+    arguments: Mapping[str, Any], wanted: bool | Collection[str], keywords: str | None = None
 ) -> Iterator[tuple[str, Scalar | Exception]]:
-    """Yield the arguments that are recorded, or the reason why one cannot be."""
-    for name, value in arguments.items():
-        if wanted is False or (wanted is not True and name not in wanted):
+    """Yield the arguments that are recorded, or the reason why one cannot be.
+
+    Args:
+        arguments: The call's arguments by name.
+        wanted: All, none, or those named.
+        keywords: Which of them holds the keywords beside (`**keywords`): each is an argument.
+    """
+    for name, value, is_wanted in _spread(arguments, wanted, keywords):
+        if not is_wanted:
             continue
         try:
             scalar = None if is_secret_name(name) or is_secret(value) else as_parameter(value)
@@ -69,18 +101,45 @@ def scalars(
             yield name, scalar
 
 
+def keywords_of(fn: Callable[..., Any]) -> str | None:
+    """Return the name of the argument that holds those of `**keywords`, where a function has it."""
+    with contextlib.suppress(TypeError, ValueError):  # a builtin that tells no signature
+        for parameter in inspect.signature(fn).parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                return parameter.name
+    return None
+
+
+def _spread(
+    arguments: Mapping[str, Any], wanted: bool | Collection[str], keywords: str | None
+) -> Iterator[tuple[str, Any, bool]]:
+    """Yield names, values, and whether they are wanted, by their own name or by `**keywords`."""
+    names = arguments.keys() if wanted is True else wanted or ()
+    for name, value in arguments.items():
+        if name != keywords or not isinstance(value, Mapping):
+            yield name, value, name in names
+            continue
+        for keyword, one in value.items():
+            # A parameter that is positional only may have the name of a keyword.
+            shown = f"{name}.{keyword}" if keyword in arguments else keyword
+            yield shown, one, name in names or keyword in names
+
+
 def storable(text: str) -> str:
     """Return the text as UTF-8 can hold it: odd bytes of file names are written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _plain_scalar(value: Any, numpy: Any) -> object:
+    if value.ndim:
+        return value
     # item() gives an integer for dates and durations in nanoseconds.
+    value = value[()]
     if isinstance(value, numpy.datetime64):
         return str(value)
     if isinstance(value, numpy.timedelta64):
         return float(value / numpy.timedelta64(1, "s"))
-    return value.item()
+    return value.item() if isinstance(value, numpy.generic) else value
 
 
 def _checked_text(text: str) -> str:
