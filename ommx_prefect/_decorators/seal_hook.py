@@ -81,6 +81,8 @@ def _report_sealed(flow_run: FlowRun, sealed: SealedExperiment) -> None:
         f"Sealed {sum(sealed.counts.values())} Runs as {sealed.image_name} ({sealed.status}, "
         f"{sealed.manifest_digest}). Open it: {sealed.opens_with}"
     )
+    for warning in sealed.warnings:
+        warn(warning)
     try:
         report_sealed(flow_run, sealed)
     except Exception as error:

@@ -17,7 +17,6 @@ from ommx_prefect._stages.documents import (
 )
 from ommx_prefect._stages.protocol import Stage
 
-
 # The flow runs that were started in this process or, before a fork, in its parent.
 _started_in: dict[str, int] = {}
 MOST_STARTED = 10_000

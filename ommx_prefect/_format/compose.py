@@ -47,11 +47,16 @@ class Composition:
     @property
     def warnings(self) -> tuple[str, ...]:
         """One sentence for each run parameter that came with several types."""
-        return tuple(
-            f"run parameter {name!r} has values of several types; "
-            f"those that are {column.rpartition(':')[2]} stand in column {column!r}"
-            for column, name in self.split_columns.items()
-        )
+        return split_warnings(self.split_columns)
+
+
+def split_warnings(split_columns: Mapping[str, str]) -> tuple[str, ...]:
+    """Say of each run parameter with several types in which columns its values stand."""
+    return tuple(
+        f"run parameter {name!r} has values of several types; "
+        f"those that are {column.rpartition(':')[2]} stand in column {column!r}"
+        for column, name in split_columns.items()
+    )
 
 
 def compose(experiment: ExperimentRecord, settled: SettledColumns | None = None) -> Composition:

@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from ommx_prefect._format.compose import Composition, SettledColumns, compose, settle_columns
+from ommx_prefect._format.compose import (
+    Composition,
+    SettledColumns,
+    compose,
+    settle_columns,
+    split_warnings,
+)
 from ommx_prefect._format.encode import columns_of
 from ommx_prefect._format.model import Attachments, ExperimentRecord, describe
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._sealing import ledger
 from ommx_prefect._sealing.annotations import annotations_of
-from ommx_prefect._sealing.attachments import attachments_of
+from ommx_prefect._sealing.attachments import Logged, join_parts
 from ommx_prefect._sealing.degradations import warnings_of
 from ommx_prefect._sealing.entries import (
     count_by_status,
@@ -101,9 +107,11 @@ def _runs_of(inputs: SealInputs) -> Runs:
 
 def _plan_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
     name = free_name(target, inputs)
-    warnings = warnings_of(inputs, runs.entries, name)
+    logged = join_parts(inputs.staged.parts, inputs.contents.attachments, inputs.staged.subflows)
+    degradations = warnings_of(inputs, runs.entries, name)
+    warnings = (*degradations, *logged.warnings, *split_warnings(runs.split_columns))
     ledger_data = _ledger_of(inputs, runs, warnings)
-    experiment = build_experiment(inputs, runs, ledger_data, warnings, name)
+    experiment = build_experiment(inputs, runs, logged, ledger_data, degradations, name)
     composition = compose(experiment, runs.columns)
     sealed = SealedExperiment(
         flow_run_id=inputs.stage.owner,
@@ -111,7 +119,7 @@ def _plan_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
         manifest_digest=composition.documents.digest,
         status=inputs.end.status,
         counts=count_by_status(runs.entries),
-        warnings=(*warnings, *composition.warnings),
+        warnings=warnings,
         stored_name=stored_name(inputs, name),
         pushed=True if target.target_stage else None,
         composed_in=target.target_stage,
@@ -120,27 +128,36 @@ def _plan_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
 
 
 def build_experiment(
-    inputs: SealInputs, runs: Runs, ledger_data: bytes, warnings: Sequence[str], name: str
+    inputs: SealInputs,
+    runs: Runs,
+    logged: Logged,
+    ledger_data: bytes,
+    degradations: Sequence[str],
+    name: str,
 ) -> ExperimentRecord:
     """Put an experiment together.
 
     Args:
         inputs: What is sealed.
         runs: Its Runs.
+        logged: What the bodies of its flows have logged on it.
         ledger_data: Its ledger.
-        warnings: What is not as it should be.
+        degradations: What of it is lost, out of reach, or named otherwise.
         name: Its name.
     """
     before, end = inputs.contents, inputs.end
-    attachments, logged = attachments_of(inputs.staged.parts, before.attachments)
-    entries = {**attachments.entries, ledger.NAME: describe(ledger.MEDIA_TYPE, ledger_data)}
+    entries = {**logged.entries, ledger.NAME: describe(ledger.MEDIA_TYPE, ledger_data)}
     return ExperimentRecord(
         status=end.status,
         reason=end.reason,
         requested_image_name=None if inputs.is_finished else name,
         runs=tuple(entry.record for entry in runs.entries),
-        attachments=Attachments(entries, attachments.filenames),
-        annotations={**before.annotations, **logged, **annotations_of(inputs, warnings)},
+        attachments=Attachments(entries, logged.filenames),
+        annotations={
+            **before.annotations,
+            **logged.annotations,
+            **annotations_of(inputs, degradations),
+        },
     )
 
 

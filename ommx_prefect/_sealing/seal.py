@@ -43,9 +43,6 @@ from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError, SealError
 
-# How long a seal waits for submitted tasks that nobody awaited: as long as Prefect would.
-PENDING_SECONDS = 24 * 3600.0
-
 
 @dataclass(frozen=True)
 class Seal:
@@ -92,7 +89,7 @@ def seal_flow_run(
     *,
     end: End | None = None,
     stage: str | None = None,
-    pending_seconds: float = PENDING_SECONDS,
+    pending_seconds: float | None = None,
 ) -> SealedExperiment:
     """Seal a flow run.
 
@@ -101,7 +98,8 @@ def seal_flow_run(
         state: The state in which Prefect says it ended.
         end: How it ended, where the caller knows better than Prefect.
         stage: Where its shards wait, where the caller knows.
-        pending_seconds: How long submitted tasks that nobody awaited are waited for.
+        pending_seconds: How long submitted tasks that nobody awaited are waited for; None for the
+            setting.
     """
     place, record = find_flow_run(flow_run_id, stage)
     done = seal_found(place, record, state, end=end, named=stage, pending_seconds=pending_seconds)
@@ -115,7 +113,7 @@ def seal_found(
     *,
     end: End | None = None,
     named: str | None = None,
-    pending_seconds: float = PENDING_SECONDS,
+    pending_seconds: float | None = None,
 ) -> Seal:
     """Seal a flow run whose stage and record are known; of a subflow, the enclosing flow run.
 
