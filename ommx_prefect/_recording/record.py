@@ -10,7 +10,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec
+from typing import Any
 
 from prefect.context import TaskRunContext
 
@@ -29,8 +29,6 @@ from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import ForkedProcessError, RecordingError
 
 ABANDONED = "its coroutine was abandoned before it ended"
-
-P = ParamSpec("P")
 
 
 class Record:

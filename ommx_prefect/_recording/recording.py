@@ -157,4 +157,5 @@ class Recording:
 
     def announce(self, announced: Announced) -> None:
         """Make durable now what the Run will hold if the attempt ends."""
-        save_announced(self.record, announced)
+        if not self.record.is_in_fork:  # whose solve is not the Run's
+            save_announced(self.record, announced)
