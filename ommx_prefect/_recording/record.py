@@ -30,6 +30,8 @@ from ommx_prefect.exceptions import ForkedProcessError, RecordingError
 
 ABANDONED = "its coroutine was abandoned before it ended"
 
+P = ParamSpec("P")
+
 
 class Record:
     """The facts of one attempt that is being recorded.
