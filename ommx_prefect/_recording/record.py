@@ -10,7 +10,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec
 
 from prefect.context import TaskRunContext
 
