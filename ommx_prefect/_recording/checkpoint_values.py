@@ -112,6 +112,15 @@ class Checkpoints:
             self._instances = {announced.descriptor.digest: data}
             return self._write(self._parts, self._count, self._payload, notes)
 
+    def forget_announced(self) -> None:
+        """Let go, on this host, of what was announced, once the attempt's own record is durable.
+
+        A checkpoint that the user made stays: its values are a part of the Run.
+        """
+        with self._lock:
+            if self._announced and not self._count:
+                self._files.discard({self._attempt.key: self._written})
+
     def _write(
         self,
         parts: Mapping[str, Part],

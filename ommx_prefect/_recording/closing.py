@@ -58,6 +58,7 @@ def _put_shard(record: Record) -> None:
         faults.first = faults.first or kept_here
         if kept_here and record.end is not record.outcome:  # the task fails for it: so its Run
             LocalStage(record.attempt.owner).put(_shard_of(record))
+        record.forget_announced()
         return
     record.open_run.documents = None
     unwritten.remember(_shard_of(record))

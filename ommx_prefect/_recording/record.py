@@ -95,6 +95,11 @@ class Record:
         """What this attempt has checkpointed."""
         return Checkpoints(self.stage, self.attempt)
 
+    def forget_announced(self) -> None:
+        """Let go of what was announced of a solve, once the record that holds it is durable."""
+        if "checkpoints" in vars(self):
+            self.checkpoints.forget_announced()
+
     @property
     def end(self) -> Outcome:
         """How the attempt ends for Prefect: a required record that is not whole fails it."""

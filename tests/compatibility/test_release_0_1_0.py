@@ -46,7 +46,7 @@ def program(name: str, *arguments: object, registry: Path, **options: Any) -> An
         **options,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])  # HiGHS 1.16 says hello first
 
 
 def answered(registry: Path, **request: Any) -> dict[str, Any]:
