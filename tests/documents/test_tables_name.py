@@ -19,6 +19,7 @@ from ommx_prefect._stages.resolve import OmmxSettings
 from ommx_prefect.cli import app
 from tests.crash import suite
 from tests.documents.pages import page
+from tests.test_architecture import LAYERS
 
 GUARANTEES = page("docs/explanations/guarantees.md")
 
@@ -72,6 +73,12 @@ def test_the_command_line_is_described_as_it_is():
         options = [option for each in command.params for option in each.opts if option[0] == "-"]
         section = section.partition("\n## ")[0]
         assert [x for x in options if f"`{x}" not in section] == []
+
+
+def test_every_package_is_in_its_row_in_contributing():
+    rows = page("CONTRIBUTING.md").table_below("## Where things are")
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+    assert set().union(*LAYERS) - named == {"_moved"}
 
 
 def test_every_file_of_a_stage_is_described():
