@@ -18,7 +18,7 @@ from itertools import product
 if __name__ == "__main__":  # a first run shows its table, not the log of a server it started
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     # The first start of a temporary server makes its database, which takes a while.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "60")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "240")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 from benchmark_arguments import ADAPTERS, EXPERIMENT, parser
@@ -199,6 +199,13 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("prefect.flow_runs").addFilter(is_news)
     try:
         start_server()
+    except RuntimeError as error:
+        print(f"Prefect's temporary server did not start: {error}", file=sys.stderr)
+        print("Start one by `prefect server start`, and set PREFECT_API_URL.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return interrupted()
+    try:
         state = solver_benchmark(
             sources=given.sources,
             adapters=given.adapter,
@@ -208,13 +215,18 @@ def main(arguments: list[str] | None = None) -> int:
             return_state=True,
         )
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
+        return interrupted()
     if not state.is_completed():
         print(f"The benchmark failed: {state.message}", file=sys.stderr)
         return 1
     announce(seal(state.state_details.flow_run_id))
     return 0
+
+
+def interrupted() -> int:
+    """Say that Ctrl-C has ended it; return the exit code."""
+    print("Interrupted.", file=sys.stderr)
+    return 130
 
 
 def is_news(record: logging.LogRecord) -> bool:
