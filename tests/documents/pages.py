@@ -19,7 +19,7 @@ NOT_RUN = re.compile(r"<!-- not run: (\S.*) -->")
 NEEDS_REGISTRY = "<!-- tests: ghcr.io is a registry on 127.0.0.1 -->"
 _FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Page:
     @cached_property
     def anchors(self) -> set[str]:
         """The names of its headings, as the site makes them."""
-        return {slug(heading) for heading in _HEADING.findall(self.prose)}
+        return {slug(heading) for heading in HEADING.findall(self.prose)}
 
     def table_below(self, heading: str) -> list[list[str]]:
         """Return the rows of the first table below a heading, cell by cell, without its title."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.pages import PAGES, ROOT, Page, page
+from tests.documents.pages import HEADING, PAGES, ROOT, Page, page
 
 MOST_WORDS = 900
 TESTS = "\n".join(path.read_text() for path in sorted((ROOT / "tests").rglob("*.py")))
@@ -48,6 +48,13 @@ def test_tests_that_are_named_are_there(read):
 def test_files_that_are_named_are_there(read):
     named = re.findall(rf"(?<![\w/.])(?:{'|'.join(FOLDERS)})/[\w./-]*\w", read.text)
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+@every_page
+def test_no_heading_stands_twice_on_a_page(read):
+    headings = HEADING.findall(read.prose.partition("## [0.1.0]")[0])
+    # Each release of the changelog has the same ones.
+    assert sorted(headings) == sorted(set(headings))
 
 
 def test_every_page_of_the_site_is_in_its_menu():
