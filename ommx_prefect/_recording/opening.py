@@ -104,7 +104,7 @@ def _inputs_of(record: Record) -> dict[str, Scalar]:
 
 def _keywords_of(record: Record) -> str | None:
     """Return which argument holds those of `**keywords`, where the function takes some."""
-    if record.context is None or not any(isinstance(x, dict) for x in record.arguments.values()):
+    if record.context is None or dict not in map(type, record.arguments.values()):
         return None
     return keywords_of(record.context.task.fn)
 

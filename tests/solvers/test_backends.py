@@ -190,7 +190,7 @@ def test_an_instance_in_the_place_of_the_adapter_is_not_printed(flugpl):
 def test_an_adapter_that_is_not_installed_names_the_extra(monkeypatch):
     missing = _backends.Backend(name="highs", module="no_such_adapter", adapter="A", limits={})
     monkeypatch.setattr(_backends, "BACKENDS", (missing,))
-    assert 'pip install "ommx-highs-adapter>=3.0.0b7,<4"' in unknown(resolve_adapter, "highs")
+    assert 'pip install "no-such-adapter>=3.0.0b7,<4"' in unknown(resolve_adapter, "highs")
 
 
 def test_an_adapter_outside_the_table_has_the_keywords_of_its_solve():
