@@ -19,6 +19,7 @@ from ommx_prefect._decorators.generators import Unwatched, relaying, relaying_as
 from ommx_prefect._decorators.hooks import ensure_sealed, hook_of, with_seal
 from ommx_prefect._decorators.identity import kind_of, passing_for
 from ommx_prefect._decorators.recorded_flow import as_recorded
+from ommx_prefect._decorators.unknown_options import refuse_text, refuse_unknown
 from ommx_prefect._flowrun.context import enclosing_root_id, label
 from ommx_prefect._flowrun.image_name import NameSource
 from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
@@ -33,6 +34,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # Opens the experiment of a flow run, around the flow's body.
 Opened = Callable[[], AbstractContextManager[Unwatched]]
+
+
+OWN_OPTIONS = ("experiment", "replace", "aliases", "push", "stage")
 
 
 class FlowDecorator:
@@ -95,6 +99,8 @@ class FlowDecorator:
             StageError: When a flow run starts: the block or registry does not exist, does not
                 answer, cannot list, or does not let us in. At once: it is none of the kinds above.
         """
+        refuse_text("flow", fn)
+        refuse_unknown("flow", prefect_flow_options, OWN_OPTIONS, Flow.__init__)
         if fn is None:
             return functools.partial(
                 self,

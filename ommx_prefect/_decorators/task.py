@@ -13,6 +13,7 @@ from typing_extensions import Unpack
 
 from ommx_prefect._decorators.cached import is_cached_here, record_cached
 from ommx_prefect._decorators.identity import source_code_of, task_key_of, user_function
+from ommx_prefect._decorators.unknown_options import refuse_text, refuse_unknown
 from ommx_prefect._decorators.wrap import recording_options, wrap
 from ommx_prefect._flowrun.pending import remember_future
 from ommx_prefect._recording.options import RecordingOptions
@@ -24,6 +25,9 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 OnError = Literal["warn", "raise"]
+
+
+OWN_OPTIONS = ("log_inputs", "log_output", "on_error", "store_trace")
 
 
 class RecordedTask(Task[P, R]):
@@ -109,6 +113,8 @@ def task(
             spans to Python in this process any more.
         prefect_task_options: Everything that `prefect.task` takes.
     """
+    refuse_text("task", fn)
+    refuse_unknown("task", prefect_task_options, OWN_OPTIONS, Task.__init__)
     if fn is None:
         return functools.partial(
             task,

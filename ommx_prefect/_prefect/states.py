@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from prefect.client.schemas.objects import State, StateType
-from prefect.exceptions import PrefectSignal
+from prefect.exceptions import PrefectSignal, TerminationSignal
 from prefect.states import StateGroup, is_state_iterable
 
 from ommx_prefect._values.parameters import storable
@@ -115,6 +115,8 @@ def text_of_error(error: BaseException) -> str:
         message = str(error)
     except Exception:
         message = "(its message cannot be shown)"
+    if not message and isinstance(error, TerminationSignal):
+        message = f"the process was told to end by signal {int(error.signal)}"
     return f"{type(error).__name__}: {message}".removesuffix(": ")
 
 

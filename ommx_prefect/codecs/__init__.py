@@ -144,7 +144,9 @@ class _Attaching:
     def add(self, name: str, value: Any, above: tuple[int, ...]) -> None:
         entry = SECRET_ENTRY if is_secret(value) else registry.find(value)
         if entry is None:
-            return self._skip(name, value, f"no codec takes {type_name(value)}")
+            return self._skip(
+                name, value, f"no codec takes {type_name(value)}; register_codec adds one"
+            )
         try:
             write = entry.prepare(value)
         except Exception as error:

@@ -132,7 +132,7 @@ def test_a_value_that_no_codec_takes_is_skipped_by_name(value):
     assert sealed.get_json("v.good") == 1
     (skipped,) = logged.skipped
     assert skipped.name == "v.bad"
-    assert skipped.reason == f"no codec takes {skipped.type_name}"
+    assert skipped.reason == f"no codec takes {skipped.type_name}; register_codec adds one"
 
 
 def test_none_attaches_nothing_and_skips_nothing():

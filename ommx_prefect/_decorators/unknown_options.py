@@ -1,0 +1,37 @@
+"""Refuse options and arguments of the decorators that nobody knows, and say what may be meant."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+
+def refuse_unknown(
+    decorator: str, given: Iterable[str], own: Collection[str], prefects: Callable[..., Any]
+) -> None:
+    """Raise TypeError for an option that neither we nor Prefect have.
+
+    Args:
+        decorator: How the decorator is called, for the message.
+        given: The names of the options.
+        own: Those that are ours.
+        prefects: The function of Prefect's that takes the others by keyword.
+    """
+    known = {*own, *inspect.signature(prefects).parameters} - {"self", "fn"}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+            meant = f" Did you mean {near[0]}=?" if near else ""
+            raise TypeError(f"{decorator} has no option {name}=.{meant}")
+
+
+def refuse_text(decorator: str, fn: object) -> None:
+    """Raise TypeError where a name stands in the place of the function."""
+    if isinstance(fn, str):
+        raise TypeError(
+            f"@{decorator}({fn!r}) has a text where the function belongs; write "
+            f"@{decorator}(name={fn!r})"
+            + (f", or experiment={fn!r} for its image name" if decorator == "flow" else "")
+        )
