@@ -177,7 +177,7 @@ def _finish(found: Iterable[Recovered], as_json: bool) -> None:
 
 def _require_registry() -> None:
     """End with a clear error where the registry that was asked for is not there at all."""
-    if ROOT_VARIABLE in os.environ and not registry_root().is_dir():
+    if ROOT_VARIABLE in os.environ and not registry_root().exists():
         _complain(
             f"There is no Local Registry {registry_root()}: {ROOT_VARIABLE} names a folder that "
             "does not exist. Is it that of your flows?"
