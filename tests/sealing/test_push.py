@@ -168,7 +168,7 @@ def test_a_night_that_failed_reaches_people_under_a_tag_that_says_so(registry, t
         double(1)
         raise ValueError("no")
 
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "prefect.flow_runs"):
         sealed = run_flow(night)
     answer = seal(sealed.flow_run_id)
     assert (answer.status, answer.pushed) == ("failed", True)
