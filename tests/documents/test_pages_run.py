@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ommx_prefect import codecs
 from tests.documents.pages import NEEDS_REGISTRY, PAGES, Block, Page, page
 from tests.support.instance_files import instance_file
 
@@ -36,6 +37,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.write(LINEAR.format(name="p0033", need=5))
     (models / "none.mps").write_text(INFEASIBLE)
     monkeypatch.chdir(tmp_path)
+    # A page may register a codec of its own, which is nobody else's.
+    monkeypatch.setattr(codecs.registry, "_entries", codecs.registry.entries)
     return tmp_path
 
 
