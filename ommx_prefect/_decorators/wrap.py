@@ -19,7 +19,7 @@ from ommx_prefect._decorators.generators import Steps, Unwatched, relaying, rela
 from ommx_prefect._decorators.identity import kind_of, passing_for
 from ommx_prefect._decorators.late_seal import LateSeal
 from ommx_prefect._flowrun.context import current_attempt
-from ommx_prefect._prefect.log import warn
+from ommx_prefect._prefect.log import warn, warn_once
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._recording.options import RecordingOptions
@@ -86,10 +86,9 @@ def start_below_task(fn: Callable[..., Any], options: RecordingOptions) -> Recor
     return recording
 
 
-@functools.lru_cache(maxsize=1_000)
 def _warn_of_hidden(task: str, function: str) -> None:
     """Warn that a function is not recorded; once for each."""
-    warn(
+    warn_once(
         f"Task {task!r} calls the recorded function {function!r}, and nothing of it is recorded: "
         "a decorator between them hides it. Put @recorded directly below @task, or give that "
         "decorator functools.wraps"

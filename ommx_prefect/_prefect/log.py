@@ -9,6 +9,10 @@ from prefect.logging import get_logger, get_run_logger
 
 from ommx_prefect._values.display import for_terminal
 
+# How many texts are known as said: a flow that is served for months says new ones all the time.
+MOST_WARNED = 1_000
+_warned: dict[str, object] = {}
+
 
 def logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
     """Return the logger of the current run, or the package's own outside runs."""
@@ -21,6 +25,16 @@ def logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
 def warn(message: str) -> None:
     """Log a warning."""
     logger().warning("%s", for_terminal(message))
+
+
+def warn_once(message: str) -> None:
+    """Log a warning, unless this process has logged the same one lately."""
+    if len(_warned) >= MOST_WARNED:
+        _warned.clear()
+    this = object()
+    # One step, for the tasks of a flow run come here from many threads at once.
+    if _warned.setdefault(message, this) is this:
+        warn(message)
 
 
 def inform(message: str) -> None:

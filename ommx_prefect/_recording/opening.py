@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import sys
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 from ommx_prefect._flowrun.context import adopt_stage, secrets_of_flow_run, unsealed_flow_run
 from ommx_prefect._flowrun.pending import remember_task_run
 from ommx_prefect._format.model import Scalar
-from ommx_prefect._prefect.log import warn
+from ommx_prefect._prefect.log import warn_once
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._recording.notify import notify_prefect
@@ -44,10 +43,9 @@ def open_record(record: Record) -> None:
             record.open_run.trace()
 
 
-@functools.lru_cache(maxsize=1_000)
 def _warn_of_plain_flow(flow_run_id: str) -> None:
     """Warn that no hook will seal what is recorded; once for each flow run."""
-    warn(
+    warn_once(
         "This flow is plain Prefect's: what its tasks record waits, and nothing seals it. Decorate "
         "the flow with ommx_prefect.flow, or with @prefect.flow(**ommx_prefect.seal_hooks()); "
         f"`ommx-prefect seal {flow_run_id}` seals this run when it has ended"

@@ -12,6 +12,7 @@ adapter works in another way, nothing is changed.
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import sys
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def heal_rows(adapter: type) -> None:
     rows, expression = vars(adapter).get(_ROWS), vars(adapter).get(_EXPRESSION)
     if rows is None or expression is None or hasattr(rows, _HEALED):
         return
-    plain = type("Plain", (adapter,), {_ROWS: rows, _EXPRESSION: expression})
+    plain = type(adapter.__name__, (adapter,), {_ROWS: rows, _EXPRESSION: expression})
 
     @functools.wraps(rows)
     def set_constraints(self: Any) -> None:
@@ -63,7 +64,8 @@ def ends_at_a_warning(adapter: type) -> bool:
         sense=Sense.Minimize,
     )
     try:
-        adapter(instance)
+        # In no task's context: what is tried here is no input of a task.
+        contextvars.Context().run(adapter, instance)
     except Exception as error:
         return type(error).__name__ == "HighsStatusError"
     return False

@@ -76,6 +76,7 @@ def test_a_cached_solve_says_what_the_solve_said_but_for_its_seconds(runner):
     assert cached == {
         "instance": "knapsack",
         "adapter": "OMMXHighsAdapter",
+        "sense": "maximize",
         "outcome": "optimal",
         "objective": 5.0,
         "feasible": True,
@@ -105,7 +106,8 @@ def test_a_cached_none_says_that_there_was_no_solution():
     sealed = twice(solve, OMMXHighsAdapter, unbounded, seed=2, raise_on_failure=False)
     solved, cached = said(sealed)
     # None does not say which outcome it was.
-    assert cached == {name: solved[name] for name in ("instance", "adapter", "feasible", "seed")}
+    told = ("instance", "adapter", "sense", "feasible", "seed")
+    assert cached == {name: solved[name] for name in told}
     assert cached["feasible"] is False
     assert sealed.runs[1].attachment_names == []
 

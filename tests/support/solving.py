@@ -78,15 +78,18 @@ def check(found: Recorded, outcome: str) -> None:
 
 
 def slow_instance() -> Instance:
-    """A knapsack with eight capacities that takes any solver minutes."""
+    """A market split that takes any solver hours (Cornuejols and Dawande 1999), maximised."""
     draw = random.Random(1).randint
-    x = [DecisionVariable.binary(i) for i in range(60)]
-    instance = instance_of(
-        x,
-        sum(draw(5, 100) * v for v in x),
-        {j: sum(draw(5, 100) * v for v in x) <= 1200 for j in range(8)},
-        Sense.Maximize,
-    )
+    x = [DecisionVariable.binary(i) for i in range(50)]
+    above = [DecisionVariable.integer(100 + j, lower=0) for j in range(6)]
+    below = [DecisionVariable.integer(200 + j, lower=0) for j in range(6)]
+    rows = {}
+    for j in range(6):
+        weights = [draw(0, 99) for _ in x]
+        bought = sum(w * v for w, v in zip(weights, x, strict=True))
+        rows[j] = bought + above[j] - below[j] == sum(weights) // 2
+    missed = sum(above) + sum(below)
+    instance = instance_of([*x, *above, *below], -1 * missed, rows, Sense.Maximize)
     instance.title = "slow"
     return instance
 
