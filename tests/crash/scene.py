@@ -22,7 +22,7 @@ from tests.support.watchdog import without_coverage
 
 HERE = Path(__file__).resolve().parent
 FLOWS = HERE / "flow.py"
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 600
 
 
 @dataclasses.dataclass
