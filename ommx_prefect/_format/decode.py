@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,36 +21,20 @@ from ommx_prefect._format.model import (
     Scalar,
     sha256_digest,
 )
+from ommx_prefect._format.schemas import (
+    AttachmentsJson,
+    ColumnJson,
+    ConfigJson,
+    DescriptorJson,
+    ManifestJson,
+    RunJson,
+    SamplingJson,
+    SolveJson,
+    TableJson,
+    checked,
+)
+from ommx_prefect._format.strict_json import strict_json
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
-
-# The keys of each object that this release knows: (required, optional).
-KNOWN_KEYS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "manifest": (
-        frozenset({"schemaVersion", "artifactType", "config", "layers"}),
-        frozenset({"mediaType", "annotations"}),
-    ),
-    "descriptor": (frozenset({"mediaType", "digest", "size"}), frozenset({"annotations"})),
-    "config": (
-        frozenset({"status", "attachments", "runs", "run_parameters"}),
-        frozenset({"outcome", "requested_image_name"}),
-    ),
-    "run": (
-        frozenset({"run_id", "attachments"}),
-        frozenset({"status", "outcome", "trace", "solves", "samplings"}),
-    ),
-    "attachments": (frozenset({"entries"}), frozenset({"filenames"})),
-    "outcome": (frozenset(), frozenset({"reason"})),
-    "solve": (
-        frozenset({"solve_id", "input", "adapter"}),
-        frozenset({"status", "output", "adapter_options", "diagnostics"}),
-    ),
-    "sampling": (
-        frozenset({"sampling_id", "input", "adapter"}),
-        frozenset({"status", "output", "adapter_options", "diagnostics"}),
-    ),
-    "run-parameter table": (frozenset({"columns"}), frozenset()),
-    "run-parameter column": (frozenset({"type", "values"}), frozenset()),
-}
 
 RUN_STATUSES = frozenset({"finished", "failed", "interrupted"})
 EXPERIMENT_STATUSES = RUN_STATUSES | {"draft"}
@@ -70,7 +53,7 @@ def decode(documents: Documents) -> ExperimentRecord:
     manifest = manifest_of(documents.manifest)
     check_blob(descriptor_of(manifest["config"]), documents.config)
     layers = [descriptor_of(layer) for layer in manifest["layers"]]
-    config = _known("config", parse_json(documents.config, "Experiment config"))
+    config = checked(ConfigJson, strict_json(documents.config, "Experiment config"))
     table = _layer(layers, config["run_parameters"])
     check_blob(table, documents.parameters)
     parameters = _parameters(table, documents.parameters)
@@ -86,11 +69,10 @@ def decode(documents: Documents) -> ExperimentRecord:
 
 def manifest_of(data: bytes) -> dict[str, Any]:
     """Parse the bytes of an Experiment's manifest and check its types."""
-    manifest = _known("manifest", parse_json(data, "manifest"))
-    config_type = _known("descriptor", manifest["config"])["mediaType"]
+    manifest: dict[str, Any] = checked(ManifestJson, parse_json(data, "manifest"))  # type: ignore[assignment]
     for found, wanted in (
         (manifest["artifactType"], ARTIFACT_TYPE),
-        (config_type, CONFIG_MEDIA_TYPE),
+        (manifest["config"]["mediaType"], CONFIG_MEDIA_TYPE),
     ):
         if found != wanted:
             raise UnknownFormatError(f"media type {found!r} is not {wanted!r}")
@@ -106,8 +88,8 @@ def parameters_layer(manifest: Mapping[str, Any]) -> Descriptor:
 
 
 def descriptor_of(document: Mapping[str, Any]) -> Descriptor:
-    """Read an OCI descriptor."""
-    known = _known("descriptor", document)
+    """Read an OCI descriptor; DocumentError where it is none."""
+    known = checked(DescriptorJson, document)
     annotations = tuple(sorted((known.get("annotations") or {}).items()))
     return Descriptor(known["mediaType"], known["digest"], known["size"], annotations)
 
@@ -124,21 +106,7 @@ def check_blob(descriptor: Descriptor, data: bytes) -> None:
 
 def parse_json(data: bytes, what: str) -> Any:
     """Parse JSON or raise DocumentError."""
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise DocumentError(f"the {what} is not JSON: {error}") from error
-
-
-def _known(kind: str, document: Any) -> dict[str, Any]:
-    required, optional = KNOWN_KEYS[kind]
-    if not isinstance(document, dict):
-        raise DocumentError(f"{kind} is {type(document).__name__}, not an object")
-    if missing := required - document.keys():
-        raise DocumentError(f"{kind} lacks {', '.join(sorted(missing))}")
-    if unknown := document.keys() - required - optional:
-        raise UnknownFormatError(f"{kind} has the unknown key {', '.join(sorted(unknown))}")
-    return document
+    return strict_json(data, what)
 
 
 def _status(status: str, known: frozenset[str], what: str) -> str:
@@ -147,40 +115,37 @@ def _status(status: str, known: frozenset[str], what: str) -> str:
     return status
 
 
-def _reason(document: Mapping[str, Any]) -> str | None:
-    reason: str | None = _known("outcome", document.get("outcome", {})).get("reason")
-    return reason
+def _reason(document: ConfigJson | RunJson) -> str | None:
+    return document.get("outcome", {}).get("reason")
 
 
-def _layer(layers: list[Descriptor], index: Any) -> Descriptor:
-    if not isinstance(index, int) or not 0 <= index < len(layers):
+def _layer(layers: list[Descriptor], index: int) -> Descriptor:
+    if index >= len(layers):
         raise DocumentError(f"layer {index!r} does not exist among {len(layers)}")
     return layers[index]
 
 
-def _attachments(document: Any, layers: list[Descriptor]) -> Attachments:
-    known = _known("attachments", document)
+def _attachments(known: AttachmentsJson, layers: list[Descriptor]) -> Attachments:
     entries = {name: _layer(layers, index) for name, index in known["entries"].items()}
     return Attachments(entries, known.get("filenames", {}))
 
 
-def _run(document: Any, layers: list[Descriptor], table: Mapping[int, Any]) -> RunRecord:
-    run = _known("run", document)
+def _run(run: RunJson, layers: list[Descriptor], table: Mapping[int, Any]) -> RunRecord:
     return RunRecord(
         status=_status(run.get("status", "finished"), RUN_STATUSES, "Run"),
         reason=_reason(run),
         attachments=_attachments(run["attachments"], layers),
         trace=_layer(layers, run["trace"]) if "trace" in run else None,
-        solves=tuple(_call("solve", call, layers) for call in run.get("solves", ())),
-        samplings=tuple(_call("sampling", call, layers) for call in run.get("samplings", ())),
+        solves=tuple(_call(call, layers) for call in run.get("solves", ())),
+        samplings=tuple(_call(call, layers) for call in run.get("samplings", ())),
         parameters=table.get(run["run_id"], {}),
     )
 
 
-def _call(kind: str, document: Any, layers: list[Descriptor]) -> Call:
-    known = _known(kind, document)
+def _call(known: SolveJson | SamplingJson, layers: list[Descriptor]) -> Call:
     return {
-        key: _layer(layers, value) if key in CALL_LAYERS else value for key, value in known.items()
+        key: _layer(layers, value) if key in CALL_LAYERS else value  # type: ignore[arg-type]
+        for key, value in known.items()
     }
 
 
@@ -192,19 +157,17 @@ def _parameters(descriptor: Descriptor, data: bytes) -> dict[int, dict[str, Scal
     except ValueError as error:
         raise DocumentError(f"the run parameters are not MessagePack: {error}") from error
     runs: dict[int, dict[str, Scalar]] = {}
-    for name, column in _known("run-parameter table", document)["columns"].items():
+    for name, column in checked(TableJson, document)["columns"].items():
         for run_id, value in _cells(name, column):
             runs.setdefault(run_id, {})[name] = value
     return runs
 
 
-def _cells(name: str, document: Any) -> Iterable[tuple[int, Scalar]]:
-    column = _known("run-parameter column", document)
+def _cells(name: str, column: ColumnJson) -> Iterable[tuple[int, Scalar]]:
     kind = COLUMN_TYPES.get(column["type"])
     if kind is None:
         raise UnknownFormatError(f"run parameter {name!r} has the type {column['type']!r}")
-    cells: dict[int, Scalar] = column["values"]
-    for run_id, value in cells.items():
+    for run_id, value in column["values"].items():
         if type(value) is not kind:
             raise DocumentError(f"run parameter {name!r} holds {value!r}, not a {column['type']}")
         yield run_id, value

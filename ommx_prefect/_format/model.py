@@ -9,9 +9,12 @@ that hold descriptors instead of indexes; `_encode` writes records in the byte f
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from ommx_prefect.exceptions import DocumentError
 
 ARTIFACT_TYPE = "application/org.ommx.v1.experiment"
 CONFIG_MEDIA_TYPE = "application/org.ommx.v1.experiment.config+json"
@@ -94,14 +97,39 @@ class Documents:
         return sha256_digest(self.manifest)
 
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class Digest(str):
+    """`sha256:` and 64 lower-case hexadecimal digits: the only digests there are here.
+
+    Raises:
+        DocumentError: A text is none.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Digest:
+        """Parse a text."""
+        if not isinstance(text, str) or _DIGEST.fullmatch(text) is None:
+            raise DocumentError(
+                f"{str(text)[:100]!r} is no digest, which is sha256:<64 hex digits>"
+            )
+        return super().__new__(cls, text)
+
+
 def sha256_digest(data: bytes) -> str:
     """Return `sha256:<hex>` of the bytes."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def hex_of(digest: str) -> str:
-    """Return the hexadecimal part of `sha256:<hex>`, which names files."""
-    return digest.removeprefix("sha256:")
+    """Return the hexadecimal part of a digest: the one place in which it becomes a file's name.
+
+    Raises:
+        DocumentError: It is no digest.
+    """
+    return Digest(digest)[7:]
 
 
 def describe(media_type: str, data: bytes) -> Descriptor:

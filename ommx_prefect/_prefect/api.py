@@ -87,6 +87,13 @@ def find_flow_name(client: SyncPrefectClient, flow_run: FlowRun) -> str:
         return ""
 
 
+def find_flow_of(flow_run_id: str) -> str:
+    """Return the name of the flow of a flow run by its id; empty where Prefect does not tell."""
+    with contextlib.suppress(Exception), api_client() as client:
+        return find_flow_name(client, read_flow_run(client, flow_run_id))
+    return ""
+
+
 def find_deployment_name(deployment_id: str) -> str:
     """Return the name of a deployment; nothing where there is none, or it cannot be asked for."""
     if not deployment_id:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ommx_prefect._flowrun.process_record import read_flow_process
+from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
+    INBOX,
     INTENT,
     PARTS,
     PROCESS_RECORD,
@@ -28,7 +30,7 @@ from ommx_prefect._stages.documents import (
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.roots import stage_root
-from ommx_prefect.exceptions import StageError
+from ommx_prefect.exceptions import DocumentError, StageError
 
 # What an attempt, or a call on current_experiment(), leaves in a stage until it is sealed.
 RECORDS = (STARTS, SHARDS, PARTS, UNSENT)
@@ -102,7 +104,15 @@ def unsealed_flow_runs(*, unended: bool = False) -> list[str]:
         return []
     except OSError as error:
         raise StageError(LOCAL, f"{stage_root()} cannot be read: {error.strerror}") from error
-    return sorted(x.name for x in folders if has_unsealed(x) or (unended and _is_unended(x)))
+    stages = (x for x in folders if _is_stage(x.name))
+    return sorted(x.name for x in stages if has_unsealed(x) or (unended and _is_unended(x)))
+
+
+def _is_stage(name: str) -> bool:
+    try:
+        return bool(FlowRunId(name))
+    except DocumentError:  # somebody else's folder
+        return False
 
 
 def read_unsealed(root_flow_run_id: str) -> Unsealed | None:
@@ -133,11 +143,13 @@ def read_unsealed(root_flow_run_id: str) -> Unsealed | None:
 
 def has_unsealed(folder: Path) -> bool:
     """Tell whether the directory of a stage holds what no seal has taken."""
-    if (folder / INTENT).exists() or any(any(_names(folder / x)) for x in RECORDS):
+    if (folder / INTENT).exists():
+        return True
+    if any(any(_names(x / kind)) for x in (folder, folder / INBOX) for kind in RECORDS):
         return True
     if (folder / SEALED_RECORD).exists():
         return False
-    return (folder / FLOW_RECORD).exists() or _is_blank(folder)
+    return any((x / FLOW_RECORD).exists() for x in (folder, folder / INBOX)) or _is_blank(folder)
 
 
 def _is_blank(folder: Path) -> bool:
@@ -160,9 +172,8 @@ def _names(folder: Path) -> Iterator[str]:
 
 def _files(folder: Path) -> list[Path]:
     files = [folder / name for name in DOCUMENTS]
-    return files + [
-        folder / record / name for record in RECORDS for name in _names(folder / record)
-    ]
+    places = [place / record for place in (folder, folder / INBOX) for record in RECORDS]
+    return files + [place / name for place in places for name in _names(place)]
 
 
 def _times(paths: Iterable[Path]) -> list[float]:

@@ -14,6 +14,7 @@ from ommx.artifact import get_local_registry_root
 
 from ommx_prefect._format.decode import check_blob, descriptor_of, manifest_of, parameters_layer
 from ommx_prefect._format.model import Documents, hex_of, sha256_digest
+from ommx_prefect._registry.files import read_regular
 from ommx_prefect._registry.layout import blob_folder
 from ommx_prefect.exceptions import DocumentError
 
@@ -31,7 +32,7 @@ def registry_root() -> Path:
 
 
 def blob_path(digest: str) -> Path:
-    """Return where the Local Registry keeps a blob."""
+    """Return where the Local Registry keeps a blob; DocumentError where the digest is none."""
     return _blobs() / hex_of(digest)
 
 
@@ -59,7 +60,7 @@ def read_checked(path: Path, digest: str) -> bytes:
         DocumentError: It has another digest.
         OSError: It cannot be read.
     """
-    data = path.read_bytes()
+    data = read_regular(path, owned=False)
     if sha256_digest(data) != digest:
         raise DocumentError(f"blob {digest} is damaged: its bytes have another digest")
     return data

@@ -1,36 +1,95 @@
-"""Write a file so that readers see all of it or none of it, whatever dies meanwhile."""
+"""Write a file so that readers see all of it or none of it, and read none that is no file."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
+import stat
 from pathlib import Path
+
+from ommx_prefect.exceptions import DocumentError
 
 _scratch_numbers = itertools.count()
 # The contents are what matters; where the system tells them from the metadata, that is cheaper.
 _sync = getattr(os, "fdatasync", os.fsync)
 
+# For the user who runs this, and nobody else.
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
+# As the user's umask has it, where other users of a shared disk are to read it.
+SHARED_FILE, SHARED_FOLDER = 0o666, 0o777
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+# Never through a link, and never waiting for whoever holds the other end of a pipe.
+_OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 
-def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write a file so that it is seen whole or not at all; its folder is made if need be."""
+
+def write_whole(path: Path, data: bytes, *, durable: bool = False, shared: bool = False) -> None:
+    """Write a file so that it is seen whole or not at all; its folder is made if need be.
+
+    Args:
+        path: The file.
+        data: What is to stand in it.
+        durable: Whether it has to outlive a power failure.
+        shared: Whether other users may read it, as far as the umask allows.
+    """
     folder, name = os.path.split(path)
     scratch = f"{folder}/.{name}.{os.getpid()}-{next(_scratch_numbers)}"
-    # Each system call lets another thread have Python's lock, so there is no buffer.
+    mode = SHARED_FILE if shared else PRIVATE_FILE
     try:
-        file = open(scratch, "xb", buffering=0)  # noqa: SIM115
+        number = os.open(scratch, _NEW, mode)
     except FileNotFoundError:
-        os.makedirs(folder, exist_ok=True)
-        file = open(scratch, "xb", buffering=0)  # noqa: SIM115
+        make_folder(folder, SHARED_FOLDER if shared else PRIVATE_FOLDER)
+        number = os.open(scratch, _NEW, mode)
     try:
-        with file:
+        # Each system call lets another thread have Python's lock, so there is no buffer.
+        with open(number, "wb", buffering=0) as file:
             left = memoryview(data)
             while left:
                 left = left[file.write(left) :]
             if durable:
-                _sync(file.fileno())
+                _sync(number)
         os.replace(scratch, path)
     except BaseException:  # half a file on a full disk helps nobody
         with contextlib.suppress(OSError):
             os.unlink(scratch)
         raise
+
+
+def make_folder(folder: str | Path, mode: int = PRIVATE_FOLDER) -> None:
+    """Make a folder, and those above it that are missing, for this user alone."""
+    with contextlib.suppress(FileExistsError):
+        try:
+            os.mkdir(folder, mode)
+        except FileNotFoundError:
+            above = os.path.dirname(folder)
+            if above in ("", os.fspath(folder)):
+                raise
+            make_folder(above, mode)
+            make_folder(folder, mode)
+
+
+def read_regular(path: str | Path, *, owned: bool = True) -> bytes:
+    """Read a file that is a regular one: no link, no pipe, no device, no folder.
+
+    Args:
+        path: The file.
+        owned: Whether it has to be of the user who runs this.
+
+    Raises:
+        FileNotFoundError: There is none.
+        DocumentError: It is something else, or another user's.
+    """
+    try:
+        number = os.open(path, _OLD)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise DocumentError("it is no regular file") from error
+        raise
+    with open(number, "rb", buffering=0) as file:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode):
+            raise DocumentError("it is no regular file")
+        if owned and found.st_uid != os.geteuid():
+            raise DocumentError(f"it belongs to user {found.st_uid}, not to {os.geteuid()}")
+        return file.readall()

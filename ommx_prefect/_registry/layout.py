@@ -25,7 +25,7 @@ def blob_folder(layout: Path) -> Path:
 
 
 def blob_in(layout: Path, digest: str) -> Path:
-    """Return where a layout keeps a blob, by `sha256:<hex>` or the hex alone."""
+    """Return where a layout keeps a blob; DocumentError where the digest is none."""
     return blob_folder(layout) / hex_of(digest)
 
 
@@ -40,8 +40,9 @@ def import_layout(layout: Path, documents: Documents, name: str) -> Experiment:
     """
     for blob in (documents.parameters, documents.config, documents.manifest):
         write_whole(blob_in(layout, sha256_digest(blob)), blob)
-    (layout / LAYOUT_FILE).write_text('{"imageLayoutVersion":"1.0.0"}')
-    (layout / INDEX_FILE).write_text(json.dumps(_index(documents.manifest, name)))
+    # Not through a link that stands there.
+    write_whole(layout / LAYOUT_FILE, b'{"imageLayoutVersion":"1.0.0"}')
+    write_whole(layout / INDEX_FILE, json.dumps(_index(documents.manifest, name)).encode())
     return Experiment.import_archive(layout)
 
 

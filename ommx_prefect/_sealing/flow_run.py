@@ -38,8 +38,7 @@ def find_flow_run(
         default: The stage of its flow, where nobody knows better.
     """
     record = read_flow_record(LocalStage(flow_run_id))
-    recorded = record.stage if record else None
-    found = stage_of(flow_run_id, stage, default, recorded=recorded)
+    found = stage_of(flow_run_id, stage, default)
     if record is None and found.name != LOCAL:
         record = read_flow_record(found)
     return found, record

@@ -17,7 +17,7 @@ from typing import Any
 
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import TaskRunRow
-from ommx_prefect._shards.schema import CLOSED, FORMAT_KEY, fields_of, parsed
+from ommx_prefect._shards.schema import CLOSED, FORMAT_KEY, Key, fields_of, parsed
 
 NAME = "ledger"
 MEDIA_TYPE = "application/json"
@@ -31,7 +31,7 @@ class RunPlace:
 
     __pydantic_config__ = CLOSED
 
-    key: str
+    key: Key
     started_at: float
     task_run_id: str
     flow_run_id: str

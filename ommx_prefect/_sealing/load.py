@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ommx_prefect._flowrun.pending import expected_task_runs
-from ommx_prefect._prefect.api import TaskRunRow, find_deployment_name
+from ommx_prefect._prefect.api import TaskRunRow, find_deployment_name, find_flow_of
 from ommx_prefect._sealing.previous import SealedContents, find_previous, is_held, read_contents
 from ommx_prefect._sealing.result import PreviousSeal
 from ommx_prefect._sealing.staged import Staged, read_staged, with_ended
@@ -41,6 +41,7 @@ class SealInputs:
         deployment_name: The name of its deployment.
         checkpoints: The last checkpoints of the attempts that wait, by key.
         contents: What the experiment of the previous seal holds.
+        flow: Where another host wrote the record: the name of its flow, as Prefect tells it.
     """
 
     stage: Stage
@@ -55,6 +56,7 @@ class SealInputs:
     deployment_name: str = ""
     checkpoints: Mapping[str, Shard] = field(default_factory=dict)
     contents: SealedContents = field(default_factory=SealedContents)
+    flow: str = ""
 
     @property
     def sealed_keys(self) -> frozenset[str]:
@@ -126,7 +128,15 @@ def _completed(inputs: SealInputs) -> SealInputs:
         deployment_name=find_deployment_name(record.deployment_id),
         checkpoints=CheckpointFiles(stage).take([*staged.keys, *staged.interrupted_keys]),
         contents=read_contents(inputs.previous) if inputs.previous else SealedContents(),
+        flow=_flow_of(inputs),
     )
+
+
+def _flow_of(inputs: SealInputs) -> str:
+    """Return of which flow Prefect says a flow run is, where its record is another host's word."""
+    record = inputs.record
+    wants_names = record.replace or record.aliases
+    return find_flow_of(record.flow_run_id) if wants_names and not inputs.stage.is_own() else ""
 
 
 def _read_again(inputs: SealInputs) -> Staged:

@@ -23,7 +23,7 @@ from ommx_prefect._sealing.result import (
     write_sealed,
 )
 from ommx_prefect._shards import unwritten
-from ommx_prefect._shards.schema import CLOSED
+from ommx_prefect._shards.schema import CLOSED, Key
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import INTENT, read_document, write_document
 from ommx_prefect._stages.protocol import Stage
@@ -46,8 +46,8 @@ class Publication:
 
     sealed: SealedExperiment
     names: Mapping[str, str | None]
-    keys: tuple[str, ...]
-    cut_off: Mapping[str, int]
+    keys: tuple[Key, ...]
+    cut_off: Mapping[Key, int]
 
 
 def store(plan: SealPlan) -> None:
@@ -61,7 +61,11 @@ def store(plan: SealPlan) -> None:
     """
     inputs, target = plan.inputs, plan.target
     before = inputs.contents.documents
-    target.keep(*([before] if before else []), *inputs.staged.documents)
+    if before and inputs.previous and not inputs.previous.target.target_stage:
+        inputs.stage.pin_sealed(before)
+    elif before:
+        target.keep(before)
+    target.keep(*inputs.staged.documents)
     inputs.stage.add_blob(plan.ledger, ledger.MEDIA_TYPE)
     target.store(plan.composition)
 

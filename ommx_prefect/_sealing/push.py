@@ -12,16 +12,17 @@ password, a registry that is down and a missing blob are all the same RuntimeErr
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ommx_prefect._format.decode import manifest_of
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE
 from ommx_prefect._oci.credentials import Credentials
 from ommx_prefect._oci.image_name import with_tag
 from ommx_prefect._oci.names import check_manifest_size, split_name
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._oci.upload import push_blobs
+from ommx_prefect._prefect.api import find_flow_of
 from ommx_prefect._prefect.log import inform, warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import blob_path, read_blob
@@ -29,8 +30,9 @@ from ommx_prefect._registry.names import find
 from ommx_prefect._sealing.result import PreviousSeal, SealedExperiment, write_sealed
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._targets.annotations import FLOW_NAME, FLOW_RUN_ID
 from ommx_prefect._values.secrets import redact_known
-from ommx_prefect.exceptions import RegistryError
+from ommx_prefect.exceptions import DocumentError, NotInRegistryError, RegistryError
 
 # Anonymous experiments have a name of the Local Registry's, which nobody else can resolve.
 LOCAL_SUFFIX = ".ommx.local"
@@ -46,22 +48,56 @@ def push_if_wanted(stage: Stage, record: FlowRecord, published: PreviousSeal) ->
     sealed = published.sealed
     if not record.push or sealed.pushed:
         return sealed
-    problem = _push(record, sealed)
+    problem = _push(record, sealed, is_own=stage.is_own())
     answer = replace(sealed, pushed=not problem, push_problem=problem)
     write_sealed(stage, answer, published.keys)
     return answer
 
 
-def _push(record: FlowRecord, sealed: SealedExperiment) -> str:
+def _push(record: FlowRecord, sealed: SealedExperiment, *, is_own: bool) -> str:
     """Push, and return what went wrong; empty where nothing did."""
+    aliases = _aliases_of(record, sealed)
     try:
-        push_image(sealed.remote_name, sealed.manifest_digest, _aliases_of(record, sealed))
+        if not is_own:
+            _check_free(record, sealed.remote_name, aliases)
+        push_image(sealed.remote_name, sealed.manifest_digest, aliases)
     except Exception as error:  # whatever it was, the experiment is sealed
         problem = redact_known(describe_error(error))
         warn(f"{sealed.remote_name} is sealed here, but not pushed: {problem}")
         return problem
     inform(f'Pushed {sealed.remote_name}. Open it: Experiment.load("{sealed.remote_name}")')
     return ""
+
+
+def _check_free(record: FlowRecord, name: str, tags: Sequence[str]) -> None:
+    """Raise RegistryError where a name to push is another flow's there, or no experiment's.
+
+    For a record that another host wrote: whoever writes to the stage may have changed the name.
+    """
+    where = split_name(name)
+    flow = find_flow_of(record.flow_run_id)
+    with Repository(where.registry, where.repository) as repository:
+        for tag in (where.tag, *tags):
+            found = _annotations_of(repository, tag)
+            is_its_own = found is None or found.get(FLOW_RUN_ID) == record.flow_run_id
+            if not is_its_own and not (flow and found and found.get(FLOW_NAME) == flow):
+                reason = (
+                    f"its tag {tag!r} is no experiment of this flow, and this host did not start "
+                    "the flow run; push it from the host that did"
+                )
+                raise RegistryError(where.registry, where.repository, reason)
+
+
+def _annotations_of(repository: Repository, tag: str) -> Mapping[str, str] | None:
+    """Return the annotations of an experiment that a registry has, or None without any image."""
+    try:
+        manifest = repository.get_manifest(tag)
+    except NotInRegistryError:
+        return None
+    try:
+        return manifest_of(manifest).get("annotations") or {}
+    except DocumentError:  # an image of something else
+        return {}
 
 
 def _aliases_of(record: FlowRecord, sealed: SealedExperiment) -> list[str]:
@@ -93,7 +129,7 @@ def push_image(
         reason = "an anonymous name belongs to this machine's Local Registry; give experiment="
         raise RegistryError(where.registry, where.repository, reason)
     manifest = read_blob(digest)
-    document = json.loads(manifest)
+    document = manifest_of(manifest)
     layers = [layer["digest"] for layer in document["layers"]]
     check_manifest_size(manifest, len(layers))
     with Repository(where.registry, where.repository, credentials) as repository:

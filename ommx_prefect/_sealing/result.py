@@ -10,7 +10,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._flowrun.ids import parse_flow_run_id
 from ommx_prefect._oci.image_name import with_suffix
 from ommx_prefect._registry.names import load_annotated
-from ommx_prefect._shards.schema import CLOSED, parsed
+from ommx_prefect._shards.schema import CLOSED, ContentDigest, Key, OwnerId, parsed
 from ommx_prefect._stages.documents import SEALED_RECORD, read_flow_record
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage, well_formed
@@ -42,9 +42,9 @@ class SealedExperiment:
 
     __pydantic_config__ = CLOSED
 
-    flow_run_id: str
+    flow_run_id: OwnerId
     image_name: str
-    manifest_digest: str
+    manifest_digest: ContentDigest
     status: str
     counts: Mapping[str, int]
     warnings: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class _Held:
 
     __pydantic_config__ = CLOSED
 
-    keys: tuple[str, ...]
+    keys: tuple[Key, ...]
 
 
 @dataclass(frozen=True)

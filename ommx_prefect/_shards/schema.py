@@ -11,10 +11,13 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Hashable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
+from ommx_prefect._format.model import Digest
+from ommx_prefect._format.strict_json import strict_json
+from ommx_prefect._shards.names import FlowRunId, RecordKey
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 T = TypeVar("T")
@@ -24,6 +27,11 @@ FORMAT_KEY = "format"
 RELEASE_0_1_0 = 0
 # `__pydantic_config__` of a document: it has no other fields than those of its dataclass.
 CLOSED = ConfigDict(extra="forbid")
+
+# Fields that are parsed to what they are (see `names` and `Digest`).
+Key = Annotated[str, AfterValidator(RecordKey)]
+OwnerId = Annotated[str, AfterValidator(FlowRunId)]
+ContentDigest = Annotated[str, AfterValidator(Digest)]
 
 
 def to_document(fields: Mapping[str, Any], number: int) -> bytes:
@@ -38,7 +46,7 @@ def fields_of(data: bytes, newest: int) -> dict[str, Any]:
         DocumentError: It is no document.
         UnknownFormatError: A later release wrote it.
     """
-    document = json.loads(data)
+    document = strict_json(data, "document", non_finite=True)
     if not isinstance(document, dict):
         raise DocumentError("it is no JSON object")
     check_format(document.pop(FORMAT_KEY, RELEASE_0_1_0), newest)

@@ -20,7 +20,7 @@ from prefect.filesystems import WritableFileSystem
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from ommx_prefect._prefect.states import describe_error
-from ommx_prefect._registry.files import write_whole
+from ommx_prefect._registry.files import read_regular, write_whole
 from ommx_prefect._stages.store import Store
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import StageError
@@ -88,7 +88,12 @@ class FolderStore(BlockStore):
     def write(self, name: str, data: bytes) -> None:
         """Store an object; the block's own method would show it half written."""
         with self._translated(f"write {name}"):
-            write_whole(self._folder / name, data, durable=True)
+            write_whole(self._folder / name, data, durable=True, shared=True)
+
+    def read(self, name: str) -> bytes:
+        """Return an object's bytes; the block's own method would wait for a pipe."""
+        with self._translated(f"read {name}"):
+            return read_regular(self._folder / name, owned=False)
 
     def _keys(self, prefix: str) -> list[str]:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,8 @@
 
 A checkpoint replaces the one before it, so ten thousand take the room of one. Payloads lie here
 and not in the Local Registry: there each replaced one would stay until somebody runs `ommx gc`,
-and `ommx gc --delete` would take the one that counts.
+and `ommx gc --delete` would take the one that counts. What came from other hosts lies likewise in
+the stage's inbox.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ommx_prefect._format.decode import manifest_of
-from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Documents, hex_of
+from ommx_prefect._format.model import Documents, hex_of
 from ommx_prefect._registry.blobs import blob_path
-from ommx_prefect._registry.files import write_whole
+from ommx_prefect._registry.files import read_regular, write_whole
 from ommx_prefect._registry.layout import BLOBS, blob_in
+from ommx_prefect._shards.archive import check_attempt, payload_layers
+from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages.documents import CHECKPOINTS
+from ommx_prefect._stages.documents import CHECKPOINTS, INBOX
 from ommx_prefect._stages.local import link_or_copy
-from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.protocol import MALFORMED, Stage, damaged
 from ommx_prefect.exceptions import DocumentError
 
 # The file with the shard.
@@ -43,11 +45,13 @@ class CheckpointFiles:
 
     Args:
         stage: The stage.
+        folder: Where in it new checkpoints are kept: in the stage itself, or in its inbox.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, folder: str = "") -> None:
         self.stage = stage
-        self.path = stage.path / CHECKPOINTS
+        self.path = stage.path / folder / CHECKPOINTS
+        self._folders = tuple(stage.path / x / CHECKPOINTS for x in ("", INBOX))
 
     def put(self, shard: Shard, blobs: Mapping[str, bytes]) -> None:
         """Make a checkpoint durable, whole or not at all, and let go of the one before it.
@@ -56,7 +60,7 @@ class CheckpointFiles:
             shard: The latest value of every name.
             blobs: The payloads, by digest; one that is here already is not written again.
         """
-        folder = self.path / shard.attempt.key
+        folder = self.path / RecordKey(shard.attempt.key)
         files = {_blob(folder, digest): data for digest, data in blobs.items()}
         for _ in range(REPLACEMENTS):
             for path, data in files.items():
@@ -72,14 +76,13 @@ class CheckpointFiles:
 
     def payload(self, key: str, digest: str) -> Path:
         """Return the file with a payload of an attempt's checkpoint."""
-        return _blob(self.path / key, digest)
+        return _blob(self.path / RecordKey(key), digest)
 
     def attempts(self) -> list[Attempt]:
         """Return who has checkpointed."""
-        with contextlib.suppress(FileNotFoundError):
-            found = [self.record(key) for key in os.listdir(self.path)]
-            return [shard.attempt for shard in found if shard is not None]
-        return []
+        keys = {path.name for folder in self._folders for path in _listed(folder)}
+        found = [self.record(key) for key in sorted(keys)]
+        return [shard.attempt for shard in found if shard is not None]
 
     def take(self, keys: Iterable[str]) -> dict[str, Shard]:
         """Return the last checkpoints of attempts by key, with their payloads among the stage's.
@@ -92,32 +95,53 @@ class CheckpointFiles:
 
     def _take(self, key: str) -> Shard | None:
         for _ in range(REPLACEMENTS):
-            shard = self.record(key)
+            folder, shard = self._last(key)
             with contextlib.suppress(FileNotFoundError):  # an attempt that lives has replaced it
                 for digest in _payloads(shard.documents) if shard else ():
-                    source = _blob(self.path / key, digest)
-                    link_or_copy(source, blob_in(self.stage.path, digest))
+                    link_or_copy(_blob(folder, digest), blob_in(self.stage.path, digest))
                 return shard
         raise DocumentError(f"the checkpoint of {key} has lost its payload")
 
     def record(self, key: str) -> Shard | None:
         """Return the last checkpoint of an attempt, if there is one."""
+        return self._last(key)[1]
+
+    def _last(self, key: str) -> tuple[Path, Shard | None]:
+        """Return the last checkpoint of an attempt, of this host or received, and its folder."""
+        folders = [folder / RecordKey(key) for folder in self._folders]
+        found = [(folder, self._read(folder)) for folder in folders]
+        return max(found, key=lambda each: -1 if each[1] is None else number_of(each[1]))
+
+    def _read(self, folder: Path) -> Shard | None:
         try:
-            return Shard.from_bytes((self.path / key / RECORD).read_bytes())
-        except FileNotFoundError:
+            shard = Shard.from_bytes(read_regular(folder / RECORD))
+            check_attempt(shard.attempt, self.stage.owner, folder.name)
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except MALFORMED as error:
+            raise damaged(folder / RECORD, error) from error
+        return shard
 
     def discard(self, numbers: Mapping[str, int]) -> list[str]:
         """Let go of the checkpoints of attempts, by key, and return whose are gone.
 
-        One with a higher number stays: its attempt runs on.
+        One with a higher number stays: its attempt runs on. What goes is what a listing shows.
         """
-        gone = []
-        for key, number in numbers.items():
-            if (last := self.record(key)) is None or number_of(last) <= number:
-                shutil.rmtree(self.path / key, ignore_errors=True)
-                gone.append(key)
-        return gone
+        kept = set()
+        for path in (path for folder in self._folders for path in _listed(folder)):
+            if path.name not in numbers:
+                continue
+            if (last := self._read(path)) is None or number_of(last) <= numbers[path.name]:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                kept.add(path.name)
+        return [key for key in numbers if key not in kept]
+
+
+def _listed(folder: Path) -> list[Path]:
+    with contextlib.suppress(FileNotFoundError):
+        return [folder / name for name in os.listdir(folder)]
+    return []
 
 
 def announced_in(checkpoint: Shard | None) -> frozenset[str]:
@@ -145,7 +169,4 @@ def _blob(folder: Path, digest: str) -> Path:
 
 
 def _payloads(documents: Documents | None) -> list[str]:
-    if documents is None:
-        return []
-    layers = manifest_of(documents.manifest)["layers"]
-    return [x["digest"] for x in layers if x["mediaType"] != PARAMETERS_MEDIA_TYPE]
+    return [] if documents is None else [layer.digest for layer in payload_layers(documents)]

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ommx_prefect._format.model import Scalar
 from ommx_prefect._oci.image_name import suffix_of, with_suffix
 from ommx_prefect._registry.layout import BLOBS, INDEX_FILE, LAYOUT_FILE
+from ommx_prefect._shards.names import FlowRunId, RecordKey
 from ommx_prefect._shards.schema import CLOSED, parsed
 from ommx_prefect._shards.shard import SHARD_FORMAT, Attempt, Shard
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.protocol import Stage, well_formed
+from ommx_prefect.exceptions import DocumentError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -46,6 +49,11 @@ CHECKPOINTS = "checkpoints"
 ROLLED_BACK, SUBFLOWS = "rolled-back", "subflows"
 # Where copies of shared documents wait that could not be sent, the slash of a name as a dot.
 UNSENT = "unsent"
+# Copies of what other hosts have left in the shared place: the one folder that names from there
+# reach. All else that lies in the folder of a stage was written by this host.
+INBOX = "inbox"
+# From which shared place they are.
+INBOX_RECORD = "inbox.json"
 # Held while the stage is sealed.
 LOCK = ".lock"
 
@@ -119,8 +127,8 @@ class FlowProcess:
 
 
 @dataclass(frozen=True)
-class OutboxRecord:
-    """The stage to which the records of a host without a flow record belong."""
+class PlaceRecord:
+    """The shared place to which an outbox belongs, or from which an inbox is."""
 
     __pydantic_config__ = CLOSED
 
@@ -166,7 +174,9 @@ KINDS = {
         Kind(STATE_RECORD, "host", End),
         Kind(INTENT, "host"),  # see _sealing.publication
         Kind(SEALED_RECORD, "host"),  # see _sealing.result
-        Kind(OUTBOX_RECORD, "host", OutboxRecord),
+        Kind(OUTBOX_RECORD, "host", PlaceRecord),
+        Kind(INBOX_RECORD, "host", PlaceRecord),
+        Kind(INBOX, "host"),  # copies of shared documents
         Kind(RELEASED, "host", Mark),
         Kind(UNSENT, "host"),  # copies of shared documents
         Kind(BLOBS, "host"),
@@ -180,6 +190,34 @@ KINDS = {
 def kind_of(name: str) -> Kind | None:
     """Return what a name stands for, `flow.json` or `starts/<key>`, or None where it is nothing."""
     return KINDS.get(name.partition("/")[0])
+
+
+def path_in(folder: Path, name: str) -> Path:
+    """Return the file of a document in the folder of a stage: the one place that makes its path.
+
+    Args:
+        folder: The folder.
+        name: `flow.json`, or `starts/<key>`.
+
+    Raises:
+        DocumentError: The table has no such kind, or the key is none.
+    """
+    first, is_record, key = name.partition("/")
+    if first not in KINDS:
+        raise DocumentError(f"{name!r} is none of a stage's documents")
+    return folder / first / RecordKey(key) if is_record else folder / first
+
+
+def object_name(owner: str, name: str) -> str:
+    """Return the name of a shared document in the place that hosts share: the one place, too.
+
+    Raises:
+        DocumentError: No document of that name is shared, or the key is none.
+    """
+    kind, (_, is_record, key) = kind_of(name), name.partition("/")
+    if kind is None or kind.reach != "shared":
+        raise DocumentError(f"{name!r} is none of the documents that hosts share")
+    return f"{FlowRunId(owner)}/{kind.name}/{RecordKey(key)}" if is_record else f"{owner}/{name}"
 
 
 def format_of(name: str) -> int:

@@ -9,18 +9,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from ommx_prefect._format.model import hex_of, sha256_digest
 from ommx_prefect._prefect.log import warn
+from ommx_prefect._registry.blobs import read_checked
 from ommx_prefect._registry.files import write_whole
 from ommx_prefect._shards.archive import check_attempt, payload_of
+from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.schema import fields_of, parsed
 from ommx_prefect._stages.checkpoints import CheckpointFiles, number_of
 from ommx_prefect._stages.documents import (
     CHECKPOINTS,
     FLOW_RECORD,
+    INBOX,
+    INBOX_RECORD,
     KINDS,
     PARTS,
     RELEASED,
@@ -28,14 +33,22 @@ from ommx_prefect._stages.documents import (
     SHARDS,
     STARTS,
     SUBFLOWS,
+    FlowRecord,
+    PlaceRecord,
+    object_name,
+    path_in,
+    write_document,
 )
 from ommx_prefect._stages.local import LocalStage, read_start
 from ommx_prefect._stages.store import READERS, GoneError, ShardStore
 from ommx_prefect.exceptions import DocumentError, StageError
 
+# How far the clocks of hosts, and a schedule that is run early, may be ahead.
+CLOCKS_DIFFER = timedelta(days=1)
+
 
 class Inbox:
-    """What one flow run has in a shared place.
+    """What one flow run has in a shared place, and its copies in the inbox of the local stage.
 
     Args:
         local: The stage of this host, into which it is brought.
@@ -46,6 +59,7 @@ class Inbox:
     def __init__(self, local: LocalStage, store: ShardStore, bring: Callable[[str], Path]) -> None:
         self._local, self._store, self._bring_payload = local, store, bring
         self._prefix = f"{local.owner}/"
+        self._folder = local.path / INBOX
         self._seen: list[str] = []
         self._ended: set[str] = set()
         # Digests of the checkpoints that were brought here, by name.
@@ -77,6 +91,8 @@ class Inbox:
             StageError: The place does not answer.
         """
         self._seen = list(seen)
+        if seen and not (self._local.is_own() or self._local.has(INBOX_RECORD)):
+            write_document(self._local, INBOX_RECORD, PlaceRecord(self._store.name))
         self._ended = {name for name in seen if f"/{SHARDS}/" in name}
         ended = {name.replace(f"/{SHARDS}/", f"/{STARTS}/") for name in self._ended}
         wanted = [
@@ -90,14 +106,21 @@ class Inbox:
             list(pool.map(lambda name: self._bring(name, is_extended=bool(sealed)), wanted))
 
     def _may_be_new(self, name: str) -> bool:
-        # Of a checkpoint there may be a later one.
-        return f"/{CHECKPOINTS}/" in name or not self._local.has(name.removeprefix(self._prefix))
+        if f"/{CHECKPOINTS}/" in name:  # there may be a later one
+            return True
+        own = name.removeprefix(self._prefix)
+        try:
+            object_name(self._local.owner, own)
+        except DocumentError:  # it is refused by name when it is brought
+            return True
+        return not (self._local.has(own) or path_in(self._folder, own).exists())
 
     def _bring(self, name: str, *, is_extended: bool) -> None:
         directory, _, key = name.removeprefix(self._prefix).rpartition("/")
         with self._refusing(name):
-            if directory not in _KEEP or key[:1] in ("", "."):
+            if directory not in _KEEP:
                 raise DocumentError("it is none of a stage's records")
+            RecordKey(key)
             try:
                 data = self._store.read(name)
                 if directory == CHECKPOINTS:
@@ -121,38 +144,51 @@ class Inbox:
     def _keep_shard(self, directory: str, key: str, data: bytes) -> None:
         shard, blobs = self._store.unpack(data, self._local.owner, key)
         for digest, content in blobs.items():
-            write_whole(self._local.pinned(digest), content)
-        write_whole(self._local.path / directory / key, shard.to_bytes(), durable=True)
+            write_whole(self._local.pinned(f"sha256:{digest}"), content)
+        self._write(f"{directory}/{key}", shard.to_bytes())
 
     def _keep_checkpoint(self, directory: str, key: str, data: bytes) -> None:
         checkpoint, blobs = self._store.unpack(data, self._local.owner, key)
         wanted = {layer.digest for layer in payload_of(checkpoint)}
         absent = {digest for digest in wanted if hex_of(digest) not in blobs}
-        blobs = {**blobs, **{x: self._bring_payload(x).read_bytes() for x in absent}}
-        files = CheckpointFiles(self._local)
+        came = {f"sha256:{x}": data for x, data in blobs.items()}
+        came |= {x: read_checked(self._bring_payload(x), x) for x in absent}
+        files = CheckpointFiles(self._local, INBOX)
         here = files.record(checkpoint.attempt.key)
         if here is None or number_of(here) < number_of(checkpoint):
-            files.put(checkpoint, blobs)
+            files.put(checkpoint, came)
 
     def _keep_start(self, directory: str, key: str, data: bytes) -> None:
         attempt = read_start(data)
         check_attempt(attempt, self._local.owner, key)
-        self._local.begin(attempt)
+        self._write(f"{directory}/{key}", data)
 
     def _keep_document(self, directory: str, key: str, data: bytes) -> None:
-        fields = self._checked_document(directory, key, data)
-        self._local.write(f"{directory}/{key}".lstrip("/"), fields)
+        self._checked_document(directory, key, data)
+        self._write(f"{directory}/{key}".lstrip("/"), data)
+
+    def _write(self, name: str, data: bytes) -> None:
+        """Keep a copy in the inbox, in which names from elsewhere end."""
+        write_whole(path_in(self._folder, name), data, durable=True)
 
     def _checked_document(self, directory: str, key: str, data: bytes) -> dict[str, Any]:
         kind = KINDS.get(directory or key)
         if kind is None or kind.reach != "shared" or kind.schema is None:
             raise DocumentError("it is none of a stage's records")
         fields = fields_of(data, kind.format)
-        owner = fields.get("flow_run_id", key)
-        if owner != (key if directory else self._local.owner):
-            raise DocumentError(f"it belongs to flow run {owner}")
-        parsed(kind.schema, fields)
+        document = parsed(kind.schema, fields)
+        if isinstance(document, FlowRecord):
+            self._check_record(document, directory, key)
         return fields
+
+    def _check_record(self, record: FlowRecord, directory: str, key: str) -> None:
+        """Raise DocumentError unless a record is that of its name, and of a time that has come."""
+        if record.flow_run_id != (key if directory else self._local.owner):
+            raise DocumentError(f"it belongs to flow run {record.flow_run_id}")
+        if record.owner not in {record.flow_run_id, self._local.owner}:
+            raise DocumentError(f"it belongs to the experiment of flow run {record.owner}")
+        if _is_to_come(record.scheduled_time):
+            raise DocumentError(f"its scheduled_time {record.scheduled_time} is to come")
 
     # ------------------------------------------------------------ what is let go
 
@@ -181,6 +217,15 @@ class Inbox:
         with contextlib.suppress(StageError, DocumentError):
             return self._brought[name] == sha256_digest(self._store.read(name))
         return False
+
+
+def _is_to_come(time: str) -> bool:
+    """Tell whether a time lies ahead; who is scheduled later takes a name from who is earlier."""
+    try:
+        ahead = datetime.fromisoformat(time) - datetime.now(timezone.utc)
+    except (ValueError, TypeError) as error:
+        raise DocumentError(f"its scheduled_time is no time: {error}") from error
+    return ahead > CLOCKS_DIFFER
 
 
 # Folder of an object -> what checks it and keeps it here.

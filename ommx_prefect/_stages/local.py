@@ -1,7 +1,8 @@
 """Where the shards of a flow run wait to be sealed: a directory beside the Local Registry.
 
-    <registry root>/ommx-prefect/<owner>/   what `documents.KINDS` lists
+    <registry root>/ommx-prefect/<owner>/   what `documents.KINDS` lists, of this host
         blobs/sha256/<hex>                  payload, as hard links to the registry's own files
+        inbox/                              what is shared, as it came from other hosts
 
 The directory is an OCI image layout in the making. Its links keep every payload alive whatever
 `ommx gc --delete` removes from the registry meanwhile, and add no name to it. Where the file
@@ -19,22 +20,27 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 
-from ommx_prefect._format.decode import manifest_of
-from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Descriptor, Documents, describe
+from ommx_prefect._format.model import Descriptor, Documents, describe
 from ommx_prefect._registry.blobs import blob_path
-from ommx_prefect._registry.files import write_whole
+from ommx_prefect._registry.files import PRIVATE_FILE, make_folder, read_regular, write_whole
 from ommx_prefect._registry.layout import BLOBS, INDEX_FILE, LAYOUT_FILE, blob_in
+from ommx_prefect._shards.archive import check_attempt, payload_layers
+from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._shards.schema import fields_of, parsed, to_document
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
     CHECKPOINTS,
+    FLOW_RECORD,
+    INBOX,
     KINDS,
     LOCK,
     PARTS,
     SHARDS,
     STARTS,
     format_of,
+    kind_of,
+    path_in,
 )
 from ommx_prefect._stages.protocol import MALFORMED, damaged
 from ommx_prefect._stages.roots import DIRECTORY, root_of
@@ -55,12 +61,12 @@ class LocalStage:
     name = LOCAL
 
     def __init__(self, owner: str, path: Path | None = None) -> None:
-        self.owner = owner
-        self.path = path or root_of(owner) / DIRECTORY / owner
+        self.owner: str = FlowRunId(owner)
+        self.path = path or root_of(owner) / DIRECTORY / self.owner
 
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""
-        write_whole(self.path / STARTS / attempt.key, start_document(attempt))
+        write_whole(self._file(STARTS, attempt.key), start_document(attempt))
 
     def put(self, shard: Shard, directory: str = SHARDS) -> str | None:
         """Make a shard durable: first its payload, then the file that names it.
@@ -68,10 +74,27 @@ class LocalStage:
         Returns:
             Why it waits in another place than it should, or None.
         """
+        path = self._file(directory, shard.attempt.key)
         if shard.documents is not None:
             self.pin(shard.documents)
-        write_whole(self.path / directory / shard.attempt.key, shard.to_bytes(), durable=True)
+        write_whole(path, shard.to_bytes(), durable=True)
         return None
+
+    def _read_shard(self, key: str, data: bytes) -> Shard:
+        shard = Shard.from_bytes(data)
+        check_attempt(shard.attempt, self.owner, key)
+        return shard
+
+    def _start(self, path: Path) -> Attempt | None:
+        with contextlib.suppress(FileNotFoundError):  # its attempt was sealed meanwhile
+            if path.stat().st_size:
+                return _parsed(path, self._read_start)
+        return None
+
+    def _read_start(self, key: str, data: bytes) -> Attempt:
+        attempt = read_start(data)
+        check_attempt(attempt, self.owner, key)
+        return attempt
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
         """Take a checkpoint that was made durable here to where the seal may be.
@@ -87,13 +110,13 @@ class LocalStage:
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        found = (_parsed(path, Shard.from_bytes) for path in self.files(directory))
+        found = (_parsed(path, self._read_shard) for path in self._all_files(directory))
         return sorted(found, key=lambda shard: shard.attempt.order)
 
     def starts(self) -> list[Attempt]:
         """Read the start records, in order of start; DocumentError as for shards."""
         # Not worth a flush to the disk each: after a power failure one may be empty.
-        found = (_start(path) for path in self.files(STARTS))
+        found = (self._start(path) for path in self._all_files(STARTS))
         return sorted((x for x in found if x is not None), key=lambda attempt: attempt.order)
 
     def read(self, name: str) -> dict[str, Any] | None:
@@ -103,36 +126,42 @@ class LocalStage:
             DocumentError: It is damaged.
             UnknownFormatError: A later release wrote it.
         """
-        try:
-            return _parsed(self.path / name, lambda data: fields_of(data, format_of(name)))
-        except FileNotFoundError:
-            return None
+        for folder in (self.path, *self._inboxes(name)):
+            with contextlib.suppress(FileNotFoundError):
+                return _parsed(path_in(folder, name), lambda _, data: self._fields(name, data))
+        return None
+
+    def _fields(self, name: str, data: bytes) -> dict[str, Any]:
+        return fields_of(data, format_of(name))
 
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Write one of the stage's JSON documents, whole or not at all."""
-        write_whole(self.path / name, to_document(document, format_of(name)), durable=True)
+        data = to_document(document, format_of(name))
+        write_whole(path_in(self.path, name), data, durable=True)
 
     def has(self, *names: str) -> bool:
-        """Tell whether all of these documents are there."""
-        return all((self.path / name).exists() for name in names)
+        """Tell whether this host has written all of these documents."""
+        return all(path_in(self.path, name).exists() for name in names)
+
+    def is_own(self) -> bool:
+        """Tell whether this host wrote the record of the flow run."""
+        return self.has(FLOW_RECORD)
 
     def remove(self, name: str) -> None:
         """Remove one of the stage's documents, where it is there."""
         with contextlib.suppress(OSError):
-            (self.path / name).unlink()
+            path_in(self.path, name).unlink()
 
     def listed(self, directory: str) -> dict[str, dict[str, Any]]:
         """Read a directory of JSON documents by name."""
-        with contextlib.suppress(FileNotFoundError):
-            names = sorted(os.listdir(self.path / directory))
-            return {n: self.read(f"{directory}/{n}") or {} for n in names if n[0] != "."}
-        return {}
+        names = sorted(path.name for path in self._all_files(directory))
+        return {name: self.read(f"{directory}/{name}") or {} for name in names}
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the stage against every other process that seals it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path / LOCK):
+        make_folder(self.path)
+        with FileLock(self.path / LOCK, mode=PRIVATE_FILE):
             yield
 
     def exists(self) -> bool:
@@ -154,21 +183,32 @@ class LocalStage:
         """Let go of what waits elsewhere, once a finished seal holds it."""
 
     def discard(self, keys: Iterable[str]) -> None:
-        """Let go of shards that a verified seal holds; what came later stays."""
-        for key in keys:
-            for directory in (SHARDS, PARTS, STARTS):
-                (self.path / directory / key).unlink(missing_ok=True)
-            shutil.rmtree(self.path / CHECKPOINTS / key, ignore_errors=True)
+        """Let go of shards that a verified seal holds; what came later stays.
+
+        What goes is what a listing of the folders shows: no name of a document becomes a path.
+        """
+        let_go = frozenset(keys)
+        for directory in (SHARDS, PARTS, STARTS):
+            self._remove_listed(directory, let_go)
+        for folder in (self.path, self.path / INBOX):
+            for path in _entries(folder / CHECKPOINTS):
+                if path.name in let_go:
+                    shutil.rmtree(path, ignore_errors=True)
         for name in (INDEX_FILE, LAYOUT_FILE):
             (self.path / name).unlink(missing_ok=True)
         # An attempt that runs may have linked its payload, and not yet written its shard.
-        if not any(self.files(x) for x in (SHARDS, PARTS, STARTS)):
+        if not any(self._all_files(x) for x in (SHARDS, PARTS, STARTS)):
             shutil.rmtree(self.path / BLOBS, ignore_errors=True)
 
     def discard_starts(self, keys: Iterable[str]) -> None:
         """Let go of start records; a shard that comes after all stays."""
-        for key in keys:
-            (self.path / STARTS / key).unlink(missing_ok=True)
+        self._remove_listed(STARTS, frozenset(keys))
+
+    def _remove_listed(self, directory: str, names: frozenset[str]) -> None:
+        for folder in (self.path, self.path / INBOX):
+            for path in _entries(folder / directory):
+                if path.name in names:
+                    path.unlink(missing_ok=True)
 
     def add_blob(self, data: bytes, media_type: str) -> Descriptor:
         """Write a payload blob of our own."""
@@ -177,18 +217,30 @@ class LocalStage:
         return descriptor
 
     def files(self, directory: str) -> list[Path]:
-        """Return the files of a folder that are written whole."""
-        with contextlib.suppress(FileNotFoundError):
-            folder = self.path / directory
-            return [folder / name for name in os.listdir(folder) if name[0] != "."]
-        return []
+        """Return the files of a folder that this host has written whole."""
+        return _entries(self.path / directory)
+
+    def _all_files(self, directory: str) -> list[Path]:
+        """Return them with those that came from other hosts; this host's own have the name."""
+        received = {path.name: path for path in _entries(self.path / INBOX / directory)}
+        return list((received | {path.name: path for path in self.files(directory)}).values())
+
+    def _file(self, directory: str, key: str) -> Path:
+        return path_in(self.path, f"{directory}/{key}")
+
+    def _inboxes(self, name: str) -> tuple[Path, ...]:
+        kind = kind_of(name)
+        return (self.path / INBOX,) if kind and kind.reach == "shared" else ()
 
     def pin(self, *documents: Documents) -> None:
         """Keep the payload of Experiments within reach of the seal."""
         for each in documents:
-            for layer in manifest_of(each.manifest)["layers"]:
-                if layer["mediaType"] != PARAMETERS_MEDIA_TYPE:
-                    self.pin_blob(layer["digest"])
+            for layer in payload_layers(each):
+                self.pin_blob(layer.digest)
+
+    def pin_sealed(self, documents: Documents) -> None:
+        """Keep the payload of an earlier seal within reach."""
+        self.pin(documents)
 
     def pin_blob(self, digest: str) -> None:
         """Keep one payload within reach of the seal; FileNotFoundError where it is not here."""
@@ -214,16 +266,16 @@ def read_start(data: bytes) -> Attempt:
     return parsed(Attempt, fields_of(data, _START_FORMAT))
 
 
-def _start(path: Path) -> Attempt | None:
-    with contextlib.suppress(FileNotFoundError):  # its attempt was sealed meanwhile
-        if path.stat().st_size:
-            return _parsed(path, read_start)
-    return None
+def _entries(folder: Path) -> list[Path]:
+    """Return what a folder holds, but for what is being written."""
+    with contextlib.suppress(FileNotFoundError):
+        return [folder / name for name in os.listdir(folder) if name[0] != "."]
+    return []
 
 
-def _parsed(path: Path, parse: Callable[[bytes], T]) -> T:
+def _parsed(path: Path, parse: Callable[[str, bytes], T]) -> T:
     try:
-        return parse(path.read_bytes())
+        return parse(path.name, read_regular(path))
     except MALFORMED as error:
         raise damaged(path, error) from error
 

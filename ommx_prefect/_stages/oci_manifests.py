@@ -16,12 +16,14 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ommx_prefect._format.decode import descriptor_of, parse_json
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, describe
 from ommx_prefect._shards.archive import payload_of
+from ommx_prefect._shards.schema import CLOSED, parsed
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
@@ -35,7 +37,24 @@ DOCUMENT_ANNOTATION = "org.ommx-prefect.document"
 EMPTY_BLOB = b"{}"
 EMPTY = describe("application/vnd.oci.empty.v1+json", EMPTY_BLOB)
 
+
+ANNOTATIONS = frozenset({OBJECT_ANNOTATION, DOCUMENT_ANNOTATION})
+
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class RecordManifest:
+    """A record's manifest, as it is in JSON: these keys and no others, not in other letters."""
+
+    __pydantic_config__ = CLOSED
+
+    schemaVersion: int
+    mediaType: str
+    artifactType: str
+    config: Mapping[str, Any]
+    layers: tuple[Mapping[str, Any], ...]
+    annotations: Mapping[str, str]
 
 
 def tag_of(name: str) -> str:
@@ -78,31 +97,36 @@ def document_of(name: str, manifest: bytes) -> bytes | Descriptor | None:
         DocumentError: It is no record, or another object's.
         UnknownFormatError: A later release wrote it.
     """
-    try:
-        document = parse_json(manifest, "manifest")
-        found = document["artifactType"]
-        annotations = document["annotations"]
-        owner = annotations[OBJECT_ANNOTATION]
-        config = descriptor_of(document["config"])
-        text = annotations.get(DOCUMENT_ANNOTATION, "")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DocumentError(f"it is no record: {error!r}") from error
+    document = _parsed(manifest)
+    annotations, found = document.annotations, document.artifactType
     if found == TOMBSTONE_TYPE:
         return None
     if found not in (RECORD_TYPE, SHARD_TYPE):
         raise UnknownFormatError(f"{found!r} is neither {RECORD_TYPE!r} nor {SHARD_TYPE!r}")
-    if owner != name:
-        raise DocumentError(f"it is the record of {owner}")
-    return config if found == SHARD_TYPE else str(text).encode()
+    if annotations[OBJECT_ANNOTATION] != name:
+        raise DocumentError(f"it is the record of {annotations[OBJECT_ANNOTATION]}")
+    if found == SHARD_TYPE:
+        return descriptor_of(document.config)
+    return annotations.get(DOCUMENT_ANNOTATION, "").encode()
 
 
 def check_layers(manifest: bytes, shard: Shard) -> None:
     """Raise DocumentError unless a manifest lists the payload of its shard, and nothing else."""
-    listed = {descriptor_of(layer) for layer in json.loads(manifest)["layers"]} - {EMPTY}
+    listed = {descriptor_of(layer) for layer in _parsed(manifest).layers} - {EMPTY}
     named = set(payload_of(shard)) - {EMPTY}
     if listed != named:
         odd = min(layer.digest for layer in listed ^ named)
         raise DocumentError(f"its manifest and its shard disagree about the payload {odd}")
+
+
+def _parsed(manifest: bytes) -> RecordManifest:
+    try:
+        document = parsed(RecordManifest, parse_json(manifest, "manifest"))
+    except DocumentError as error:
+        raise DocumentError(f"it is no record: {error}") from None
+    if OBJECT_ANNOTATION not in document.annotations or document.annotations.keys() - ANNOTATIONS:
+        raise DocumentError(f"it is no record: its annotations are not {sorted(ANNOTATIONS)}")
+    return document
 
 
 def _manifest(

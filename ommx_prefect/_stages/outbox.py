@@ -24,8 +24,9 @@ from ommx_prefect._stages.documents import (
     SHARDS,
     STARTS,
     UNSENT,
-    OutboxRecord,
+    PlaceRecord,
     format_of,
+    object_name,
     write_document,
 )
 from ommx_prefect._stages.local import LocalStage, start_document
@@ -98,7 +99,7 @@ class Outbox:
 
     def _open(self) -> None:
         if not self._local.has(FLOW_RECORD):  # which names the stage, too
-            write_document(self._local, OUTBOX_RECORD, OutboxRecord(self._store.name))
+            write_document(self._local, OUTBOX_RECORD, PlaceRecord(self._store.name))
 
     # ------------------------------------------------------------ what waited
 
@@ -175,4 +176,4 @@ class Outbox:
             self._send_shard(name, Shard.from_bytes(data))
 
     def _full(self, name: str) -> str:
-        return f"{self._local.owner}/{name}"
+        return object_name(self._local.owner, name)

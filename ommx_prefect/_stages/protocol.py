@@ -49,7 +49,10 @@ class Stage(Protocol):
         """Take a checkpoint that is durable here to where the seal may be; or return why not."""
 
     def pin(self, *documents: Documents) -> None:
-        """Keep the payload of Experiments within reach of the seal."""
+        """Keep the payload of what is staged within reach of the seal."""
+
+    def pin_sealed(self, documents: Documents) -> None:
+        """Likewise that of an experiment which this host has sealed of this flow run."""
 
     def bring(self, digest: str) -> Path:
         """Return a file with a payload, fetched where this host does not have it."""
@@ -67,6 +70,9 @@ class Stage(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove a document, where it is here."""
+
+    def is_own(self) -> bool:
+        """Tell whether this host wrote the record of the flow run, which says how it is named."""
 
     def listed(self, directory: str) -> dict[str, dict[str, Any]]:
         """Read a directory of JSON documents by name."""

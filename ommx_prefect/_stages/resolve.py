@@ -9,7 +9,7 @@ from prefect.settings.base import PrefectBaseSettings, build_settings_config
 from ommx_prefect._stages.address import LOCAL, OCI_SCHEME, checked_stage, scheme_of
 from ommx_prefect._stages.archive_store import ArchiveStore
 from ommx_prefect._stages.block_store import open_block_store
-from ommx_prefect._stages.documents import FLOW_RECORD, OUTBOX_RECORD
+from ommx_prefect._stages.documents import FLOW_RECORD, INBOX_RECORD, OUTBOX_RECORD
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_store import OciStore
 from ommx_prefect._stages.own_store import open_own_store
@@ -43,23 +43,15 @@ def tell_stage(owner: str, stage: str) -> None:
         _told.pop(next(iter(_told)), None)
 
 
-def stage_of(
-    owner: str,
-    stage: str | None = None,
-    default: str | None = None,
-    *,
-    recorded: str | None = None,
-) -> Stage:
+def stage_of(owner: str, stage: str | None = None, default: str | None = None) -> Stage:
     """Return the stage of a flow run.
 
     Args:
         owner: Id of the flow run that is sealed.
         stage: Its stage, where the caller knows it better than anything that is written.
         default: The stage that its flow asks for, unless it was opened with another one.
-        recorded: The stage in its record on this host, where the caller has read that.
     """
-    name = checked_stage(stage) or _told.get(owner) or recorded
-    name = name or _recorded(LocalStage(owner))
+    name = checked_stage(stage) or _told.get(owner) or _noted(LocalStage(owner))
     name = name or checked_stage(default or OmmxSettings().stage)
     return stage_at(owner, name or LOCAL)
 
@@ -79,7 +71,11 @@ def store_at(name: str) -> ShardStore:
     return ArchiveStore(name, functools.partial(opened, name), opened.cache_clear)
 
 
-def _recorded(local: Stage) -> str | None:
-    """Return the stage that the records of this host name; each attempt asks, so fields will do."""
-    record = local.read(FLOW_RECORD) or local.read(OUTBOX_RECORD)
-    return None if record is None else str(record.get("stage", LOCAL))
+def _noted(local: Stage) -> str | None:
+    """Return the stage that this host has noted; each attempt asks, so fields will do.
+
+    What a record from elsewhere says of its stage is not asked.
+    """
+    own = local.read(FLOW_RECORD) if local.is_own() else None
+    noted = own or local.read(INBOX_RECORD) or local.read(OUTBOX_RECORD)
+    return None if noted is None else str(noted.get("stage", LOCAL))

@@ -14,15 +14,16 @@ How the place holds a shard, and where its payload is, is the store's affair. Wh
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ommx_prefect._format.model import Descriptor, Documents
-from ommx_prefect._registry.blobs import blob_path
-from ommx_prefect._shards.archive import payload_layers
+from ommx_prefect._registry.files import make_folder, read_regular
+from ommx_prefect._shards import unwritten
+from ommx_prefect._shards.archive import payload_layers, payload_of
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
@@ -50,7 +51,7 @@ class SharedStage:
     def __init__(self, local: LocalStage, store: ShardStore) -> None:
         self.owner, self.path, self.name = local.owner, local.path, store.name
         self._local, self._store = local, store
-        self._outbox = Outbox(local, store, self.bring)
+        self._outbox = Outbox(local, store, local.bring)
         self._inbox = Inbox(local, store, self.bring)
 
     # ------------------------------------------------------------ what attempts do
@@ -74,13 +75,9 @@ class SharedStage:
     # ------------------------------------------------------------ documents
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Read a document here; the flow run's record from there where this host has none.
-
-        It is not kept: a record here says that the flow run ran here, or is sealed here.
-        """
-        if name != FLOW_RECORD or self._local.has(name):
-            return self._local.read(name)
-        return self._inbox.flow_record()
+        """Read a document here; the flow run's record from there where this host has none."""
+        here = self._local.read(name)
+        return self._inbox.flow_record() if here is None and name == FLOW_RECORD else here
 
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Write a document here, and for other hosts where they need it.
@@ -97,6 +94,10 @@ class SharedStage:
         """Tell whether all of these documents are here."""
         return self._local.has(*names)
 
+    def is_own(self) -> bool:
+        """Tell whether this host wrote the record of the flow run."""
+        return self._local.is_own()
+
     def remove(self, name: str) -> None:
         """Remove a document, where it is here."""
         self._local.remove(name)
@@ -108,7 +109,7 @@ class SharedStage:
     def exists(self) -> bool:
         """Tell whether anything waits, here or there."""
         here = any(self._local.files(name) for name in (STARTS, SHARDS, PARTS))
-        return here or self.has(FLOW_RECORD) or bool(self._inbox.names())
+        return here or self._local.read(FLOW_RECORD) is not None or bool(self._inbox.names())
 
     # ------------------------------------------------------------ what a seal does
 
@@ -164,16 +165,17 @@ class SharedStage:
         return self._store.serves(image_name)
 
     def bring(self, digest: str) -> Path:
-        """Return a file with a payload, fetched where this host does not have it.
+        """Return a file with a payload: pinned here by this flow run, or fetched from there.
+
+        The Local Registry is not asked. It has what other flow runs recorded, and whoever writes
+        to the place would only have to name its digest to be given it.
 
         Raises:
             StageError: It is not there, either.
         """
         pinned = self._local.pinned(digest)
-        if not pinned.exists() and blob_path(digest).exists():
-            return blob_path(digest)
         if not pinned.exists():
-            pinned.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(pinned.parent)
             self._fetch(digest, pinned)
         return pinned
 
@@ -186,14 +188,29 @@ class SharedStage:
             self._store.fetch(digest, target, image_name)
 
     def pin(self, *documents: Documents) -> None:
-        """Keep the payload of Experiments within reach; what is not here is fetched.
+        """Keep the payload of what is staged within reach; what is not here is fetched.
 
         Raises:
             StageError: It is not there, either.
         """
+        own = {layer.digest for shard in self._own_shards() for layer in payload_of(shard)}
         digests = {layer.digest for each in documents for layer in payload_layers(each)}
+        for digest in own & digests:
+            self._pin(digest)
         with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(self._pin, sorted(digests)))
+            list(pool.map(self.bring, sorted(digests - own)))
+
+    def _own_shards(self) -> Iterator[Shard]:
+        """Yield what attempts on this host left here, because the place was away."""
+        yield from unwritten.of(self.owner)
+        for directory in (SHARDS, PARTS):
+            for path in self._local.files(directory):
+                yield Shard.from_bytes(read_regular(path))
+
+    def pin_sealed(self, documents: Documents) -> None:
+        """Keep the payload of an experiment that this host sealed within reach."""
+        for layer in payload_layers(documents):
+            self._pin(layer.digest)
 
     def _pin(self, digest: str) -> None:
         try:

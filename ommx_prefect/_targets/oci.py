@@ -112,7 +112,7 @@ class OciTarget:
                 return None
             documents = self.read(digest)
             with self._stage.locked():
-                self._stage.pin(documents)
+                self._stage.pin_sealed(documents)  # nothing leaves this host
                 import_scratch(self._stage, documents)
                 publish_names(self._stage, digest, {name: find(name)})
                 self._stage.discard(())

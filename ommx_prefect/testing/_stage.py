@@ -164,6 +164,6 @@ def _checkpoint(host: Host, attempt_number: int, shard: Shard) -> None:
         parameters={NUMBER: attempt_number},
         documents=shard.documents,
     )
-    blobs = {x.digest: host.stage.bring(x.digest).read_bytes() for x in payload_of(checkpoint)}
+    blobs = {x.digest: host.local.bring(x.digest).read_bytes() for x in payload_of(checkpoint)}
     CheckpointFiles(host.local).put(checkpoint, blobs)
     assert host.stage.share_checkpoint(checkpoint) is None

@@ -51,6 +51,10 @@ def stage():
     return LocalStage(f"documents-{uuid.uuid4().hex[:8]}")
 
 
+def attempt_in(stage):
+    return replace(ATTEMPT, owner=stage.owner)
+
+
 def _change(path, **fields):
     """Rewrite a document with some fields changed; those that are given as `...` go."""
     document = {**json.loads(path.read_bytes()), **fields}
@@ -62,7 +66,7 @@ def _write_all(stage):
     write_document(stage, FLOW_RECORD, RECORD)
     write_document(stage, STATE_RECORD, End("failed", "Failed", "ValueError: no"))
     note_flow_process(stage)
-    stage.begin(ATTEMPT)
+    stage.begin(attempt_in(stage))
     return {
         FLOW_RECORD: read_flow_record,
         STATE_RECORD: read_end,
@@ -79,7 +83,7 @@ def test_documents_come_back_as_they_were_with_their_types(stage):
         k: type(v) for k, v in RECORD.parameters.items()
     }
     assert readers[STATE_RECORD](stage) == End("failed", "Failed", "ValueError: no")
-    assert stage.starts() == [ATTEMPT]
+    assert stage.starts() == [attempt_in(stage)]
     assert stage.starts()[0].inputs["x"] is True
 
 

@@ -26,7 +26,7 @@ from tests.support.registry_server import RegistryServer
 SECRET = "s3cr3t-of-the-bucket"
 START_SECONDS = 240
 # What stays of a sealed flow run on the host that sealed it.
-KEPT = {"flow.json", "process.json", "sealed.json", "state.json", "released.json"}
+KEPT = {"flow.json", "process.json", "sealed.json", "state.json", "released.json", "inbox.json"}
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 

@@ -1,0 +1,181 @@
+"""The shapes of an Experiment's documents: one schema for each object, with no other keys.
+
+What a schema calls `Any` is OMMX's own (the options of an adapter, say) and passes through as it
+is. The schemas check what json and msgpack have parsed, and change nothing of it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
+
+from ommx_prefect._format.model import Digest
+from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+
+T = TypeVar("T")
+
+# Characters of one text: as many as a whole table that a name was made of may have.
+LONGEST_TEXT = 1_000_000
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Index = Annotated[int, Field(ge=0)]
+Texts = Mapping[Text, Text]
+CLOSED = ConfigDict(extra="forbid", strict=True)
+
+
+class DescriptorJson(TypedDict):
+    """An OCI descriptor."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    mediaType: Text
+    digest: Annotated[str, AfterValidator(Digest)]
+    size: Index
+    annotations: NotRequired[dict[Text, Text] | None]
+
+
+class ManifestJson(TypedDict):
+    """An OCI image manifest whose artifact is an Experiment."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    schemaVersion: Literal[2]
+    artifactType: Text
+    config: DescriptorJson
+    layers: list[DescriptorJson]
+    mediaType: NotRequired[Text]
+    annotations: NotRequired[dict[Text, Text] | None]
+
+
+class AttachmentsJson(TypedDict):
+    """Layers by name."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    entries: dict[Text, Index]
+    filenames: NotRequired[dict[Text, Text]]
+
+
+class OutcomeJson(TypedDict):
+    """Why something ended as it did."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    reason: NotRequired[Text | None]
+
+
+class SolveJson(TypedDict):
+    """One Solve."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    solve_id: Any
+    input: Index
+    adapter: Any
+    status: NotRequired[Any]
+    output: NotRequired[Index]
+    adapter_options: NotRequired[Any]
+    diagnostics: NotRequired[Index]
+
+
+class SamplingJson(TypedDict):
+    """One Sampling."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    sampling_id: Any
+    input: Index
+    adapter: Any
+    status: NotRequired[Any]
+    output: NotRequired[Index]
+    adapter_options: NotRequired[Any]
+    diagnostics: NotRequired[Index]
+
+
+class RunJson(TypedDict):
+    """One Run."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    run_id: Index
+    attachments: AttachmentsJson
+    status: NotRequired[Text]
+    outcome: NotRequired[OutcomeJson]
+    trace: NotRequired[Index]
+    solves: NotRequired[list[SolveJson]]
+    samplings: NotRequired[list[SamplingJson]]
+
+
+class ConfigJson(TypedDict):
+    """The config of an Experiment."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    status: Text
+    attachments: AttachmentsJson
+    runs: list[RunJson]
+    run_parameters: Index
+    outcome: NotRequired[OutcomeJson]
+    requested_image_name: NotRequired[Text | None]
+
+
+class ColumnJson(TypedDict):
+    """One column of the run-parameter table."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    type: Text
+    values: dict[Index, bool | int | float | str]
+
+
+class TableJson(TypedDict):
+    """The run-parameter table."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    columns: dict[Text, ColumnJson]
+
+
+# What each is called in errors.
+NAMES: Mapping[type, str] = {
+    DescriptorJson: "descriptor",
+    ManifestJson: "manifest",
+    ConfigJson: "Experiment config",
+    TableJson: "run-parameter table",
+}
+
+
+def checked(schema: type[T], document: Any) -> T:
+    """Return a document as it is, once it has the shape of a schema.
+
+    Raises:
+        UnknownFormatError: It has a key that this release does not know.
+        DocumentError: It has another shape; the first field that is wrong is named.
+    """
+    try:
+        _adapter(schema).validate_python(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise _error_of(NAMES[schema], first["type"], first["loc"], first["msg"]) from None
+    except RecursionError:
+        raise DocumentError(f"the {NAMES[schema]} is nested too deeply") from None
+    found: T = document
+    return found
+
+
+def _error_of(name: str, kind: str, where: tuple[int | str, ...], said: str) -> DocumentError:
+    field = ".".join(map(str, where))[:200]
+    if kind == "extra_forbidden":
+        return UnknownFormatError(f"the {name} has the unknown key {field!r}")
+    if kind == "missing":
+        return DocumentError(f"the {name} lacks {field!r}")
+    return DocumentError(f"the field {field!r} of the {name} is wrong: {said}")
+
+
+@functools.cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    """Return what checks a schema: made at its first use, for making it takes milliseconds."""
+    return TypeAdapter(schema)

@@ -1,0 +1,48 @@
+"""Read JSON that others wrote: each key once, finite numbers, and no depth that ends Python.
+
+Readers differ in which of two equal keys counts, and some (Go's) take a key in other letters for
+the same. So a key that stands twice is refused here, and one in other letters by the closed table
+of keys of whatever object it is in.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ommx_prefect.exceptions import DocumentError
+
+
+def strict_json(data: bytes | str, what: str, *, non_finite: bool = False) -> Any:
+    """Parse JSON.
+
+    Args:
+        data: The text.
+        what: What it is, for the error.
+        non_finite: Whether NaN and infinities are among its numbers, as Python writes them.
+
+    Raises:
+        DocumentError: It is none, a key stands twice, or it is nested without end.
+    """
+    constant = None if non_finite else _refuse_constant
+    try:
+        return json.loads(data, object_pairs_hook=_unique, parse_constant=constant)
+    except RecursionError:
+        raise DocumentError(f"the {what} is nested too deeply") from None
+    except DocumentError as error:
+        raise DocumentError(f"the {what} is refused: {error}") from None
+    except ValueError as error:
+        raise DocumentError(f"the {what} is not JSON: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DocumentError(f"the key {twice[:100]!r} stands twice")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise DocumentError(f"{name} is no number of JSON")

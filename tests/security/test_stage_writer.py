@@ -1,0 +1,285 @@
+"""Whoever may write to a shared stage plays with it; the host that seals loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ommx_prefect import exceptions
+from ommx_prefect._format.encode import encode
+from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._registry.names import checkpoint_name
+from ommx_prefect._shards.shard import Shard
+from ommx_prefect._stages.checkpoints import CheckpointFiles
+from ommx_prefect._stages.documents import KINDS
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect.testing._scene import attempt_of, documents_of, new_id, shard_of
+from tests.security.scene import (
+    FAILED,
+    FINISHED,
+    Disk,
+    as_fields,
+    layer_of,
+    one_run,
+    points_to,
+    record_of,
+    recorded,
+    seal_now,
+    sealed_here,
+)
+
+HOST_KINDS = [kind.name for kind in KINDS.values() if kind.reach == "host" and kind.name[0] != "."]
+FAR = "9999-01-01T00:00:00+00:00"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path / "shared")
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Path:
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("all of it")
+    return folder
+
+
+def publication(owner: str, cut_off: dict[str, int], keys: tuple[str, ...] = ()) -> bytes:
+    sealed = {
+        "flow_run_id": owner,
+        "image_name": "registry.example/acme/x:one",
+        "manifest_digest": f"sha256:{'0' * 64}",
+        "status": "finished",
+        "counts": {},
+        "stored_name": "registry.example/acme/x:one",
+    }
+    fields = {"format": 1, "sealed": sealed, "names": {}, "keys": list(keys), "cut_off": cut_off}
+    return json.dumps(fields).encode()
+
+
+@pytest.mark.parametrize("name", HOST_KINDS)
+def test_what_is_the_sealing_hosts_own_is_refused_in_the_shared_place(disk, tmp_path, name):
+    owner = recorded(disk, tmp_path)
+    disk.plant(f"{owner}/{name}", publication(owner, {str(tmp_path): 0}))
+    with pytest.raises(exceptions.SealError, match="is refused") as caught:
+        seal_now(disk.seen_by(owner))
+    assert f"{owner}/{name}" in str(caught.value)
+    here = LocalStage(owner).path / name
+    assert not here.is_file() or json.loads(here.read_text()).keys() == {"format", "stage"}
+
+
+def test_no_path_in_a_document_removes_a_folder(precious, tmp_path):
+    """Even in the host's own folder: the names of what is removed come from listing it."""
+    sealed = sealed_here(new_id(), image_name=f"registry.example/acme/own:{new_id()}")
+    stage = LocalStage(sealed.flow_run_id)
+    document = json.loads(publication(sealed.flow_run_id, {str(precious): 0}, (str(precious),)))
+    for name in ("manifest_digest", "image_name", "stored_name"):
+        document["sealed"][name] = getattr(sealed, name)
+    document["names"] = {sealed.stored_name: sealed.manifest_digest}
+    (stage.path / "sealing.json").write_text(json.dumps(document))
+    with pytest.raises(exceptions.SealError, match=r"sealing\.json"):
+        seal_now(stage)
+    stage.discard([str(precious)])
+    stage.discard_starts([str(precious / "thesis.tex")])
+    CheckpointFiles(stage).discard({str(precious): 0, "..": 9})
+    assert (precious / "thesis.tex").read_text() == "all of it"
+
+
+def test_a_ledger_with_a_path_as_key_removes_nothing(precious):
+    """Whoever can push to the repository of an experiment writes its ledger."""
+    from ommx_prefect._sealing.ledger import Entry
+
+    fields = dict.fromkeys(("task_run_id", "flow_run_id", "task", "task_run", "host"), "x")
+    fields |= {"parent_task_run_id": "", "state": "Completed"}
+    row = {**fields, "run_id": 0, "key": str(precious), "started_at": 1.0, "attempt": 1}
+    with pytest.raises(exceptions.DocumentError, match="key"):
+        Entry.from_json({**row, "notes": []}, one_run(layer_of(f"sha256:{'0' * 64}")).runs[0])
+
+
+@pytest.mark.parametrize("end", [FINISHED, FAILED], ids=["finished", "failed"])
+def test_a_planted_flow_record_moves_no_name_of_another_flow(disk, tmp_path, end):
+    name = f"registry.example/acme/{new_id()}:night"
+    latest = name.replace(":night", ":latest")
+    mine = sealed_here(new_id(), image_name=name, flow="payroll", aliases=("latest",))
+    owner = recorded(disk, tmp_path)
+    planted = as_fields(
+        record_of(disk.seen_by(owner)),
+        image_name=name,
+        replace=True,
+        aliases=["latest"],
+        flow="payroll",  # what a record says of its flow is no proof
+    )
+    disk.plant(f"{owner}/flow.json", planted)
+    sealed = seal_now(disk.seen_by(owner), end)
+    assert points_to(name) == points_to(latest) == mine.manifest_digest
+    assert sealed.image_name != name
+    assert sealed.warnings
+
+
+def test_a_planted_time_in_the_far_future_is_refused(disk, tmp_path):
+    owner = recorded(disk, tmp_path)
+    disk.plant(f"{owner}/flow.json", as_fields(record_of(disk.seen_by(owner)), scheduled_time=FAR))
+    with pytest.raises(exceptions.OmmxPrefectError, match=r"flow\.json.*scheduled_time"):
+        seal_now(disk.seen_by(owner))
+
+
+def test_a_flow_record_that_names_another_owner_is_refused(disk, tmp_path):
+    """Else the seal goes on with another flow run, in a stage of the planter's choice."""
+    owner = recorded(disk, tmp_path)
+    other = as_fields(record_of(disk.seen_by(owner)), owner=new_id(), stage="oci://evil.example/x")
+    disk.plant(f"{owner}/flow.json", other)
+    with pytest.raises(exceptions.OmmxPrefectError, match=r"flow\.json.*is refused"):
+        seal_now(disk.seen_by(owner))
+
+
+def test_where_a_planted_record_says_that_it_waits_nobody_looks(disk, tmp_path):
+    from ommx_prefect._stages.resolve import stage_of
+
+    owner = recorded(disk, tmp_path)
+    planted = as_fields(record_of(disk.seen_by(owner)), stage="oci://evil.example/x")
+    disk.plant(f"{owner}/flow.json", planted)
+    disk.plant(f"{owner}/shards/x-1-n", b"garbage")
+    with pytest.raises(exceptions.SealError):
+        seal_now(disk.seen_by(owner))
+    assert stage_of(owner).name == disk.store.name
+
+
+@pytest.mark.parametrize(
+    "digest", ["sha256:../../../../precious", "sha256:/etc/hostname", "../x", "sha256:" + "A" * 64]
+)
+def test_a_digest_that_is_a_path_is_no_digest(disk, tmp_path, digest):
+    """As in an OCI stage whose registry is fooled: nothing checks the layers of a shard there."""
+    documents = encode(one_run(layer_of(digest)))
+    owner = new_id()
+    attempt = attempt_of(owner)
+    for use in (
+        lambda: disk.seen_by(owner).bring(digest),
+        lambda: LocalStage(owner).bring(digest),
+        lambda: LocalStage(owner).pin(documents),
+        lambda: CheckpointFiles(LocalStage(owner)).put(
+            Shard(attempt, "finished", documents=documents), {digest: b"chosen"}
+        ),
+        lambda: blob_path(digest),
+    ):
+        with pytest.raises(exceptions.DocumentError, match="digest"):
+            use()
+
+
+def test_payload_of_the_local_registry_that_is_not_of_the_flow_run_is_not_given_out(disk, tmp_path):
+    """A record in the stage names a blob that only this host has: of somebody else's experiment."""
+    secret = documents_of({"salaries": new_id()})
+    owner = recorded(disk, tmp_path)
+    stage = disk.seen_by(owner)
+    from ommx_prefect._shards.archive import payload_layers
+
+    (layer,) = payload_layers(secret)
+    assert blob_path(layer.digest).exists()
+    with pytest.raises(exceptions.StageError, match=layer.digest):
+        stage.bring(layer.digest)
+    with pytest.raises(exceptions.StageError, match=layer.digest):
+        stage.pin(secret)
+    assert not (stage.path / "blobs" / "sha256" / layer.digest.removeprefix("sha256:")).exists()
+
+
+def test_a_key_with_a_path_is_no_key(disk, tmp_path):
+    owner = new_id()
+    attempt = replace(attempt_of(owner), nonce="../../../precious")
+    stage = LocalStage(owner)
+    for use in (
+        lambda: stage.begin(attempt),
+        lambda: stage.put(Shard(attempt, "finished")),
+        lambda: CheckpointFiles(stage).put(Shard(attempt, "finished"), {}),
+        lambda: disk.seen_by(owner).begin(attempt),
+        lambda: disk.seen_by(owner).put(Shard(attempt, "finished")),
+    ):
+        with pytest.raises(exceptions.DocumentError, match="key"):
+            use()
+    assert list(disk.folder.rglob("*precious*")) == []
+
+
+@pytest.mark.parametrize("owner", ["..", "a/b", "/etc", "", ".x", "a" * 300])
+def test_an_owner_that_is_a_path_has_no_stage(owner):
+    with pytest.raises(exceptions.DocumentError, match="flow run"):
+        LocalStage(owner)
+
+
+def test_a_link_in_the_folder_of_a_stage_is_not_written_through(tmp_path):
+    victim = tmp_path / "authorized_keys"
+    victim.write_text("mine")
+    owner = new_id()
+    stage = LocalStage(owner)
+    stage.put(shard_of(attempt_of(owner), {"of": owner}))
+    for name in ("oci-layout", "index.json"):
+        (stage.path / name).symlink_to(victim)
+    sealed_here(owner, image_name=f"registry.example/acme/{owner}:one")
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder", "device"])
+@pytest.mark.timeout(60)
+def test_what_is_no_file_is_refused_and_waits_for_nobody(disk, tmp_path, kind):
+    owner = recorded(disk, tmp_path)
+    path = disk.folder / owner / "starts" / "x-1-n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = tmp_path / "hidden.json"
+    hidden.write_text("{}")
+    if kind == "folder":
+        path = path / "inner"
+        path.parent.mkdir()
+        path.write_text("{}")
+    make = {
+        "fifo": os.mkfifo,
+        "link": lambda x: x.symlink_to(hidden),
+        "folder": lambda x: None,
+        "device": lambda x: x.symlink_to("/dev/zero"),
+    }
+    make[kind](path)
+    done = threading.Event()
+    found: list[BaseException] = []
+
+    def seal() -> None:
+        try:
+            seal_now(disk.seen_by(owner))
+        except BaseException as error:
+            found.append(error)
+        done.set()
+
+    threading.Thread(target=seal, daemon=True).start()
+    assert done.wait(30), "the seal waits for whoever writes to the pipe"
+    assert isinstance(found[0], exceptions.SealError)
+    assert "x-1-n" in str(found[0])
+
+
+def test_the_host_folder_reads_no_pipe_and_no_link(tmp_path):
+    stage = LocalStage(new_id())
+    stage.write("state.json", {"status": "finished", "state": "Completed", "reason": None})
+    path = stage.path / "state.json"
+    moved = path.rename(tmp_path / "elsewhere.json")
+    path.symlink_to(moved)
+    with pytest.raises(exceptions.DocumentError, match=r"state\.json"):
+        stage.read("state.json")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(exceptions.DocumentError, match=r"state\.json"):
+        stage.read("state.json")
+
+
+def test_what_this_host_keeps_others_cannot_read(disk, tmp_path):
+    old = os.umask(0)
+    try:
+        owner = recorded(disk, tmp_path)
+        sealed = seal_now(disk.seen_by(owner), FAILED)
+    finally:
+        os.umask(old)
+    assert points_to(checkpoint_name(sealed.image_name)) == sealed.manifest_digest
+    folder = LocalStage(owner).path
+    for path in (folder, *folder.rglob("*")):
+        if path.parent.name == "sha256":  # a link to the Local Registry's own file
+            continue
+        assert path.stat().st_mode & 0o077 == 0, path
