@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 
@@ -69,14 +69,14 @@ def decode(documents: Documents) -> ExperimentRecord:
 
 def manifest_of(data: bytes) -> dict[str, Any]:
     """Parse the bytes of an Experiment's manifest and check its types."""
-    manifest: dict[str, Any] = checked(ManifestJson, parse_json(data, "manifest"))  # type: ignore[assignment]
+    manifest = checked(ManifestJson, parse_json(data, "manifest"))
     for found, wanted in (
         (manifest["artifactType"], ARTIFACT_TYPE),
         (manifest["config"]["mediaType"], CONFIG_MEDIA_TYPE),
     ):
         if found != wanted:
             raise UnknownFormatError(f"media type {found!r} is not {wanted!r}")
-    return manifest
+    return cast("dict[str, Any]", manifest)
 
 
 def parameters_layer(manifest: Mapping[str, Any]) -> Descriptor:

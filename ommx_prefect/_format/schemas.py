@@ -7,8 +7,8 @@ is. The schemas check what json and msgpack have parsed, and change nothing of i
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
@@ -156,7 +156,7 @@ def checked(schema: type[T], document: Any) -> T:
         DocumentError: It has another shape; the first field that is wrong is named.
     """
     try:
-        _adapter(schema).validate_python(document)
+        _adapter(cast("Hashable", schema)).validate_python(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise _error_of(NAMES[schema], first["type"], first["loc"], first["msg"]) from None
@@ -176,6 +176,6 @@ def _error_of(name: str, kind: str, where: tuple[int | str, ...], said: str) -> 
 
 
 @functools.cache
-def _adapter(schema: Any) -> TypeAdapter[Any]:
+def _adapter(schema: Hashable) -> TypeAdapter[Any]:
     """Return what checks a schema: made at its first use, for making it takes milliseconds."""
-    return TypeAdapter(schema)
+    return TypeAdapter(cast("Any", schema))

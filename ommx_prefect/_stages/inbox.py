@@ -176,7 +176,7 @@ class Inbox:
         if kind is None or kind.reach != "shared" or kind.schema is None:
             raise DocumentError("it is none of a stage's records")
         fields = fields_of(data, kind.format)
-        document = parsed(kind.schema, fields)
+        document: object = parsed(kind.schema, fields)
         if isinstance(document, FlowRecord):
             self._check_record(document, directory, key)
         return fields
