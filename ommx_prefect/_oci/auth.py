@@ -1,29 +1,43 @@
 """How a registry is answered when it asks who we are: basic, or a bearer token for each scope.
 
 The protocol is https://distribution.github.io/distribution/spec/auth/token/. Credentials go to
-the registry itself and to the token server that it names, never to where it redirects.
+the registry itself and to the token server that it names, never to where either redirects.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
+from ommx_prefect._oci.addresses import (
+    MOST_REDIRECTS,
+    AddressError,
+    address_in,
+    origin_of,
+    redirected,
+)
+from ommx_prefect._oci.answers import AnswerError, discard, parsed, read_at_most
 from ommx_prefect._oci.credentials import Credentials
-from ommx_prefect._oci.names import Challenge, api_url, challenge_of, is_local, scope_of
-from ommx_prefect.exceptions import RegistryAuthError, RegistryUnavailableError
+from ommx_prefect._oci.names import Challenge, challenge_of, scope_of
+from ommx_prefect.exceptions import RegistryAuthError, RegistryError, RegistryUnavailableError
 
-# The spec's lifetime of a token that does not tell its own, and how long before it is renewed.
-TOKEN_SECONDS = 60
+# The spec's lifetime of a token that does not tell its own, the most that is believed, and how
+# long before its end a token is renewed.
+TOKEN_SECONDS = 60.0
+MOST_TOKEN_SECONDS = 86_400.0
 RENEW_SECONDS = 10
 CLIENT_ID = "ommx-prefect"
-
-Flow = Generator[httpx.Request, httpx.Response, None]
+PLAIN = {"Accept-Encoding": "identity"}
+MOST_TOKEN_BYTES = 1024 * 1024
+# What a header can hold of a token (RFC 6750 allows less).
+TOKEN = re.compile(r"[!-~]{1,65536}")
 
 
 @dataclass(frozen=True)
@@ -34,38 +48,39 @@ class Token:
     until: float
 
 
-class RegistryAuth(httpx.Auth):
+class RegistryAuth:
     """Answers one registry's challenges for one repository; used by many threads at once."""
-
-    requires_response_body = False
 
     def __init__(self, registry: str, repository: str, credentials: Credentials | None) -> None:
         self._registry, self._repository = registry, repository
         self._credentials = credentials
-        self._origin = _origin(httpx.URL(api_url(registry)))
         self._basic = False
         self._tokens: dict[str, Token] = {}
         self._lock = threading.Lock()
 
-    def auth_flow(self, request: httpx.Request) -> Flow:
-        """Send a request with what is known; where the registry asks, answer and send it again."""
-        if _origin(request.url) != self._origin:  # where an upload goes on, perhaps in the clear
-            yield request
-            return
+    def send(self, client: httpx.Client, request: httpx.Request) -> httpx.Response:
+        """Send a request to the registry with what is known; where it asks, answer and send again.
+
+        The body of the response is left to be read.
+
+        Raises:
+            RegistryError: The registry or its token server cannot be answered.
+        """
         scope = scope_of(request.method, self._repository, request.url.params.get("from"))
         known = self._known(scope)
         if known:
             request.headers["Authorization"] = known
-        response = yield request
-        if response.status_code != 401 or _origin(response.url) != self._origin:
-            return
+        response = client.send(request, stream=True)
+        if response.status_code != 401:
+            return response
+        discard(response)
         challenge = self._challenge(response)
         if challenge.scheme == "basic":
             request.headers["Authorization"] = self._basic_again(known)
         else:
-            value = yield from self._fetch_token(challenge, scope)
+            value = self._fetch_token(client, response.url, challenge, scope)
             request.headers["Authorization"] = f"Bearer {value}"
-        yield request
+        return client.send(request, stream=True)
 
     def _known(self, scope: str) -> str | None:
         if self._basic and self._credentials:
@@ -92,33 +107,64 @@ class RegistryAuth(httpx.Auth):
         self._basic = True
         return self._credentials.basic
 
-    def _fetch_token(
-        self, challenge: Challenge, scope: str
-    ) -> Generator[httpx.Request, httpx.Response, str]:
-        own, *mounted = scope.split()  # challenges forget where a blob is mounted from
-        asked = dict.fromkeys([*(challenge.scope.split() or [own]), *mounted])
-        response = yield self._token_request(challenge, list(asked))
-        response.read()
-        if response.status_code == 429 or response.status_code >= 500:
-            reason = f"its token server answers {response.status_code}"
-            raise RegistryUnavailableError(self._registry, self._repository, reason)
-        if response.status_code != 200:
-            raise self._refused(f"its token server answers {response.status_code}")
-        try:
-            document = response.json()
-            value = str(document.get("token") or document["access_token"])
-            seconds = float(document.get("expires_in") or TOKEN_SECONDS)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise self._refused("its token server answers without a token") from None
-        with self._lock:
-            until = time.monotonic() + seconds - RENEW_SECONDS
-            self._tokens[scope] = Token(SecretStr(value), until)
-        return value
+    # ------------------------------------------------------------ the token server
 
-    def _token_request(self, challenge: Challenge, scopes: list[str]) -> httpx.Request:
-        realm = httpx.URL(challenge.realm)
-        if realm.scheme != "https" and not (realm.scheme == "http" and is_local(realm.host)):
-            raise self._refused(f"its token server {realm.host!r} is not spoken to over HTTPS")
+    def _fetch_token(
+        self, client: httpx.Client, asked_by: httpx.URL, challenge: Challenge, scope: str
+    ) -> str:
+        response = self._ask_token_server(
+            client, asked_by, challenge, self._scopes(challenge, scope)
+        )
+        try:
+            document = parsed(read_at_most(response, MOST_TOKEN_BYTES))
+            token = _token_in(document)
+        except (AnswerError, ValueError):
+            raise self._refused("its token server answers without a token") from None
+        finally:
+            response.close()
+        with self._lock:
+            self._tokens[scope] = token
+        return token.value.get_secret_value()
+
+    def _scopes(self, challenge: Challenge, scope: str) -> list[str]:
+        """Return what to ask for: what the challenge says of these repositories, and no others.
+
+        A token goes to the registry that asked; it is to open nothing else of the token server's.
+        """
+        own, *mounted = scope.split()  # challenges forget where a blob is mounted from
+        said = [x for x in challenge.scope.split() if _subject(x) == _subject(own)]
+        return list(dict.fromkeys([*(said or [own]), *mounted]))
+
+    def _ask_token_server(
+        self, client: httpx.Client, asked_by: httpx.URL, challenge: Challenge, scopes: list[str]
+    ) -> httpx.Response:
+        url = realm = self._realm(asked_by, challenge.realm)
+        for _ in range(MOST_REDIRECTS + 1):
+            request = self._token_request(url, challenge.service, scopes)
+            response = client.send(request, stream=True)
+            if not response.has_redirect_location:
+                return self._checked(response)
+            discard(response)
+            url = self._token_redirect(request, response)
+            if origin_of(url) != origin_of(realm):
+                raise self._refused("its token server redirects to another host")
+        raise self._refused(f"its token server redirects more than {MOST_REDIRECTS} times")
+
+    def _realm(self, asked_by: httpx.URL, realm: str) -> httpx.URL:
+        try:
+            if not realm.startswith(("https://", "http://")):
+                raise AddressError("it names no token server")
+            return address_in(asked_by, realm)
+        except AddressError as error:
+            raise self._refused(f"its token server is not asked: {error}") from None
+
+    def _token_redirect(self, request: httpx.Request, response: httpx.Response) -> httpx.URL:
+        try:
+            return redirected(request, response)
+        except AddressError as error:
+            raise self._refused(f"its token server is not followed: {error}") from None
+
+    def _token_request(self, url: httpx.URL, service: str, scopes: list[str]) -> httpx.Request:
         found = self._credentials
         if found and found.is_identity_token:
             secret = found.password.get_secret_value()
@@ -126,17 +172,39 @@ class RegistryAuth(httpx.Auth):
                 "grant_type": "refresh_token",
                 "client_id": CLIENT_ID,
                 "refresh_token": secret,
-                "service": challenge.service,
+                "service": service,
                 "scope": " ".join(scopes),
             }
-            return httpx.Request("POST", realm, data=grant)
-        headers = {"Authorization": found.basic} if found else None
-        query = {"service": challenge.service, "scope": scopes}  # a parameter for each scope
-        return httpx.Request("GET", realm.copy_merge_params(query), headers=headers)
+            return httpx.Request("POST", url, data=grant, headers=PLAIN)
+        headers = {**PLAIN, "Authorization": found.basic} if found else PLAIN
+        query = {"service": service, "scope": scopes}  # a parameter for each scope
+        return httpx.Request("GET", url.copy_merge_params(query), headers=headers)
 
-    def _refused(self, reason: str) -> RegistryAuthError:
+    def _checked(self, response: httpx.Response) -> httpx.Response:
+        status = response.status_code
+        if status == 200:
+            return response
+        discard(response)
+        if status == 429 or status >= 500:
+            reason = f"its token server answers {status}"
+            raise RegistryUnavailableError(self._registry, self._repository, reason)
+        raise self._refused(f"its token server answers {status}")
+
+    def _refused(self, reason: str) -> RegistryError:
         return RegistryAuthError(self._registry, self._repository, reason)
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _token_in(document: Mapping[str, Any]) -> Token:
+    """Return the token of a token server's answer; ValueError where there is none."""
+    value = document.get("token") or document.get("access_token")
+    if not isinstance(value, str) or not TOKEN.fullmatch(value):
+        raise ValueError("no token")
+    seconds = document.get("expires_in") or TOKEN_SECONDS
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds <= MOST_TOKEN_SECONDS:
+        seconds = TOKEN_SECONDS  # no lifetime: the spec's
+    return Token(SecretStr(value), time.monotonic() + seconds - RENEW_SECONDS)
+
+
+def _subject(scope: str) -> str:
+    """Return what a scope is about, `repository:<path>`, without its actions."""
+    return scope.rpartition(":")[0]

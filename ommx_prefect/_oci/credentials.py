@@ -54,7 +54,8 @@ class Credentials:
     def basic(self) -> str:
         """The value of a Basic `Authorization` header."""
         pair = f"{self.username}:{self.password.get_secret_value()}"
-        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+        encoded = pair.encode("utf-8", "surrogateescape")  # as the environment had it
+        return f"Basic {base64.b64encode(encoded).decode()}"
 
 
 def find_credentials(registry: str) -> Credentials | None:
@@ -110,7 +111,7 @@ def _of_entry(entry: Mapping[str, str]) -> Credentials | None:
     if auth := entry.get("auth"):
         try:
             username, _, password = base64.b64decode(auth).decode().partition(":")
-        except ValueError:
+        except (ValueError, TypeError):
             return None
     # Docker pads with NUL what it writes itself.
     return Credentials(username, SecretStr(password.strip("\0"))) if username else None

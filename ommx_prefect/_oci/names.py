@@ -18,8 +18,14 @@ MOST_MANIFEST_BYTES = 4 * 1024 * 1024
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # Registries that answer under another name than the one in image names.
 API_HOSTS = {"docker.io": "registry-1.docker.io"}
-# A challenge's parameters: `realm="https://...",service="..."`, quoted or not.
-_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+# A challenge's parameters: `realm="https://...",service="..."`, quoted or not. A name begins where
+# no letter stands before it: the search is linear.
+_PARAMETER = re.compile(r'(?<!\w)(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+LONGEST_REPOSITORY = 255
+LONGEST_CHALLENGE = 8_192
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def api_url(registry: str) -> str:
 def is_local(registry: str) -> bool:
     """Tell a registry on this machine: localhost, 127.*, ::1, as OMMX does."""
     host = _without_port(registry)
-    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
 
 
 def _without_port(registry: str) -> str:
@@ -65,6 +71,16 @@ def _without_port(registry: str) -> str:
 def is_digest(reference: str) -> bool:
     """Tell a digest from a tag."""
     return DIGEST.fullmatch(reference) is not None
+
+
+def is_repository(path: str) -> bool:
+    """Tell what a registry takes for the path of a repository."""
+    return len(path) <= LONGEST_REPOSITORY and REPOSITORY.fullmatch(path) is not None
+
+
+def is_tag(reference: str) -> bool:
+    """Tell what a registry takes for a tag."""
+    return TAG.fullmatch(reference) is not None
 
 
 def digest_of(data: bytes) -> str:
@@ -110,7 +126,7 @@ class Challenge:
 
 def challenge_of(header: str) -> Challenge:
     """Parse a `WWW-Authenticate` header."""
-    scheme, _, rest = header.strip().partition(" ")
+    scheme, _, rest = header[:LONGEST_CHALLENGE].strip().partition(" ")
     found = {
         name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain
         for name, quoted, plain in _PARAMETER.findall(rest)

@@ -4,29 +4,32 @@
         repository.push_blob(path, digest)
         repository.put_manifest("latest", manifest, MANIFEST_MEDIA_TYPE)
 
-Every operation is idempotent, tried again by `_oci_http`, and raises a RegistryError.
+Every operation is idempotent, tried again by `transport`, and raises a RegistryError.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import os
-import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-import httpx
-
+from ommx_prefect._oci import blobs
+from ommx_prefect._oci.answers import read_at_most
 from ommx_prefect._oci.credentials import Credentials, find_credentials
 from ommx_prefect._oci.names import (
     MOST_MANIFEST_BYTES,
     check_manifest_size,
     digest_of,
     is_digest,
+    is_repository,
+    is_tag,
     layers_of,
 )
-from ommx_prefect._oci.transport import CHUNK_BYTES, Connection, FileBody
-from ommx_prefect.exceptions import NotInRegistryError
+from ommx_prefect._oci.tags import list_tags
+from ommx_prefect._oci.transport import Connection
+from ommx_prefect.exceptions import NotInRegistryError, RegistryError
+
+T = TypeVar("T")
 
 ACCEPTED = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "
@@ -34,7 +37,6 @@ ACCEPTED = (
 )
 # What `get_blob` takes into memory unless it is told otherwise.
 MOST_BLOB_BYTES = 256 * 1024 * 1024
-TAGS_PER_PAGE = 1000
 DIGEST_HEADER = "Docker-Content-Digest"
 
 
@@ -64,7 +66,10 @@ class Repository:
 
         Raises:
             RegistryAuthError: The environment names this registry without a user or password.
+            RegistryError: These are no names of a registry and a repository.
         """
+        if not is_repository(repository):
+            raise RegistryError(registry, repository[:1000], "this is no name of a repository")
         self.registry, self.repository = registry, repository
         found = credentials or find_credentials(registry)
         self._connection = Connection(registry, repository, found, brief=brief)
@@ -90,12 +95,12 @@ class Repository:
         """
 
         def get() -> bytes:
-            path, headers = f"manifests/{reference}", {"Accept": ACCEPTED}
+            path, headers = self._path(reference), {"Accept": ACCEPTED}
             with self._connection.stream("GET", path, frozenset({200}), headers=headers) as found:
-                data = self._read(found, MOST_MANIFEST_BYTES)
+                data = read_at_most(found, MOST_MANIFEST_BYTES)
                 announced = found.headers.get(DIGEST_HEADER, "")
             for digest in filter(is_digest, (reference, announced)):
-                self._check_digest(data, digest)
+                blobs.check_digest(self._connection, data, digest)
             return data
 
         return self._connection.retrying(get)
@@ -119,9 +124,12 @@ class Repository:
         digest, headers = digest_of(manifest), {"Content-Type": media_type}
 
         def put() -> str:
-            path = f"manifests/{reference}"
             answer = self._connection.send(
-                "PUT", path, frozenset({201, 202}), content=manifest, headers=headers
+                "PUT",
+                self._path(reference),
+                frozenset({201, 202}),
+                content=manifest,
+                headers=headers,
             )
             stored = answer.headers.get(DIGEST_HEADER, digest)
             if stored != digest:
@@ -150,32 +158,19 @@ class Repository:
     def _delete(self, reference: str, refusals: frozenset[int]) -> bool:
         def delete() -> bool:
             allowed = frozenset({200, 202, 204, 404}) | refusals
-            answer = self._connection.send("DELETE", f"manifests/{reference}", allowed)
-            return answer.status_code not in refusals
+            answer = self._connection.send("DELETE", self._path(reference), allowed)
+            return answer.status not in refusals
 
         return self._connection.retrying(delete)
 
     def tags(self, prefix: str = "") -> list[str]:
         """Return all tags that start with a prefix, sorted (docker-registry 2.8 does not)."""
-        found: list[str] = []
-        page: httpx.URL | str | None = f"tags/list?n={TAGS_PER_PAGE}"
-        while page:
-            tags, page = self._tag_page(page)
-            found += [tag for tag in tags if tag.startswith(prefix)]
-        return sorted(found)
+        return list_tags(self._connection, prefix)
 
-    def _tag_page(self, page: httpx.URL | str) -> tuple[list[str], httpx.URL | None]:
-        """Return the tags of a page, and the address of the next one."""
-        get = functools.partial(self._connection.send, "GET", page, frozenset({200, 404}))
-        answer = self._connection.retrying(get)
-        if answer.status_code == 404:  # nothing was ever pushed to it
-            return [], None
-        try:
-            tags = [str(tag) for tag in answer.json()["tags"] or ()]
-        except (ValueError, KeyError, TypeError):
-            raise self._connection.error("its list of tags makes no sense") from None
-        link = answer.links.get("next")
-        return tags, answer.url.join(link["url"]) if link else None
+    def _path(self, reference: str) -> str:
+        if not (is_digest(reference) or is_tag(reference)):
+            raise self._connection.error(f"{reference[:200]!r} is neither a digest nor a tag")
+        return f"manifests/{reference}"
 
     # ------------------------------------------------------------ blobs
 
@@ -189,15 +184,7 @@ class Repository:
         Raises:
             RegistryError: It has another size.
         """
-
-        def head() -> bool:
-            answer = self._connection.send("HEAD", f"blobs/{digest}", frozenset({200, 404}))
-            found = answer.headers.get("Content-Length", size)
-            if answer.status_code == 200 and size is not None and int(found) != size:
-                raise self._connection.error(f"{digest} has {found} bytes there, not {size}")
-            return answer.status_code == 200
-
-        return self._connection.retrying(head)
+        return self._of(digest, lambda: blobs.has_blob(self._connection, digest, size))
 
     def get_blob(self, digest: str, *, most_bytes: int = MOST_BLOB_BYTES) -> bytes:
         """Return the bytes of a blob.
@@ -210,39 +197,21 @@ class Repository:
             NotInRegistryError: There is none.
             RegistryError: It is larger than `most_bytes`, or has another digest.
         """
+        return self._of(digest, lambda: blobs.read_blob(self._connection, digest, most_bytes))
 
-        def get() -> bytes:
-            with self._connection.stream("GET", f"blobs/{digest}", frozenset({200})) as found:
-                return self._check_digest(self._read(found, most_bytes), digest)
-
-        return self._connection.retrying(get)
-
-    def save_blob(self, digest: str, path: Path) -> None:
+    def save_blob(self, digest: str, path: Path, size: int | None = None) -> None:
         """Write a blob into a file as it is read; the file is seen whole or not at all.
+
+        Args:
+            digest: Its `sha256:<hex>`.
+            path: The file.
+            size: The size of its descriptor; without it, half of the disk's room is the limit.
 
         Raises:
             NotInRegistryError: There is none.
-            RegistryError: It has another digest.
+            RegistryError: It is larger, or has another digest.
         """
-        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-
-        def get() -> None:
-            checked = hashlib.sha256()
-            with (
-                self._connection.stream("GET", f"blobs/{digest}", frozenset({200})) as found,
-                scratch.open("wb") as file,
-            ):
-                for chunk in found.iter_bytes(CHUNK_BYTES):
-                    checked.update(chunk)
-                    file.write(chunk)
-            if digest != f"sha256:{checked.hexdigest()}":
-                raise self._connection.error(f"what it sent for {digest} has another digest")
-            os.replace(scratch, path)
-
-        try:
-            self._connection.retrying(get)
-        finally:
-            scratch.unlink(missing_ok=True)
+        self._of(digest, lambda: blobs.save_blob(self._connection, digest, path, size))
 
     def push_blob(self, source: Path | bytes, digest: str) -> bool:
         """Store a blob; a file is sent as it is read.
@@ -256,16 +225,8 @@ class Repository:
         """
         if self.has_blob(digest):
             return False
-        self._connection.retrying(lambda: self._upload(source, digest))
+        self._of(digest, lambda: blobs.upload(self._connection, source, digest))
         return True
-
-    def _upload(self, source: Path | bytes, digest: str) -> None:
-        begun = self._connection.send("POST", "blobs/uploads/", frozenset({202}))
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        body = source if isinstance(source, bytes) else FileBody(source)
-        where = self._location(begun).copy_merge_params({"digest": digest})
-        self._connection.send("PUT", where, frozenset({201}), content=body, headers=headers)
 
     def mount_blob(self, digest: str, from_repository: str) -> bool:
         """Make a blob of another repository of this registry one of this one too.
@@ -274,32 +235,10 @@ class Repository:
             Whether that was done; if not (no such blob, no right to it, a registry that cannot),
             it has to be pushed.
         """
+        return self._of(digest, lambda: blobs.mount(self._connection, digest, from_repository))
 
-        def mount() -> bool:
-            where = httpx.QueryParams({"mount": digest, "from": from_repository})
-            path = f"blobs/uploads/?{where}"
-            answer = self._connection.send("POST", path, frozenset({201, 202}))
-            if answer.status_code == 202:  # an upload was begun instead
-                anything = frozenset(range(200, 500))
-                self._connection.send("DELETE", self._location(answer), anything)
-            return answer.status_code == 201
-
-        return self._connection.retrying(mount)
-
-    def _location(self, answer: httpx.Response) -> httpx.URL:
-        if "Location" not in answer.headers:
-            raise self._connection.error("it does not tell where an upload goes on")
-        return answer.url.join(answer.headers["Location"])
-
-    def _read(self, response: httpx.Response, most_bytes: int) -> bytes:
-        data = bytearray()
-        for chunk in response.iter_bytes(CHUNK_BYTES):
-            data += chunk
-            if len(data) > most_bytes:
-                raise self._connection.error(f"its answer has more than {most_bytes:,} bytes")
-        return bytes(data)
-
-    def _check_digest(self, data: bytes, digest: str) -> bytes:
-        if digest_of(data) != digest:
-            raise self._connection.error(f"what it sent for {digest} has another digest")
-        return data
+    def _of(self, digest: str, operation: Callable[[], T]) -> T:
+        """Do something with a blob, whose digest becomes a part of an address."""
+        if not is_digest(digest):
+            raise self._connection.error(f"{digest[:200]!r} is no digest")
+        return self._connection.retrying(operation)

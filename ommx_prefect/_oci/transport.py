@@ -1,25 +1,36 @@
-"""How a request reaches an OCI registry: tried again where that helps, its errors made ours.
-
-Retry lives here and nowhere else. What is tried again is a whole operation (an upload begins
-anew: the registry may have lost the session), and every operation may safely happen twice.
-"""
+"""How a request reaches an OCI registry, and its answer us: in bounds, its errors made ours."""
 
 from __future__ import annotations
 
 import contextlib
+import http.cookiejar
 import importlib.metadata
-import json
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import httpx
-import stamina
 
+from ommx_prefect._oci.addresses import (
+    MOST_REDIRECTS,
+    AddressError,
+    address_in,
+    origin_of,
+    redirected,
+)
+from ommx_prefect._oci.answers import (
+    Answer,
+    AnswerError,
+    discard,
+    parsed,
+    read_answer,
+    read_at_most,
+)
 from ommx_prefect._oci.auth import RegistryAuth
 from ommx_prefect._oci.credentials import Credentials
 from ommx_prefect._oci.names import api_url, is_local
+from ommx_prefect._oci.retries import BRIEF_RETRY, RETRY, retry_after_of, retrying
 from ommx_prefect.exceptions import (
     NotInRegistryError,
     RegistryAuthError,
@@ -29,39 +40,13 @@ from ommx_prefect.exceptions import (
 
 T = TypeVar("T")
 
-
-class RetryTable(TypedDict):
-    """The keywords of `stamina.retry_context`, in seconds."""
-
-    attempts: int
-    timeout: float
-    wait_initial: float
-    wait_max: float
-    wait_jitter: float
-
-
-# Exponential backoff with jitter, bounded in attempts and in time: 0.5, 1, 2, 4, ... seconds.
-RETRY: RetryTable = {
-    "attempts": 6,
-    "timeout": 60.0,
-    "wait_initial": 0.5,
-    "wait_max": 10.0,
-    "wait_jitter": 1.0,
-}
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-# Where what cannot be sent now waits and goes out later: nobody waits long for it.
-BRIEF_RETRY: RetryTable = {
-    "attempts": 3,
-    "timeout": 10.0,
-    "wait_initial": 0.2,
-    "wait_max": 1.0,
-    "wait_jitter": 0.2,
-}
 BRIEF_TIMEOUT = httpx.Timeout(20.0, connect=5.0)
-# The most that a registry's Retry-After is heeded.
-MOST_RETRY_AFTER_SECONDS = 30.0
 CHUNK_BYTES = 1024 * 1024
-MOST_ERROR_BYTES = 4096
+MOST_ERROR_BYTES = 64 * 1024
+# What is shown of what a registry says.
+LONGEST_COMPLAINT = 500
+LONGEST_REASON = 1_000
 USER_AGENT = f"ommx-prefect/{importlib.metadata.version('ommx-prefect')}"
 # What the spec's error codes for an upload have in common; a restarted registry forgets sessions.
 LOST_UPLOAD = "BLOB_UPLOAD_"
@@ -79,6 +64,13 @@ class FileBody:
                 yield chunk
 
 
+class _NoCookies(http.cookiejar.CookieJar):
+    """Keeps none: a registry has no use for them, and they would be sent to hosts of its choice."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        return
+
+
 class Connection:
     """Speaks HTTP with one registry about one repository; may be used by many threads."""
 
@@ -92,16 +84,26 @@ class Connection:
     ) -> None:
         self.registry, self.repository = registry, repository
         self._retry = BRIEF_RETRY if brief else RETRY
+        self._auth = RegistryAuth(registry, repository, credentials)
+        self._origin = origin_of(self._address())
         self._client = httpx.Client(
             base_url=api_url(registry),
-            auth=RegistryAuth(registry, repository, credentials),
             timeout=BRIEF_TIMEOUT if brief else TIMEOUT,
-            follow_redirects=True,
+            follow_redirects=False,  # see `_send`
+            cookies=_NoCookies(),
             # A proxy has no business between this machine and itself.
             trust_env=not is_local(registry),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
         )
         weakref.finalize(self, self._client.close)  # one that is kept has nobody to close it
+
+    def _address(self) -> httpx.URL:
+        """Return the address of the registry's API; RegistryError where its name makes none."""
+        with self._translated():
+            url = address_in(httpx.URL("http://localhost"), api_url(self.registry))
+        if url.path != "/v2/" or url.query:
+            raise self.error("its name is no host[:port]")
+        return url
 
     def close(self) -> None:
         """Close the connections."""
@@ -113,25 +115,21 @@ class Connection:
         Raises:
             RegistryUnavailableError: Not within the attempts and seconds of the retry table.
         """
-        for attempt in stamina.retry_context(on=_backoff, **self._retry):
-            with attempt:
-                return operation()
-        raise AssertionError("stamina ends with a return or the last error")
+        return retrying(self._retry, operation)
 
     def send(
         self, method: str, path: str | httpx.URL, allowed: frozenset[int], **options: Any
-    ) -> httpx.Response:
-        """Send one request, once, and return its response, read to the end.
+    ) -> Answer:
+        """Send one request, once, and return its answer, a document, read to the end.
 
         Args:
             method: The HTTP method.
-            path: Below `/v2/<repository>/`, or an address that the registry gave.
+            path: Below `/v2/<repository>/`, or an address that `address` has returned.
             allowed: Statuses that are answers; every other one is raised.
-            options: Of `httpx.Client.request`.
+            options: Of `httpx.Client.build_request`.
         """
         with self.stream(method, path, allowed, **options) as response:
-            response.read()
-            return response
+            return read_answer(response)
 
     @contextlib.contextmanager
     def stream(
@@ -139,53 +137,88 @@ class Connection:
     ) -> Iterator[httpx.Response]:
         """Send one request, once; the body of its response is left to be read."""
         url = path if isinstance(path, httpx.URL) else f"{self.repository}/{path}"
-        try:
-            with self._client.stream(method, url, **options) as response:
+        with self._translated():
+            response = self._send(method, url, **options)
+            try:
                 if response.status_code not in allowed:
                     raise self._error_of(method, response)
                 yield response
+            finally:
+                response.close()
+
+    def address(self, answer: Answer, given: str, *, of_registry: bool = False) -> httpx.URL:
+        """Return an address that an answer gives.
+
+        Args:
+            answer: The answer.
+            given: What it says, perhaps relative to its own address.
+            of_registry: Whether only the registry itself will do.
+
+        Raises:
+            RegistryError: It makes no sense, or nothing is sent there.
+        """
+        with self._translated():
+            url = address_in(answer.url, given)
+            if of_registry and origin_of(url) != self._origin:
+                raise AddressError(f"it sends us to another host, {url.host!r}")
+        return url
+
+    def _send(self, method: str, url: str | httpx.URL, **options: Any) -> httpx.Response:
+        """Send a request, and send it on where it is redirected, in bounds.
+
+        Credentials go to the registry alone; once another host had a say, not even there: it
+        would choose what is done in our name.
+        """
+        is_ours = True
+        for _ in range(MOST_REDIRECTS + 1):
+            request = self._client.build_request(method, url, **options)
+            is_ours = is_ours and origin_of(request.url) == self._origin
+            send = self._auth.send if is_ours else _send_unknown
+            response = send(self._client, request)
+            if not response.has_redirect_location:
+                return response
+            discard(response)
+            url = redirected(request, response)
+        raise AddressError(f"it redirects more than {MOST_REDIRECTS} times")
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise what goes wrong on the way as a RegistryError."""
+        try:
+            yield
         except httpx.TransportError as error:
-            reason = f"it cannot be reached ({type(error).__name__}: {error})"
+            reason = f"it cannot be reached ({type(error).__name__}: {error})"[:LONGEST_REASON]
             raise RegistryUnavailableError(self.registry, self.repository, reason) from error
-        except (httpx.InvalidURL, httpx.TooManyRedirects, httpx.DecodingError) as error:
+        except (AddressError, AnswerError) as error:
+            raise self.error(str(error)) from error
+        except (httpx.InvalidURL, httpx.HTTPError, httpx.StreamError, UnicodeError) as error:
             raise self.error(f"its answer makes no sense ({type(error).__name__})") from error
 
     def error(self, reason: str) -> RegistryError:
         """Return an error of this registry and repository, to be raised."""
-        return RegistryError(self.registry, self.repository, reason)
+        return RegistryError(self.registry, self.repository, reason[:LONGEST_REASON])
 
     def _error_of(self, method: str, response: httpx.Response) -> RegistryError:
         status = response.status_code
         said = f"it answers {status} to {method}{_complaint(response)}"
         where = (self.registry, self.repository, said)
         if status == 429 or status >= 500 or LOST_UPLOAD in said:
-            return RegistryUnavailableError(*where, _retry_after(response))
+            return RegistryUnavailableError(*where, retry_after_of(response))
         if status in (401, 403):
             return RegistryAuthError(*where)
         return NotInRegistryError(*where) if status == 404 else RegistryError(*where)
 
 
-def _backoff(error: Exception) -> bool | float:
-    if not isinstance(error, RegistryUnavailableError):
-        return False
-    return True if error.retry_after_seconds is None else error.retry_after_seconds
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    # The header may also hold a date; then the usual backoff has to do.
-    try:
-        seconds = float(response.headers["Retry-After"])
-    except (KeyError, ValueError):
-        return None
-    return min(max(seconds, 0.0), MOST_RETRY_AFTER_SECONDS)
-
-
 def _complaint(response: httpx.Response) -> str:
     """Return what the registry says, in the spec's form of errors; empty without one."""
     try:
-        text = next(response.iter_bytes(MOST_ERROR_BYTES), b"")
-        errors = json.loads(text)["errors"]
+        errors = parsed(read_at_most(response, MOST_ERROR_BYTES))["errors"]
         said = "; ".join(f"{e['code']}: {e.get('message', '')}".rstrip(": ") for e in errors)
     except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
         return ""
-    return f" ({said[:500]})"
+    return f" ({said[:LONGEST_COMPLAINT]})"
+
+
+def _send_unknown(client: httpx.Client, request: httpx.Request) -> httpx.Response:
+    """Send a request to a host that is not the registry: nobody is told who we are."""
+    return client.send(request, stream=True)

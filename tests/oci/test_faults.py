@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from ommx_prefect import exceptions
+from ommx_prefect._oci import blobs
 from ommx_prefect._oci import transport as _oci_http
 from ommx_prefect._oci.names import (
     digest_of,
@@ -84,16 +85,16 @@ def test_a_registry_that_comes_back_gets_the_blob(tmp_path):
 def test_an_upload_whose_session_a_restart_lost_begins_anew(tmp_path, monkeypatch):
     data = os.urandom(1000)
     with running_registry(tmp_path / "r") as server, Repository(server.host, "acme") as repository:
-        locate = Repository._location
+        locate = blobs.upload_address
         lost: list[int] = []
 
-        def restarted_in_between(self, answer):
+        def restarted_in_between(connection, answer):
             if not lost:
                 lost.append(1)
                 server.restart()  # its secret is a new one: what it signed is void
-            return locate(self, answer)
+            return locate(connection, answer)
 
-        monkeypatch.setattr(Repository, "_location", restarted_in_between)
+        monkeypatch.setattr(blobs, "upload_address", restarted_in_between)
         assert repository.push_blob(data, digest_of(data))
         assert repository.get_blob(digest_of(data)) == data
         assert server.log.count("POST /v2/acme/blobs/uploads/") >= 2

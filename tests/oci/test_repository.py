@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from ommx_prefect import exceptions
-from ommx_prefect._oci import repository as _oci
+from ommx_prefect._oci import tags as _oci
 from ommx_prefect._oci import transport as _oci_http
 from ommx_prefect._oci.names import (
     MOST_MANIFEST_BYTES,

@@ -16,7 +16,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         type(self).script(self)
 
-    do_HEAD = do_GET
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+
+    def body(self) -> bytes:
+        """Read the body of the request, so that the connection can be used again."""
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -34,7 +38,7 @@ def answering(script: Callable[[Handler], None]) -> Iterator[str]:
     """Serve one function's answers; yields `host:port`."""
     handler = type("Scripted", (Handler,), {"script": staticmethod(script)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"127.0.0.1:{server.server_port}"

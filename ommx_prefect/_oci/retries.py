@@ -1,0 +1,76 @@
+"""How often an operation on a registry is tried again: with exponential backoff, in bounds.
+
+Retry lives here and nowhere else. What is tried again is a whole operation (an upload begins
+anew: the registry may have lost the session), and every operation may safely happen twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypedDict, TypeVar
+
+import httpx
+import stamina
+
+from ommx_prefect.exceptions import RegistryUnavailableError
+
+T = TypeVar("T")
+
+
+class RetryTable(TypedDict):
+    """The keywords of `stamina.retry_context`, in seconds."""
+
+    attempts: int
+    timeout: float
+    wait_initial: float
+    wait_max: float
+    wait_jitter: float
+
+
+# Exponential backoff with jitter, bounded in attempts and in time: 0.5, 1, 2, 4, ... seconds.
+RETRY: RetryTable = {
+    "attempts": 6,
+    "timeout": 60.0,
+    "wait_initial": 0.5,
+    "wait_max": 10.0,
+    "wait_jitter": 1.0,
+}
+# Where what cannot be sent now waits and goes out later: nobody waits long for it.
+BRIEF_RETRY: RetryTable = {
+    "attempts": 3,
+    "timeout": 10.0,
+    "wait_initial": 0.2,
+    "wait_max": 1.0,
+    "wait_jitter": 0.2,
+}
+# The most that a registry's Retry-After is heeded.
+MOST_RETRY_AFTER_SECONDS = 30.0
+
+
+def retrying(table: RetryTable, operation: Callable[[], T]) -> T:
+    """Do an operation, again and again while the registry is not to be had.
+
+    Raises:
+        RegistryUnavailableError: Not within the attempts and seconds of the table.
+    """
+    for attempt in stamina.retry_context(on=_backoff, **table):
+        with attempt:
+            return operation()
+    raise AssertionError("stamina ends with a return or the last error")
+
+
+def _backoff(error: Exception) -> bool | float:
+    if not isinstance(error, RegistryUnavailableError):
+        return False
+    return True if error.retry_after_seconds is None else error.retry_after_seconds
+
+
+def retry_after_of(response: httpx.Response) -> float | None:
+    """Return how many seconds a registry asks us to wait, None where it does not say."""
+    # The header may also hold a date; then the usual backoff has to do.
+    try:
+        seconds = float(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        return None
+    return min(max(seconds, 0.0), MOST_RETRY_AFTER_SECONDS) if math.isfinite(seconds) else None
