@@ -23,7 +23,7 @@ MOST_ROWS = 4_000
 READING_SHARE = 0.003
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Incumbent:
     """The best solution of a solver at one moment: a value for each OMMX variable id."""
 
