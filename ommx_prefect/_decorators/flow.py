@@ -22,6 +22,7 @@ from ommx_prefect._decorators.recorded_flow import as_recorded
 from ommx_prefect._decorators.unknown_options import refuse_text, refuse_unknown
 from ommx_prefect._flowrun.context import enclosing_root_id, label
 from ommx_prefect._flowrun.image_name import NameSource
+from ommx_prefect._flowrun.interruptions import forget_interruption, note_interruption
 from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import warn
@@ -135,9 +136,15 @@ def recorded_flow_run() -> Iterator[Unwatched]:
     if context is None or context.flow_run is None or settings is None:
         yield steps
         return
-    token = enclosing_root_id.set(_open(context, settings))
+    root_flow_run_id = _open(context, settings)
+    token = enclosing_root_id.set(root_flow_run_id)
+    forget_interruption(root_flow_run_id)
     try:
         yield steps
+    except BaseException as error:
+        if not isinstance(error, (Exception, GeneratorExit)):  # tasks in threads are to know it
+            note_interruption(root_flow_run_id, error)
+        raise
     finally:
         with contextlib.suppress(ValueError):  # a generator flow may end in another context
             enclosing_root_id.reset(token)

@@ -13,10 +13,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ommx import Instance
+from ommx import Instance, Solution
 
 from ommx_prefect._format.model import Descriptor, sha256_digest
 from ommx_prefect._registry.blobs import blob_path
@@ -24,6 +24,7 @@ from ommx_prefect._registry.files import write_whole
 
 INSTANCE = "instance"
 _MEDIA_TYPE = "application/org.ommx.v2.instance"
+_SOLUTION = "application/org.ommx.v2.solution"
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class Announced:
         parameters: Run parameters to be.
         descriptor: The layer of the instance.
         data: Its bytes.
+        solutions: Solutions by name, each with its bytes: the best so far, once there is one.
     """
 
     parameters: Mapping[str, Any]
     descriptor: Descriptor
     data: bytes
+    solutions: Mapping[str, tuple[Descriptor, bytes]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any], instance: Instance, data: bytes) -> Announced:
@@ -52,6 +55,13 @@ class Announced:
         noted = tuple(sorted(instance.annotations.items()))
         descriptor = Descriptor(_MEDIA_TYPE, sha256_digest(data), len(data), noted)
         return cls(parameters, descriptor, data)
+
+    def beside(self, name: str, solution: Solution) -> Announced:
+        """Return it with a solution of the instance."""
+        data = solution.to_v2_bytes()
+        noted = tuple(sorted(solution.annotations.items()))
+        layer = Descriptor(_SOLUTION, sha256_digest(data), len(data), noted)
+        return replace(self, solutions={**self.solutions, name: (layer, data)})
 
     def covers(self, other: Announced) -> bool:
         """Tell whether it is of the same input as another, and says all that the other does."""

@@ -107,9 +107,11 @@ class Checkpoints:
             name, data = INSTANCE, announced.data
             scalars = {key: as_parameter(value) for key, value in announced.parameters.items()}
             told = {k: redact.scalar(v) for k, v in scalars.items() if v is not None}
-            attached = Attachments({name: announced.descriptor})
+            beside = {key: layer for key, (layer, _) in announced.solutions.items()}
+            attached = Attachments({name: announced.descriptor, **beside})
             self._announced = {"": Part(told, attached)}
             self._instances = {announced.descriptor.digest: data}
+            self._instances |= {layer.digest: x for layer, x in announced.solutions.values()}
             return self._write(self._parts, self._count, self._payload, notes)
 
     def forget_announced(self) -> None:

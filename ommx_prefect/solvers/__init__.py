@@ -56,6 +56,7 @@ from ommx_prefect.solvers._backends import resolve_adapter
 from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve, outcome_of
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from ommx_prefect.solvers._task import helpful
+from ommx_prefect.solvers._telemetry import Telemetry
 
 register_cache_keys()
 
@@ -74,6 +75,8 @@ def solve(
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
     raise_on_failure: bool = True,
+    telemetry: Telemetry = "full",
+    checkpoint_seconds: float | None = None,
 ) -> Solution | None:
     """Solve an instance and record the solve; the Solution is feasible.
 
@@ -93,6 +96,12 @@ def solve(
             adapter this package does not know: keyword arguments of its `solve`.
         raise_on_failure: False returns None when there is no solution. A cached None is found
             again like any result.
+        telemetry: `"full"` records the measures of the solve as parameters (`dual_bound`, `gap`,
+            `nodes`, ...), its `solver.log` and `trajectory` as attachments, and the diagnostics
+            of OMMX's adapters; `"summary"` the parameters alone; False nothing of it.
+        checkpoint_seconds: Make the best solution so far durable at most that often, while HiGHS or
+            SCIP runs: a Run whose process is killed has it as its attachment `incumbent`, with
+            `objective`, `dual_bound` and `gap`.
 
     Raises:
         SolveOutcomeError: There is no solution; the subclass and `outcome` say why.
@@ -113,6 +122,8 @@ def solve(
         limits=limits,
         options=options,
         raise_on_failure=raise_on_failure,
+        telemetry=telemetry,
+        checkpoint_seconds=checkpoint_seconds,
     )
 
 

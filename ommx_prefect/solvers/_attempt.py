@@ -13,16 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ommx import Instance
+from ommx import Instance, Solution
 from ommx.adapter import SolverAdapter
 from ommx.experiment import Run
 
 from ommx_prefect._recording.announced import Announced
-from ommx_prefect._recording.current import recording_here
+from ommx_prefect._recording.current import note_here, recording_here
 from ommx_prefect._workarounds.notices import notices_collected
 from ommx_prefect.exceptions import SolveOutcomeError
 from ommx_prefect.instances._name import instance_name
 from ommx_prefect.solvers._parameters import Parameters, asked_of, log_parameters
+from ommx_prefect.solvers._telemetry import INCUMBENT, Measured
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Attempt:
     instance: Instance
     seconds: float = 0.0
     found: Parameters = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured)
+    _kept: Parameters = field(default_factory=dict)
 
     @functools.cached_property
     def data(self) -> bytes:
@@ -73,8 +76,21 @@ class Attempt:
         recording = recording_here()
         if recording is not None and recording.has_run(self.run):
             named = {f"option.{name}": value for name, value in options.items()}
-            parameters = {**self.asked, **named, **given}
-            recording.announce(Announced.of(parameters, self.instance, self.data))
+            self._kept = {**self.asked, **named, **given}
+            recording.announce(Announced.of(self._kept, self.instance, self.data))
+
+    def keep_incumbent(self, solution: Solution, found: Mapping[str, Any]) -> None:
+        """Make durable the best solution so far, while the solver runs.
+
+        Args:
+            solution: The solution.
+            found: Run parameters that tell of it.
+        """
+        recording = recording_here()
+        if recording is not None and recording.has_run(self.run):
+            told = {**self._kept, **found}
+            announced = Announced.of(told, self.instance, self.data)
+            recording.announce(announced.beside(INCUMBENT, solution))
 
 
 @contextmanager
@@ -93,8 +109,22 @@ def logged(attempt: Attempt) -> Iterator[None]:
         raise
     except BaseException:
         del attempt.found["outcome"]  # an interruption says nothing about the instance
+        attempt.found["feasible"] = attempt.measured.incumbent is not None
         raise
     finally:
         told = {"solver_warning": "; ".join(warnings)} if warnings else {}
-        ended = {**attempt.found, "solve_seconds": attempt.seconds, **told}
+        measured = attempt.measured.parameters
+        ended = {**measured, **attempt.found, "solve_seconds": attempt.seconds, **told}
         log_parameters(attempt.run, ended)
+        _attach(attempt)
+
+
+def _attach(attempt: Attempt) -> None:
+    recording = recording_here()
+    if recording is not None and recording.redact.secrets and attempt.measured.log:
+        text = attempt.measured.log.decode(errors="replace")
+        attempt.measured.log = recording.redact.text(text).encode()
+    try:
+        attempt.measured.attach(attempt.run)
+    except Exception as error:
+        note_here(f"the telemetry of the solve is not whole: {type(error).__name__}: {error}")

@@ -7,10 +7,14 @@ model has imported it. HiGHS, SCIP and python-mip have a module each; their tabl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+
+from ommx_prefect.solvers._figures import Figures
+from ommx_prefect.solvers._watch import Watch
 
 Verdict: TypeAlias = Literal[
     "optimal",
@@ -25,6 +29,9 @@ Verdict: TypeAlias = Literal[
 
 class Driver(Protocol):
     """What solving needs of a backend. `model` is the adapter's `solver_input`."""
+
+    is_watchable: ClassVar[bool]
+    """Whether it tells of its progress, and has solutions to give, while it runs."""
 
     verdicts: ClassVar[Mapping[str, Verdict]]
     """What each status of the backend means; statuses not listed are errors."""
@@ -55,6 +62,21 @@ class Driver(Protocol):
 
     def gap(self, model: Any) -> float:
         """Return the relative gap to the bound; infinite when there is none, as for an LP."""
+
+    def stop(self, model: Any) -> None:
+        """Tell a run in another thread to end soon, where that can be told."""
+
+    def watched(self, adapter: Any, watch: Watch) -> AbstractContextManager[None]:
+        """Tell a watch of all progress of the run in the block, before and after it."""
+
+    def log_into(self, model: Any, path: Path) -> bool:
+        """Let the next run write its log to a file; False where it cannot or the user's does."""
+
+    def figures(self, model: Any, verdict: Verdict) -> Figures:
+        """Return what the solver says of its run."""
+
+    def reports(self, model: Any) -> Sequence[object]:
+        """Return OMMX's own diagnostics of a run that has ended."""
 
 
 def explained(write: Callable[[str], object], name: str) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ommx_prefect.solvers._driver import Verdict, explained
+from ommx_prefect.solvers._figures import Figures
+from ommx_prefect.solvers._watch import Incumbent, Watch, known
 
 
 class HighsDriver:
@@ -13,6 +18,7 @@ class HighsDriver:
 
     _FEASIBLE = 2  # kSolutionStatusFeasible
 
+    is_watchable: ClassVar[bool] = True
     verdicts: ClassVar[Mapping[str, Verdict]] = {
         "kOptimal": "optimal",
         "kModelEmpty": "optimal",
@@ -63,3 +69,84 @@ class HighsDriver:
 
     def gap(self, model: Any) -> float:
         return float(model.getInfo().mip_gap)
+
+    def stop(self, model: Any) -> None:
+        # It is read at every look at the clock, in simplex and in branch and bound alike; the
+        # interrupt of a callback is asked for too seldom, or in each of a million iterations.
+        model.setOptionValue("time_limit", 0.0)
+
+    @contextmanager
+    def watched(self, adapter: Any, watch: Watch) -> Iterator[None]:
+        model = adapter.model
+        columns = adapter.highs_vars
+        ids, indexes = list(columns), [column.index for column in columns.values()]
+
+        def told(event: Any) -> None:
+            with watch.guarded():
+                self._note(event, watch, is_new=False)
+                if snapshot := _of_adapter("HighsProgressSnapshot"):
+                    watch.diagnostics.append(snapshot.from_callback_event(event))
+
+        def improved(event: Any) -> None:
+            with watch.guarded():
+                objective, dual = self._note(event, watch, is_new=True)
+                if watch.is_reading:
+                    with watch.reading():
+                        values = event.data_out.mip_solution[indexes]  # a copy
+                    watch.found(Incumbent(ids, values, objective, dual))
+
+        model.cbMipLogging.subscribe(told)
+        model.cbMipImprovingSolution.subscribe(improved)
+        try:
+            yield
+        finally:
+            model.cbMipLogging.unsubscribe(told)
+            model.cbMipImprovingSolution.unsubscribe(improved)
+
+    def _note(self, event: Any, watch: Watch, *, is_new: bool) -> tuple[float | None, float | None]:
+        data = event.data_out
+        primal, dual = data.mip_primal_bound, data.mip_dual_bound
+        watch.progress(data.running_time, primal, dual, int(data.mip_node_count), is_new=is_new)
+        return known(primal), known(dual)
+
+    def log_into(self, model: Any, path: Path) -> bool:
+        options = model.getOptions()
+        if options.log_file or options.log_to_console:  # the user wants it elsewhere
+            return False
+        model.setOptionValue("log_file", str(path))
+        model.setOptionValue("output_flag", True)
+        return True
+
+    def figures(self, model: Any, verdict: Verdict) -> Figures:
+        info = model.getInfo()
+        has_tree = info.mip_node_count >= 0
+        is_held = self.has_solution(model)
+        primal = known(info.objective_function_value) if is_held else None
+        # An optimal solution of a linear program is its own bound: the dual has the same value.
+        is_proved = not has_tree and verdict == "optimal"
+        return Figures(
+            seconds=model.getRunTime(),
+            primal=primal,
+            dual=known(info.mip_dual_bound) if has_tree else primal if is_proved else None,
+            gap=known(info.mip_gap) if has_tree else 0.0 if is_proved else None,
+            nodes=int(info.mip_node_count) if has_tree else None,
+            iterations=sum(max(0, int(getattr(info, name))) for name in _ITERATIONS),
+            version=str(model.version()),
+            threads=int(model.getOptions().threads) or None,
+        )
+
+    def reports(self, model: Any) -> Sequence[object]:
+        report = _of_adapter("HighsTerminationReport")
+        return [report.from_model(model)] if report else []
+
+
+_ITERATIONS = (
+    "simplex_iteration_count",
+    "ipm_iteration_count",
+    "crossover_iteration_count",
+    "pdlp_iteration_count",
+)
+
+
+def _of_adapter(name: str) -> Any:
+    return getattr(sys.modules.get("ommx_highs_adapter"), name, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -17,7 +18,17 @@ from ommx_prefect.solvers._options import LIMITS, given_limits
 Parameters: TypeAlias = "dict[str, bool | float | int | str]"
 
 # A Solution keeps its outcome as a user annotation: only the solver knew the gap.
-_OUTCOME = "outcome"
+_OUTCOME, _MEASURED = "outcome", "measured"
+# What is as true of a cached result as of the solve that found it; no times.
+_LASTING = (
+    "dual_bound",
+    "gap",
+    "nodes",
+    "iterations",
+    "incumbents",
+    "solver_version",
+    "solver_threads",
+)
 _SENSES = ((Sense.Minimize, "minimize"), (Sense.Maximize, "maximize"))
 _OPTIMALITY = (
     (Optimality.Optimal, "optimal"),
@@ -38,6 +49,27 @@ def give_outcome(solution: Solution, outcome: str) -> Solution:
     """Let a feasible Solution say, wherever it goes, what the solver made of it."""
     solution.add_user_annotation(_OUTCOME, outcome)
     return solution
+
+
+def give_measured(solution: Solution, measured: Mapping[str, Any]) -> None:
+    """Let a Solution say what was measured of its solve, but for its times."""
+    lasting = {name: measured[name] for name in _LASTING if name in measured}
+    if lasting:
+        solution.add_user_annotation(_MEASURED, json.dumps(lasting))
+
+
+def _measured_of(solution: Solution) -> Parameters:
+    """Return what a Solution says of its solve; whoever wrote it, only what it may say."""
+    try:
+        told = json.loads(solution.get_user_annotations().get(_MEASURED, "{}"))
+    except ValueError:
+        return {}
+    plain = told.items() if isinstance(told, dict) else ()
+    return {
+        name: value
+        for name, value in plain
+        if name in _LASTING and isinstance(value, (int, float, str))
+    }
 
 
 def outcome_of(solution: Solution) -> str | None:
@@ -64,7 +96,22 @@ def found_in_samples(samples: SampleSet) -> Parameters:
     found: Parameters = {"outcome": "no_solution", "feasible": False}
     if any(samples.feasible.values()):
         found = found_in(give_outcome(samples.best_feasible, "feasible"))
-    return {**found, "num_samples": samples.num_samples()}
+    return {**found, "num_samples": samples.num_samples(), **_sampled(samples)}
+
+
+def _sampled(samples: SampleSet) -> Parameters:
+    """Return the share of feasible samples, and the best objective, feasible or not."""
+    feasible, energies = samples.feasible.values(), samples.objectives.values()
+    if not feasible:
+        return {}
+    best = max(energies) if samples.sense == Sense.Maximize else min(energies)
+    return {"best_energy": float(best), "feasible_share": sum(feasible) / len(feasible)}
+
+
+def effort_of(options: Mapping[str, Any]) -> Parameters:
+    """Return how much a sampler was told to do; what it was not told is its own affair."""
+    told = {"reads": options.get("num_reads"), "sweeps": options.get("num_sweeps")}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def log_parameters(run: Run, parameters: Mapping[str, Any]) -> None:
@@ -78,13 +125,17 @@ def log_cached_solve(run: Run, arguments: Mapping[str, Any], result: Solution | 
     adapter = resolve_adapter(arguments["adapter"])
     given = given_limits(adapter, {name: arguments.get(name) for name in LIMITS})
     log_parameters(run, {**_asked_again(adapter, arguments["instance"]), **given})
-    log_parameters(run, {"feasible": False} if result is None else found_in(result))
+    if result is None:
+        log_parameters(run, {"feasible": False})
+    else:
+        log_parameters(run, {**_measured_of(result), **found_in(result)})
 
 
 def log_cached_sample(run: Run, arguments: Mapping[str, Any], result: SampleSet | None) -> None:
     """Log what is known of a sampling whose result was cached."""
     adapter = resolve_sampler(arguments["adapter"])
     log_parameters(run, _asked_again(adapter, arguments["instance"]))
+    log_parameters(run, effort_of(arguments.get("options") or {}))
     log_parameters(run, {"feasible": False} if result is None else found_in_samples(result))
 
 

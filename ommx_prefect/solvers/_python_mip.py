@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ommx_prefect.solvers._driver import Verdict
+from ommx_prefect.solvers._figures import Figures
+from ommx_prefect.solvers._python_mip_figures import cbc_version, threads_of
+from ommx_prefect.solvers._watch import Watch, known
 
 _TOLERANCE = 1e-6
 
@@ -44,6 +49,7 @@ class PythonMipDriver:
         "sol_pool_size",
     )
 
+    is_watchable: ClassVar[bool] = False
     verdicts: ClassVar[Mapping[str, Verdict]] = {
         "OPTIMAL": "optimal",
         "INFEASIBLE": "infeasible",
@@ -97,6 +103,29 @@ class PythonMipDriver:
         if off > self._MOST_OFF:
             return float(off)
         return float(model.gap) if model.num_int else math.inf
+
+    def stop(self, model: Any) -> None:
+        """CBC takes no word from outside: it ends at its limit."""
+
+    @contextmanager
+    def watched(self, adapter: Any, watch: Watch) -> Iterator[None]:
+        # CBC's handler of events (cbcbox of mip 1.17.6) ends the process by SIGSEGV at a limit.
+        yield
+
+    def log_into(self, model: Any, path: Path) -> bool:
+        return False  # CBC writes to the process's standard output alone
+
+    def figures(self, model: Any, verdict: Verdict) -> Figures:
+        is_held = self.has_solution(model)
+        primal = known(model.objective_value) if is_held else None
+        dual = known(model.objective_bound) if model.num_int or is_held else None
+        gap = known(model.gap) if model.num_int and is_held else 0.0 if is_held else None
+        return Figures(
+            primal=primal, dual=dual, gap=gap, version=cbc_version(), threads=threads_of(model)
+        )
+
+    def reports(self, model: Any) -> Sequence[object]:
+        return []
 
     def _fill(self, model: Any) -> None:
         """Keep from CBC what it does not survive; without a column python-mip would not ask it."""

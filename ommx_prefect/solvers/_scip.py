@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ommx_prefect.solvers._driver import Verdict, explained
+from ommx_prefect.solvers._figures import Figures
+from ommx_prefect.solvers._scip_events import ScipEvents, of_adapter
+from ommx_prefect.solvers._watch import Watch, known
 
 
 class ScipDriver:
     """`pyscipopt.Model`; a gap limit that is reached ends it as stopped, not as optimal."""
 
+    is_watchable: ClassVar[bool] = True
     verdicts: ClassVar[Mapping[str, Verdict]] = {
         "optimal": "optimal",
         "infeasible": "infeasible",
@@ -64,3 +70,49 @@ class ScipDriver:
 
     def gap(self, model: Any) -> float:
         return float(model.getGap())
+
+    def stop(self, model: Any) -> None:
+        model.interruptSolve()
+
+    @contextmanager
+    def watched(self, adapter: Any, watch: Watch) -> Iterator[None]:
+        events = ScipEvents(adapter, watch)
+        try:
+            yield
+        finally:
+            events.is_over = True  # the handler stays in the model
+
+    def log_into(self, model: Any, path: Path) -> bool:
+        model.setLogfile(str(path))
+        return True
+
+    def figures(self, model: Any, verdict: Verdict) -> Figures:
+        # Of an unbounded model it counts the points on its way as solutions.
+        is_held = verdict in ("optimal", "stopped", "interrupted") and self.has_solution(model)
+        gap = known(model.getGap())
+        return Figures(
+            seconds=model.getSolvingTime(),
+            primal=known(model.getPrimalbound()) if is_held else None,
+            dual=known(model.getDualbound()),
+            gap=gap,
+            nodes=None if is_linear(model) else int(model.getNTotalNodes()),
+            iterations=int(model.getNLPIterations()),
+            incumbents=int(model.getNBestSolsFound()) if is_held else None,
+            version=f"{model.getMajorVersion()}.{model.getMinorVersion()}.{model.getTechVersion()}",
+            threads=max(1, int(model.getParam("lp/threads"))),
+        )
+
+    def reports(self, model: Any) -> Sequence[object]:
+        report = of_adapter("SCIPTerminationReport")
+        snapshot = of_adapter("SCIPProgressSnapshot")
+        if report is None or snapshot is None:
+            return []
+        last = report.from_model(model)
+        return [snapshot.from_termination_report(last), last]
+
+
+def is_linear(model: Any) -> bool:
+    """Tell a linear program: no integers, and rows that are linear."""
+    if any(variable.vtype() != "CONTINUOUS" for variable in model.getVars()):
+        return False
+    return all(row.isLinear() for row in model.getConss(transformed=False))

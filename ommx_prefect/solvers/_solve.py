@@ -23,9 +23,11 @@ from ommx_prefect.exceptions import (
 )
 from ommx_prefect.instances._name import require_instance
 from ommx_prefect.solvers._attempt import Attempt, logged
-from ommx_prefect.solvers._backends import backend_of, resolve_adapter, resolve_sampler
+from ommx_prefect.solvers._backends import Backend, backend_of, resolve_adapter, resolve_sampler
 from ommx_prefect.solvers._driver import Driver, Verdict
 from ommx_prefect.solvers._errors import prepared_for, translated
+from ommx_prefect.solvers._obedience import bound_limit
+from ommx_prefect.solvers._observed import Observed
 from ommx_prefect.solvers._options import (
     backend_settings,
     check_keywords,
@@ -34,11 +36,15 @@ from ommx_prefect.solvers._options import (
     set_options,
 )
 from ommx_prefect.solvers._parameters import (
+    effort_of,
     found_in,
     found_in_samples,
+    give_measured,
     give_outcome,
     log_parameters,
 )
+from ommx_prefect.solvers._supervised import supervise
+from ommx_prefect.solvers._telemetry import Telemetry, Watching
 
 PROVED_GAP = 1e-4
 """A solution is `optimal` only when it is proved to be within this relative gap."""
@@ -52,10 +58,13 @@ def solve_in(
     limits: Mapping[str, Any],
     options: Mapping[str, Any] | None = None,
     raise_on_failure: bool = True,
+    telemetry: Telemetry = "full",
+    checkpoint_seconds: float | None = None,
 ) -> Solution | None:
     """Solve in an open Run; `ommx_prefect.solvers.solve` without Prefect."""
     solver = resolve_adapter(adapter)
     require_instance(instance)
+    how = Watching(telemetry, checkpoint_seconds)
     attempt = Attempt(run, solver, instance)
     try:
         with logged(attempt):
@@ -63,7 +72,7 @@ def solve_in(
             log_parameters(run, given)
             settings = backend_settings(solver, given, options)
             attempt.keep(given, plain_values(options or {}))
-            return _solution(attempt, settings)
+            return _solution(attempt, settings, how)
     except SolveOutcomeError:
         if raise_on_failure:
             raise
@@ -87,6 +96,7 @@ def sample_in(
     samples = None
     try:
         with logged(attempt):
+            attempt.measured.parameters.update(effort_of(options))
             attempt.keep({}, options)
             with attempt.timed(), translated(attempt.error, sampler, instance):
                 samples = run.log_sample(sampler, instance, **options)
@@ -97,10 +107,10 @@ def sample_in(
     return samples
 
 
-def _solution(attempt: Attempt, settings: Mapping[str, Any]) -> Solution:
+def _solution(attempt: Attempt, settings: Mapping[str, Any], how: Watching) -> Solution:
     backend = backend_of(attempt.adapter)
     if backend is not None and backend.driver is not None:
-        return _driven(attempt, backend.driver, settings)
+        return _driven(attempt, backend, backend.driver, settings, how)
     check_keywords(attempt.adapter, attempt.adapter.solve, settings)
     with attempt.timed(), translated(attempt.error, attempt.adapter, attempt.instance):
         solution = attempt.run.log_solve(attempt.adapter, attempt.instance, **settings)
@@ -108,7 +118,13 @@ def _solution(attempt: Attempt, settings: Mapping[str, Any]) -> Solution:
     return solution
 
 
-def _driven(attempt: Attempt, driver: Driver, settings: Mapping[str, Any]) -> Solution:
+def _driven(
+    attempt: Attempt,
+    backend: Backend,
+    driver: Driver,
+    settings: Mapping[str, Any],
+    how: Watching,
+) -> Solution:
     """Run the backend's own model; leaving the scope by an error makes the Solve record failed.
 
     An instance that cannot be prepared goes in as it is: the adapter says why, in the record.
@@ -116,15 +132,17 @@ def _driven(attempt: Attempt, driver: Driver, settings: Mapping[str, Any]) -> So
     prepared = prepared_for(attempt.adapter, attempt.instance) or attempt.instance
     with (
         translated(attempt.error, attempt.adapter, prepared),
-        attempt.run.open_solve(attempt.adapter, prepared) as solve,
+        attempt.run.open_solve(
+            attempt.adapter, prepared, store_diagnostics=how.telemetry == "full"
+        ) as solve,
     ):
         model = solve.solver_input
         set_options(attempt.adapter, driver, model, settings)
         for name, value in settings.items():
             solve.log_adapter_option(name, value)
         _narrow_binaries(driver, solve.adapter, prepared)
-        with attempt.timed():
-            driver.run(model)
+        bound_limit(backend, model)
+        Observed(attempt, driver, solve, prepared, how).run()
         verdict = _require_solution(attempt, driver, model)
         solution = solve.decode(model)
         transported = prepared.map_active_optimality(Optimality.Optimal) == Optimality.Optimal
@@ -171,7 +189,7 @@ def _decided(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
     """Decide between infeasible and unbounded: without the objective only one is left."""
     driver.drop_objective(model)
     with attempt.timed():
-        driver.run(model)
+        supervise(lambda: driver.run(model), lambda: driver.stop(model), lambda: None)
     verdict = driver.verdicts.get(driver.status(model), "error")
     if verdict in ("optimal", "stopped") and driver.has_solution(model):
         return "unbounded"
@@ -185,6 +203,7 @@ def _believe(attempt: Attempt, solution: Solution, *, optimal: bool) -> None:
             reason = "the solver says optimal, but OMMX finds its solution infeasible"
             raise attempt.error(SolverError, reason)
         raise attempt.error(NoSolutionError, "the solver's only solution is infeasible")
+    give_measured(solution, attempt.measured.parameters)
     attempt.found = found_in(give_outcome(solution, "optimal" if optimal else "feasible"))
 
 

@@ -55,6 +55,11 @@ def twice(task: Any, adapter: Any, make: Callable[[], Instance], **kwargs: Any) 
     return sealed
 
 
+# What is of a solve alone: a cached result took none of it.
+TIMES = ("solve_seconds", "first_solution_seconds", "primal_dual_integral")
+COUNTS = ("nodes", "iterations", "incumbents", "solver_version")
+
+
 def said(sealed: Sealed) -> list[dict[str, Any]]:
     """What each Run says of its solve."""
     names = [name for name in sealed.experiment.run_parameters_df() if "prefect." not in name]
@@ -71,8 +76,10 @@ def test_a_cached_solve_says_what_the_solve_said_but_for_its_seconds(runner):
     limits = {"time_limit_seconds": 9 if runner else 10, "seed": 3}
     sealed = twice(solve, "highs", knapsack, **limits, runner=runner and runner(max_workers=1))
     solved, cached = said(sealed)
-    assert solved.pop("solve_seconds") > 0
+    times = [solved.pop(name) for name in TIMES]
+    assert min(times) > 0
     assert cached == solved
+    assert {name: cached.pop(name) is not None for name in COUNTS} == dict.fromkeys(COUNTS, True)
     assert cached == {
         "instance": "knapsack",
         "adapter": "OMMXHighsAdapter",
@@ -81,9 +88,12 @@ def test_a_cached_solve_says_what_the_solve_said_but_for_its_seconds(runner):
         "objective": 5.0,
         "feasible": True,
         "optimality": "optimal",
+        "dual_bound": 5.0,
+        "gap": 0.0,
         **limits,
     }
-    assert [run.attachment_names for run in sealed.runs] == [[], ["output"]]
+    attached = [run.attachment_names for run in sealed.runs]
+    assert attached == [["solver.log", "trajectory"], ["output"]]
     assert sealed.runs[1].get_solution("output").objective == 5.0
     assert "org.ommx-prefect.degraded" not in sealed.experiment.annotations
 
@@ -95,7 +105,7 @@ def test_a_cached_solution_within_a_wide_gap_is_not_called_optimal(open_instance
 
     solved, cached = said(twice(solve, "highs", flugpl, options={"mip_rel_gap": 0.5}, seed=4))
     assert (cached["outcome"], cached["optimality"]) == ("feasible", "optimal")
-    assert cached == {name: solved[name] for name in solved if name != "solve_seconds"}
+    assert cached == {name: solved[name] for name in solved if name not in TIMES}
 
 
 @pytest.mark.usefixtures("server")
@@ -141,7 +151,8 @@ def test_another_process_finds_the_solve_of_the_same_file(open_instances, tmp_pa
     moved = tmp_path / "flugpl.mps"
     moved.write_bytes((open_instances / "flugpl.mps").read_bytes())
     state, solved, attached = printed(open_instances / "flugpl.mps")
-    assert (state, attached) == (["Completed", "1201500.0"], [])
+    assert state == ["Completed", "1201500.0"]
+    assert attached == ["solver.log", "trajectory"]
     state, cached, attached = printed(moved)
     assert (state, attached) == (["Cached", "1201500.0"], ["output"])
     assert cached == solved

@@ -209,6 +209,15 @@ def test_the_columns_keep_their_types_over_every_outcome(open_instances):
         "mip_gap": "Float64",
         "seed": "Int64",
         "feasible": "boolean",
+        "dual_bound": "Float64",
+        "gap": "Float64",
+        "first_solution_seconds": "Float64",
+        "primal_dual_integral": "Float64",
+        "nodes": "Int64",
+        "iterations": "Int64",
+        "incumbents": "Int64",
+        "solver_threads": "Int64",
+        "solver_version": "string",
     }
 
 

@@ -34,7 +34,8 @@ def test_the_tasks_leave_their_rows_in_the_sealed_experiment(open_instances):
         ("QPLIB_3506", "not_applicable", "failed"),
         ("QPLIB_3506", "feasible", "finished"),
     }
-    assert [run.attachment_names for run in sealed.runs] == [[]] * 4
+    attached = {tuple(run.attachment_names) for run in sealed.runs}
+    assert attached == {(), ("solver.log",), ("solver.log", "trajectory")}
 
 
 @pytest.mark.usefixtures("server")

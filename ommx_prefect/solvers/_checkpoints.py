@@ -1,0 +1,58 @@
+"""How does the best solution of a solve become durable while the solver goes on?
+
+It is written in the task's thread, which only waits: the solver's own callbacks leave the values
+and go on. What is written stands for the Run only where the attempt leaves no record of its own.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ommx import Instance
+
+from ommx_prefect._recording.current import note_here
+from ommx_prefect.solvers._attempt import Attempt
+from ommx_prefect.solvers._integral import clipped_gap
+from ommx_prefect.solvers._watch import Incumbent, Watch
+
+
+class Checkpoints:
+    """The checkpoints of one solve.
+
+    Args:
+        attempt: Whose they are.
+        prepared: The instance that the solver was given.
+        seconds: The least time between two; None for none at all.
+    """
+
+    def __init__(self, attempt: Attempt, prepared: Instance, seconds: float | None) -> None:
+        self._attempt = attempt
+        self._prepared = prepared
+        self._seconds = seconds
+        self._due = 0.0
+        self._written: tuple[Incumbent, float | None] | None = None
+
+    def look(self, watch: Watch) -> None:
+        """Write what is new, where it is time to; failures end no solve."""
+        newest, now = watch.newest, time.monotonic()
+        if self._seconds is None or newest is None or now < self._due:
+            return
+        rows = watch.rows
+        dual = rows[-1].dual if rows else newest.dual
+        if (newest, dual) == self._written:
+            return
+        self._due = now + self._seconds
+        self._written = (newest, dual)
+        try:
+            self._write(newest, dual)
+        except Exception as error:
+            note_here(f"a checkpoint of the solve failed: {type(error).__name__}: {error}")
+
+    def _write(self, newest: Incumbent, dual: float | None) -> None:
+        solution = self._prepared.evaluate(dict(zip(newest.ids, newest.values, strict=True)))
+        if not solution.feasible:
+            return
+        found = {"objective": float(solution.objective)}
+        if dual is not None:
+            found |= {"dual_bound": dual, "gap": clipped_gap(newest.objective, dual)}
+        self._attempt.keep_incumbent(solution, found)

@@ -1,0 +1,48 @@
+"""When is a solve to end, whatever its own limit says? At its task's timeout, and with its flow."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prefect.context import TaskRunContext
+
+from ommx_prefect._flowrun.interruptions import interruption_of
+from ommx_prefect._recording.current import recording_here
+from ommx_prefect.solvers._backends import Backend
+
+# A solver that cannot be stopped ends so long after the timeout of its task.
+BEYOND_SECONDS = 1.0
+
+
+def seconds_left() -> float | None:
+    """Return how long the task that runs here may go on; None where it has no timeout.
+
+    Prefect's clock has started with the task run's state Running.
+    """
+    context = TaskRunContext.get()
+    timeout = context.task.timeout_seconds if context else None
+    if context is None or timeout is None:
+        return None
+    state = context.task_run.state
+    since = time.time() - state.timestamp.timestamp() if state else 0.0
+    return max(0.0, timeout - max(0.0, since))
+
+
+def bound_limit(backend: Backend, model: Any) -> None:
+    """Set the solver's own limit a little beyond the task's timeout, unless it is less."""
+    left, driver = seconds_left(), backend.driver
+    if left is None or driver is None:
+        return
+    name = backend.limits["time_limit_seconds"]
+    given = driver.options(model)[name]
+    least = left + BEYOND_SECONDS
+    if not isinstance(given, (int, float)) or given > least:
+        driver.write(model, name, least)
+
+
+def require_flow_run() -> None:
+    """Raise KeyboardInterrupt where the flow run of this task was interrupted."""
+    recording = recording_here()
+    if recording is not None and (reason := interruption_of(recording.attempt.owner)):
+        raise KeyboardInterrupt(reason)

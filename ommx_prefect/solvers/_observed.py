@@ -1,0 +1,139 @@
+"""How is a solver's model run so that its progress is seen and the task can stop it?"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ommx import Instance, Optimality
+from ommx.experiment import OpenSolve
+
+from ommx_prefect._recording.current import note_here
+from ommx_prefect.solvers._attempt import Attempt
+from ommx_prefect.solvers._checkpoints import Checkpoints
+from ommx_prefect.solvers._driver import Driver
+from ommx_prefect.solvers._obedience import require_flow_run
+from ommx_prefect.solvers._supervised import supervise
+from ommx_prefect.solvers._telemetry import Watching, cut, measure
+from ommx_prefect.solvers._watch import Watch
+
+_THREADS = re.compile(rb"using up to (\d+) thread")
+
+
+class Observed:
+    """One run of a solver's model.
+
+    Args:
+        attempt: The solve it belongs to.
+        driver: Who knows the solver.
+        solve: The open record of it.
+        prepared: The instance that the adapter was given.
+        how: How it is watched.
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        driver: Driver,
+        solve: OpenSolve,
+        prepared: Instance,
+        how: Watching,
+    ) -> None:
+        self._attempt = attempt
+        self._driver = driver
+        self._solve = solve
+        self._telemetry = how.telemetry
+        self._prepared = prepared
+        self._is_over = False
+        self._checkpoints = Checkpoints(attempt, prepared, how.checkpoint_seconds)
+        self._watch = Watch(is_reading=how.checkpoint_seconds is not None)
+        if how.checkpoint_seconds is not None and not driver.is_watchable:
+            note_here(
+                f"{attempt.adapter.__name__} gives no solution before it ends: no checkpoints"
+            )
+        transported = prepared.map_active_optimality(Optimality.Optimal)
+        self._is_same_objective = transported == Optimality.Optimal
+
+    def run(self) -> None:
+        """Run the solver to its end, and measure it, however it ends."""
+        model = self._solve.solver_input
+        with contextlib.ExitStack() as stack:
+            if self._telemetry:
+                stack.callback(self._measure)
+            if self._telemetry or self._watch.is_reading:
+                stack.enter_context(self._driver.watched(self._solve.adapter, self._watch))
+            if self._telemetry == "full":
+                stack.enter_context(self._logged())
+            stack.enter_context(self._attempt.timed())
+            try:
+                supervise(self._run, lambda: self._driver.stop(model), self._look)
+            except BaseException:
+                self._keep_incumbent()
+                raise
+
+    def _run(self) -> None:
+        self._driver.run(self._solve.solver_input)
+        self._is_over = True
+
+    def _look(self) -> None:
+        require_flow_run()
+        self._checkpoints.look(self._watch)
+
+    def _keep_incumbent(self) -> None:
+        """Keep the best solution of a solve that was interrupted."""
+        with self._told():
+            if self._is_over and self._driver.has_solution(self._solve.solver_input):
+                state = self._solve.adapter.decode_to_state(self._solve.solver_input)
+                self._attempt.measured.keep(self._prepared.evaluate(state))
+            elif self._watch.newest is not None:
+                newest = self._watch.newest
+                values = dict(zip(newest.ids, newest.values, strict=True))
+                self._attempt.measured.keep(self._prepared.evaluate(values))
+
+    @contextlib.contextmanager
+    def _logged(self) -> Iterator[None]:
+        with tempfile.TemporaryDirectory(prefix="ommx-prefect-", ignore_cleanup_errors=True) as at:
+            path = Path(at, "solver.log")
+            is_ours = self._driver.log_into(self._solve.solver_input, path)
+            try:
+                yield
+            finally:
+                if is_ours and path.exists():
+                    self._attempt.measured.log = cut(path.read_bytes())
+
+    def _measure(self) -> None:
+        """Note what is known now, of a solver that has ended; failures end no solve."""
+        if self._is_over:
+            with self._told():
+                self._note_figures()
+                if self._telemetry == "full":
+                    self._note_diagnostics()
+                else:
+                    self._attempt.measured.trajectory = ()
+        if self._watch.problem is not None:
+            note_here(f"a callback of the solve failed: {self._watch.problem!r}")
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            note_here(f"the telemetry of the solve is not whole: {type(error).__name__}: {error}")
+
+    def _note_figures(self) -> None:
+        driver, model, measured = self._driver, self._solve.solver_input, self._attempt.measured
+        verdict = driver.verdicts.get(driver.status(model), "error")
+        figures = driver.figures(model, verdict)
+        measure(measured, self._watch, figures, is_same_objective=self._is_same_objective)
+        if used := _THREADS.search(measured.log[:10_000]):
+            measured.parameters.setdefault("solver_threads", int(used[1]))
+
+    def _note_diagnostics(self) -> None:
+        collector = self._solve.diagnostics
+        if collector is not None:
+            reports = self._driver.reports(self._solve.solver_input)
+            for each in (*self._watch.diagnostics, *reports):
+                collector.record(each)

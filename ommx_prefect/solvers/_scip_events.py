@@ -1,0 +1,96 @@
+"""What of SCIP's progress is told while it runs: new solutions, better bounds, solved nodes.
+
+PySCIPOpt wants an event handler of its own class, which is made when PySCIPOpt is there.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+from ommx_prefect.solvers._watch import Incumbent, Watch, known
+
+_NEW, _BOUND = "BESTSOLFOUND", "DUALBOUNDIMPROVED"
+_NODES = ("NODEFEASIBLE", "NODEINFEASIBLE", "NODEBRANCHED")
+
+
+class ScipEvents:
+    """Tells a watch what SCIP's event handler is told.
+
+    Args:
+        adapter: The adapter whose model will run.
+        watch: Who is told.
+
+    Attributes:
+        is_over: Whether nothing more is told.
+    """
+
+    def __init__(self, adapter: Any, watch: Watch) -> None:
+        self.is_over = False
+        self._watch = watch
+        self._variables = {int(x): y for x, y in adapter.varname_map.items() if x.isdigit()}
+        self._silent_stage = sys.modules["pyscipopt"].SCIP_STAGE.INITSOLVE
+        self._snapshot = of_adapter("SCIPProgressSnapshot")
+        handler = _handler_class()(self)
+        adapter.model.includeEventhdlr(handler, "ommx_prefect", "tells of the solver's progress")
+
+    def told(self, model: Any, event: Any) -> None:
+        """Note an event; nothing is raised."""
+        if self.is_over:
+            return
+        with self._watch.guarded():
+            self._note(model, event)
+
+    def _note(self, model: Any, event: Any) -> None:
+        name = event.getName()
+        if name in (_NEW, _BOUND):
+            primal = self._primal(model)
+            numbers = (primal, model.getDualbound(), int(model.getNTotalNodes()))
+            self._watch.progress(model.getSolvingTime(), *numbers, is_new=name == _NEW)
+            # In this stage SCIP refuses what the snapshot asks, and says so on standard error.
+            if self._snapshot is not None and model.getStage() != self._silent_stage:
+                self._watch.diagnostics.append(self._snapshot.from_event(model, event))
+        if self._watch.wants_values:
+            self._read(model)
+
+    def _primal(self, model: Any) -> float:
+        # At the event of a new solution `getPrimalbound` is that of the one before.
+        best = model.getBestSol() if model.getNSols() else None
+        return float("inf") if best is None else float(model.getSolObjVal(best))
+
+    def _read(self, model: Any) -> None:
+        with self._watch.reading():
+            best = model.getBestSol()
+            values = [best[variable] for variable in self._variables.values()]
+        objective, dual = known(model.getSolObjVal(best)), known(model.getDualbound())
+        self._watch.found(Incumbent(list(self._variables), values, objective, dual))
+
+
+def of_adapter(name: str) -> Any:
+    """Return what OMMX's adapter has under a name, if it is imported and has it."""
+    return getattr(sys.modules.get("ommx_pyscipopt_adapter"), name, None)
+
+
+@functools.cache
+def _handler_class() -> Any:
+    pyscipopt: Any = sys.modules["pyscipopt"]
+    kinds = pyscipopt.SCIP_EVENTTYPE
+    watched = [getattr(kinds, name) for name in (_NEW, _BOUND, *_NODES)]
+
+    class Handler(pyscipopt.Eventhdlr):  # type: ignore[misc]
+        def __init__(self, events: ScipEvents) -> None:
+            self.events = events
+
+        def eventinit(self) -> None:
+            for kind in watched:
+                self.model.catchEvent(kind, self)
+
+        def eventexit(self) -> None:
+            for kind in watched:
+                self.model.dropEvent(kind, self)
+
+        def eventexec(self, event: Any) -> None:
+            self.events.told(self.model, event)
+
+    return Handler

@@ -1,0 +1,55 @@
+"""How does a solve obey? It runs in a thread of its own, and the task's thread waits for it.
+
+Timeouts and signals are exceptions that Python raises between two steps of Python code, in the
+task's thread or the main one. A solver at work there takes none, and a task with two seconds ended
+after its solver's twelve. A thread that only waits takes them at once, stops the solver, and waits
+for it a little longer; a solver that goes on all the same ends with its own limit.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+
+# How often the waiting thread looks: it can be asked to stop, and writes checkpoints.
+LOOK_SECONDS = 0.1
+# How long a solver that was told to stop is waited for.
+STOP_SECONDS = 1.5
+
+
+def supervise(run: Callable[[], None], stop: Callable[[], None], look: Callable[[], None]) -> None:
+    """Run a solver to its end; an exception that comes meanwhile stops it.
+
+    Args:
+        run: Runs the solver.
+        stop: Tells it, from another thread, to stop.
+        look: Is called while it runs, and may raise what ends the solve.
+
+    Raises:
+        BaseException: What `run` or `look` raised, or what interrupted this thread.
+    """
+    done = threading.Event()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            run()
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            done.set()
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(work,), daemon=True, name="solver")
+    thread.start()
+    try:
+        while not done.wait(LOOK_SECONDS):
+            look()
+    except BaseException:
+        stop()
+        done.wait(STOP_SECONDS)
+        raise
+    thread.join()  # what its end frees, such as HiGHS's scheduler, is gone before the next solve
+    if failed:
+        raise failed[0]

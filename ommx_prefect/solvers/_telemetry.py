@@ -1,0 +1,121 @@
+"""How much of a solve is recorded, and what of it becomes parameters and attachments of its Run.
+
+| telemetry | run parameters | attachments | diagnostics of OMMX |
+|---|---|---|---|
+| `"full"` | yes | `solver.log`, `trajectory` | yes |
+| `"summary"` | yes | | |
+| `False` | | | |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from ommx import Solution
+from ommx.experiment import Run
+
+from ommx_prefect.solvers._figures import Figures
+from ommx_prefect.solvers._integral import Row, primal_dual_integral
+from ommx_prefect.solvers._watch import Watch
+
+Telemetry: TypeAlias = Literal["full", "summary", False]
+LEVELS: tuple[Telemetry, ...] = ("full", "summary", False)
+
+LOG, TRAJECTORY, INCUMBENT = "solver.log", "trajectory", "incumbent"
+# A log longer than this keeps its two ends.
+MOST_LOG_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class Watching:
+    """How a solve is watched.
+
+    Args:
+        telemetry: How much of it is recorded.
+        checkpoint_seconds: How often its best solution is made durable; None: not at all.
+
+    Raises:
+        ValueError: It is not to be done so.
+    """
+
+    telemetry: Telemetry = "full"
+    checkpoint_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        seconds = self.checkpoint_seconds
+        level: object = self.telemetry  # what a user passes
+        if level is True or level not in LEVELS:
+            raise ValueError(f"telemetry={level!r} is none of 'full', 'summary' and False")
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"checkpoint_seconds={seconds!r} is no positive number of seconds")
+
+
+@dataclass
+class Measured:
+    """What was measured of one solve: parameters, and attachments to be.
+
+    Attributes:
+        parameters: Run parameters, the names that every solver shares.
+        log: What the solver wrote.
+        trajectory: One row for each improvement.
+        incumbent: The best solution of a solve that was interrupted.
+    """
+
+    parameters: dict[str, Any] = field(default_factory=dict)
+    log: bytes = b""
+    trajectory: Sequence[Row] = ()
+    incumbent: Solution | None = None
+
+    def keep(self, solution: Solution) -> None:
+        """Keep the best solution of a solve that was interrupted, if it is one."""
+        if solution.feasible:
+            self.incumbent = solution
+            self.parameters["objective"] = float(solution.objective)
+
+    def attach(self, run: Run) -> None:
+        """Attach the log, the trajectory and the incumbent."""
+        if self.incumbent is not None:
+            run.log_solution(INCUMBENT, self.incumbent)
+        if self.log:
+            text = "text/plain; charset=utf-8"
+            run.log_attachment(LOG, text, self.log, compression="zstd")
+        if self.trajectory:
+            columns = {
+                name: [getattr(row, name) for row in self.trajectory] for name in Row._fields
+            }
+            run.log_json(TRAJECTORY, columns, compression="zstd")
+
+
+def measure(measured: Measured, watch: Watch, figures: Figures, *, is_same_objective: bool) -> None:
+    """Note what callbacks and the solver's last word say together."""
+    parameters = measured.parameters
+    parameters.update(figures.parameters(is_same_objective=is_same_objective))
+    if figures.nodes is None or figures.seconds is None:
+        return
+    rows = [*watch.rows, _last(watch.rows, figures)]
+    if is_same_objective:
+        measured.trajectory = rows
+        parameters["primal_dual_integral"] = primal_dual_integral(rows, figures.seconds)
+    if figures.primal is not None:
+        # What presolve alone solves calls nobody back.
+        first = watch.first_seconds
+        parameters["first_solution_seconds"] = figures.seconds if first is None else first
+        parameters.setdefault("incumbents", max(1, watch.incumbents))
+
+
+def _last(rows: Sequence[Row], figures: Figures) -> Row:
+    before = rows[-1] if rows else Row(0.0)
+    primal = before.primal if figures.primal is None else figures.primal
+    dual = before.dual if figures.dual is None else figures.dual
+    return Row(figures.seconds or 0.0, primal, dual, figures.nodes)
+
+
+def cut(log: bytes) -> bytes:
+    """Return a log, the middle of a long one left out."""
+    if len(log) <= MOST_LOG_BYTES:
+        return log
+    half = MOST_LOG_BYTES // 2
+    left_out = len(log) - 2 * half
+    return b"%s\n... %d bytes left out ...\n%s" % (log[:half], left_out, log[-half:])
