@@ -20,7 +20,7 @@ PACKAGE = Path(ommx_prefect.__file__).parent
 LAYERS = (
     {"__init__", "__main__"},
     {"_moved", "cli"},
-    {"solvers", "analysis", "testing"},
+    {"solvers", "analysis", "testing", "_catalogue"},
     {"_decorators"},
     {"_recovery"},
     {"_sealing", "_recording"},
@@ -73,7 +73,8 @@ PUBLIC = {
         NoSolutionError NotApplicableError NotInRegistryError NotSealedError
         OmmxPrefectError RecordingError RegistryAuthError RegistryError
         RegistryUnavailableError SealError SolveOutcomeError SolverError SolverOptionError
-        StageError UnboundedError UnknownAdapterError UnknownFormatError UnreadableError
+        StageError UnboundedError UnknownAdapterError UnknownFormatError UnknownImageError
+        UnreadableError
     """,
 }
 
