@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._targets.annotations import FLOW_RUN_URL
@@ -57,16 +58,10 @@ def parameters_of(opened: Opened) -> dict[int, dict[str, Any]]:
     known: dict[int, dict[str, Any]] = {run.run_id: {} for run in opened.experiment.runs}
     for name in table.columns:
         for run_id, value in table[name].items():
-            if not (value is None or (isinstance(value, float) and math.isnan(value))):
-                known[int(run_id)][str(name)] = _scalar(value)
+            if not pd.isna(value):
+                plain = value.item() if hasattr(value, "item") else value
+                known[int(run_id)][str(name)] = plain
     return known
-
-
-def _scalar(value: Any) -> Any:
-    if hasattr(value, "item"):
-        value = value.item()
-    # A column of integers in which some Runs have none comes as floats.
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def task_run_url(opened: Opened, parameters: Mapping[str, Any]) -> str:

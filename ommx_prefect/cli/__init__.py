@@ -10,15 +10,36 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ommx_prefect.cli._compare import compare_command
+from ommx_prefect.cli._export import export_command
+from ommx_prefect.cli._find import find_command
 from ommx_prefect.cli._list import list_command
 from ommx_prefect.cli._output import complain
+from ommx_prefect.cli._replay import replay_command
+from ommx_prefect.cli._report import report_command
 from ommx_prefect.cli._seal import recover_command, seal_command, status_command
+from ommx_prefect.cli._share import pull_command, push_command
 from ommx_prefect.cli._show import show_command
+from ommx_prefect.cli._tidy import du_command, prune_command
 from ommx_prefect.exceptions import OmmxPrefectError
 
 # Panel of the help -> its commands by name, in the order in which people need them.
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Look": {"list": list_command, "show": show_command},
+    "Look": {
+        "list": list_command,
+        "show": show_command,
+        "compare": compare_command,
+        "report": report_command,
+        "replay": replay_command,
+        "find": find_command,
+    },
+    "Share and tidy": {
+        "export": export_command,
+        "push": push_command,
+        "pull": pull_command,
+        "du": du_command,
+        "prune": prune_command,
+    },
     "Seal": {"status": status_command, "recover": recover_command, "seal": seal_command},
 }
 VERSIONS = ("ommx-prefect", "ommx", "prefect")

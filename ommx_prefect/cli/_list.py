@@ -41,7 +41,7 @@ def list_command(
     if as_json:
         print_json([asdict(row) for row in rows])
     elif rows:
-        print_table(TITLES, map(_cells, rows), right="runs solves size age")
+        print_table(TITLES, map(_cells, rows), right=("size", "age"))
     else:
         say(f"There is no experiment in {registry_root()}{f' under {prefix}' if prefix else ''}.")
 

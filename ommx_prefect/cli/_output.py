@@ -41,7 +41,9 @@ STYLES = {
 UNITS = ("B", "kB", "MB", "GB", "TB")
 # From how many seconds on an age is told in which unit.
 AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (0.0, "s"))
-DIGITS = 10
+# Significant digits of a number: under these headings, which are compared, and under all others.
+EXACT = frozenset({"objective", "objective now", "dual bound", "value", "old", "new"})
+DIGITS, FEW_DIGITS = 12, 4
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -64,6 +66,12 @@ def finding(text: object) -> typer.Exit:
     """Say what was found, and return the exit that tells scripts of it."""
     complain(text)
     return typer.Exit(1)
+
+
+def refused(text: object) -> typer.Exit:
+    """Say in one line why a command cannot be done, and return the exit for wrong use."""
+    complain(text)
+    return typer.Exit(2)
 
 
 def print_json(document: Any) -> None:
@@ -89,7 +97,11 @@ def _other(value: Any) -> str | None:
 
 
 def print_table(
-    titles: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", right: str = ""
+    titles: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    title: str = "",
+    right: Sequence[str] = (),
 ) -> None:
     """Print a table.
 
@@ -97,33 +109,43 @@ def print_table(
         titles: The headings.
         rows: The cells: numbers, texts, None.
         title: What stands above it.
-        right: The headings of numbers, with blanks between them.
+        right: The headings that stand to the right, besides those of numbers.
     """
     table = Table(
         box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold"
     )
-    for name in titles:
-        is_right = name in right.split()
+    shown = [[plain(each) for each in row] for row in rows]
+    for column, name in enumerate(titles):
+        is_right = name in right or _is_number([row[column] for row in shown])
         table.add_column(name, overflow="fold", justify="right" if is_right else "left")
-    for row in rows:
-        table.add_row(*(cell(each) for each in row))
+    for row in shown:
+        digits = [DIGITS if name in EXACT else FEW_DIGITS for name in titles]
+        table.add_row(*map(cell, row, digits))
     console().print(table)
 
 
-def cell(value: Any) -> Text:
+def _is_number(values: Iterable[Any]) -> bool:
+    """Tell whether a column holds numbers alone."""
+    known = [x for x in values if x not in (None, "")]
+    return bool(known) and all(
+        isinstance(x, (int, float)) and not isinstance(x, bool) for x in known
+    )
+
+
+def cell(value: Any, digits: int = DIGITS) -> Text:
     """Return a value as the text of a cell, in the colour of its word."""
-    shown = shown_value(value)
+    shown = shown_value(value, digits)
     return Text(for_terminal(shown), STYLES.get(shown, ""))
 
 
-def shown_value(value: Any) -> str:
+def shown_value(value: Any, digits: int = DIGITS) -> str:
     """Return a value as people read it."""
     value = plain(value)
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def shown_bytes(size: float) -> str:

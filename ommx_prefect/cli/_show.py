@@ -126,7 +126,7 @@ def _show(opened: Opened, document: dict[str, Any], most: int) -> None:
     if document["totals"]:
         say()
         rows = [[row[name] for name in TOTALS] for row in document["totals"]]
-        print_table(TOTALS, rows, title="Totals", right=" ".join(TOTALS[2:]))
+        print_table(TOTALS, rows, title="Totals")
     if document["contradictions"]:
         say()
         titles = list(document["contradictions"][0])
@@ -146,7 +146,6 @@ def _show_runs(rows: list[dict[str, Any]], most: int) -> None:
         titles,
         [[row[x] for x in titles] for row in rows[:most]],
         title="Runs",
-        right="run objective seconds took gap",
     )
     if len(rows) > most:
         say(f"and {len(rows) - most} more; --runs {len(rows)} shows all, --run N one of them")

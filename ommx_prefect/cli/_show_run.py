@@ -92,7 +92,7 @@ def show_run(opened: Opened, document: dict[str, Any]) -> None:
             (x["name"], x["media_type"], shown_bytes(x["bytes"]), x["filename"])
             for x in document["attachments"]
         ]
-        print_table(("attachment", "media type", "size", "file"), rows, right="size")
+        print_table(("attachment", "media type", "size", "file"), rows, right=("size",))
     _show_lines("Trace", document["trace"])
     say()
     say(f"Open it: {document['opens_with']}")
