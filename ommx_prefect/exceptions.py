@@ -16,6 +16,7 @@
     ├── DocumentError           bytes that are not what they claim to be
     │   └── UnknownFormatError  a key, type or version this release does not know
     ├── NotSealedError          no sealed experiment is known for a flow run
+    ├── UnknownImageError       nothing can be opened under an image name
     ├── InvalidFlowRunIdError   a text that is no id of a flow run
     ├── UnreadableError         the Local Registry, or an experiment in it, is damaged
     ├── RegistryError           an OCI registry did not do what was asked of it
@@ -70,6 +71,7 @@ __all__ = [
     "UnboundedError",
     "UnknownAdapterError",
     "UnknownFormatError",
+    "UnknownImageError",
     "UnreadableError",
 ]
 
@@ -276,6 +278,17 @@ class UnreadableError(OmmxPrefectError, RuntimeError):
             "Local Registry is damaged: restore it from a backup, or load the image from the "
             "container registry it was pushed to."
         )
+
+
+class UnknownImageError(OmmxPrefectError, LookupError):
+    """Nothing can be opened under an image name; fields: image_name, reason."""
+
+    def __init__(self, image_name: str, reason: str) -> None:
+        super().__init__(image_name, reason)
+        self.image_name, self.reason = image_name, reason
+
+    def __str__(self) -> str:
+        return f"{self.image_name} cannot be opened: {self.reason}"
 
 
 class RegistryError(OmmxPrefectError, RuntimeError):

@@ -20,7 +20,7 @@ PACKAGE = Path(ommx_prefect.__file__).parent
 LAYERS = (
     {"__init__", "__main__"},
     {"_moved", "cli"},
-    {"solvers", "analysis", "testing"},
+    {"solvers", "analysis", "testing", "_catalogue"},
     {"_decorators"},
     {"_recovery"},
     {"_sealing", "_recording"},
@@ -61,9 +61,10 @@ PUBLIC = {
         resolve_adapter sample solve
     """,
     "ommx_prefect.analysis": """
-        Comparison compare contradictions data_profile differences gap_over_time
+        Comparison compare contradictions data_profile differences environment_of gap_over_time
         known_values performance_profile plot_gap plot_profile plot_scatter plot_trend
-        read_solu shifted_geometric_mean solves totals virtual_best write_solu write_trc
+        read_solu report_html shifted_geometric_mean solves totals virtual_best write_report
+        write_solu write_trc
     """,
     "ommx_prefect.testing": "ShardStore StageContract Store StoreContract",
     "ommx_prefect.exceptions": """
@@ -73,7 +74,8 @@ PUBLIC = {
         NoSolutionError NotApplicableError NotInRegistryError NotSealedError
         OmmxPrefectError RecordingError RegistryAuthError RegistryError
         RegistryUnavailableError SealError SolveOutcomeError SolverError SolverOptionError
-        StageError UnboundedError UnknownAdapterError UnknownFormatError UnreadableError
+        StageError UnboundedError UnknownAdapterError UnknownFormatError UnknownImageError
+        UnreadableError
     """,
 }
 

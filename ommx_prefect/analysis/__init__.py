@@ -12,12 +12,14 @@ Every function takes and returns pandas tables, works on any OMMX Experiment, an
 server. Times are seconds, gaps are relative.
 """
 
-from ommx_prefect.analysis._compare import Comparison, compare, differences
+from ommx_prefect.analysis._compare import Comparison, compare
 from ommx_prefect.analysis._contradictions import contradictions
+from ommx_prefect.analysis._environment import differences, environment_of
 from ommx_prefect.analysis._exchange import write_trc
 from ommx_prefect.analysis._known import known_values, read_solu, write_solu
 from ommx_prefect.analysis._plots import plot_gap, plot_profile, plot_scatter, plot_trend
 from ommx_prefect.analysis._profiles import data_profile, gap_over_time, performance_profile
+from ommx_prefect.analysis._report import report_html, write_report
 from ommx_prefect.analysis._solves import solves
 from ommx_prefect.analysis._totals import shifted_geometric_mean, totals, virtual_best
 
@@ -27,6 +29,7 @@ __all__ = [
     "contradictions",
     "data_profile",
     "differences",
+    "environment_of",
     "gap_over_time",
     "known_values",
     "performance_profile",
@@ -35,10 +38,12 @@ __all__ = [
     "plot_scatter",
     "plot_trend",
     "read_solu",
+    "report_html",
     "shifted_geometric_mean",
     "solves",
     "totals",
     "virtual_best",
+    "write_report",
     "write_solu",
     "write_trc",
 ]

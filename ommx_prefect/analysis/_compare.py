@@ -7,6 +7,7 @@ environments are comparable: times of another machine tell nothing.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ommx_prefect.analysis._totals import censored_seconds, shifted_geometric_mean
+from ommx_prefect.analysis._environment import differences, missing_library
+from ommx_prefect.analysis._pairs import KEY, VALUES, keyed
+from ommx_prefect.analysis._totals import shifted_geometric_mean
 
 # From the best to the worst: what is further down is worse.
 RANKS = {
@@ -33,8 +36,8 @@ SHIFT_SECONDS = 10.0
 LEAST_PAIRS = 10
 SMALLEST_CHANGE = 0.01
 SIGNIFICANCE = 0.05
-# What of an environment must agree for times to be compared.
-ENVIRONMENT_KEYS = ("cpu", "cores", "os", "solvers")
+# Rows that a notebook shows.
+MOST_SHOWN = 50
 COLUMNS = (
     *("instance", "adapter", "variant", "seed", "verdict", "why"),
     *("outcome_before", "outcome_after", "objective_before", "objective_after"),
@@ -69,9 +72,18 @@ class Comparison:
             for x in slow.itertuples()
         ]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many pairs are better, worse, the same, new and gone."""
+        return {str(key): int(n) for key, n in self.table["verdict"].value_counts().items()}
+
     def _repr_html_(self) -> str:
-        changed = self.table[self.table["verdict"] != "same"].head(50)
-        return f"{changed.to_html(index=False)}{self.times.to_html(index=False)}"  # both escape
+        changed = self.table[self.table["verdict"] != "same"]
+        said = ", ".join(f"{n} {verdict}" for verdict, n in self.counts.items())
+        reasons = [f"times are not compared: {why}" for why in self.not_comparable]
+        lines = [f"<p>{html.escape(line)}</p>" for line in (said, *reasons)]
+        tables = (changed.head(MOST_SHOWN), self.times)
+        return "".join([*lines, *(each.to_html(index=False) for each in tables)])  # it escapes
 
 
 def compare(
@@ -80,6 +92,7 @@ def compare(
     *,
     environments: Sequence[Mapping[str, Any] | None] | None = None,
     time_threshold: float = 1.1,
+    significance: float = SIGNIFICANCE,
     relative: float = 1e-4,
     absolute: float = 1e-6,
 ) -> Comparison:
@@ -92,46 +105,26 @@ def compare(
         environments: What `environment_of` tells of each night, the later one last; None where
             times are to be compared whatever the nights ran on.
         time_threshold: From which ratio of the shifted geometric means time is a regression.
+        significance: Below which p-value the times of two nights differ.
         relative: Objectives and bounds within this share of the larger one are the same.
         absolute: And those this far apart.
     """
     nights = [before] if isinstance(before, pd.DataFrame) else list(before)
-    old, new = _merged([_keyed(night) for night in nights]), _merged([_keyed(after)])
+    *earlier, later = keyed([*nights, after])
+    old, new = _merged(earlier), _merged([later])
     pairs = old.join(new, how="outer", lsuffix="_before", rsuffix="_after")
     rows = [_row(key, pair, relative, absolute) for key, pair in pairs.iterrows()]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    reasons = () if environments is None else differences(environments)
-    times = _times(table, time_threshold, is_comparable=not reasons)
-    options = {"time_threshold": time_threshold, "relative": relative, "absolute": absolute}
+    reasons = missing_library() + (() if environments is None else differences(environments))
+    limits = (time_threshold, significance)
+    times = _times(table, limits, is_comparable=not reasons)
+    options = {
+        "time_threshold": time_threshold,
+        "significance": significance,
+        "relative": relative,
+        "absolute": absolute,
+    }
     return Comparison(table, times, reasons, options)
-
-
-def differences(environments: Sequence[Mapping[str, Any] | None]) -> tuple[str, ...]:
-    """Say why the times of nights cannot be compared; nothing where they can."""
-    if any(not environment for environment in environments):
-        return ("the environment of a night is not recorded",)
-    found = []
-    for key in ENVIRONMENT_KEYS:
-        values = {repr(environment.get(key)) for environment in environments if environment}
-        if len(values) > 1:
-            found.append(f"{key} differs: {', '.join(sorted(values))}")
-    return tuple(found)
-
-
-KEY = ["_instance", "adapter", "variant", "seed"]
-VALUES = ["instance", "outcome", "objective", "dual_bound", "seconds", "sense"]
-
-
-def _keyed(table: pd.DataFrame) -> pd.DataFrame:
-    keyed = table.assign(
-        _instance=table["digest"].fillna(table["instance"]).fillna("").astype(str),
-        variant=table["variant"].fillna("").astype(str),
-        adapter=table["adapter"].fillna("").astype(str),
-        seed=table["seed"].fillna(-1).astype(int),
-        outcome=table["outcome"].fillna("interrupted").astype(str),
-        seconds=censored_seconds(table),
-    )
-    return keyed[KEY + VALUES]
 
 
 def _merged(nights: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -150,6 +143,9 @@ def _row(key: Any, pair: pd.Series, relative: float, absolute: float) -> dict[st
     verdict, why = _verdict(pair, relative, absolute)
     names = (pair["instance_after"], pair["instance_before"], key[0])
     shown = {column: pair[column] for column in COLUMNS if column in pair.index}
+    digests = {x for x in (pair["digest_before"], pair["digest_after"]) if not pd.isna(x)}
+    if len(digests) > 1:
+        why = f"{why or 'same'} (the instance of this name has another content)"
     return {
         "instance": next(str(name) for name in names if not pd.isna(name)),
         "adapter": key[1],
@@ -198,18 +194,20 @@ def _ratio(old: float, new: float) -> float:
     return float("nan") if pd.isna(old) or pd.isna(new) or old <= 0 else float(new) / float(old)
 
 
-def _times(table: pd.DataFrame, threshold: float, *, is_comparable: bool) -> pd.DataFrame:
+def _times(
+    table: pd.DataFrame, limits: tuple[float, float], *, is_comparable: bool
+) -> pd.DataFrame:
     columns = ["adapter", "variant", "pairs", "ratio", "p", "regression"]
     paired = table.dropna(subset=["seconds_before", "seconds_after"])
     rows = [
-        [*key, *_time_change(group, threshold, is_comparable=is_comparable)]
+        [*key, *_time_change(group, limits, is_comparable=is_comparable)]
         for key, group in paired.groupby(["adapter", "variant"])
     ]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _time_change(
-    group: pd.DataFrame, threshold: float, *, is_comparable: bool
+    group: pd.DataFrame, limits: tuple[float, float], *, is_comparable: bool
 ) -> tuple[int, float, float, bool]:
     """Return pairs, ratio of the shifted geometric means, p-value, and whether it is worse."""
     old, new = group["seconds_before"].astype(float), group["seconds_after"].astype(float)
@@ -217,8 +215,9 @@ def _time_change(
     ratio = (mean_new + SHIFT_SECONDS) / (mean_old + SHIFT_SECONDS)
     logs = np.log2((new + SHIFT_SECONDS) / (old + SHIFT_SECONDS)).to_numpy()
     logs = logs[np.abs(logs) >= np.log2(1 + SMALLEST_CHANGE)]
-    p = signed_rank_p(logs) if len(logs) >= LEAST_PAIRS else float("nan")
-    is_worse = is_comparable and ratio >= threshold and p < SIGNIFICANCE
+    p = signed_rank_p(logs) if len(logs) >= LEAST_PAIRS and not missing_library() else float("nan")
+    threshold, significance = limits
+    is_worse = is_comparable and ratio >= threshold and p < significance
     return len(group), ratio, p, bool(is_worse)
 
 

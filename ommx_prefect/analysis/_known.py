@@ -11,6 +11,7 @@ A `.solu` file has one line for each instance (as SCIP's check tests use it):
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -62,11 +63,16 @@ def read_solu(path: str | Path) -> pd.DataFrame:
 def write_solu(table: pd.DataFrame, path: str | Path) -> None:
     """Write the best that some solves know of each instance, one line for each.
 
+    Blanks in a name become underscores: a `.solu` file has them between its words.
+
     Args:
         table: As `solves` returns it.
         path: The `.solu` file to write.
     """
-    lines = [_solu_line(str(name), group) for name, group in table.groupby("instance", sort=True)]
+    lines = [
+        _solu_line(re.sub(r"\s+", "_", str(name)), group)
+        for name, group in table.groupby("instance", sort=True)
+    ]
     Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 

@@ -77,11 +77,13 @@ _SHORT = {
 }
 
 
-def solves(*experiments: Experiment) -> pd.DataFrame:
+def solves(*experiments: Experiment, digests: bool = True) -> pd.DataFrame:
     """Return one row for each Solve, and for each solve whose result was cached.
 
     Args:
         experiments: Experiments of OMMX, such as `Experiment.load(...)` returns.
+        digests: Read each input whose digest was not recorded, to make it; without it a large
+            night is read much faster, and instances are told apart by name.
 
     Returns:
         A table with the columns of `COLUMNS` in their nullable dtypes. `seconds` and `limit` are
@@ -90,12 +92,12 @@ def solves(*experiments: Experiment) -> pd.DataFrame:
         one of `optimal`, `feasible`, `infeasible`, `unbounded`, `no_solution`, `not_applicable`,
         `error`, or missing where the solve was interrupted.
     """
-    rows = [row for experiment in experiments for row in _rows_of(experiment)]
+    rows = [row for experiment in experiments for row in _rows_of(experiment, digests)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype(COLUMNS)
 
 
-def _rows_of(experiment: Experiment) -> Iterator[dict[str, Any]]:
+def _rows_of(experiment: Experiment, digests: bool) -> Iterator[dict[str, Any]]:
     parameters = experiment.run_parameters_df()
     known = {
         "experiment": experiment.image_name,
@@ -103,7 +105,7 @@ def _rows_of(experiment: Experiment) -> Iterator[dict[str, Any]]:
     }
     for run in experiment.runs:
         logged = _present(parameters.loc[run.run_id]) if run.run_id in parameters.index else {}
-        for row in _rows_of_run(run, logged):
+        for row in _rows_of_run(run, logged, digests):
             yield {**known, "run": run.run_id, **row}
 
 
@@ -111,7 +113,9 @@ def _present(row: pd.Series) -> dict[str, Any]:
     return {str(name): value for name, value in row.items() if not pd.isna(value)}
 
 
-def _rows_of_run(run: SealedRun, logged: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows_of_run(
+    run: SealedRun, logged: Mapping[str, Any], digests: bool
+) -> Iterator[dict[str, Any]]:
     said = {column: logged[name] for column, name in PARAMETERS.items() if name in logged}
     said["reason"] = logged.get("reason") or run.lifecycle_reason
     found = run.solves
@@ -119,10 +123,10 @@ def _rows_of_run(run: SealedRun, logged: Mapping[str, Any]) -> Iterator[dict[str
         cached = logged.get("prefect.state") == "Cached"
         yield {"adapter": short_name(logged["adapter"]), "cached": cached, **said}
     for solve in found:
-        yield _row_of_solve(solve, said if len(found) == 1 else {})
+        yield _row_of_solve(solve, said if len(found) == 1 else {}, digests)
 
 
-def _row_of_solve(solve: Solve, said: Mapping[str, Any]) -> dict[str, Any]:
+def _row_of_solve(solve: Solve, said: Mapping[str, Any], digests: bool) -> dict[str, Any]:
     row = {
         "solve": solve.solve_id,
         "adapter": short_name(solve.adapter),
@@ -130,7 +134,7 @@ def _row_of_solve(solve: Solve, said: Mapping[str, Any]) -> dict[str, Any]:
         "cached": False,
         **said,
     }
-    if "digest" not in row or "sense" not in row:
+    if (digests and "digest" not in row) or "sense" not in row:
         row = _of_input(solve) | row
     if "outcome" not in row:
         row |= _of_output(solve)

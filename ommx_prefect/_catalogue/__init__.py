@@ -1,0 +1,1 @@
+"""The experiments that this machine has or can fetch: opened, listed, measured."""

@@ -1,0 +1,77 @@
+"""What a Run consists of, by its documents: attachments with their sizes, and where its page is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ommx_prefect._catalogue.opened import Opened
+from ommx_prefect._targets.annotations import FLOW_RUN_URL
+
+TASK_RUN_ID = "prefect.task_run_id"
+# Of what people look at first, the worst first; what is not named comes last.
+WORST_FIRST = ("failed", "interrupted")
+
+
+@dataclass(frozen=True)
+class AttachmentFacts:
+    """An attachment, without its content.
+
+    Attributes:
+        name: Its name in its Run or experiment.
+        media_type: What it is.
+        bytes: Its size as it is stored, which may be compressed.
+        filename: The name of the file that it was, where it was one.
+    """
+
+    name: str
+    media_type: str
+    bytes: int
+    filename: str = ""
+
+
+def attachments_of(opened: Opened, run_id: int | None = None) -> list[AttachmentFacts]:
+    """Return what is attached to a Run, or to the experiment itself, in the order of names."""
+    layers = opened.manifest["layers"]
+    holder = opened.config if run_id is None else run_config(opened, run_id)
+    document = holder.get("attachments") or {}
+    filenames = document.get("filenames") or {}
+    return [
+        AttachmentFacts(
+            name, layers[index]["mediaType"], layers[index]["size"], filenames.get(name, "")
+        )
+        for name, index in sorted((document.get("entries") or {}).items())
+    ]
+
+
+def run_config(opened: Opened, run_id: int) -> Mapping[str, Any]:
+    """Return what OMMX's config says of a Run."""
+    return next(x for x in opened.config["runs"] if x["run_id"] == run_id)
+
+
+def parameters_of(opened: Opened) -> dict[int, dict[str, Any]]:
+    """Return the run parameters of every Run; what a Run has not is not there."""
+    table = opened.experiment.run_parameters_df()
+    known: dict[int, dict[str, Any]] = {run.run_id: {} for run in opened.experiment.runs}
+    for name in table.columns:
+        for run_id, value in table[name].items():
+            if not pd.isna(value):
+                plain = value.item() if hasattr(value, "item") else value
+                known[int(run_id)][str(name)] = plain
+    return known
+
+
+def task_run_url(opened: Opened, parameters: Mapping[str, Any]) -> str:
+    """Return the address of a task run's page in Prefect's UI; empty where it is not known."""
+    flow_run_url = opened.experiment.annotations.get(FLOW_RUN_URL, "")
+    head, sign, _ = flow_run_url.partition("/runs/flow-run/")
+    task_run_id = parameters.get(TASK_RUN_ID)
+    return f"{head}/runs/task-run/{task_run_id}" if sign and task_run_id else flow_run_url
+
+
+def text_of(data: bytes) -> str:
+    """Return bytes as text, whatever they are."""
+    return data.decode("utf-8", errors="replace")

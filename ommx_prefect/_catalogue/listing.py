@@ -1,0 +1,138 @@
+"""List what a Local Registry has: sealed experiments, checkpoints, and flow runs left unsealed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from ommx.experiment import (
+    ExperimentCheckpointRef,
+    ExperimentRef,
+    list_experiment_checkpoints,
+    list_experiments,
+)
+
+from ommx_prefect._catalogue.sizes import layer_sizes, stage_bytes
+from ommx_prefect._recovery.unsealed import read_unsealed, unsealed_flow_runs
+from ommx_prefect._registry.names import OUR_NAMES
+from ommx_prefect._targets import annotations as names
+from ommx_prefect.exceptions import DocumentError, OmmxPrefectError
+
+# Flag -> the annotation of the seal that raises it.
+FLAGS = {"degraded": names.DEGRADED}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One thing that is there.
+
+    Attributes:
+        kind: `sealed`, `checkpoint` or `unsealed`.
+        image: Its name, as people know it; of what is unsealed the id of the flow run.
+        stored_name: Its name in the Local Registry; empty of what is unsealed.
+        digest: Digest of its manifest, likewise.
+        status: `finished`, `failed`, `interrupted`, `draft`; `unsealed`.
+        updated_at: When it was written last, ISO 8601, UTC.
+        bytes: Its size on disk; blobs that several experiments share count in each.
+        flags: `degraded`, and what else is to be looked at.
+    """
+
+    kind: str
+    image: str
+    status: str
+    updated_at: str
+    stored_name: str = ""
+    digest: str = ""
+    flow: str = ""
+    deployment: str = ""
+    flow_run: str = ""
+    flow_run_id: str = ""
+    runs: int = 0
+    solves: int = 0
+    bytes: int = 0
+    flags: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def repository(self) -> str:
+        """The image name without its tag."""
+        return self.image.rpartition(":")[0]
+
+
+def listed(prefix: str = "") -> list[Listed]:
+    """Return everything whose image name begins with a prefix, the newest first.
+
+    What is unsealed has no image name yet: it is told by the name of its flow.
+    """
+    found = [_sealed(ref) for ref in list_experiments(prefix)]
+    found += [_checkpoint(ref) for ref in list_experiment_checkpoints(prefix)]
+    found = [each for each in found if not each.image.startswith(OUR_NAMES)]
+    found += [each for each in _unsealed() if each.flow.startswith(prefix)]
+    return sorted(found, key=lambda each: each.updated_at, reverse=True)
+
+
+def _sealed(ref: ExperimentRef) -> Listed:
+    return _listed("sealed", ref.image_name, ref.image_name, ref)
+
+
+def _checkpoint(ref: ExperimentCheckpointRef) -> Listed:
+    return _listed("checkpoint", ref.requested_image_name, ref.checkpoint_image_name, ref)
+
+
+def _listed(
+    kind: str, image: str, stored_name: str, ref: ExperimentRef | ExperimentCheckpointRef
+) -> Listed:
+    said = ref.annotations
+    return Listed(
+        kind,
+        image,
+        ref.status,
+        _plain_time(ref.updated_at),
+        stored_name,
+        ref.manifest_digest,
+        flow=said.get(names.FLOW_NAME, ""),
+        deployment=said.get(names.DEPLOYMENT_NAME, ""),
+        flow_run=said.get(names.FLOW_RUN_NAME, ""),
+        flow_run_id=said.get(names.FLOW_RUN_ID, ""),
+        runs=ref.run_count,
+        solves=ref.solve_count,
+        bytes=_size(ref.manifest_digest),
+        flags=tuple(flag for flag, key in FLAGS.items() if key in said),
+        annotations=said,
+    )
+
+
+def _size(digest: str) -> int:
+    with contextlib.suppress(DocumentError, ValueError, KeyError):
+        return sum(layer_sizes(digest).values())
+    return 0
+
+
+def _unsealed() -> Iterator[Listed]:
+    for owner in unsealed_flow_runs():
+        with contextlib.suppress(OmmxPrefectError, OSError):
+            found = read_unsealed(owner)
+            if found is None:
+                continue
+            yield Listed(
+                "unsealed",
+                owner,
+                "unsealed",
+                _iso(found.touched),
+                flow=found.record.flow if found.record else "",
+                flow_run=found.name,
+                flow_run_id=owner,
+                runs=len(found.shards) + len(found.open_attempts),
+                bytes=stage_bytes(found.stage.path),
+            )
+
+
+def _plain_time(text: str) -> str:
+    """Return OMMX's time, which has nanoseconds, to the second."""
+    return f"{text[:19]}+00:00" if text.endswith("+00:00") else text
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")

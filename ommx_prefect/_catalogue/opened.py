@@ -1,0 +1,184 @@
+"""Open the experiment that somebody means: by image name, digest, or id of a flow run.
+
+A finished night is found under its name, a failed one as the checkpoint that OMMX keeps for that
+name, and a name without a tag means the newest of its repository. What the Local Registry does not
+have is fetched from the registry of its name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ommx.artifact import (
+    RemoteArtifactAuthenticationError,
+    RemoteArtifactAuthorizationError,
+    RemoteArtifactNotFoundError,
+    RemoteArtifactTransportError,
+)
+from ommx.experiment import Experiment, list_experiment_checkpoints, list_experiments
+
+from ommx_prefect._registry.blobs import read_blob, registry_root
+from ommx_prefect._registry.names import (
+    OUR_NAMES,
+    canonical_name,
+    checkpoint_name,
+    find,
+    load_annotated,
+)
+from ommx_prefect._targets.annotations import FLOW_RUN_ID
+from ommx_prefect.exceptions import InvalidImageNameError, UnknownImageError
+
+# Names of these hosts are nowhere but in a Local Registry.
+LOCAL_HOST = re.compile(r"(^|\.)(local|localdomain|invalid)$")
+HINTS = 3
+# What OMMX raises where a registry was asked -> what it means.
+REMOTE_ERRORS: tuple[tuple[type[Exception], str], ...] = (
+    (RemoteArtifactNotFoundError, "nor does {host} have it"),
+    (RemoteArtifactAuthenticationError, "and {host} does not let us in: docker login {host}"),
+    (RemoteArtifactAuthorizationError, "and {host} does not let us read it: docker login {host}"),
+    (RemoteArtifactTransportError, "and {host} cannot be reached: is there no network?"),
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An experiment that was asked for.
+
+    Attributes:
+        name: What people know it by: of a checkpoint the name that was asked for.
+        stored_name: Its name in the Local Registry.
+        digest: Digest of its manifest.
+        experiment: It, sealed.
+    """
+
+    name: str
+    stored_name: str
+    digest: str
+    experiment: Experiment
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
+        """Its OCI manifest."""
+        return _json(self.digest)
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """OMMX's config of it, which says what each layer is."""
+        return _json(self.manifest["config"]["digest"])
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Tell whether it is no finished experiment, but what OMMX keeps of another one."""
+        return self.name != self.stored_name
+
+    @property
+    def opens_with(self) -> str:
+        """The line of plain `ommx` that opens it."""
+        method = "restore_from_checkpoint" if self.is_checkpoint else "load"
+        return f"Experiment.{method}({json.dumps(self.name)})"
+
+
+def open_image(text: str) -> Opened:
+    """Open the experiment that a text means.
+
+    Args:
+        text: An image name, one without a tag for the newest of a repository,
+            `repository@sha256:...`, or Prefect's id of a flow run.
+
+    Raises:
+        UnknownImageError: There is none, it is out of reach, or it is no experiment.
+    """
+    try:
+        return _of_flow_run(text) or _here(text) or _elsewhere(text)
+    except InvalidImageNameError as error:
+        raise UnknownImageError(text, f"this is no image name: {error.reason}") from error
+    except RuntimeError as error:
+        said = " ".join(str(error).split())
+        why = "it is no experiment" if "artifact type" in said else "it cannot be read"
+        raise UnknownImageError(text, f"{why}: {said}") from error
+
+
+def _of_flow_run(text: str) -> Opened | None:
+    try:
+        flow_run_id = str(uuid.UUID(text))
+    except ValueError:
+        return None
+    experiment = load_annotated(FLOW_RUN_ID, flow_run_id)
+    if experiment is None:
+        raise UnknownImageError(text, f"nothing in {registry_root()} is of this flow run")
+    name = experiment.image_name
+    return Opened(_asked_for().get(name, name), name, find(name) or "", experiment)
+
+
+def _here(text: str) -> Opened | None:
+    """Open what the Local Registry has under a name, or under the newest one of its repository."""
+    if "@" in text:
+        digest = text.rpartition("@")[2]
+        return Opened(text, text, digest, Experiment.load(text))
+    name = canonical_name(text)
+    candidates = [name] if _has_tag(text) else [name, *_newest(name.rpartition(":")[0])]
+    for each in candidates:
+        for stored in (each, checkpoint_name(each)):
+            found = find(stored)
+            if found is not None:
+                return Opened(each, stored, found, Experiment.load(stored))
+    return None
+
+
+def _elsewhere(text: str) -> Opened:
+    """Fetch from the registry of a name."""
+    name = canonical_name(text)
+    host = name.partition("/")[0]
+    missing = f"the Local Registry {registry_root()} does not have it"
+    if LOCAL_HOST.search(host):
+        raise UnknownImageError(name, f"{missing}.{_hint(name)}")
+    try:
+        experiment = Experiment.load(name)
+    except tuple(kind for kind, _ in REMOTE_ERRORS) as error:
+        said = next(said for kind, said in REMOTE_ERRORS if isinstance(error, kind))
+        why = f"{missing}, {said.format(host=host)}.{_hint(name)}"
+        raise UnknownImageError(name, why) from error
+    return Opened(name, name, find(name) or "", experiment)
+
+
+def _has_tag(text: str) -> bool:
+    return ":" in text.rpartition("/")[2]
+
+
+def _newest(repository: str) -> list[str]:
+    """Return the name of the newest experiment or checkpoint of a repository, if there is one."""
+    known = [(ref.updated_at, ref.image_name) for ref in list_experiments(f"{repository}:")]
+    known += [
+        (ref.updated_at, ref.requested_image_name)
+        for ref in list_experiment_checkpoints(f"{repository}:")
+    ]
+    return [max(known)[1]] if known else []
+
+
+def _asked_for() -> dict[str, str]:
+    """Return the names that were asked for, by the names of their checkpoints."""
+    return {x.checkpoint_image_name: x.requested_image_name for x in list_experiment_checkpoints()}
+
+
+def known_names(prefix: str = "") -> list[str]:
+    """Return the names of all experiments and checkpoints here, as people know them."""
+    names = {ref.image_name for ref in list_experiments()}
+    names |= {ref.requested_image_name for ref in list_experiment_checkpoints()}
+    return sorted(x for x in names if x.startswith(prefix) and not x.startswith(OUR_NAMES))
+
+
+def _hint(name: str) -> str:
+    near = difflib.get_close_matches(name, known_names(), n=HINTS, cutoff=0.5)
+    return f" Did you mean {', '.join(near)}?" if near else ""
+
+
+def _json(digest: str) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads(read_blob(digest))
+    return document

@@ -1,0 +1,151 @@
+"""What can go from a Local Registry, and how it comes back.
+
+| what | when | how |
+|---|---|---|
+| a night | its repository has more than `keep` newer ones | its names are removed |
+| a checkpoint | a later night superseded it, and it is old | its name is removed |
+| an unsealed flow run | it ended, and nothing of it was touched for long | it is moved aside |
+
+Blobs are never touched: `ommx gc --delete` takes what no name reaches, and until then everything
+comes back. What belongs to an open flow run stays, as does what cannot be told.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ommx.artifact import remove_image
+
+from ommx_prefect._catalogue.listing import Listed
+from ommx_prefect._recovery.recover import Recovered
+from ommx_prefect._recovery.unsealed import unsealed_flow_runs
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._stages.roots import stage_root
+
+ASIDE = "ommx-prefect-pruned"
+_RESTORE = "from ommx.artifact import restore_image; restore_image({name!r}, {digest!r})"
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """One thing that can go.
+
+    Attributes:
+        kind: `night`, `checkpoint` or `unsealed`.
+        name: What it is called: an image name, or the id of a flow run.
+        why: Why it can go.
+        bytes: What it takes; blobs that others share count, too.
+        restore: The command that brings it back.
+    """
+
+    kind: str
+    name: str
+    why: str
+    bytes: int
+    restore: str
+    _remove: Callable[[], None]
+
+    def remove(self) -> None:
+        """Let it go."""
+        self._remove()
+
+
+def prunable(
+    found: Iterable[Listed], unsealed: Iterable[Recovered], *, keep: int | None, min_age: float
+) -> Iterator[Prunable]:
+    """Yield what can go.
+
+    Args:
+        found: What the registry has, the newest first.
+        unsealed: What `recover` would do about each flow run that is not sealed.
+        keep: How many nights of each repository stay; None for all.
+        min_age: Seconds for which nobody has touched checkpoints and unsealed flow runs.
+    """
+    listed = list(found)
+    busy = set(unsealed_flow_runs(unended=True))
+    idle = [each for each in listed if not each.flow_run_id or each.flow_run_id not in busy]
+    if keep is not None:
+        yield from _nights(idle, listed, keep)
+    yield from _checkpoints(idle, listed, min_age)
+    # All else may be open: on another machine, or by what Prefect cannot tell now.
+    stuck = {row.owner: row for row in unsealed if row.done == "would seal"}
+    for each in listed:
+        if each.kind == "unsealed" and each.image in stuck and age_of(each) > min_age:
+            yield _unsealed(each, stuck[each.image])
+
+
+def age_of(each: Listed) -> float:
+    """Return the seconds since something was written last; 0 where that cannot be told."""
+    try:
+        then = datetime.fromisoformat(each.updated_at)
+    except ValueError:
+        return 0.0
+    return (datetime.now(timezone.utc) - then).total_seconds()
+
+
+def _nights(idle: list[Listed], listed: list[Listed], keep: int) -> Iterator[Prunable]:
+    """Yield the nights of each repository that are older than those that stay.
+
+    Several names of one manifest, such as `latest`, are one night.
+    """
+    digests: dict[str, list[str]] = defaultdict(list)
+    for each in listed:
+        if each.kind == "sealed" and each.digest not in digests[each.repository]:
+            digests[each.repository].append(each.digest)
+    for each in idle:
+        newer = digests[each.repository]
+        if each.kind == "sealed" and each.digest in newer[keep:]:
+            why = f"{keep} newer nights of {each.repository} stay"
+            yield _named("night", each, why)
+
+
+def _checkpoints(idle: list[Listed], listed: list[Listed], min_age: float) -> Iterator[Prunable]:
+    """Yield old checkpoints of nights that were sealed later, under their name or another tag."""
+    for each in idle:
+        if each.kind != "checkpoint" or age_of(each) <= min_age:
+            continue
+        later = [
+            x.image
+            for x in listed
+            if x.kind == "sealed"
+            and x.repository == each.repository
+            and x.updated_at > each.updated_at
+        ]
+        if later:
+            yield _named("checkpoint", each, f"{later[0]} was sealed later")
+
+
+def _named(kind: str, each: Listed, why: str) -> Prunable:
+    code = _RESTORE.format(name=each.stored_name, digest=each.digest)
+    return Prunable(
+        kind,
+        each.image,
+        why,
+        each.bytes,
+        f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}",
+        lambda: _forget(each),
+    )
+
+
+def _forget(each: Listed) -> None:
+    remove_image(each.stored_name, root=registry_root())
+
+
+def _unsealed(each: Listed, row: Recovered) -> Prunable:
+    folder = stage_root() / each.image
+    aside = registry_root() / ASIDE / f"{each.image}-{int(time.time())}"
+    why = f"untouched since {each.updated_at}; recover says: {row.done}, {row.why}"
+    restore = f"mv {shlex.quote(str(aside))} {shlex.quote(str(folder))}"
+    return Prunable("unsealed", each.image, why, each.bytes, restore, lambda: _move(folder, aside))
+
+
+def _move(folder: Path, aside: Path) -> None:
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    folder.rename(aside)

@@ -1,0 +1,102 @@
+"""Find Runs by what their parameters say, across all experiments of the Local Registry."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ommx.experiment import Experiment
+
+from ommx_prefect._catalogue.contents import parameters_of
+from ommx_prefect._catalogue.listing import Listed
+from ommx_prefect._catalogue.opened import Opened
+
+# Longer signs first, so that `>=` is not `>`.
+SIGNS: dict[str, Callable[[Any, Any], bool]] = {
+    "!=": lambda found, wanted: bool(found != wanted),
+    ">=": lambda found, wanted: bool(found >= wanted),
+    "<=": lambda found, wanted: bool(found <= wanted),
+    "=": lambda found, wanted: bool(found == wanted),
+    ">": lambda found, wanted: bool(found > wanted),
+    "<": lambda found, wanted: bool(found < wanted),
+    "~": lambda found, wanted: str(wanted) in str(found),
+}
+_CONDITION = re.compile(
+    rf"(?P<key>[^{re.escape('!><=~')}]+)(?P<sign>{'|'.join(SIGNS)})(?P<value>.*)"
+)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a Run parameter has to be: `outcome=optimal`, `solve_seconds>10`, `instance~knap`."""
+
+    key: str
+    sign: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read a condition.
+
+        Raises:
+            ValueError: It is none.
+        """
+        found = _CONDITION.fullmatch(text)
+        if found is None:
+            raise ValueError(
+                f"{text!r} is no condition; write key=value, key>1, key!=x or key~part"
+            )
+        return cls(found["key"].strip(), found["sign"], found["value"])
+
+    def holds(self, parameters: Mapping[str, Any]) -> bool:
+        """Tell whether it holds for the parameters of a Run; one that is missing fulfils none."""
+        found = parameters.get(self.key)
+        if found is None:
+            return False
+        number, wanted = _number(found), _number(self.value)
+        if self.sign == "~" or number is None or wanted is None:
+            return SIGNS[self.sign](str(found).lower(), self.value.lower())
+        return SIGNS[self.sign](number, wanted)
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A Run that fulfils every condition; `status` and `reason` count as parameters of it."""
+
+    image: str
+    run: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_runs(experiments: Iterable[Listed], conditions: Iterable[Condition]) -> Iterator[FoundRun]:
+    """Yield the Runs of some experiments that fulfil all conditions."""
+    wanted = list(conditions)
+    for each in experiments:
+        for found in _runs_of(each):
+            if all(condition.holds(found.parameters) for condition in wanted):
+                yield found
+
+
+def _runs_of(each: Listed) -> Iterator[FoundRun]:
+    if not each.stored_name:
+        return
+    with contextlib.suppress(RuntimeError):  # damaged, or removed meanwhile
+        opened = Opened(
+            each.image, each.stored_name, each.digest, Experiment.load(each.stored_name)
+        )
+        logged = parameters_of(opened)
+        for run in opened.experiment.runs:
+            own = {"status": run.status, "reason": run.lifecycle_reason}
+            yield FoundRun(each.image, run.run_id, {**own, **logged[run.run_id]})
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,54 @@
+"""How much room experiments take: by the sizes that their manifests state, each blob once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ommx_prefect._registry.blobs import read_blob
+
+
+def layer_sizes(digest: str) -> dict[str, int]:
+    """Return the size in bytes of every blob that an experiment names, its manifest included.
+
+    Raises:
+        DocumentError: Its manifest is missing or damaged.
+    """
+    data = read_blob(digest)
+    manifest = json.loads(data)
+    sizes = {digest: len(data)}
+    for each in (manifest["config"], *manifest["layers"]):
+        sizes[each["digest"]] = int(each["size"])
+    return sizes
+
+
+def own_bytes(experiments: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Return for each experiment how many bytes no other one of these shares."""
+    users = Counter(digest for sizes in experiments.values() for digest in sizes)
+    return {
+        name: sum(size for digest, size in sizes.items() if users[digest] == 1)
+        for name, sizes in experiments.items()
+    }
+
+
+def total_bytes(experiments: Iterable[Mapping[str, int]]) -> int:
+    """Return the size of all blobs that some experiments name, each once."""
+    blobs: dict[str, int] = {}
+    for sizes in experiments:
+        blobs |= sizes
+    return sum(blobs.values())
+
+
+def stage_bytes(folder: Path) -> int:
+    """Return the room a stage takes; what is linked to a blob of the registry counts once there."""
+    found = 0
+    for where, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                status = os.stat(os.path.join(where, name))
+                found += status.st_size if status.st_nlink == 1 else 0
+    return found

@@ -1,0 +1,56 @@
+"""Which solves of several nights belong together: by digest of the instance, then by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ommx_prefect.analysis._totals import censored_seconds
+
+KEY = ["_instance", "adapter", "variant", "seed"]
+VALUES = ["instance", "digest", "outcome", "objective", "dual_bound", "seconds", "sense"]
+
+
+def keyed(nights: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return the nights with the columns of `KEY` filled, and their seconds censored."""
+    return [_filled(night, keys) for night, keys in zip(nights, instance_keys(nights), strict=True)]
+
+
+def instance_keys(nights: Sequence[pd.DataFrame]) -> list[pd.Series]:
+    """Return for each night what its rows are paired by.
+
+    An instance is the one of an earlier night that has its digest; else, where no other content of
+    its night has its name, the one that has its name; else one of its own.
+    """
+    by_digest: dict[str, str] = {}
+    by_name: dict[str, str] = {}
+    found = []
+    for night in nights:
+        names, digests = _texts(night["instance"]), _texts(night["digest"])
+        is_one = digests.groupby(names).transform("nunique") <= 1
+        plain = names.where(is_one, "")
+        keys = [
+            by_digest.get(digest) or by_name.get(plain_name) or digest or name
+            for digest, plain_name, name in zip(digests, plain, names, strict=True)
+        ]
+        by_digest = {**dict(zip(digests, keys, strict=True)), **by_digest, "": ""}
+        by_name = {**dict(zip(plain, keys, strict=True)), **by_name, "": ""}
+        found.append(pd.Series(keys, index=night.index, dtype=str))
+    return found
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    return column.fillna("").astype(str)
+
+
+def _filled(night: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:
+    filled = night.assign(
+        _instance=keys,
+        variant=_texts(night["variant"]),
+        adapter=_texts(night["adapter"]),
+        seed=night["seed"].fillna(-1).astype(int),
+        outcome=night["outcome"].fillna("interrupted").astype(str),
+        seconds=censored_seconds(night),
+    )
+    return filled[KEY + VALUES]

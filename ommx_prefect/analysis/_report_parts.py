@@ -1,0 +1,144 @@
+"""What stands in the parts of a night's page: its verdict, facts, failures, and cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from ommx.experiment import Experiment
+
+from ommx_prefect._targets import annotations as names
+from ommx_prefect.analysis._compare import Comparison
+from ommx_prefect.analysis._totals import PROVED, is_solved
+
+# Column of the table of all solves -> its heading.
+SOLVE_COLUMNS = {
+    "run": "run",
+    "instance": "instance",
+    "adapter": "solver",
+    "variant": "variant",
+    "seed": "seed",
+    "outcome": "outcome",
+    "objective": "objective",
+    "dual_bound": "dual bound",
+    "gap": "gap",
+    "seconds": "seconds",
+    "limit": "limit",
+    "nodes": "nodes",
+    "iterations": "iterations",
+    "primal_dual_integral": "integral",
+    "host": "host",
+    "reason": "reason",
+}
+# Outcomes that are an answer, if not always a proof.
+ANSWERED = PROVED | {"feasible"}
+FACTS = {
+    "flow": names.FLOW_NAME,
+    "deployment": names.DEPLOYMENT_NAME,
+    "flow run": names.FLOW_RUN_NAME,
+    "state": names.STATE,
+    "scheduled": names.SCHEDULED_TIME,
+    "page in Prefect": names.FLOW_RUN_URL,
+    "Prefect": names.PREFECT_VERSION,
+    "OMMX": names.OMMX_VERSION,
+    "Python": names.PYTHON_VERSION,
+    "warnings": names.WARNINGS,
+    "degraded": names.DEGRADED,
+}
+# Significant digits of a number: of values that are compared, and of all others.
+DIGITS = {"objective": 12, "dual_bound": 12}
+FEW_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a night comes to, in a word and a few sentences; `level` is good, mixed or bad."""
+
+    level: str
+    word: str
+    sentences: tuple[str, ...]
+
+
+def verdict_of(
+    night: Experiment,
+    table: pd.DataFrame,
+    wrong: pd.DataFrame,
+    comparison: Comparison | None,
+    failures: list[dict[str, Any]],
+) -> Verdict:
+    """Judge a night: bad where it failed, contradicts itself or became worse."""
+    solved = int(is_solved(table).sum())
+    worse = comparison.regressions if comparison else []
+    said = [f"{solved} of {len(table)} solves ended with a proof."]
+    said += [f"Without an answer: {len(failures)}."] if failures else []
+    said += [f"Contradictions: {len(wrong)}."] if len(wrong) else []
+    said += [f"Worse than in the earlier nights: {len(worse)}."] if worse else []
+    if night.status not in (None, "finished"):
+        return Verdict("bad", str(night.status), (str(night.lifecycle_reason or ""), *said))
+    if len(wrong) or worse:
+        word = "contradiction" if len(wrong) else "worse"
+        return Verdict("bad", word, tuple(said))
+    return Verdict("mixed" if failures else "good", "failures" if failures else "fine", tuple(said))
+
+
+def facts_of(night: Experiment) -> dict[str, str]:
+    """Return what the annotations of a night say of its flow run, by title."""
+    said = night.annotations
+    return {title: said[key] for title, key in FACTS.items() if said.get(key)}
+
+
+def failures_of(night: Experiment, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the solves without an answer, and the Runs that failed without a solve."""
+    bad = table[~table["outcome"].isin(ANSWERED)]
+    rows = rows_of(bad[["run", "instance", "adapter", "variant", "outcome", "reason"]])
+    seen = set(table["run"].dropna())
+    for run in night.runs:
+        if run.run_id not in seen and run.status in ("failed", "interrupted"):
+            rows.append({"run": run.run_id, "outcome": run.status, "reason": run.lifecycle_reason})
+    return sorted(rows, key=lambda row: int(row["run"]))
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table, None where a value is missing."""
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
+
+
+def filled(columns: Mapping[str, str], rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the columns in which some row has something."""
+    empty = (None, "")
+    return {
+        key: title
+        for key, title in columns.items()
+        if any(row.get(key) not in empty for row in rows)
+    }
+
+
+def shown(value: Any, key: str = "") -> Any:
+    """Return a value of a column as a cell shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.{DIGITS.get(key, FEW_DIGITS)}g}"
+    return "" if value is None else value
+
+
+def flattened(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return what nested objects say, one line for each leaf: `solvers.highspy` -> `1.16.0`."""
+    return dict(_leaves("", document))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _leaves(f"{path}.{key}" if path else str(key), each)
+    elif isinstance(value, list) and not any(isinstance(x, (Mapping, list)) for x in value):
+        yield path, ", ".join(map(str, value))
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _leaves(f"{path}.{number}", each)
+    else:
+        yield path, "" if value is None else str(value)

@@ -1,0 +1,74 @@
+"""Show what the Local Registry has: `list`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import typer
+from ommx.experiment import Experiment
+
+from ommx_prefect._catalogue.listing import Listed, listed
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect.cli._options import AsJson
+from ommx_prefect.cli._output import print_json, print_table, say, shown_age, shown_bytes
+from ommx_prefect.cli._waiting import working
+
+TITLES = (
+    *("image", "status", "flow", "deployment", "flow run", "runs", "solves", "size", "age"),
+    "flags",
+)
+
+
+def list_command(
+    prefix: Annotated[
+        str,
+        typer.Argument(metavar="[PREFIX]", help="Beginning of image names; of flows, if unsealed."),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show sealed experiments, checkpoints of failed nights, and flow runs left unsealed.
+
+    Flags: `degraded`, where something could not be recorded; `contradiction`, where solves of one
+    night cannot all be right.
+    """
+    with working(f"reading {registry_root()}") as work:
+        found = listed(prefix)
+        work.total = len(found)
+        rows = list(_flagged(found, work.advance))
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    elif rows:
+        print_table(TITLES, map(_cells, rows), right=("size", "age"))
+    else:
+        say(f"There is no experiment in {registry_root()}{f' under {prefix}' if prefix else ''}.")
+
+
+def _flagged(found: Iterable[Listed], advance: object) -> Iterable[Listed]:
+    for each in found:
+        yield (
+            each
+            if not each.stored_name or not _contradicts(each)
+            else replace(each, flags=(*each.flags, "contradiction"))
+        )
+        if callable(advance):
+            advance()
+
+
+def _contradicts(each: Listed) -> bool:
+    """Tell by the run parameters alone whether claims of a night contradict each other."""
+    from ommx_prefect.analysis import contradictions, solves
+
+    with contextlib.suppress(RuntimeError, ValueError):
+        return not contradictions(solves(Experiment.load(each.stored_name), digests=False)).empty
+    return False
+
+
+def _cells(row: Listed) -> tuple[object, ...]:
+    image = row.image if row.kind != "checkpoint" else f"{row.image} (checkpoint)"
+    return (
+        *(image, row.status, row.flow, row.deployment, row.flow_run, row.runs, row.solves),
+        *(shown_bytes(row.bytes), shown_age(row.updated_at), " ".join(row.flags)),
+    )

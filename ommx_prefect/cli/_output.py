@@ -1,0 +1,168 @@
+"""Print tables, lines and JSON: names, reasons and logs may hold anything, and are shown clean."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ommx_prefect._values.display import for_terminal
+
+# Where output is no terminal: in a mail of cron, say.
+PLAIN_WIDTH = 160
+STYLES = {
+    "sealed": "green",
+    "sent": "green",
+    "finished": "green",
+    "optimal": "green",
+    "better": "green",
+    "would seal": "cyan",
+    "would send": "cyan",
+    "waits": "yellow",
+    "feasible": "yellow",
+    "no_solution": "yellow",
+    "unsealed": "yellow",
+    "draft": "yellow",
+    "interrupted": "bold yellow",
+    "failed": "bold red",
+    "error": "red",
+    "worse": "bold red",
+    "contradiction": "bold red",
+    "degraded": "bold yellow",
+}
+UNITS = ("B", "kB", "MB", "GB", "TB")
+# From how many seconds on an age is told in which unit.
+AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (0.0, "s"))
+# Significant digits of a number: under these headings, which are compared, and under all others.
+EXACT = frozenset({"objective", "objective now", "dual bound", "value", "old", "new"})
+DIGITS, FEW_DIGITS = 12, 4
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console as wide as the terminal, or as a table needs where there is none."""
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if terminal else PLAIN_WIDTH)
+
+
+def say(text: object = "", style: str = "") -> None:
+    """Print one line, which a pipe does not cut."""
+    console().print(Text(for_terminal(text), style), soft_wrap=True, markup=False, highlight=False)
+
+
+def complain(text: object) -> None:
+    """Print what is wrong to where errors go."""
+    console(stderr=True).print(Text(for_terminal(text), "bold red"), soft_wrap=True)
+
+
+def finding(text: object) -> typer.Exit:
+    """Say what was found, and return the exit that tells scripts of it."""
+    complain(text)
+    return typer.Exit(1)
+
+
+def refused(text: object) -> typer.Exit:
+    """Say in one line why a command cannot be done, and return the exit for wrong use."""
+    complain(text)
+    return typer.Exit(2)
+
+
+def print_json(document: Any) -> None:
+    """Print JSON; what a number cannot be there is null."""
+    print(json.dumps(plain(document), indent=2))
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: NaN, infinity and NA are null, numpy's numbers Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(each) for each in value]
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (str, int, float)) else _other(value)
+
+
+def _other(value: Any) -> str | None:
+    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
+
+
+def print_table(
+    titles: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    title: str = "",
+    right: Sequence[str] = (),
+) -> None:
+    """Print a table.
+
+    Args:
+        titles: The headings.
+        rows: The cells: numbers, texts, None.
+        title: What stands above it.
+        right: The headings that stand to the right, besides those of numbers.
+    """
+    table = Table(
+        box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold"
+    )
+    shown = [[plain(each) for each in row] for row in rows]
+    for column, name in enumerate(titles):
+        is_right = name in right or _is_number([row[column] for row in shown])
+        table.add_column(name, overflow="fold", justify="right" if is_right else "left")
+    for row in shown:
+        digits = [DIGITS if name in EXACT else FEW_DIGITS for name in titles]
+        table.add_row(*map(cell, row, digits))
+    console().print(table)
+
+
+def _is_number(values: Iterable[Any]) -> bool:
+    """Tell whether a column holds numbers alone."""
+    known = [x for x in values if x not in (None, "")]
+    return bool(known) and all(
+        isinstance(x, (int, float)) and not isinstance(x, bool) for x in known
+    )
+
+
+def cell(value: Any, digits: int = DIGITS) -> Text:
+    """Return a value as the text of a cell, in the colour of its word."""
+    shown = shown_value(value, digits)
+    return Text(for_terminal(shown), STYLES.get(shown, ""))
+
+
+def shown_value(value: Any, digits: int = DIGITS) -> str:
+    """Return a value as people read it."""
+    value = plain(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def shown_bytes(size: float) -> str:
+    """Return a number of bytes as people read it."""
+    for unit in UNITS:
+        if size < 1000 or unit == UNITS[-1]:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError("the last unit takes everything")
+
+
+def shown_age(since: str) -> str:
+    """Return how long ago an ISO 8601 time was."""
+    try:
+        then = datetime.fromisoformat(since)
+    except ValueError:
+        return ""
+    seconds = max(0.0, (datetime.now(timezone.utc) - then).total_seconds())
+    size, unit = next((size, unit) for size, unit in AGES if seconds >= size)
+    return f"{seconds / (size or 1.0):.0f} {unit}"

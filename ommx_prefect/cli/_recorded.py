@@ -1,0 +1,141 @@
+"""What was solved in a Run, so that it can be solved again: instance, adapter, options and answer.
+
+Nothing is imported because an artifact names it: an adapter that the table of backends does not
+know is solved with only where the user names it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from ommx import Instance
+from ommx.adapter import SolverAdapter
+from ommx.experiment import SealedRun
+
+from ommx_prefect._catalogue.contents import parameters_of
+from ommx_prefect._catalogue.opened import Opened
+from ommx_prefect.analysis import solves
+from ommx_prefect.exceptions import UnknownAdapterError
+from ommx_prefect.solvers._backends import BACKENDS, backend_of, resolve_adapter
+from ommx_prefect.solvers._options import LIMITS
+
+# What a Run whose process was killed leaves of the solve that it was in.
+INSTANCE, OPTION = "instance", "option."
+# Options of OMMX's adapters that are none of their solvers'.
+NOT_OPTIONS = frozenset({"verbose"})
+
+
+@dataclass(frozen=True)
+class RecordedSolve:
+    """One solve that can be done again.
+
+    Attributes:
+        run: Its Run.
+        solve: Its number there; None of a solve that never ended.
+        instance: What was solved.
+        name: What it is called.
+        adapter: The adapter's class, by name.
+        options: Under the names of its solver.
+        limits: Those of our names that the Run says.
+        answer: Outcome, objective and seconds that were recorded.
+    """
+
+    run: int
+    solve: int | None
+    instance: Instance
+    name: str
+    adapter: str
+    options: Mapping[str, Any]
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    answer: Mapping[str, Any] = field(default_factory=dict)
+
+
+def recorded_solves(
+    opened: Opened, run_id: int | None = None, solve_id: int | None = None
+) -> Iterator[RecordedSolve]:
+    """Yield the solves of one Run, or of all, that can be done again."""
+    logged = parameters_of(opened)
+    answers = _answers(solves(opened.experiment, digests=False))
+    for run in opened.experiment.runs:
+        if run_id in (None, run.run_id):
+            for each in _of_run(run, logged[run.run_id], answers):
+                if solve_id in (None, each.solve):
+                    yield each
+
+
+def _of_run(
+    run: SealedRun, logged: Mapping[str, Any], answers: Mapping[Any, Mapping[str, Any]]
+) -> Iterator[RecordedSolve]:
+    limits = {name: logged[name] for name in LIMITS if name in logged}
+    for solve in run.solves:
+        answer = answers.get((run.run_id, solve.solve_id), {})
+        name = str(answer.get("instance") or solve.input.title or f"run {run.run_id}")
+        options = _plain(solve.adapter_options)
+        adapter = solve.adapter.rpartition(".")[2]
+        yield RecordedSolve(
+            run.run_id, solve.solve_id, solve.input, name, adapter, options, limits, answer
+        )
+    if not run.solves and INSTANCE in run.attachment_names and "adapter" in logged:
+        options = {
+            name.removeprefix(OPTION): value
+            for name, value in logged.items()
+            if name.startswith(OPTION)
+        }
+        instance = run.get_instance(INSTANCE)
+        name = str(logged.get("instance", f"run {run.run_id}"))
+        answer = answers.get((run.run_id, None), {})
+        adapter = str(logged["adapter"])
+        yield RecordedSolve(run.run_id, None, instance, name, adapter, options, limits, answer)
+
+
+def _answers(table: pd.DataFrame) -> dict[Any, dict[str, Any]]:
+    plain = table.astype(object).where(table.notna(), None)
+    return {(row["run"], row["solve"]): row for row in plain.to_dict("records")}
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in NOT_OPTIONS}
+
+
+def adapter_class(name: str) -> type[SolverAdapter]:
+    """Return the adapter that a user names: `highs`, or a class as `package.module:Class`.
+
+    Raises:
+        UnknownAdapterError: There is none.
+    """
+    module, sign, attribute = name.partition(":")
+    if not sign:
+        return resolve_adapter(_short(name))
+    try:
+        found: type[SolverAdapter] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UnknownAdapterError(name, str(error)) from error
+    return resolve_adapter(found)
+
+
+def _short(name: str) -> str:
+    return next((backend.name for backend in BACKENDS if backend.adapter == name), name)
+
+
+def settings_for(
+    recorded: RecordedSolve, adapter: type[SolverAdapter]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the limits and options to solve with, as `solve` takes them.
+
+    Another solver than the recorded one is given the limits alone: options are each solver's own.
+    """
+    backend = backend_of(adapter)
+    known = next((x for x in BACKENDS if x.adapter == recorded.adapter), None)
+    names = {theirs: ours for ours, theirs in (known.limits if known else {}).items()}
+    limits = {names[x]: value for x, value in recorded.options.items() if x in names}
+    limits = {**limits, **recorded.limits}
+    options = {x: value for x, value in recorded.options.items() if x not in names}
+    takes = backend.limits if backend else {}
+    return (
+        {name: value for name, value in limits.items() if name in takes},
+        options if adapter.__name__ == recorded.adapter else {},
+    )

@@ -1,0 +1,148 @@
+"""Solve recorded instances again: `replay IMAGE`."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated, Any
+
+import typer
+from ommx.adapter import SolverAdapter
+from ommx.experiment import Experiment
+
+from ommx_prefect._catalogue.opened import Opened, open_image
+from ommx_prefect._catalogue.subject import seal_about
+from ommx_prefect._oci.image_name import with_suffix
+from ommx_prefect._values.display import for_terminal
+from ommx_prefect.cli._options import AsJson, Image, pair_of, value_of
+from ommx_prefect.cli._output import finding, print_json, print_table, refused, say
+from ommx_prefect.cli._recorded import RecordedSolve, adapter_class, recorded_solves
+from ommx_prefect.cli._replayed import Replayed, answers_of, judged, replay_in
+from ommx_prefect.cli._waiting import working
+
+# Outcomes that are no failure.
+ANSWERED = frozenset({"optimal", "feasible", "infeasible", "unbounded"})
+TITLES = (
+    *("run", "instance", "adapter", "outcome", "outcome now", "objective", "objective now"),
+    *("seconds", "seconds now"),
+)
+
+
+def replay_command(
+    image: Image,
+    run: Annotated[int | None, typer.Option("--run", help="Solve this Run again.")] = None,
+    solve: Annotated[int | None, typer.Option("--solve", help="Only this Solve of it.")] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option("--adapter", help="Another solver: highs, scip, or package.module:Class."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=VALUE", help="One more option of the solver."),
+    ] = None,
+    all_failed: Annotated[
+        bool, typer.Option("--all-failed", help="Solve again all that have no answer.")
+    ] = False,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Seal the replay, with the night as its OCI subject."),
+    ] = False,
+    relative: Annotated[float, typer.Option(help="Objectives within this share agree.")] = 1e-4,
+    absolute: Annotated[float, typer.Option(help="And those this far apart.")] = 1e-6,
+    as_json: AsJson = False,
+) -> None:
+    """Solve recorded instances again, with the recorded solver, options and seed.
+
+    It says whether outcome and objective agree, and what is other on this machine where they do
+    not. Nothing that the artifact holds is imported or run: an unknown adapter has to be named by
+    `--adapter`.
+
+    Exit code: 1 where an answer differs.
+    """
+    opened = open_image(image)
+    wanted = list(recorded_solves(opened, run, solve))
+    if all_failed:
+        wanted = [x for x in wanted if x.answer.get("outcome") not in ANSWERED]
+    if not wanted and not all_failed:
+        raise refused(f"{opened.name} holds no such solve")
+    options = {name: value_of(value) for name, value in map(pair_of, option or ())}
+    rows, sealed = _replay(opened, wanted, adapter, options, record, absolute, relative)
+    if as_json:
+        print_json({"image": opened.name, "replay": sealed, "solves": [x.as_json() for x in rows]})
+    else:
+        _show(rows, sealed)
+    if differ := sum(not row.agrees for row in rows):
+        raise finding(f"{differ} of {len(rows)} answers differ")
+
+
+def _replay(
+    opened: Opened,
+    wanted: list[RecordedSolve],
+    adapter: str | None,
+    options: dict[str, Any],
+    record: bool,
+    absolute: float,
+    relative: float,
+) -> tuple[list[Replayed], str | None]:
+    classes = [adapter_class(adapter or each.adapter) for each in wanted]
+    replay = Experiment() if record else Experiment.with_temp_local_registry()
+    with working("solving", len(wanted)) as work:
+        for each, solver in zip(wanted, classes, strict=True):
+            work.text = for_terminal(f"solving {each.name}")
+            _solve_one(replay, each, solver, options)
+            work.advance()
+    name = _name(opened) if record and wanted else None
+    sealed = _sealed(replay, opened, name)
+    rows = [
+        judged(opened, each, after, absolute=absolute, relative=relative)
+        for each, after in zip(wanted, answers_of(sealed), strict=True)
+    ]
+    return rows, name
+
+
+def _solve_one(
+    replay: Experiment,
+    each: RecordedSolve,
+    solver: type[SolverAdapter],
+    options: dict[str, Any],
+) -> None:
+    with replay.run() as run:
+        replay_in(run, each, solver, options)
+
+
+def _name(opened: Opened) -> str:
+    """Return the name of a replay, in a repository of its own: it is no night.
+
+    `ghcr.io/acme/nightly:one` is replayed as `ghcr.io/acme/nightly-replays:one-<time>-<process>`.
+    """
+    repository, _, tag = opened.name.rpartition(":")
+    now = f"{time.strftime('%Y%m%d%H%M%S')}-{os.getpid()}"
+    return with_suffix(f"{repository}-replays:{tag}", now)
+
+
+def _sealed(replay: Experiment, opened: Opened, name: str | None) -> Experiment:
+    if name is None:
+        replay.commit()
+        return replay
+    return seal_about(replay, name, opened.digest)
+
+
+def _show(rows: list[Replayed], sealed: str | None) -> None:
+    cells = [
+        (
+            *(x.run, x.instance, x.adapter, x.outcome_before, x.outcome_after),
+            *(x.objective_before, x.objective_after, x.seconds_before, x.seconds_after),
+        )
+        for x in rows
+    ]
+    print_table(TITLES, cells)
+    for row in rows:
+        if not row.agrees:
+            why = "; ".join(row.why) or "nothing here explains it"
+            say(f"Run {row.run} {row.instance} differs: {why}")
+    if not rows:
+        say("Every solve has an answer.")
+    elif all(row.agrees for row in rows):
+        say(f"All {len(rows)} agree.", "green")
+    if sealed:
+        say(f"Sealed {sealed}")

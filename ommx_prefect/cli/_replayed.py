@@ -1,0 +1,163 @@
+"""Solve again what was recorded, and say whether the answer is the same, and if not, why."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ommx.adapter import SamplerAdapter, SolverAdapter
+from ommx.experiment import Experiment, Run
+
+from ommx_prefect._catalogue.opened import Opened
+from ommx_prefect._targets import annotations as names
+from ommx_prefect.analysis import environment_of, solves
+from ommx_prefect.cli._recorded import RecordedSolve, settings_for
+from ommx_prefect.solvers._solve import sample_in, solve_in
+
+# Outcomes that a limit decides: another machine, or a busier one, gets another answer.
+AT_A_LIMIT = frozenset({"feasible", "no_solution"})
+VERSIONS = {
+    names.PREFECT_VERSION: "prefect",
+    names.OMMX_VERSION: "ommx",
+}
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One solve, as it was and as it is now.
+
+    Attributes:
+        run: Its Run; `solve` its number there.
+        agrees: Whether outcome and objective agree within the tolerance.
+        why: What explains a difference.
+    """
+
+    run: int
+    solve: int | None
+    instance: str
+    adapter: str
+    outcome_before: str | None
+    outcome_after: str | None
+    objective_before: float | None
+    objective_after: float | None
+    seconds_before: float | None
+    seconds_after: float | None
+    agrees: bool
+    why: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row for machines."""
+        return asdict(self)
+
+
+def replay_in(
+    run: Run,
+    recorded: RecordedSolve,
+    adapter: type[SolverAdapter],
+    more_options: Mapping[str, Any],
+) -> None:
+    """Solve in an open Run what was recorded, with its own options and more."""
+    limits, options = settings_for(recorded, adapter)
+    options |= more_options
+    run.log_parameter("replay_of_run", recorded.run)
+    if recorded.solve is not None:
+        run.log_parameter("replay_of_solve", recorded.solve)
+    if issubclass(adapter, SamplerAdapter):
+        options |= limits
+        sample_in(run, adapter, recorded.instance, options=options, raise_on_failure=False)
+        return
+    solve_in(
+        run, adapter, recorded.instance, limits=limits, options=options, raise_on_failure=False
+    )
+
+
+def answers_of(replay: Experiment) -> list[dict[str, Any]]:
+    """Return what the solves of a replay came to, one row for each Run."""
+    table = solves(replay, digests=False)
+    return [
+        {str(key): value for key, value in row.items()}
+        for row in table.astype(object).where(table.notna(), None).to_dict("records")
+    ]
+
+
+def judged(
+    opened: Opened,
+    recorded: RecordedSolve,
+    after: Mapping[str, Any],
+    *,
+    absolute: float,
+    relative: float,
+) -> Replayed:
+    """Compare what was recorded with what came now."""
+    before = recorded.answer
+    old, new = before.get("objective"), after.get("objective")
+    close = (
+        old is None
+        or new is None
+        or abs(old - new) <= absolute + relative * max(abs(old), abs(new))
+    )
+    agrees = (
+        before.get("outcome") == after.get("outcome") and close and (old is None) == (new is None)
+    )
+    return Replayed(
+        recorded.run,
+        recorded.solve,
+        recorded.name,
+        str(after.get("adapter")),
+        before.get("outcome"),
+        after.get("outcome"),
+        old,
+        new,
+        before.get("seconds"),
+        after.get("seconds"),
+        agrees,
+        () if agrees else tuple(_reasons(opened, before, after)),
+    )
+
+
+def _reasons(opened: Opened, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    if before.get("outcome") is None:
+        yield "the recorded solve never ended"
+    if before.get("adapter") != after.get("adapter"):
+        yield "another solver"
+    if before.get("variant") != after.get("variant"):
+        yield f"other options: {after.get('variant') or 'none'}"
+    if AT_A_LIMIT & {before.get("outcome"), after.get("outcome")}:
+        yield "it stopped at a limit, and what is found by then depends on machine and load"
+    if after.get("reason"):
+        yield str(after["reason"])
+    yield from _environment_changes(opened)
+
+
+def _environment_changes(opened: Opened) -> Iterator[str]:
+    """Say what is other on this machine than the experiment says of its own."""
+    for key, value in _leaves(environment_of(opened.experiment) or {}):
+        if (now := _version(key)) is not None and now != str(value):
+            yield f"{key} was {value}, and is {now}"
+        if key in ("cores", "cpu_cores") and value != os.cpu_count():
+            yield f"{value} cores, now {os.cpu_count()}"
+    said = opened.experiment.annotations
+    for annotation, package in VERSIONS.items():
+        if said.get(annotation) not in (None, now := _version(package)):
+            yield f"{package} was {said[annotation]}, and is {now}"
+    if said.get(names.PYTHON_VERSION) not in (None, platform.python_version()):
+        yield f"Python was {said[names.PYTHON_VERSION]}, and is {platform.python_version()}"
+
+
+def _leaves(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value)
+        else:
+            yield str(key), value
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None

@@ -1,0 +1,57 @@
+"""Share experiments: `push` and `pull`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ommx_prefect._catalogue.opened import open_image
+from ommx_prefect._oci.image_name import with_suffix
+from ommx_prefect._registry.names import canonical_name, find, move_names
+from ommx_prefect._registry.pull import pull_experiment
+from ommx_prefect._sealing.push import push_image
+from ommx_prefect.cli._options import AsJson, Image
+from ommx_prefect.cli._output import print_json, say
+from ommx_prefect.cli._waiting import working
+
+
+def push_command(
+    image: Image,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Push under this image name instead.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", help="One more tag, such as latest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Push an experiment to the registry of its name; what is there is not sent again.
+
+    One that failed or was interrupted goes to a tag that says so, such as `...-failed`.
+    """
+    opened = open_image(image)
+    status = opened.experiment.status or "finished"
+    name = opened.name if status == "finished" else with_suffix(opened.name, status)
+    name = canonical_name(to) if to else name
+    with working(f"pushing {name}"):
+        push_image(name, opened.digest, tag or ())
+    if as_json:
+        print_json({"image": name, "digest": opened.digest, "tags": tag or []})
+    else:
+        say(f"Pushed {name} {opened.digest}")
+
+
+def pull_command(image: Image, as_json: AsJson = False) -> None:
+    """Fetch what the registry has under a name now, and give the name here to it."""
+    name = canonical_name(image)
+    before = find(name)
+    with working(f"pulling {name}"):
+        digest = pull_experiment(name).image_name.rpartition("@")[2]
+        if digest != before:
+            move_names(digest, {name: before})
+    if as_json:
+        print_json({"image": name, "digest": digest, "before": before})
+        return
+    moved = f"; it was {before}" if before not in (None, digest) else ""
+    say(f"{name} is {digest} here{moved}")

@@ -1,0 +1,152 @@
+"""Show one experiment: `show IMAGE`, and with `--run` one Run of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from ommx_prefect._catalogue.contents import WORST_FIRST, attachments_of, parameters_of
+from ommx_prefect._catalogue.opened import Opened, open_image
+from ommx_prefect._targets import annotations as names
+from ommx_prefect.cli._options import AsJson, Image
+from ommx_prefect.cli._output import print_json, print_table, say
+from ommx_prefect.cli._show_run import run_document, show_run
+from ommx_prefect.cli._waiting import working
+
+MOST_RUNS = 60
+# Title -> run parameter, where Runs have it.
+RUN_COLUMNS = {
+    "instance": "instance",
+    "adapter": "adapter",
+    "outcome": "outcome",
+    "objective": "objective",
+    "dual bound": "dual_bound",
+    "gap": "gap",
+    "seconds": "solve_seconds",
+    "task": "prefect.task",
+    "state": "prefect.state",
+    "took": "prefect.duration_seconds",
+}
+TOTALS = ("adapter", "variant", "runs", "solved", "seconds_mean", "par", "best", "gap_mean")
+# Outcomes that are no answer, the worst first.
+BAD_OUTCOMES = ("error", "unreadable", "not_applicable", "no_solution", "feasible")
+# What is said of the flow run: title -> annotation.
+FACTS = {
+    "flow": names.FLOW_NAME,
+    "deployment": names.DEPLOYMENT_NAME,
+    "flow run": names.FLOW_RUN_NAME,
+    "state": names.STATE,
+    "scheduled": names.SCHEDULED_TIME,
+    "Prefect": names.FLOW_RUN_URL,
+    "warnings": names.WARNINGS,
+    "degraded": names.DEGRADED,
+}
+
+
+def show_command(
+    image: Image,
+    run: Annotated[int | None, typer.Option("--run", help="Show this Run alone.")] = None,
+    runs: Annotated[int, typer.Option("--runs", help="Show so many Runs, the worst first.")] = (
+        MOST_RUNS
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Show what a night came to: totals, contradictions, and its Runs, the worst first.
+
+    With `--run`: all that one Run holds, its solves with options, the end of the solver's log,
+    attachments with their sizes, its trace as a tree, its page in Prefect's UI, and how to open it.
+    """
+    with working(f"reading {image}"):
+        opened = open_image(image)
+        document = run_document(opened, run) if run is not None else _document(opened)
+    if as_json:
+        print_json(document)
+    elif run is not None:
+        show_run(opened, document)
+    else:
+        _show(opened, document, runs)
+
+
+def _document(opened: Opened) -> dict[str, Any]:
+    from ommx_prefect.analysis import contradictions, solves, totals
+
+    table = solves(opened.experiment, digests=False)
+    said = opened.experiment.annotations
+    return {
+        "image": opened.name,
+        "digest": opened.digest,
+        "status": opened.experiment.status,
+        "reason": opened.experiment.lifecycle_reason,
+        **{title: said[key] for title, key in FACTS.items() if key in said},
+        "totals": _records(totals(table)) if len(table) else [],
+        "contradictions": _records(contradictions(table)) if len(table) else [],
+        "runs": runs_of(opened),
+        "attachments": [vars(each) for each in attachments_of(opened)],
+        "opens_with": opened.opens_with,
+    }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def runs_of(opened: Opened) -> list[dict[str, Any]]:
+    """Return one row for each Run, the worst first."""
+    logged = parameters_of(opened)
+    rows = [
+        {
+            "run": run.run_id,
+            "status": run.status,
+            **{title: logged[run.run_id].get(name) for title, name in RUN_COLUMNS.items()},
+            "reason": run.lifecycle_reason or logged[run.run_id].get("reason"),
+        }
+        for run in opened.experiment.runs
+    ]
+    return sorted(rows, key=_badness)
+
+
+def _badness(row: dict[str, Any]) -> tuple[int, int, int]:
+    status, outcome = row["status"], row["outcome"]
+    return (
+        WORST_FIRST.index(status) if status in WORST_FIRST else len(WORST_FIRST),
+        BAD_OUTCOMES.index(outcome) if outcome in BAD_OUTCOMES else len(BAD_OUTCOMES),
+        row["run"],
+    )
+
+
+def _show(opened: Opened, document: dict[str, Any], most: int) -> None:
+    why = f": {document['reason']}" if document["reason"] else ""
+    say(opened.name, "bold")
+    say(f"{opened.digest}, {document['status']}{why}")
+    for title in FACTS:
+        if title in document:
+            say(f"{title}: {document[title]}")
+    if document["totals"]:
+        say()
+        rows = [[row[name] for name in TOTALS] for row in document["totals"]]
+        print_table(TOTALS, rows, title="Totals")
+    if document["contradictions"]:
+        say()
+        titles = list(document["contradictions"][0])
+        print_table(
+            titles, [list(x.values()) for x in document["contradictions"]], title="Contradictions"
+        )
+    _show_runs(document["runs"], most)
+    say(f"Open it: {opened.opens_with}")
+
+
+def _show_runs(rows: list[dict[str, Any]], most: int) -> None:
+    if not rows:
+        return
+    titles = [x for x in rows[0] if any(row[x] not in (None, "") for row in rows)]
+    say()
+    print_table(
+        titles,
+        [[row[x] for x in titles] for row in rows[:most]],
+        title="Runs",
+    )
+    if len(rows) > most:
+        say(f"and {len(rows) - most} more; --runs {len(rows)} shows all, --run N one of them")
+    say()

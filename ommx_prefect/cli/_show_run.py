@@ -1,0 +1,106 @@
+"""Show all that one Run holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ommx.experiment import SealedRun, Solve
+from ommx.tracing import render_text_tree
+
+from ommx_prefect._catalogue.contents import (
+    attachments_of,
+    parameters_of,
+    task_run_url,
+    text_of,
+)
+from ommx_prefect._catalogue.opened import Opened
+from ommx_prefect.cli._output import print_table, say, shown_bytes
+from ommx_prefect.exceptions import UnknownImageError
+
+LOG = "solver.log"
+LOG_LINES = 20
+
+
+def run_document(opened: Opened, run_id: int) -> dict[str, Any]:
+    """Return all that is known of a Run.
+
+    Raises:
+        UnknownImageError: The experiment has no such Run.
+    """
+    runs = {run.run_id: run for run in opened.experiment.runs}
+    if run_id not in runs:
+        raise UnknownImageError(opened.name, f"it has no Run {run_id}, but {len(runs)} from 0 on")
+    run, logged = runs[run_id], parameters_of(opened)[run_id]
+    return {
+        "image": opened.name,
+        "run": run_id,
+        "status": run.status,
+        "reason": run.lifecycle_reason,
+        "parameters": logged,
+        "solves": [_solve(each, "solve") for each in run.solves],
+        "samplings": [_solve(each, "sampling") for each in run.samplings],
+        "log": _log_tail(run),
+        "attachments": [vars(each) for each in attachments_of(opened, run_id)],
+        "trace": _trace(run),
+        "prefect": task_run_url(opened, logged),
+        "opens_with": f"{opened.opens_with}.runs[{_position(opened, run_id)}]",
+    }
+
+
+def _position(opened: Opened, run_id: int) -> int:
+    return [run.run_id for run in opened.experiment.runs].index(run_id)
+
+
+def _solve(solve: Any, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "id": solve.solve_id if isinstance(solve, Solve) else solve.sampling_id,
+        "kind": kind,
+        "adapter": solve.adapter,
+        "status": solve.status,
+        "options": dict(solve.adapter_options),
+    }
+    return found
+
+
+def _log_tail(run: SealedRun) -> list[str]:
+    if LOG not in run.attachment_names:
+        return []
+    return text_of(run.get_blob(LOG)).splitlines()[-LOG_LINES:]
+
+
+def _trace(run: SealedRun) -> list[str]:
+    trace = run.trace
+    return [] if trace is None else render_text_tree(trace).splitlines()
+
+
+def show_run(opened: Opened, document: dict[str, Any]) -> None:
+    """Print what `run_document` has found."""
+    why = f": {document['reason']}" if document["reason"] else ""
+    say(f"{opened.name}, Run {document['run']}", "bold")
+    say(f"{document['status']}{why}")
+    if document["prefect"]:
+        say(f"Prefect: {document['prefect']}")
+    say()
+    print_table(("parameter", "value"), document["parameters"].items())
+    for solve in (*document["solves"], *document["samplings"]):
+        options = ", ".join(f"{name}={value}" for name, value in solve["options"].items())
+        say(f"{solve['kind']} {solve['id']}: {solve['adapter']}, {solve['status']}, {options}")
+    _show_lines("Log, its end", document["log"])
+    if document["attachments"]:
+        say()
+        rows = [
+            (x["name"], x["media_type"], shown_bytes(x["bytes"]), x["filename"])
+            for x in document["attachments"]
+        ]
+        print_table(("attachment", "media type", "size", "file"), rows, right=("size",))
+    _show_lines("Trace", document["trace"])
+    say()
+    say(f"Open it: {document['opens_with']}")
+
+
+def _show_lines(title: str, lines: list[str]) -> None:
+    if lines:
+        say()
+        say(title, "bold")
+        for line in lines:
+            say(line)

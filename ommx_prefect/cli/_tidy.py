@@ -1,0 +1,124 @@
+"""Room on the disk: `du` and `prune`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated, Any
+
+import typer
+from ommx.artifact import gc
+
+from ommx_prefect._catalogue.listing import listed
+from ommx_prefect._catalogue.pruning import Prunable, prunable
+from ommx_prefect._catalogue.sizes import layer_sizes, own_bytes, total_bytes
+from ommx_prefect._recovery.recover import Recovered, recover
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect.cli._options import AsJson, seconds_of
+from ommx_prefect.cli._output import finding, print_json, print_table, say, shown_bytes
+from ommx_prefect.cli._waiting import working
+from ommx_prefect.exceptions import DocumentError
+
+
+def du_command(
+    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Of image names.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show the room that experiments take, and what of it is theirs alone."""
+    with working(f"measuring {registry_root()}"):
+        document = _measured(prefix)
+    if as_json:
+        print_json(document)
+        return
+    rows = [
+        (x["image"], x["kind"], shown_bytes(x["bytes"]), shown_bytes(x["own_bytes"]))
+        for x in document["experiments"]
+    ]
+    print_table(("image", "kind", "size", "own"), rows, right=("size", "own"))
+    say(f"{shown_bytes(document['bytes'])} in all, each blob once")
+    say(f"{shown_bytes(document['unreached_bytes'])} that no name reaches: ommx gc --delete")
+
+
+def _measured(prefix: str) -> dict[str, Any]:
+    found = listed(prefix)
+    sizes: dict[str, dict[str, int]] = {}
+    for each in found:
+        with contextlib.suppress(DocumentError, ValueError, KeyError):
+            sizes.setdefault(each.digest, layer_sizes(each.digest) if each.digest else {})
+    own = own_bytes(sizes)
+    report = gc(root=registry_root())
+    rows = [
+        {
+            "image": each.image,
+            "kind": each.kind,
+            "bytes": each.bytes,
+            "own_bytes": own.get(each.digest, 0) if each.digest else each.bytes,
+        }
+        for each in found
+    ]
+    rows.sort(key=lambda row: -int(str(row["bytes"])))
+    return {
+        "root": registry_root(),
+        "experiments": rows,
+        "bytes": total_bytes(sizes.values()),
+        "unreached_bytes": report.orphan_candidate_size + report.deferred_size,
+    }
+
+
+def prune_command(
+    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Of image names.")] = "",
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", min=1, help="Let go of all but so many nights of a repository."),
+    ] = None,
+    older_than: Annotated[
+        str,
+        typer.Option(help="Checkpoints and unsealed flow runs untouched for so long: 12h, 30d."),
+    ] = "30d",
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Do it; without it only what would go is said.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let go of old nights, superseded checkpoints, and flow runs that nobody will seal.
+
+    It removes names, and moves records aside; `ommx gc --delete` frees the room of what no name
+    reaches. Each line says how to bring a thing back until then. What belongs to a flow run that
+    is open, here or for Prefect, stays.
+    """
+    min_age = seconds_of(older_than)
+    with working("looking"):
+        found = listed(prefix)
+        unsealed = any(each.kind == "unsealed" for each in found)
+        rows: list[Recovered] = list(recover(dry_run=True)) if unsealed else []
+        gone = list(prunable(found, rows, keep=keep, min_age=min_age))
+    failed = _removed(gone) if delete else []
+    if as_json:
+        print_json([{**_document(each), "deleted": delete} for each in gone])
+    else:
+        _show(gone, delete)
+    if failed:
+        raise finding("; ".join(failed))
+
+
+def _document(each: Prunable) -> dict[str, Any]:
+    return {key: value for key, value in vars(each).items() if not key.startswith("_")}
+
+
+def _removed(gone: list[Prunable]) -> list[str]:
+    failed = []
+    for each in gone:
+        try:
+            each.remove()
+        except (OSError, RuntimeError) as error:
+            failed.append(f"{each.name} stays: {error}")
+    return failed
+
+
+def _show(gone: list[Prunable], delete: bool) -> None:
+    for each in gone:
+        say(f"{each.kind} {each.name}, {shown_bytes(each.bytes)}: {each.why}", "bold")
+        say(f"  to restore: {each.restore}")
+    if not gone:
+        say("Nothing is to go.")
+    elif not delete:
+        say(f"{len(gone)} would go; --delete lets them go.")

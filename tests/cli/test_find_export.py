@@ -1,0 +1,154 @@
+"""`find` and `export`: Runs across experiments, and plain files under names that are safe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pandas as pd
+import pytest
+from ommx.experiment import Experiment
+from rocrate.rocrate import ROCrate
+
+from ommx_prefect._catalogue.safe_names import safe_name, unique_name
+from ommx_prefect._catalogue.search import Condition
+from ommx_prefect.analysis import known_values
+from tests.support.nights import EVIL
+
+PARAMETERS = {"outcome": "optimal", "objective": 7.0, "seed": 3, "ok": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("outcome=optimal", True),
+        ("outcome=Optimal", True),
+        ("outcome!=optimal", False),
+        ("objective=7", True),
+        ("objective>=7.5", False),
+        ("objective<8", True),
+        ("seed>2", True),
+        ("outcome~tim", True),
+        ("ok=true", True),
+        ("missing=1", False),
+        ("missing!=1", False),
+    ],
+)
+def test_conditions(text, holds):
+    assert Condition.parse(text).holds(PARAMETERS) is holds
+
+
+def test_runs_are_found_across_experiments(nights, command):
+    told = ["instance=small", "objective>6", "--in", f"{nights.repository}:"]
+    found = command("find", *told, "--json").json
+    assert {row["image"] for row in found} == {nights.first, nights.second}
+    assert all(row["parameters"]["objective"] == 7.0 for row in found)
+    assert len([row for row in found if row["image"] == nights.first]) == 2
+    shown = command("find", *told)
+    assert shown.code == 0
+    assert nights.first in shown.out
+
+
+def test_failed_nights_are_searched_and_nothing_found_is_said(nights, command):
+    found = command("find", "instance=half", "--json").json
+    assert [row["image"] for row in found] == [nights.failed]
+    assert "No Run is like this" in command("find", "instance=nowhere").out
+    assert command("find", "nonsense").code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type", "filename", "safe"),
+    [
+        ("trajectory", "application/json", "", "trajectory.json"),
+        ("solver.log", "text/plain; charset=utf-8", "", "solver.log"),
+        ("../../etc/passwd", "text/plain", "", "_.._etc_passwd.txt"),
+        ("a b/c", "image/png", "", "a_b_c.png"),
+        ("x", "text/csv", "../data 1.csv", "_data_1.csv"),
+        ("\x1b[31m\u202e", "", "", "_31m_"),
+        ("..", "", "", "unnamed"),
+        ("CON", "text/plain", "", "_CON.txt"),
+        ("output.0", "application/json", "", "output.0.json"),
+        ("n" * 300, "image/png", "", "n" * 96 + ".png"),
+    ],
+)
+def test_file_names_are_safe(name, media_type, filename, safe):
+    assert safe_name(name, media_type, filename) == safe
+
+
+def test_no_two_files_have_one_name_whatever_the_case():
+    taken: set[str] = set()
+    assert [unique_name(x, taken) for x in ("a.txt", "A.txt", "a.txt", "b", "b")] == [
+        *("a.txt", "A-2.txt", "a-3.txt", "b", "b-2"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def exported(nights, command, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "night"
+    answer = command("export", nights.first, str(folder), "--ro-crate", "--json")
+    assert answer.code == 0, answer.err
+    return folder, answer.json
+
+
+def test_tables_come_as_csv_and_parquet_and_read_back(exported, nights):
+    folder, _ = exported
+    frame = Experiment.load(nights.first).run_parameters_df()
+    for table in (
+        pd.read_csv(folder / "parameters.csv"),
+        pd.read_parquet(folder / "parameters.parquet"),
+    ):
+        assert table["run"].tolist() == frame.index.tolist()
+        assert table["instance"].tolist() == frame["instance"].tolist()
+    solves = pd.read_parquet(folder / "solves.parquet")
+    assert str(solves["objective"].dtype) == "Float64"
+    assert EVIL in solves["instance"].tolist()
+    assert (folder / "totals.csv").read_text().startswith("adapter,variant,runs,solved")
+
+
+def test_exchange_formats_read_back(exported):
+    folder, _ = exported
+    known = known_values(folder / "solves.solu").set_index("instance")
+    assert known.loc["small", "objective"] == 7.0
+    assert known.loc["none", "status"] == "infeasible"
+    assert len(known) == 3
+    assert "small,highs,0,1,1,1,7.0" in (folder / "solves.trc").read_text()
+
+
+def test_attachments_are_whole_and_the_index_names_them(exported, nights):
+    folder, document = exported
+    run = Experiment.load(nights.first).runs[2]
+    path = folder / "attachments" / "run-00002" / "solver.log"
+    assert path.read_bytes() == run.get_blob("solver.log")
+    index = json.loads((folder / "export.json").read_text())
+    assert index == document
+    entry = next(x for x in index["files"] if x["path"] == "attachments/run-00002/solver.log")
+    assert (entry["attachment"], entry["run"]) == ("solver.log", 2)
+    for each in index["files"]:
+        assert hashlib.sha256((folder / each["path"]).read_bytes()).hexdigest() == each["sha256"]
+
+
+def test_the_crate_is_one_that_its_library_reads(exported, nights):
+    folder, document = exported
+    crate = ROCrate(folder)
+    assert crate.mainEntity["name"] == "nightly"
+    assert "ComputationalWorkflow" in crate.mainEntity.type
+    (action,) = [x for x in crate.contextual_entities if x.type == "CreateAction"]
+    assert action["instrument"] == crate.mainEntity
+    assert len(action["result"]) == len(document["files"]) + 1
+    assert action["actionStatus"].endswith("CompletedActionStatus")
+    profiles = {x.id for x in crate.root_dataset["conformsTo"]}
+    assert "https://w3id.org/ro/wfrun/workflow/0.5" in profiles
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(exported, nights, command):
+    folder, _ = exported
+    answer = command("export", nights.first, str(folder))
+    assert answer.code == 2
+    assert "not empty" in answer.err
+
+
+def test_without_pyarrow_there_is_a_note(nights, command, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    answer = command("export", nights.failed, str(tmp_path / "out"))
+    assert "pip install pyarrow" in answer.out
+    assert not (tmp_path / "out" / "solves.parquet").exists()

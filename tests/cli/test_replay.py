@@ -1,0 +1,114 @@
+"""`replay`: every recorded solve is solved again, agrees, and is sealed beside the original."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from ommx.artifact import list_artifacts
+from ommx.experiment import Experiment, list_experiments
+
+from ommx_prefect._catalogue.opened import open_image
+from ommx_prefect.solvers._solve import solve_in
+from tests.support.nights import knapsack, log_run
+
+
+def names():
+    return {ref.image_name for ref in list_experiments()}
+
+
+def test_every_recorded_solve_replays_and_nothing_is_kept(nights, command):
+    before = names()
+    answer = command("replay", nights.first, "--json")
+    assert answer.code == 0, answer.err
+    rows = answer.json["solves"]
+    assert len(rows) == 6
+    assert all(row["agrees"] for row in rows)
+    assert {row["outcome_after"] for row in rows} == {"optimal", "infeasible"}
+    assert [row["run"] for row in rows] == list(range(6))
+    assert names() == before
+
+
+def test_a_replay_is_recorded_with_the_original_as_its_subject(nights, command):
+    answer = command("replay", nights.first, "--run", "0", "--record", "--json")
+    name = answer.json["replay"]
+    assert name.startswith(f"{nights.repository}-replays:first-")
+    (ref,) = [x for x in list_artifacts() if x.image_name == name]
+    assert ref.manifest["subject"]["digest"] == open_image(nights.first).digest
+    experiment = Experiment.load(name)
+    (run,) = experiment.runs
+    (recorded,) = run.solves
+    assert recorded.output.objective == 7.0
+    original = Experiment.load(nights.first).runs[0].solves[0]
+    assert recorded.adapter_options == original.adapter_options
+    assert experiment.run_parameters_df().loc[0, "replay_of_run"] == 0
+    shown = command("show", name, "--json").json  # a manifest with a subject is read, too
+    assert shown["runs"][0]["objective"] == 7.0
+    assert command("list", name, "--json").json[0]["runs"] == 1
+
+
+def test_another_solver_gets_the_limits_and_agrees(nights, command):
+    answer = command("replay", nights.first, "--run", "0", "--adapter", "scip", "--json")
+    (row,) = answer.json["solves"]
+    assert answer.code == 0
+    assert row["adapter"] == "scip"
+    assert row["agrees"]
+
+
+def test_one_more_option_is_given_to_the_solver(nights, command):
+    told = ["--option", "presolve=off", "--record", "--json"]
+    answer = command("replay", nights.first, "--run", "0", *told)
+    assert answer.code == 0
+    options = Experiment.load(answer.json["replay"]).runs[0].solves[0].adapter_options
+    assert options["presolve"] == "off"
+    assert options["random_seed"] == 1
+    assert command("replay", nights.first, "--run", "0", "--option", "presolve").code == 2
+
+
+@pytest.fixture(scope="module")
+def odd():
+    """A night with a wrong claim, a killed solve, a failed one, and an adapter nobody knows."""
+    name = "nights.local/replayed:odd"
+    experiment = Experiment(name)
+    with experiment.run() as run:  # claims what is not so
+        solve_in(run, "highs", knapsack(5, "wrong"), limits={})
+        run.log_parameter("objective", 99.0)
+    with contextlib.suppress(KeyboardInterrupt), experiment.run() as run:  # killed in the middle
+        run.log_instance("instance", knapsack(7, "killed"))
+        for key, value in {"instance": "killed", "adapter": "OMMXHighsAdapter"}.items():
+            run.log_parameter(key, value)
+        run.log_parameter("option.presolve", "off")
+        run.log_parameter("time_limit_seconds", 5.0)
+        raise KeyboardInterrupt
+    log_run(experiment, x=1)
+    experiment.set_annotation("org.ommx-prefect.ommx-version", "3.0.0a1")
+    experiment.commit()
+    return name
+
+
+def test_an_answer_that_differs_is_1_and_is_explained(odd, command):
+    answer = command("replay", odd, "--run", "0")
+    assert answer.code == 1
+    assert "ommx was 3.0.0a1, and is" in answer.out
+    assert "1 of 1 answers differ" in answer.err
+
+
+def test_a_killed_solve_is_done_again_from_what_it_left(odd, command):
+    answer = command("replay", odd, "--all-failed", "--record", "--json")
+    (row,) = answer.json["solves"]
+    assert (row["run"], row["outcome_before"], row["outcome_after"]) == (1, None, "optimal")
+    assert "the recorded solve never ended" in row["why"]
+    options = Experiment.load(answer.json["replay"]).runs[0].solves[0].adapter_options
+    assert options == {"presolve": "off", "time_limit": 5.0}
+
+
+def test_where_all_have_an_answer_there_is_nothing_to_do(nights, command):
+    answer = command("replay", nights.first, "--all-failed")
+    assert (answer.code, "Every solve has an answer." in answer.out) == (0, True)
+
+
+def test_what_is_not_there_is_wrong_use(nights, odd, command):
+    assert command("replay", odd, "--run", "2").code == 2
+    assert command("replay", nights.first, "--run", "0", "--solve", "7").code == 2
+    assert command("replay", nights.first, "--adapter", "hihgs").code == 2
+    assert command("replay", nights.first, "--adapter", "no.module:Thing").code == 2

@@ -1,0 +1,66 @@
+"""`push` and `pull`: to a real registry and back, and one line where there is none."""
+
+from __future__ import annotations
+
+import pytest
+from ommx.artifact import remove_image
+from ommx.experiment import Experiment
+
+from ommx_prefect._registry.names import find
+from tests.support.nights import log_run, record_failed
+
+
+def seal(name, value):
+    experiment = Experiment(name)
+    log_run(experiment, x=value)
+    experiment.commit()
+    return find(name)
+
+
+def test_a_night_is_pushed_with_tags_and_pulled_again(registry, command):
+    name = f"{registry.host}/shared/night:one"
+    digest = seal(name, 1)
+    answer = command("push", name, "--tag", "latest", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["digest"] == digest
+    remove_image(name)
+    latest = f"{registry.host}/shared/night:latest"
+    for image in (name, latest):
+        pulled = command("pull", image, "--json")
+        assert pulled.json == {"image": image, "digest": digest, "before": None}
+        assert find(image) == digest
+    assert command("show", latest, "--json").json["digest"] == digest
+
+
+def test_a_tag_that_moved_is_moved_here_and_said(registry, command):
+    name = f"{registry.host}/shared/moved:latest"
+    old = seal(name, 1)
+    command("push", name)
+    other = f"{registry.host}/shared/moved:two"
+    new = seal(other, 2)
+    assert command("push", other, "--to", name).code == 0
+    answer = command("pull", name)
+    assert answer.code == 0
+    assert f"it was {old}" in answer.out
+    assert find(name) == new
+
+
+def test_a_failed_night_goes_to_a_tag_that_says_so(registry, command):
+    name = f"{registry.host}/shared/failed:one"
+    with pytest.raises(ValueError, match="fell"):
+        record_failed(name)
+    assert command("push", name, "--json").json["image"] == f"{name}-failed"
+    assert command("pull", f"{name}-failed").code == 0
+
+
+def test_what_the_registry_does_not_have_is_one_line(registry, command):
+    answer = command("pull", f"{registry.host}/shared/nothing:one")
+    assert answer.code == 2
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_no_network_is_one_line(nights, command, brief_waits):
+    nowhere = "127.0.0.1:9/a/b:c"
+    for arguments in (["pull", nowhere], ["push", nights.first, "--to", nowhere]):
+        answer = command(*arguments)
+        assert (answer.code, len(answer.err.splitlines())) == (2, 1)

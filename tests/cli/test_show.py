@@ -1,0 +1,164 @@
+"""`list`, `show`, `--version`, and how errors are told: all from sealed artifacts, offline."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from ommx.artifact import ArtifactDraft
+
+from tests.support.nights import EVIL
+
+
+def rows_of(answer, prefix):
+    return {row["image"]: row for row in answer.json if row["image"].startswith(prefix)}
+
+
+def is_clean(text):
+    """Every character only shows itself."""
+    return all(x.isprintable() or x == "\n" for x in text)
+
+
+def test_list_shows_what_is_there_with_counts_size_and_flags(nights, command):
+    rows = rows_of(command("list", nights.repository, "--json"), nights.repository)
+    assert set(rows) >= {nights.first, nights.second, nights.lying, nights.failed}
+    first = rows[nights.first]
+    assert (first["kind"], first["status"], first["runs"], first["solves"]) == (
+        *("sealed", "finished", 6, 6),
+    )
+    assert (first["flow"], first["deployment"]) == ("nightly", "every-night")
+    assert first["bytes"] > 1000
+    assert first["flags"] == []
+    assert rows[nights.lying]["flags"] == ["degraded", "contradiction"]
+    failed = rows[nights.failed]
+    assert (failed["kind"], failed["status"]) == ("checkpoint", "failed")
+
+
+def test_list_is_a_table_for_people(nights, command):
+    answer = command("list", nights.repository)
+    assert answer.code == 0
+    assert nights.first in answer.out
+    assert "(checkpoint)" in answer.out
+    assert "contradiction" in answer.out
+
+
+def test_nothing_to_list_is_said(command):
+    answer = command("list", "nobody.local/")
+    assert (answer.code, answer.out[:22]) == (0, "There is no experiment")
+
+
+def test_show_has_totals_and_runs_the_worst_first(nights, command):
+    answer = command("show", nights.first, "--json")
+    found = answer.json
+    assert answer.code == 0
+    assert found["status"] == "finished"
+    assert found["flow"] == "nightly"
+    assert {row["adapter"] for row in found["totals"]} == {"highs", "scip"}
+    assert [row["solved"] for row in found["totals"]] == [3, 3]
+    assert len(found["runs"]) == 6
+    assert {row["instance"] for row in found["runs"]} == {"small", EVIL, "none"}
+    assert found["contradictions"] == []
+    assert found["opens_with"] == f'Experiment.load("{nights.first}")'
+
+
+def test_show_prints_names_of_any_kind_as_they_are(nights, command):
+    answer = command("show", nights.first)
+    assert answer.code == 0
+    assert is_clean(answer.out)
+    assert "\\x1b[31m" in answer.out
+    assert "<img" in answer.out
+    assert "[red]" in answer.out
+
+
+def test_contradictions_are_shown(nights, command):
+    answer = command("show", nights.lying)
+    assert "Contradictions" in answer.out
+    assert "optimal 7" in answer.out
+
+
+def test_a_failed_night_is_shown_by_the_name_it_was_to_have(nights, command):
+    found = command("show", nights.failed, "--json").json
+    assert (found["status"], found["reason"]) == ("failed", "ValueError: the night fell")
+    assert found["opens_with"] == f'Experiment.restore_from_checkpoint("{nights.failed}")'
+
+
+def test_a_name_without_a_tag_is_the_newest(nights, command):
+    assert command("show", nights.repository, "--json").json["image"] == nights.second
+
+
+def test_one_run_is_shown_with_all_it_holds(nights, command):
+    found = command("show", nights.first, "--run", "1", "--json").json
+    assert found["parameters"]["instance"] == "small"
+    assert found["parameters"]["adapter"] == "OMMXPySCIPOptAdapter"
+    (solve,) = found["solves"]
+    assert solve["options"]["limits/time"] == 10.0
+    assert found["log"] == [f"line {x} of the log" for x in range(20, 40)]
+    sizes = {x["name"]: x["bytes"] for x in found["attachments"]}
+    assert sizes.keys() >= {"solver.log", "trajectory"}
+    assert 0 < sizes["solver.log"] < 700  # as it is stored: compressed
+    assert any("Run" in line for line in found["trace"])
+    assert found["prefect"].startswith("http://prefect.test/runs/task-run/")
+    assert found["opens_with"].endswith(".runs[1]")
+    shown = command("show", nights.first, "--run", "1").out
+    for part in ("line 39 of the log", "solver.log", "Trace", "limits/time=10.0", "Open it"):
+        assert part in shown
+
+
+def test_a_run_that_is_not_there_is_wrong_use(nights, command):
+    answer = command("show", nights.first, "--run", "9")
+    assert answer.code == 2
+    assert "it has no Run 9" in answer.err
+
+
+@pytest.fixture(scope="module")
+def no_experiment():
+    draft = ArtifactDraft.new("nights.local/other:one")
+    draft.add_json({"a": 1})
+    draft.commit()
+    return "nights.local/other:one"
+
+
+def test_what_is_no_experiment_is_one_line(no_experiment, command):
+    answer = command("show", no_experiment)
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+    assert "it is no experiment" in answer.err
+
+
+# What is asked for -> what the one line says.
+UNKNOWN = {
+    "nights.local/bench:frist": "Did you mean nights.local/bench:first",
+    "127.0.0.1:9/nights/bench:first": "127.0.0.1:9 cannot be reached: is there no network?",
+    "Not A Name": "this is no image name",
+    "00000000-0000-4000-8000-000000000000": "is of this flow run",
+}
+
+
+@pytest.mark.parametrize(("image", "said"), UNKNOWN.items())
+def test_an_image_that_cannot_be_had_is_one_line_and_exit_2(nights, command, image, said):
+    answer = command("show", image)
+    assert answer.code == 2
+    assert len(answer.err.splitlines()) == 1
+    assert said in answer.err
+    assert answer.out == ""
+
+
+def test_versions_are_printed(command):
+    answer = command("--version")
+    assert answer.code == 0
+    assert [x.split()[0] for x in answer.out.split(", ")] == [
+        *("ommx-prefect", "ommx", "prefect", "Python"),
+    ]
+
+
+def test_a_shell_completes_commands(command):
+    assert "completion" in command("--help").out
+    assert command("--help").code == 0
+
+
+def test_it_runs_as_a_module_and_wrong_use_is_2():
+    done = subprocess.run(
+        [sys.executable, "-m", "ommx_prefect", "show"], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 2
+    assert "IMAGE" in done.stderr

@@ -1,0 +1,139 @@
+"""`du` and `prune`: what takes room, what can go, and how it comes back."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+from ommx.artifact import list_artifacts, restore_image
+from ommx.experiment import Experiment
+
+from ommx_prefect._catalogue.listing import Listed
+from ommx_prefect._catalogue.pruning import prunable
+from ommx_prefect._recovery.recover import Recovered
+from ommx_prefect._registry.names import find
+from ommx_prefect._stages.local import LocalStage
+from tests.support.nights import log_run, record_failed
+
+REPOSITORY = "nights.local/tidied"
+
+
+def seal(name, payload=b""):
+    experiment = Experiment(name)
+    log_run(experiment, x=name)
+    experiment.log_attachment("payload", "application/octet-stream", payload or name.encode())
+    experiment.commit()
+    return name
+
+
+@pytest.fixture(scope="module")
+def tidied():
+    """Three nights, the newest of which is also `latest`; a failed one in between."""
+    one = seal(f"{REPOSITORY}:one", b"x" * 10_000)
+    with pytest.raises(ValueError, match="fell"):
+        record_failed(f"{REPOSITORY}:failed")
+    time.sleep(1.1)  # times are told to the second
+    two = seal(f"{REPOSITORY}:two", b"x" * 10_000)
+    time.sleep(1.1)
+    three = seal(f"{REPOSITORY}:three")
+    digest = find(three)
+    restore_image(f"{REPOSITORY}:latest", digest)
+    return one, two, three
+
+
+def test_du_counts_shared_blobs_once(tidied, command):
+    document = command("du", REPOSITORY, "--json").json
+    sizes = {row["image"]: row for row in document["experiments"]}
+    one, two, three = (sizes[x] for x in tidied)
+    assert one["bytes"] > 10_000 > one["own_bytes"]
+    assert two["bytes"] > 10_000 > two["own_bytes"]
+    assert three["bytes"] < 10_000
+    assert document["bytes"] < sum(row["bytes"] for row in document["experiments"])
+    shown = command("du", REPOSITORY).out
+    assert "in all, each blob once" in shown
+
+
+def names_of(answer):
+    return {row["name"]: row for row in answer.json}
+
+
+def test_prune_says_what_would_go_and_removes_nothing(tidied, command):
+    before = {ref.image_name for ref in list_artifacts()}
+    gone = names_of(command("prune", REPOSITORY, "--keep", "1", "--older-than", "0s", "--json"))
+    one, two, _ = tidied
+    assert set(gone) == {one, two, f"{REPOSITORY}:failed"}  # not what `latest` also names
+    assert gone[f"{REPOSITORY}:failed"]["kind"] == "checkpoint"
+    assert "was sealed later" in gone[f"{REPOSITORY}:failed"]["why"]
+    assert not any(row["deleted"] for row in gone.values())
+    assert {ref.image_name for ref in list_artifacts()} == before
+    assert "would go" in command("prune", REPOSITORY, "--keep", "1").out
+
+
+def test_young_checkpoints_and_all_nights_stay_by_default(tidied, command):
+    assert command("prune", REPOSITORY, "--json").json == []
+    assert command("prune", REPOSITORY, "--keep", "0").code == 2
+
+
+def test_what_was_let_go_comes_back_by_the_printed_command(tidied, command):
+    one = tidied[0]
+    digest = find(one)
+    gone = names_of(command("prune", REPOSITORY, "--keep", "2", "--delete", "--json"))
+    assert set(gone) == {one}
+    assert find(one) is None
+    done = subprocess.run(gone[one]["restore"], shell=True, capture_output=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert find(one) == digest
+    assert Experiment.load(one).runs[0].status == "finished"
+
+
+OWNER = "0a0b0c0d-1111-4000-8000-00000000000%d"
+
+
+def stuck(number, done):
+    owner = OWNER % number
+    listed = Listed("unsealed", owner, "unsealed", "2020-01-01T00:00:00+00:00", flow="f")
+    return listed, Recovered(owner, "", "Running", "", 1, 0, done, "because")
+
+
+def test_of_what_is_unsealed_only_what_ended_can_go():
+    rows = [stuck(n, x) for n, x in enumerate(["would seal", "waits", "would send", "failed"])]
+    found = list(prunable([x for x, _ in rows], [y for _, y in rows], keep=None, min_age=3600))
+    assert [each.name for each in found] == [OWNER % 0]
+    young = list(prunable([x for x, _ in rows], [y for _, y in rows], keep=None, min_age=1e12))
+    assert young == []
+
+
+def test_an_unsealed_flow_run_is_moved_aside_and_back():
+    listed, row = stuck(7, "would seal")
+    folder = LocalStage(listed.image).path
+    (folder / "shards").mkdir(parents=True)
+    (folder / "shards" / "one").write_bytes(b"a shard")
+    (each,) = prunable([listed], [row], keep=None, min_age=3600)
+    each.remove()
+    assert not folder.exists()
+    assert subprocess.run(each.restore, shell=True, timeout=60).returncode == 0
+    assert (folder / "shards" / "one").read_bytes() == b"a shard"
+    each_file = [x for x in folder.rglob("*") if x.is_file()]
+    assert len(each_file) == 1
+    (folder / "shards" / "one").unlink()
+    (folder / "shards").rmdir()
+    folder.rmdir()
+
+
+def test_nights_of_an_open_flow_run_stay():
+    owner = OWNER % 8
+    folder = LocalStage(owner).path
+    (folder / "starts").mkdir(parents=True)
+    (folder / "starts" / "one").write_bytes(b"{}")
+    try:
+        nights = [
+            Listed("sealed", f"{REPOSITORY}x:{n}", "finished", f"2020-01-0{n}T00:00:00+00:00",
+                   digest=f"sha256:{n}", flow_run_id=owner if n == 1 else "")
+            for n in (3, 2, 1)
+        ]  # fmt: skip
+        assert [x.name for x in prunable(nights, [], keep=1, min_age=0)] == [f"{REPOSITORY}x:2"]
+    finally:
+        (folder / "starts" / "one").unlink()
+        (folder / "starts").rmdir()
+        folder.rmdir()
