@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import Enum
+from itertools import chain
 from types import NoneType
 from typing import Any
 from uuid import UUID
@@ -55,6 +56,7 @@ _OMMX_ENUMS = (
     ommx.SpecialConstraintKind,
 )
 _PLAIN = frozenset({str, int, float, bool, NoneType})
+_AS_THEY_STAND = _PLAIN | {dict, list, tuple}
 # The first row that fits decides: np.float64 is a float, np.timedelta64 an np.integer.
 _LEAVES: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((Enum,), lambda value: _plain(value.value)),
@@ -97,7 +99,7 @@ class JsonCodec:
     @staticmethod
     def encode(value: Any, /) -> bytes:
         """Encode a JSON-able value."""
-        return json.dumps(_plain(value)).encode()
+        return json.dumps(value if _is_plain(value) else _plain(value)).encode()
 
     @staticmethod
     def decode(data: bytes, /) -> Any:
@@ -109,6 +111,27 @@ def takes_json(value: Any) -> bool:
     if isinstance(value, _JSON_TYPES) or is_secret(value):
         return True
     return is_model(value) or is_dataclass_instance(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether `json` writes a value as it stands; level by level, without a loop in Python.
+
+    What is not just so (keys that are no texts, a type that inherits from another, a value that
+    contains itself or is nested too deep) is left to the walk that converts or refuses it.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        kinds = set(map(type, level))
+        if not kinds <= _AS_THEY_STAND:
+            return False
+        if kinds <= _PLAIN:
+            return True
+        dicts = [x for x in level if type(x) is dict] if kinds - {dict} else level
+        if not set(map(type, chain.from_iterable(dicts))) <= {str}:
+            return False
+        lists = [x for x in level if type(x) in (list, tuple)] if kinds != {dict} else []
+        level = [*chain.from_iterable(map(dict.values, dicts)), *chain.from_iterable(lists)]
+    return False
 
 
 def _plain(value: Any, above: tuple[int, ...] = ()) -> Any:

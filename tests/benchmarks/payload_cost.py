@@ -1,0 +1,138 @@
+"""What a large output takes beside SHA-256 and a write of its bytes: time, and memory beyond it.
+
+    python -m tests.benchmarks.payload_cost                       # 256 MB
+    python -m tests.benchmarks.payload_cost --megabytes 1024
+    python -m tests.benchmarks.payload_cost --tiny                # 8 MB; for CI
+    python -m tests.benchmarks.payload_cost --write               # and docs/costs.md
+
+The value is made before; memory is the most that the process holds beyond it while it is recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import itertools
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.quiet import SCRATCH  # first: it sets what Prefect and OMMX read
+
+# isort: split
+from ommx_prefect._prefect.states import Outcome
+from ommx_prefect._recording.options import RecordingOptions
+from ommx_prefect._recording.recording import Recording
+from ommx_prefect._sealing.seal import seal_task_run
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.resolve import tell_stage
+from tests.benchmarks.measures import PeakMemory, alternating, ratio, report, shown, table
+
+MEGABYTE = 2**20
+CHUNK = 4 * MEGABYTE
+_numbers = itertools.count()
+
+
+def drawn(megabytes: int) -> bytes:
+    """Draw bytes that nothing has stored before."""
+    return os.urandom(MEGABYTE) * megabytes + uuid.uuid4().bytes
+
+
+def file_of(megabytes: int) -> Path:
+    """Write a file piece by piece."""
+    path, piece = Path(SCRATCH) / f"output-{next(_numbers)}", os.urandom(MEGABYTE)
+    with path.open("wb") as file:
+        for _ in range(megabytes):
+            file.write(piece)
+        file.write(uuid.uuid4().bytes)
+    return path
+
+
+def array_of(megabytes: int) -> Any:
+    """Make an array."""
+    return np.frombuffer(drawn(megabytes)[: megabytes * MEGABYTE], dtype=np.float64).copy()
+
+
+KINDS: dict[str, Callable[[int], Any]] = {"bytes": drawn, "numpy": array_of, "file": file_of}
+
+
+def by_hand(value: Any) -> None:
+    """Hash and write, in pieces."""
+    digest, target = hashlib.sha256(), Path(SCRATCH) / "by-hand"
+    with target.open("wb") as file:
+        for piece in pieces_of(value):
+            digest.update(piece)
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    target.unlink()
+
+
+def pieces_of(value: Any) -> Any:
+    """Return a value's bytes piece by piece."""
+    if isinstance(value, Path):
+        with value.open("rb") as file:
+            yield from iter(functools.partial(file.read, CHUNK), b"")
+        return
+    view = memoryview(value).cast("B")
+    for start in range(0, len(view), CHUNK):
+        yield view[start : start + CHUNK]
+
+
+def recorded(value: Any) -> Attempt:
+    """Record an attempt that returns the value."""
+    owner = str(uuid.uuid4())
+    tell_stage(owner, "local")
+    ids = owner, owner, 1, str(uuid.uuid4())
+    attempt = Attempt(
+        *ids, "solve", "solve", 1, uuid.uuid4().hex[:12], time.time(), "here", os.getpid()
+    )
+    with Recording(attempt, RecordingOptions(), {}) as recording, recording.active():
+        recording.returned(value)
+    return attempt
+
+
+def row_of(kind: str, megabytes: int, rounds: int) -> list[str]:
+    """Measure one kind of value."""
+    values = iter([KINDS[kind](megabytes) for _ in range(rounds + 1)])
+    value = KINDS[kind](megabytes)
+    ways = {"plain": lambda: by_hand(value), "ours": lambda: recorded(next(values))}
+    found = alternating(ways, rounds)
+    fresh = KINDS[kind](megabytes)
+    with PeakMemory() as recording:
+        attempt = recorded(fresh)
+    with PeakMemory() as sealing:
+        seal_task_run(attempt, Outcome("finished", "Completed"))
+    return [
+        f"{kind}, {megabytes} MB",
+        shown(found["plain"].wall),
+        shown(found["ours"].wall),
+        ratio(found["ours"].wall, found["plain"].wall),
+        f"{recording.megabytes:.0f}",
+        f"{sealing.megabytes:.0f}",
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--megabytes", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tiny", action="store_true", help="8 MB, one round")
+    parser.add_argument("--write", action="store_true", help="write the table of docs/costs.md")
+    options = parser.parse_args()
+    size, rounds = (8, 1) if options.tiny else (options.megabytes, options.rounds)
+    titles = ("output", "SHA-256 and write, ms", "recorded, ms", "ratio",
+              "memory while recorded, MB", "while sealed, MB")  # fmt: skip
+    rows = [row_of(kind, size, rounds) for kind in KINDS]
+    report("payload_cost", table(titles, rows), write=options.write)
+
+
+if __name__ == "__main__":
+    main()
