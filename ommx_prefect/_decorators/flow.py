@@ -23,10 +23,12 @@ from ommx_prefect._decorators.unknown_options import refuse_text, refuse_unknown
 from ommx_prefect._flowrun.context import enclosing_root_id, label
 from ommx_prefect._flowrun.image_name import NameSource
 from ommx_prefect._flowrun.interruptions import forget_interruption, note_interruption
+from ommx_prefect._flowrun.secrets import handed_on, secrets_around
 from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._recording.current import recording_here
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.roots import root_of
 from ommx_prefect.exceptions import ImageNameError, StageError
@@ -136,11 +138,18 @@ def recorded_flow_run() -> Iterator[Unwatched]:
     if context is None or context.flow_run is None or settings is None:
         yield steps
         return
+    known = handed_on(context.flow_run, context.parameters, _inherited())
+    with known, _opened(context, settings):
+        yield steps
+
+
+@contextlib.contextmanager
+def _opened(context: FlowRunContext, settings: ExperimentSettings) -> Iterator[None]:
     root_flow_run_id = _open(context, settings)
     token = enclosing_root_id.set(root_flow_run_id)
     forget_interruption(root_flow_run_id)
     try:
-        yield steps
+        yield
     except BaseException as error:
         if not isinstance(error, (Exception, GeneratorExit)):  # tasks in threads are to know it
             note_interruption(root_flow_run_id, error)
@@ -148,6 +157,12 @@ def recorded_flow_run() -> Iterator[Unwatched]:
     finally:
         with contextlib.suppress(ValueError):  # a generator flow may end in another context
             enclosing_root_id.reset(token)
+
+
+def _inherited() -> frozenset[str]:
+    """Return what is secret in the flow or the task that calls this flow."""
+    around = recording_here()
+    return secrets_around().union(around.redact.texts if around else ())
 
 
 def _open(context: FlowRunContext, settings: ExperimentSettings) -> str:

@@ -17,15 +17,18 @@ from ommx_prefect._flowrun.context import (
     enclosing_root_id,
     root_flow_run_id_of,
 )
+from ommx_prefect._flowrun.secrets import secrets_of_flow_run
 from ommx_prefect._flowrun.settings import settings_of
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
+from ommx_prefect._recording.redaction import without_secrets
 from ommx_prefect._registry.unnamed import open_experiment, store
 from ommx_prefect._sealing.ledger import NAME as LEDGER
 from ommx_prefect._shards.process import host_name, new_nonce, own_start, time_in_order
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import PARTS, read_flow_record
 from ommx_prefect._stages.resolve import stage_of
+from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import DuplicateAttachmentError, NoExperimentError
 
 # The attachment names of the flow runs of this process. A flow run that is retried or resumed
@@ -98,8 +101,14 @@ class FlowExperiment:
         getattr(experiment, method)(*args, **kwargs)
         with self._claimed(experiment.attachment_names):
             attempt = self._attempt(f"experiment.{method}")
-            shard = Shard(attempt, "finished", documents=store(experiment))
+            documents = without_secrets(store(experiment), self._redactor())
+            shard = Shard(attempt, "finished", documents=documents)
             self._stage.put(shard, PARTS)
+
+    def _redactor(self) -> Redactor:
+        redact = Redactor()
+        redact.add(secrets_of_flow_run(self._stage.owner))
+        return redact
 
     @contextlib.contextmanager
     def _claimed(self, attachments: Iterable[str]) -> Iterator[None]:

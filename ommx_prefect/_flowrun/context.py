@@ -25,7 +25,6 @@ from ommx_prefect._stages.documents import FLOW_RECORD
 from ommx_prefect._stages.resolve import stage_of, tell_stage
 from ommx_prefect._stages.roots import tell_root
 from ommx_prefect._values.parameters import storable
-from ommx_prefect._values.secrets import Redactor
 
 OWNER_LABEL = "org.ommx-prefect.owner"
 ROOT_LABEL = "org.ommx-prefect.registry-root"
@@ -65,20 +64,6 @@ def unsealed_flow_run() -> FlowRun | None:
         return None
     is_sealed = settings_of(context.flow) is not None or OWNER_LABEL in flow_run.labels
     return None if is_sealed or flow_run.parent_task_run_id else flow_run
-
-
-def secrets_of_flow_run() -> tuple[str, ...]:
-    """Return the secrets among the parameters of the flow run here; it hands them to its tasks."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        return ()
-    return _secrets_of(str(context.flow_run.id))
-
-
-@functools.lru_cache(maxsize=1024)
-def _secrets_of(flow_run_id: str) -> tuple[str, ...]:
-    context = FlowRunContext.get()
-    return tuple(Redactor(context.parameters if context else None).secrets)
 
 
 @functools.lru_cache(maxsize=1024)

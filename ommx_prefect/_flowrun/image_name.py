@@ -19,18 +19,22 @@ from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
+from ommx_prefect._flowrun.secrets import secrets_around
 from ommx_prefect._oci.image_name import (
     as_distinct_path,
     as_distinct_tag,
     as_tag,
     bounded_tag,
 )
-from ommx_prefect._values.secrets import is_secret, is_secret_name
+from ommx_prefect._values.secrets import Redactor, is_secret, is_secret_name
 from ommx_prefect.exceptions import InvalidImageNameError
 
 NameSource = str | Callable[[Any], str] | None
 
 TIME_FORMAT = "%Y%m%dT%H%M%S"
+
+
+BRACES = {"{": 1, "}": -1}
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,14 @@ def _with_default(name: str, facts: FlowRunFacts) -> str:
 
 def _split(template: str) -> tuple[str, str, str]:
     """Take a template apart where its tag begins: at a colon outside of fields, after the path."""
-    outside, count = template, 1
-    while count:  # fields may stand in the format of others
-        outside, count = re.subn(r"{[^{}]*}", lambda field: "_" * len(field[0]), outside)
-    slash, colon = outside.rfind("/"), outside.rfind(":")
-    if colon <= slash:
+    depth = 0
+    last = {"/": -1, ":": -1}
+    for place, character in enumerate(template):
+        depth = max(0, depth + BRACES.get(character, 0))  # fields may stand in the format of others
+        if not depth and character in last:
+            last[character] = place
+    colon = last[":"]
+    if colon <= last["/"]:
         return template, "", ""
     return template[:colon], ":", template[colon + 1 :]
 
@@ -106,7 +113,9 @@ def anonymous_tag(facts: FlowRunFacts) -> str:
 def _fill(template: str, part: str, as_part: Callable[[str], str], facts: FlowRunFacts) -> str:
     """Fill in a part of a template, the path or the tag, by whose rules fields are written."""
     try:
-        return _NameFormatter(template, as_part).vformat(part, (), _fields(facts))
+        redact = Redactor(facts.parameters)
+        redact.add(secrets_around())
+        return _NameFormatter(template, as_part, redact).vformat(part, (), _fields(facts))
     except InvalidImageNameError:
         raise
     except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
@@ -129,9 +138,10 @@ def _fields(facts: FlowRunFacts) -> dict[str, Any]:
 class _NameFormatter(string.Formatter):
     """Formats fields as parts of a path or a tag; refuses secrets and anything private."""
 
-    def __init__(self, template: str, as_part: Callable[[str], str]) -> None:
+    def __init__(self, template: str, as_part: Callable[[str], str], redact: Redactor) -> None:
         self.template = template
         self.as_part = as_part
+        self.redact = redact
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         parts = re.split(r"[.\[\]]", field_name)
@@ -143,4 +153,7 @@ class _NameFormatter(string.Formatter):
         return value, first
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        return self.as_part(super().format_field(value, format_spec))
+        text = super().format_field(value, format_spec)
+        if self.redact.text(text) != text:
+            raise InvalidImageNameError(self.template, "a secret would stand in it")
+        return self.as_part(text)

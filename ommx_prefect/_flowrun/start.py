@@ -20,6 +20,7 @@ from ommx_prefect._flowrun.image_name import (
 )
 from ommx_prefect._flowrun.pending import expect_task_runs
 from ommx_prefect._flowrun.process_record import note_flow_process
+from ommx_prefect._flowrun.secrets import remember_root, secrets_around
 from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._oci.image_name import suffix_of, with_suffix, with_tag
 from ommx_prefect._oci.names import split_name
@@ -98,6 +99,7 @@ def _note_start(flow_run_id: str, stage: Stage) -> None:
 
 def open_in_hook(settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun) -> None:
     """Open a flow run from its on_running hook, which cannot refuse it."""
+    remember_root(str(flow_run.id), flow_run.parameters)
     try:
         open_flow_run(settings, flow, flow_run, flow_run.parameters)
     except StageError as error:
@@ -119,12 +121,19 @@ def facts_of(
         parameters = {**(parameters.pop(keywords, None) or {}), **parameters}
     return FlowRunFacts(
         flow_run_id=str(flow_run.id),
-        flow_run_name=Redactor(parameters).text(flow_run.name),
+        flow_run_name=_redactor(parameters).text(flow_run.name),
         flow_name=flow.name,
         scheduled_time=flow_run.expected_start_time or flow_run.start_time or now,
         start_time=flow_run.start_time or now,
         parameters=parameters,
     )
+
+
+def _redactor(parameters: Mapping[str, Any]) -> Redactor:
+    """Return what cuts out the secrets of a flow run, and of those around it."""
+    redact = Redactor(parameters)
+    redact.add(secrets_around())
+    return redact
 
 
 def record_of(
@@ -136,7 +145,7 @@ def record_of(
     deployment: str,
 ) -> FlowRecord:
     """Write down what the seal needs."""
-    redact = Redactor(facts.parameters)
+    redact = _redactor(facts.parameters)
     found = scalars(facts.parameters, True)
     return FlowRecord(
         owner=facts.flow_run_id,

@@ -39,6 +39,8 @@ EXPERIMENT_STATUS: dict[StateType, str | None] = {
 }
 
 REASON_LENGTH = 500
+# What is searched for secrets of a message, before it is cut to that.
+LONGEST_MESSAGE = 100_000
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,10 @@ def describe_error(error: BaseException) -> str:
 
 
 def text_of_error(error: BaseException) -> str:
-    """Return `Type: message`, whatever the error's own `__str__` does."""
+    """Return `Type: message`, whatever the error's own `__str__` does, without an endless rest."""
     try:
-        message = str(error)
-    except Exception:
+        message = str.__str__(str(error))[:LONGEST_MESSAGE]
+    except (Exception, SystemExit, GeneratorExit):
         message = "(its message cannot be shown)"
     if not message and isinstance(error, TerminationSignal):
         message = f"the process was told to end by signal {int(error.signal)}"

@@ -99,6 +99,6 @@ def _attach_output(record: Record, name: str, value: object) -> None:
 
 def _attach(record: Record, name: str, value: object) -> None:
     with record.faults.guarded(f"attach {name}"):
-        logged = log_value(record.open_run.run, name, value, forbidden=record.redact.secrets)
+        logged = log_value(record.open_run.run, name, value, forbidden=record.redact)
         for note in notes_of(logged, record.redact):
             record.faults.note(note)

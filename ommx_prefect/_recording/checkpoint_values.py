@@ -194,7 +194,7 @@ def _part_of(
             return Part({name: redact.scalar(scalar)}), []
     except ValueError as error:
         problems = [f"checkpoint {name!r} is attached, and no run parameter: {error}"]
-    logged = log_value(cast(Run, target), name, value, forbidden=redact.secrets)
+    logged = log_value(cast(Run, target), name, value, forbidden=redact)
     problems += [f"checkpoint {note}" for note in notes_of(logged, redact)]
     found = Attachments(target.entries, target.filenames)
     return (Part(attachments=found) if target.entries else None), problems

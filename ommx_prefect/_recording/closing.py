@@ -7,10 +7,12 @@ import time
 from ommx_prefect._prefect.states import one_line
 from ommx_prefect._recording.attach import note_unattached
 from ommx_prefect._recording.record import Record
+from ommx_prefect._recording.redaction import without_secrets
 from ommx_prefect._registry import keepalive
 from ommx_prefect._shards import unwritten
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._values.secrets import REDACTED
 from ommx_prefect.exceptions import RecordingError
 
 
@@ -53,6 +55,7 @@ def _put_shard(record: Record) -> None:
     faults = record.faults
     with faults.guarded("store the Run"):
         record.open_run.store()
+        _redact_documents(record)
     with faults.guarded("stage the Run"):
         kept_here = record.stage.put(_shard_of(record))
         faults.first = faults.first or kept_here
@@ -64,16 +67,25 @@ def _put_shard(record: Record) -> None:
     unwritten.remember(_shard_of(record))
 
 
+def _redact_documents(record: Record) -> None:
+    if record.open_run.documents is not None:
+        found = without_secrets(record.open_run.documents, record.redact)
+        record.open_run.documents = found
+
+
 def _shard_of(record: Record) -> Shard:
     end, faults = record.end, record.faults
     duration = time.monotonic() - record.began
     degradation = (f"degraded: {faults.first}",) if faults.first else ()
+    reason = _reason_of(record)
+    count = record.redact.count
+    redacted = (f"{count} texts with a secret are replaced by {REDACTED}",) if count else ()
     return Shard(
         attempt=record.attempt,
         status=end.status,
-        reason=_reason_of(record),
+        reason=reason,
         parameters={**record.attempt.parameters(end.state, duration), **record.columns},
-        notes=(*faults.notes, *degradation),
+        notes=(*faults.notes, *redacted, *degradation),
         documents=record.open_run.documents,
     )
 

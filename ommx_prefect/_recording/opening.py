@@ -8,8 +8,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ommx_prefect._flowrun.context import adopt_stage, secrets_of_flow_run, unsealed_flow_run
+from ommx_prefect._flowrun.context import adopt_stage, unsealed_flow_run
 from ommx_prefect._flowrun.pending import remember_task_run
+from ommx_prefect._flowrun.secrets import secrets_of_flow_run
 from ommx_prefect._format.model import Scalar
 from ommx_prefect._prefect.log import warn_once
 from ommx_prefect._prefect.states import describe_error
@@ -67,7 +68,8 @@ def _begin(record: Record) -> None:
 def _find_secrets(record: Record) -> None:
     # Flows and tasks hand theirs to the tasks that they call, under whatever name.
     around = recording_here()
-    record.redact.add([*secrets_of_flow_run(), *(around.redact.secrets if around else ())])
+    handed = secrets_of_flow_run(record.attempt.owner)
+    record.redact.add(handed.union(around.redact.texts if around else ()))
     search_for_secrets(record, "argument", record.arguments)
     task_run = record.redact.text(record.attempt.task_run)
     record.attempt = dataclasses.replace(record.attempt, task_run=task_run)
@@ -116,5 +118,9 @@ def _require_space() -> None:
     except FileNotFoundError:
         root.mkdir(parents=True)
         free = os.statvfs(root)
+    if free.f_flag & os.ST_RDONLY:
+        raise OSError(f"the disk of the Local Registry {root} is read-only")
     if free.f_bavail * free.f_frsize < LEAST_FREE_BYTES:
         raise OSError(f"the disk of the Local Registry {root} is full")
+    if free.f_files and not free.f_favail:
+        raise OSError(f"the disk of the Local Registry {root} is full: it has no inodes left")

@@ -9,10 +9,12 @@ from typing import Any
 
 from ommx_prefect._format.model import ExperimentRecord, RunRecord, Scalar
 from ommx_prefect._shards.shard import STATE_COLUMN
+from ommx_prefect._values.display import for_terminal
 
 MOST_ROWS = 500
 MOST_BYTES = 256_000
 LONGEST_TEXT = 200
+LONGEST_TITLE = 100
 # Significant digits of a number.
 DIGITS = 12
 
@@ -57,7 +59,10 @@ def titles_of(parameters: set[str]) -> dict[str, str | None]:
     ours = {title: name for title, name in FIRST_COLUMNS.items() if name in {None, *parameters}}
     shown = set(ours.values())
     users = sorted(parameters - shown)
-    return ours | {f"{name} (logged)" if name in ours else name: name for name in users}
+    return ours | {
+        for_terminal(f"{name} (logged)" if name in ours else name, LONGEST_TITLE): name
+        for name in users
+    }
 
 
 def table_text(rows: Sequence[dict[str, Any]]) -> tuple[str, int]:
@@ -87,7 +92,7 @@ def _row(run_id: int, run: RunRecord, titles: dict[str, str | None]) -> dict[str
 def shown(value: Scalar | None) -> Scalar | None:
     """Return a value as a table shows it: short, and as JSON can hold it."""
     if isinstance(value, str):
-        return value if len(value) <= LONGEST_TEXT else value[: LONGEST_TEXT - 1] + "…"
+        return for_terminal(value, LONGEST_TEXT)
     if not isinstance(value, float):
         return value
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else str(value)

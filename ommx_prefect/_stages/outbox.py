@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ommx_prefect._prefect.log import warn
+from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._shards.schema import to_document
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
@@ -150,11 +151,13 @@ class Outbox:
     # ------------------------------------------------------------ the way there
 
     def _problem_with(self, send: Callable[[str, T], None], name: str, what: T) -> str | None:
-        """Send an object; return the problem, or None."""
+        """Send an object; return the problem, or None: whatever it is, the object waits here."""
         try:
             send(name, what)
         except StageError as error:
             return str(error)
+        except Exception as error:  # no memory to pack it; an error of a library's
+            return f"could not send {name}: {describe_error(error)}"
         return None
 
     def _send(self, name: str, data: bytes) -> None:

@@ -1,87 +1,55 @@
 """What must never be written anywhere, and how it is cut out of all that is.
 
-A secret is what has a name like a credential's, a pydantic secret, and what is secret in a Prefect
-Block (Prefect's `Secret` is one). It is left out, and its text is cut out of everything else that
-is recorded of the same attempt.
+A secret is what has a name like a credential's, a pydantic secret, what is secret in a Prefect
+Block (Prefect's `Secret` is one), and the password of a URL. It is left out, and its text is cut
+out of everything else that is recorded in the same flow run.
 """
 
 from __future__ import annotations
 
-import functools
 import json
-import operator
 import re
-import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from enum import Enum
-from numbers import Number
-from pathlib import PurePath
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from ommx_prefect._format.model import Scalar
-from ommx_prefect._values.members import members_of
+from ommx_prefect._values.secret_forms import URL_PASSWORD, forms_of, needles_of
+from ommx_prefect._values.secret_names import is_secret_name
+from ommx_prefect._values.secret_search import Search, is_secret
+
+__all__ = ["REDACTED", "Redactor", "is_secret", "is_secret_name", "redact_known"]
 
 REDACTED = "**redacted**"
-
-# Parts of an argument's name that mark it as a credential: the first wherever they are, the others
-# as a word of it. `pass` alone is no such word, for a method has passes, too.
-SECRET_NAME = re.compile(
-    r"password|passwd|passphrase"
-    r"|(^|[_\W])(pwds?|secrets?|tokens?|credentials?|creds|auth|authorization|bearer"
-    r"|(db|user|admin|root|smtp|proxy)_?pass|(client|app|shared)secret"
-    r"|(api|auth|access|refresh|id|bearer)token"
-    r"|(api|access|private|secret|signing|encryption|license|ssh)_?keys?)($|[_\W\d])",
-    re.IGNORECASE,
-)
-# Where a new word begins without an underscore: `apiKey`, `HTTPToken`.
-WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-SHORTEST_SECRET = 4
-# A number with fewer digits, such as max_tokens=4096, is a count and would be cut out of figures.
-SHORTEST_NUMBER = 6
-# How much of each container, and how many members of one argument, are searched for secrets.
-MOST_IN_ONE = 1_000
-MOST_IN_ALL = 20_000
-
-# What can hold no other value: a text of a secret, or of no interest.
-_BINARY = (bytes, bytearray, memoryview)
-_LEAVES = (str, *_BINARY, Number, UUID, PurePath, type(None))
-_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
-_revealed = operator.methodcaller("get_secret_value")
-
-
-@functools.lru_cache(maxsize=10_000)
-def is_secret_name(name: str) -> bool:
-    """Tell whether an argument's name looks like a credential (`apiKey`, `db_password`)."""
-    return bool(SECRET_NAME.search(WORD_BEGINS.sub("_", name)))
-
-
-def is_secret(value: object) -> bool:
-    """Tell a pydantic secret (anything with `get_secret_value`) or a Prefect Block."""
-    block = getattr(sys.modules.get("prefect.blocks.core"), "Block", None)
-    return callable(getattr(type(value), "get_secret_value", None)) or (
-        block is not None and isinstance(value, block)
-    )
-
+# How much of a file is searched at once.
+CHUNK_BYTES = 1024 * 1024
 
 # Every secret seen in this process: Prefect repeats a task's message in the state of its flow.
-_known: set[str] = set()
+_known: dict[str, None] = {}
+MOST_KNOWN = 10_000
 
 
 def redact_known(text: str) -> str:
     """Cut every secret that this process has seen out of a text."""
-    for secret in sorted(_known, key=len, reverse=True):
-        text = text.replace(secret, REDACTED)
-    return text
+    return _cut(text, sorted(_known, key=len, reverse=True))[0]
 
 
 class Redactor:
-    """Cuts the secrets among some arguments out of any text."""
+    """Cuts the secrets among some arguments out of any text.
+
+    Attributes:
+        texts: The secrets, to be handed to what runs inside of this.
+        secrets: All forms in which they are cut out, longest first.
+        count: How often something was cut out.
+    """
 
     def __init__(self, arguments: Mapping[str, Any] | None = None) -> None:
+        self.texts: set[str] = set()
         self.secrets: list[str] = []
+        self.count = 0
+        self._short: set[str] = set()
+        self._numbers: set[str] = set()
+        self._needles: tuple[bytes, ...] | None = None
         self.learn(arguments or {})
 
     def learn(self, arguments: Mapping[str, Any]) -> dict[str, Exception]:
@@ -90,85 +58,116 @@ class Redactor:
         Dicts, lists, tuples, sets, dataclass instances and pydantic models are searched, nearest
         members first. Other objects are not looked into.
         """
-        searches = {name: _Search(name, value) for name, value in arguments.items()}
+        searches = {name: Search(name, value) for name, value in arguments.items()}
+        for search in searches.values():
+            self._short |= search.short
+            self._numbers |= search.numbers
         self.add(set().union(*(search.texts for search in searches.values())))
         return {name: search.problem for name, search in searches.items() if search.problem}
 
     def add(self, secrets: Iterable[str]) -> None:
         """Cut these texts out as well, longer ones first: one may be a part of another."""
-        found = {form for secret in secrets for form in _forms_of(secret)}
-        _known.update(found)
-        self.secrets = sorted(found.union(self.secrets), key=len, reverse=True)
+        new = {text for text in secrets if text} - self.texts
+        if not new:
+            return
+        self.texts |= new
+        forms = {form for text in new for form in forms_of(text)}
+        _remember(forms)
+        self.secrets = sorted(forms.union(self.secrets), key=len, reverse=True)
+        self._needles = None
 
     def text(self, text: str) -> str:
-        """Return the text without the secrets."""
-        for secret in self.secrets:
-            text = text.replace(secret, REDACTED)
-        return text
+        """Return the text without the secrets, and without passwords in URLs."""
+        shown, count = _cut(text, self.secrets)
+        self.count += count
+        return shown
 
     def scalar(self, value: Scalar) -> Scalar:
-        """Return a run parameter without the secrets."""
-        if isinstance(value, (str, int)) and not isinstance(value, bool):
-            shown = self.text(str(value))
-            return value if shown == str(value) else shown
-        return value
+        """Return a run parameter without the secrets; a number is none by chance."""
+        if isinstance(value, str):
+            return self.text(value)
+        return REDACTED if self._is_secret_number(value) else value
+
+    def json(self, value: Any, name: str = "") -> Any:
+        """Return what JSON holds without the secrets; keys that become one stay apart."""
+        if isinstance(value, str):
+            is_here = value in self._short and is_secret_name(name)
+            self.count += is_here
+            return REDACTED if is_here else self.text(value)
+        if isinstance(value, list):
+            return [self.json(item, name) for item in value]
+        if not isinstance(value, dict):
+            return REDACTED if self._is_secret_number(value) else value
+        result: dict[str, Any] = {}
+        for key, item in value.items():
+            result[unused(self.text(key), result)] = self.json(item, key)
+        return result
+
+    def may_show(self, data: bytes) -> bool:
+        """Tell whether the bytes of a text may hold something that `json` would cut out."""
+        is_url = b"://" in data and b"@" in data
+        return is_url or any(x.encode() in data for x in self._numbers) or self._may_show(data)
+
+    def _may_show(self, data: bytes) -> bool:
+        short = (json.dumps(text)[1:-1].encode() for text in self._short)
+        return self.shows(data) or any(text in data for text in short)
+
+    def shows(self, data: bytes) -> bool:
+        """Tell whether bytes hold a secret, in UTF-8, UTF-16 or UTF-32."""
+        return any(needle in data for needle in self._searched_for())
+
+    def shows_in(self, path: Path) -> bool:
+        """Tell whether a file holds a secret; it is read piece by piece."""
+        overlap = max(map(len, self._searched_for()), default=0)
+        if not overlap:
+            return False
+        before = b""
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                if self.shows(before + chunk):
+                    return True
+                before = (before + chunk)[-overlap:]
+        return False
+
+    def _searched_for(self) -> tuple[bytes, ...]:
+        if self._needles is None:
+            self._needles = needles_of(self.texts)
+        return self._needles
+
+    def _is_secret_number(self, value: object) -> bool:
+        """Tell a number that is surely secret; by its name alone none is."""
+        found = bool(self._numbers) and not isinstance(value, bool) and str(value) in self._numbers
+        self.count += found
+        return found
 
 
-class _Search:
-    """The texts of secrets in one argument, and the first error that the argument raised."""
-
-    def __init__(self, name: str, value: Any) -> None:
-        self.texts: set[str] = set()
-        self.problem: Exception | None = None
-        # What is still to be looked into, and whether all in it is secret.
-        self._waiting: deque[tuple[Any, bool]] = deque()
-        self._seen: dict[int, Any] = {}
-        self._left = MOST_IN_ALL
-        self._look(value, is_secret_name(name))
-        while self._waiting and self._left > 0:
-            self._look_into(*self._waiting.popleft())
-
-    def _look(self, value: Any, is_hidden: bool) -> None:
-        self._left -= 1
-        if callable(getattr(type(value), "get_secret_value", None)):
-            value, is_hidden = self._ask(_revealed, value), True
-        if issubclass(type(value), Enum):
-            value = value.value
-        if not issubclass(type(value), _LEAVES):
-            self._wait(value, is_hidden)
-        elif is_hidden:
-            self.texts.update(_texts_of(value))
-
-    def _wait(self, value: Any, is_hidden: bool) -> None:
-        if id(value) not in self._seen:
-            self._seen[id(value)] = value
-            self._waiting.append((value, is_hidden))
-
-    def _look_into(self, value: Any, is_hidden: bool) -> None:
-        for name, member in self._ask(members_of, value, MOST_IN_ONE) or ():
-            if name is None and not is_hidden and type(member) in _PLAIN:
-                continue  # of a list, at no cost: it may be one of the rows of a large matrix
-            self._look(member, is_hidden or (isinstance(name, str) and is_secret_name(name)))
-
-    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except Exception as error:  # an object of the user's may raise whatever it is asked
-            self.problem = self.problem or error
-            return None
+def unused(name: str, taken: Mapping[str, Any]) -> str:
+    """Return a name, or `name~2`, `name~3`, ... where it is taken."""
+    unique, number = name, 1
+    while unique in taken:
+        number += 1
+        unique = f"{name}~{number}"
+    return unique
 
 
-def _forms_of(secret: str) -> tuple[str, ...]:
-    """Return how a secret is shown: as it is, by `repr` (as a KeyError does), and in JSON."""
-    return secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]
+def _cut(text: str, forms: Iterable[str]) -> tuple[str, int]:
+    """Cut texts out of a text, and passwords out of its URLs; return how often, too."""
+    count = 0
+    for form in forms:
+        if form in text:
+            count += text.count(form)
+            text = text.replace(form, REDACTED)
+    if "://" in text and "@" in text:
+        text, urls = URL_PASSWORD.subn(_without_password, text)
+        count += urls
+    return text, count
 
 
-def _texts_of(value: Any) -> Iterator[str]:
-    """Return how a leaf is shown as text, where that is long enough for a secret."""
-    if value is None:  # there is none
-        return
-    if isinstance(value, _BINARY):
-        value = bytes(value).decode(errors="replace")
-    shortest = SHORTEST_NUMBER if isinstance(value, Number) else SHORTEST_SECRET
-    shown = (str(value), value.hex) if isinstance(value, UUID) else (str(value),)
-    yield from (text for text in shown if len(text) >= shortest)
+def _without_password(found: re.Match[str]) -> str:
+    return f"{found[1]}:{REDACTED}@"
+
+
+def _remember(forms: Iterable[str]) -> None:
+    _known.update(dict.fromkeys(forms))
+    while len(_known) > MOST_KNOWN:
+        _known.pop(next(iter(_known)), None)

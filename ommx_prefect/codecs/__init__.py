@@ -20,18 +20,15 @@ value gives the same bytes in every process. OMMX values, JSON and bytes are rea
 from __future__ import annotations
 
 import dataclasses
-import json
 import traceback
 from collections import ChainMap
 from collections.abc import Collection
-from functools import reduce
-from itertools import count
 from typing import Any
 
 from ommx.experiment import Experiment, Run
 
 from ommx_prefect._values.members import fields_of
-from ommx_prefect._values.secrets import REDACTED, is_secret
+from ommx_prefect._values.secrets import REDACTED, Redactor, is_secret, unused
 from ommx_prefect.codecs._figures import (
     MatplotlibCodec,
     PlotlyCodec,
@@ -43,11 +40,11 @@ from ommx_prefect.codecs._registry import (
     SECRET_ENTRY,
     CodecEntry,
     CodecRegistry,
-    Encoded,
     Writer,
     register_codec,
     registry,
 )
+from ommx_prefect.codecs._search import searched
 from ommx_prefect.codecs._tables import (
     ArrowTableCodec,
     BytesCodec,
@@ -102,7 +99,7 @@ class LoggedValue:
 
 
 def log_value(
-    target: Run | Experiment, name: str, value: Any, *, forbidden: Collection[str] = ()
+    target: Run | Experiment, name: str, value: Any, *, forbidden: Collection[str] | Redactor = ()
 ) -> LoggedValue:
     """Attach a value to an open Run or Experiment, by the codec that takes it.
 
@@ -115,9 +112,8 @@ def log_value(
         target: Where to attach.
         name: The attachment's name, or what the names of the parts begin with.
         value: What to attach.
-        forbidden: Texts of secrets. They are cut out of names and of the strings in JSON; other
-            encoded bytes that show one are skipped. Text that a format compresses (parquet, png),
-            OMMX values and files are not searched.
+        forbidden: Texts of secrets. They are cut out of names and of the strings in JSON; what else
+            shows one in its bytes, cells, texts or annotations is skipped.
 
     Returns:
         The names written, and the values that no codec takes or whose codec raised.
@@ -125,7 +121,7 @@ def log_value(
     Raises:
         RuntimeError: OMMX could not write (disk full, Run closed), unchanged.
     """
-    attaching = _Attaching(target, tuple(filter(None, forbidden)))
+    attaching = _Attaching(target, _redactor(forbidden))
     if value is not None:
         attaching.add(name, value, ())
     return LoggedValue(tuple(attaching.names), tuple(attaching.skipped), tuple(attaching.redacted))
@@ -136,7 +132,7 @@ class _Attaching:
     """One call of `log_value` under way."""
 
     target: Run | Experiment
-    forbidden: tuple[str, ...] = ()
+    redact: Redactor = dataclasses.field(default_factory=Redactor)
     names: dict[str, None] = dataclasses.field(default_factory=dict)
     skipped: list[SkippedValue] = dataclasses.field(default_factory=list)
     redacted: list[str] = dataclasses.field(default_factory=list)
@@ -154,13 +150,12 @@ class _Attaching:
             if items is not None:
                 return self._split(name, value, items, above)
             return self._skip(name, value, f"codec {entry.name} raised {_described(error)}")
-        if isinstance(write, Encoded) and _shows(write.data, self.forbidden):
-            if entry.codec is not JsonCodec:
-                return self._skip(name, value, "its bytes show a secret")
-            self.redacted.append(_cut(name, self.forbidden))
-            text = json.dumps(_cut(json.loads(write.data), self.forbidden))
-            write = Encoded(write.media_type, text.encode())
-        return self._write(name, write)
+        allowed, is_changed = searched(entry, value, write, self.redact)
+        if allowed is None:
+            return self._skip(name, value, "it shows a secret")
+        if is_changed:
+            self.redacted.append(self.redact.text(name))
+        return self._write(name, allowed)
 
     def _split(
         self, name: str, value: Any, items: list[tuple[Any, Any]], above: tuple[int, ...]
@@ -176,14 +171,14 @@ class _Attaching:
         return None
 
     def _skip(self, name: str, value: Any, reason: str) -> None:
-        texts = (_cut(text, self.forbidden) for text in (name, type_name(value), reason))
+        texts = map(self.redact.text, (name, type_name(value), reason))
         shown_name, shown_type, shown_reason = texts
         self.skipped.append(SkippedValue(shown_name, shown_type, shown_reason[:500]))
 
     def _write(self, name: str, write: Writer) -> None:
-        name = _cut(name, self.forbidden)
+        name = self.redact.text(name)
         in_use = ChainMap[str, None]({}, self.names)
-        while not self._is_written(unique := _unused(name, in_use), write):
+        while not self._is_written(unique := unused(name, in_use), write):
             in_use[unique] = None
         self.names[unique] = None
 
@@ -208,31 +203,12 @@ def _items(value: Any) -> list[tuple[Any, Any]] | None:
     return list(members.items())
 
 
-def _shows(data: bytes, forbidden: tuple[str, ...]) -> bool:
-    """Tell whether bytes hold a secret, as UTF-8 or as `json.dumps` escapes it."""
-    texts = {form for text in forbidden for form in (text, json.dumps(text)[1:-1])}
-    return any(form.encode(errors="replace") in data for form in texts)
-
-
-def _cut(value: Any, forbidden: tuple[str, ...]) -> Any:
-    """Replace secrets in the texts and integers of JSON; keys that become one stay apart."""
-    if isinstance(value, int) and str(value) in forbidden:
-        return REDACTED
-    if isinstance(value, str):
-        return reduce(lambda text, secret: text.replace(secret, REDACTED), forbidden, value)
-    if isinstance(value, list):
-        return [_cut(item, forbidden) for item in value]
-    if not isinstance(value, dict):
-        return value
-    result: dict[str, Any] = {}
-    for key, item in value.items():
-        result[_unused(_cut(key, forbidden), result)] = _cut(item, forbidden)
-    return result
-
-
-def _unused(name: str, taken: Collection[str]) -> str:
-    names = (name if number == 1 else f"{name}~{number}" for number in count(1))
-    return next(unique for unique in names if unique not in taken)
+def _redactor(forbidden: Collection[str] | Redactor) -> Redactor:
+    if isinstance(forbidden, Redactor):
+        return forbidden
+    made = Redactor()
+    made.add(forbidden)
+    return made
 
 
 def _described(error: Exception) -> str:

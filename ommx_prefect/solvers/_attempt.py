@@ -75,6 +75,7 @@ class Attempt:
         """
         recording = recording_here()
         if recording is not None and recording.has_run(self.run):
+            recording.redact.learn(options)
             named = {f"option.{name}": value for name, value in options.items()}
             self._kept = {**self.asked, **named, **given}
             recording.announce(Announced.of(self._kept, self.instance, self.data))

@@ -81,4 +81,4 @@ def test_keys_that_redaction_makes_equal_stay_apart():
 def test_bytes_that_show_a_forbidden_text_are_skipped():
     _, logged = committed({"a": SECRET.encode(), "b": b"fine"}, forbidden=[SECRET])
     assert logged.names == ("v.b",)
-    assert logged.skipped[0].reason == "its bytes show a secret"
+    assert logged.skipped[0].reason == "it shows a secret"

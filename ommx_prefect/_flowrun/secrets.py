@@ -1,0 +1,106 @@
+"""Which secrets a flow run hands to its tasks and subflows, wherever they run.
+
+| what is secret | how it gets there |
+|---|---|
+| among a flow run's own parameters | Prefect hands the parameters to its tasks |
+| in what is around it, and in blocks that its body loads | in its FlowRun object, see `CARRIED` |
+| in the root, where plain subflows are between | by the root's id: in its process, or in the API |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any
+from uuid import UUID
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from pydantic import SecretStr
+
+from ommx_prefect._prefect.api import api_client
+from ommx_prefect._values.secrets import Redactor
+
+# A key of `FlowRun.context`, which Prefect carries to workers, and does not send to its API. Texts
+# are hidden as SecretStr where somebody prints it.
+CARRIED = "org.ommx-prefect.secrets"
+MOST_FLOW_RUNS = 1_000
+
+# What is secret around this, in this thread: of the recorded flows whose bodies run here.
+_around: ContextVar[frozenset[str]] = ContextVar("ommx_prefect_secrets", default=frozenset())
+# What is secret in root flow runs that began in this process.
+_of_roots: dict[str, frozenset[str]] = {}
+
+
+def secrets_around() -> frozenset[str]:
+    """Return what is secret in the recorded flows whose bodies run around this."""
+    return _around.get()
+
+
+@contextlib.contextmanager
+def handed_on(flow_run: FlowRun, parameters: Any, inherited: Iterable[str]) -> Iterator[None]:
+    """Make what a flow run inherits, and its own, known to all that runs inside of the block."""
+    inherited = frozenset(inherited)
+    _carry(flow_run, inherited)
+    token = _around.set(inherited | Redactor(parameters).texts)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # a generator flow may end in another context
+            _around.reset(token)
+
+
+def remember_root(flow_run_id: str, parameters: Any) -> None:
+    """Remember what is secret in a flow run for plain subflows, which nothing else tells."""
+    _of_roots[flow_run_id] = frozenset(Redactor(parameters).texts)
+    while len(_of_roots) > MOST_FLOW_RUNS:
+        _of_roots.pop(next(iter(_of_roots)), None)
+
+
+def add_to_flow_run(secrets: Iterable[str]) -> None:
+    """Make known what a flow's body has just come to know, a block that it loaded say."""
+    context = FlowRunContext.get()
+    if context is not None and context.flow_run is not None:
+        _carry(context.flow_run, frozenset(secrets))
+    _around.set(_around.get() | frozenset(secrets))
+
+
+def secrets_of_flow_run(root_flow_run_id: str = "") -> frozenset[str]:
+    """Return what is secret in the flow run here, and in those around it."""
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if context is None or flow_run is None:
+        return _around.get()
+    own = _secrets_of(str(flow_run.id)) | _carried(flow_run) | _around.get()
+    if root_flow_run_id in ("", str(flow_run.id)) or CARRIED in flow_run.context:
+        return own
+    known = _of_roots.get(root_flow_run_id)
+    return own | (_secrets_in_api(root_flow_run_id) if known is None else known)
+
+
+@functools.lru_cache(maxsize=MOST_FLOW_RUNS)
+def _secrets_of(flow_run_id: str) -> frozenset[str]:
+    context = FlowRunContext.get()
+    return frozenset(Redactor(context.parameters if context else None).texts)
+
+
+@functools.lru_cache(maxsize=MOST_FLOW_RUNS)
+def _secrets_in_api(flow_run_id: str) -> frozenset[str]:
+    try:
+        with api_client() as client:
+            parameters = client.read_flow_run(UUID(flow_run_id)).parameters
+    except Exception:  # no API: what its subflow knows has to do
+        return frozenset()
+    return frozenset(Redactor(parameters).texts)
+
+
+def _carry(flow_run: FlowRun, secrets: frozenset[str]) -> None:
+    carried = [SecretStr(text) for text in sorted(secrets | _carried(flow_run))]
+    flow_run.context = {**flow_run.context, CARRIED: carried}
+
+
+def _carried(flow_run: FlowRun) -> frozenset[str]:
+    found = flow_run.context.get(CARRIED, ())
+    return frozenset(x.get_secret_value() for x in found if isinstance(x, SecretStr))

@@ -1,0 +1,22 @@
+"""How a block that a task or a flow loads itself becomes a secret of it."""
+
+from __future__ import annotations
+
+from prefect.blocks.core import Block
+
+from ommx_prefect._flowrun.secrets import add_to_flow_run
+from ommx_prefect._prefect.loaded_blocks import watch_loaded_blocks
+from ommx_prefect._recording.current import recording_here
+from ommx_prefect._values.secrets import Redactor
+
+
+def learn_loaded(block: Block) -> None:
+    """Cut what is secret in a block out of what the task that loads it records, or the flow."""
+    recording = recording_here()
+    if recording is not None:
+        recording.redact.learn({"block": block})
+    else:
+        add_to_flow_run(Redactor({"block": block}).texts)
+
+
+watch_loaded_blocks(learn_loaded)
