@@ -104,6 +104,11 @@ class PythonMipDriver:
             return float(off)
         return float(model.gap) if model.num_int else math.inf
 
+    def start(self, adapter: Any, values: Mapping[int, float], objective: float) -> bool:
+        variables = {variable.name: variable for variable in adapter.model.vars}
+        adapter.model.start = [(variables[str(x)], y) for x, y in values.items()]
+        return True
+
     def stop(self, model: Any) -> None:
         """CBC takes no word from outside: it ends at its limit."""
 

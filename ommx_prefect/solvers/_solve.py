@@ -24,6 +24,7 @@ from ommx_prefect.exceptions import (
 from ommx_prefect.instances._name import require_instance
 from ommx_prefect.solvers._attempt import Attempt, logged
 from ommx_prefect.solvers._backends import Backend, backend_of, resolve_adapter, resolve_sampler
+from ommx_prefect.solvers._beginning import Beginning
 from ommx_prefect.solvers._driver import Driver, Verdict
 from ommx_prefect.solvers._errors import prepared_for, translated
 from ommx_prefect.solvers._obedience import bound_limit
@@ -60,11 +61,14 @@ def solve_in(
     raise_on_failure: bool = True,
     telemetry: Telemetry = "full",
     checkpoint_seconds: float | None = None,
+    start: object = None,
+    start_required: bool = False,
 ) -> Solution | None:
     """Solve in an open Run; `ommx_prefect.solvers.solve` without Prefect."""
     solver = resolve_adapter(adapter)
     require_instance(instance)
     how = Watching(telemetry, checkpoint_seconds)
+    begin = Beginning(start, is_required=start_required)
     attempt = Attempt(run, solver, instance)
     try:
         with logged(attempt):
@@ -72,7 +76,7 @@ def solve_in(
             log_parameters(run, given)
             settings = backend_settings(solver, given, options)
             attempt.keep(given, plain_values(options or {}))
-            return _solution(attempt, settings, how)
+            return _solution(attempt, settings, how, begin)
     except SolveOutcomeError:
         if raise_on_failure:
             raise
@@ -107,11 +111,15 @@ def sample_in(
     return samples
 
 
-def _solution(attempt: Attempt, settings: Mapping[str, Any], how: Watching) -> Solution:
+def _solution(
+    attempt: Attempt, settings: Mapping[str, Any], how: Watching, begin: Beginning
+) -> Solution:
     backend = backend_of(attempt.adapter)
     if backend is not None and backend.driver is not None:
-        return _driven(attempt, backend, backend.driver, settings, how)
+        return _driven(attempt, backend, settings, how, begin)
     check_keywords(attempt.adapter, attempt.adapter.solve, settings)
+    if begin.start is not None:
+        begin.leave_out(attempt, "nobody here knows how this adapter's solver is given one")
     with attempt.timed(), translated(attempt.error, attempt.adapter, attempt.instance):
         solution = attempt.run.log_solve(attempt.adapter, attempt.instance, **settings)
     _believe(attempt, solution, optimal=solution.optimality == Optimality.Optimal)
@@ -121,14 +129,16 @@ def _solution(attempt: Attempt, settings: Mapping[str, Any], how: Watching) -> S
 def _driven(
     attempt: Attempt,
     backend: Backend,
-    driver: Driver,
     settings: Mapping[str, Any],
     how: Watching,
+    begin: Beginning,
 ) -> Solution:
     """Run the backend's own model; leaving the scope by an error makes the Solve record failed.
 
     An instance that cannot be prepared goes in as it is: the adapter says why, in the record.
     """
+    driver = backend.driver
+    assert driver is not None
     prepared = prepared_for(attempt.adapter, attempt.instance) or attempt.instance
     with (
         translated(attempt.error, attempt.adapter, prepared),
@@ -141,6 +151,7 @@ def _driven(
         for name, value in settings.items():
             solve.log_adapter_option(name, value)
         _narrow_binaries(driver, solve.adapter, prepared)
+        begin.give(attempt, driver, solve.adapter, prepared)
         bound_limit(backend, model)
         Observed(attempt, driver, solve, prepared, how).run()
         verdict = _require_solution(attempt, driver, model)
