@@ -80,6 +80,8 @@ def solve(
     checkpoint_seconds: float | None = None,
     start: StartLike | None = None,
     start_required: bool = False,
+    isolate: bool = False,
+    memory_limit_mb: float | None = None,
 ) -> Solution | None:
     """Solve an instance and record the solve; the Solution is feasible.
 
@@ -110,6 +112,9 @@ def solve(
             sealed experiment. `start` and `start_objective` are recorded; a start that does not fit
             is left out, and `start_left_out` says why.
         start_required: Refuse a start that does not fit.
+        isolate: Solve in a process of its own, which ends with the task's timeout, a cancellation
+            or a crash of the solver, and leaves the worker alive; `peak_memory_mb` is recorded.
+        memory_limit_mb: Kill that process when it takes more megabytes of memory.
 
     Raises:
         SolveOutcomeError: There is no solution; the subclass and `outcome` say why.
@@ -134,6 +139,8 @@ def solve(
         checkpoint_seconds=checkpoint_seconds,
         start=start,
         start_required=start_required,
+        isolate=isolate,
+        memory_limit_mb=memory_limit_mb,
     )
 
 
