@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ommx.experiment import Experiment, Run
@@ -100,10 +100,11 @@ class FlowExperiment:
         experiment = open_experiment()
         getattr(experiment, method)(*args, **kwargs)
         with self._claimed(experiment.attachment_names):
-            attempt = self._attempt(f"experiment.{method}")
-            documents = without_secrets(store(experiment), self._redactor())
-            shard = Shard(attempt, "finished", documents=documents)
-            self._stage.put(shard, PARTS)
+            self._put(experiment, f"experiment.{method}")
+
+    def _put(self, experiment: Experiment, task: str) -> None:
+        documents = without_secrets(store(experiment), self._redactor())
+        self._stage.put(Shard(self._attempt(task), "finished", documents=documents), PARTS)
 
     def _redactor(self) -> Redactor:
         redact = Redactor()
@@ -142,6 +143,25 @@ class FlowExperiment:
             parent_task_run_id=_enclosing_task_run(),
             process_start=own_start(os.getpid()),
         )
+
+
+def add_part(attempt: Attempt, document: Mapping[str, Any], annotations: Mapping[str, str]) -> None:
+    """Add to the experiment of an attempt's flow run what the package itself knows.
+
+    Its names are not taken from the user, who may log under them: the seal keeps both.
+
+    Args:
+        attempt: Who knows it.
+        document: Attachments by name, as JSON.
+        annotations: Annotations by name.
+    """
+    experiment = open_experiment()
+    for name, value in document.items():
+        experiment.log_json(name, value)
+    for name, text in annotations.items():
+        experiment.set_annotation(name, text)
+    made = FlowExperiment(attempt.owner, attempt.flow_run_id, attempt.flow_attempt)
+    made._put(experiment, "experiment.environment")
 
 
 def _enclosing_task_run() -> str:

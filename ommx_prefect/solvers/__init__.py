@@ -55,6 +55,7 @@ from ommx_prefect.instances._digest import instance_digest, register_cache_keys
 from ommx_prefect.solvers._backends import resolve_adapter
 from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve, outcome_of
 from ommx_prefect.solvers._solve import sample_in, solve_in
+from ommx_prefect.solvers._start import StartLike
 from ommx_prefect.solvers._task import helpful
 from ommx_prefect.solvers._telemetry import Telemetry
 
@@ -77,6 +78,10 @@ def solve(
     raise_on_failure: bool = True,
     telemetry: Telemetry = "full",
     checkpoint_seconds: float | None = None,
+    start: StartLike | None = None,
+    start_required: bool = False,
+    isolate: bool = False,
+    memory_limit_mb: float | None = None,
 ) -> Solution | None:
     """Solve an instance and record the solve; the Solution is feasible.
 
@@ -102,10 +107,18 @@ def solve(
         checkpoint_seconds: Make the best solution so far durable at most that often, while HiGHS or
             SCIP runs: a Run whose process is killed has it as its attachment `incumbent`, with
             `objective`, `dual_bound` and `gap`.
+        start: A feasible solution to start from: an `ommx.Solution` (by id, and where the ids are
+            of other names by name and subscripts), an `ommx.State`, `{id: value}`, or a Run of a
+            sealed experiment. `start` and `start_objective` are recorded; a start that does not fit
+            is left out, and `start_left_out` says why.
+        start_required: Refuse a start that does not fit.
+        isolate: Solve in a process of its own, which ends with the task's timeout, a cancellation
+            or a crash of the solver, and leaves the worker alive; `peak_memory_mb` is recorded.
+        memory_limit_mb: Kill that process when it takes more megabytes of memory.
 
     Raises:
         SolveOutcomeError: There is no solution; the subclass and `outcome` say why.
-        SolverOptionError: The backend does not know or does not take an option.
+        SolverOptionError: The backend does not know or does not take an option, or its start.
         UnknownAdapterError: No such adapter, or it is not installed.
         TypeError: The instance is no `ommx.Instance`.
     """
@@ -124,6 +137,10 @@ def solve(
         raise_on_failure=raise_on_failure,
         telemetry=telemetry,
         checkpoint_seconds=checkpoint_seconds,
+        start=start,
+        start_required=start_required,
+        isolate=isolate,
+        memory_limit_mb=memory_limit_mb,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,9 @@ from ommx_prefect.exceptions import SolveOutcomeError
 from ommx_prefect.instances._name import instance_name
 from ommx_prefect.solvers._parameters import Parameters, asked_of, log_parameters
 from ommx_prefect.solvers._telemetry import INCUMBENT, Measured
+
+# In a process of its own a solve has no recording; there its parent is told of its solutions.
+on_incumbent: Callable[[Solution, Mapping[str, Any]], None] | None = None
 
 
 @dataclass
@@ -88,7 +91,9 @@ class Attempt:
             found: Run parameters that tell of it.
         """
         recording = recording_here()
-        if recording is not None and recording.has_run(self.run):
+        if on_incumbent is not None:
+            on_incumbent(solution, found)
+        elif recording is not None and recording.has_run(self.run):
             told = {**self._kept, **found}
             announced = Announced.of(told, self.instance, self.data)
             recording.announce(announced.beside(INCUMBENT, solution))

@@ -63,6 +63,9 @@ class Driver(Protocol):
     def gap(self, model: Any) -> float:
         """Return the relative gap to the bound; infinite when there is none, as for an LP."""
 
+    def start(self, adapter: Any, values: Mapping[int, float], objective: float) -> bool:
+        """Let the next run start from a feasible solution; False where the solver refuses it."""
+
     def stop(self, model: Any) -> None:
         """Tell a run in another thread to end soon, where that can be told."""
 

@@ -70,6 +70,16 @@ class HighsDriver:
     def gap(self, model: Any) -> float:
         return float(model.getInfo().mip_gap)
 
+    def start(self, adapter: Any, values: Mapping[int, float], objective: float) -> bool:
+        columns = adapter.highs_vars
+        indexes = [columns[number].index for number in values]
+        made = sys.modules["highspy"].HighsSolution()
+        row = [0.0] * adapter.model.getNumCol()
+        for index, value in zip(indexes, values.values(), strict=True):
+            row[index] = value
+        made.col_value = row
+        return bool(adapter.model.setSolution(made).name == "kOk")
+
     def stop(self, model: Any) -> None:
         # It is read at every look at the clock, in simplex and in branch and bound alike; the
         # interrupt of a callback is asked for too seldom, or in each of a million iterations.

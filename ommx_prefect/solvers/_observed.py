@@ -11,12 +11,13 @@ from pathlib import Path
 from ommx import Instance, Optimality
 from ommx.experiment import OpenSolve
 
-from ommx_prefect._recording.current import note_here
+from ommx_prefect._recording.current import note_here, recording_here
 from ommx_prefect.solvers._attempt import Attempt
 from ommx_prefect.solvers._checkpoints import Checkpoints
 from ommx_prefect.solvers._driver import Driver
+from ommx_prefect.solvers._night import Company, in_company
 from ommx_prefect.solvers._obedience import require_flow_run
-from ommx_prefect.solvers._supervised import supervise
+from ommx_prefect.solvers._supervised import CpuClock, supervise
 from ommx_prefect.solvers._telemetry import Watching, cut, measure
 from ommx_prefect.solvers._watch import Watch
 
@@ -48,6 +49,8 @@ class Observed:
         self._telemetry = how.telemetry
         self._prepared = prepared
         self._is_over = False
+        self._cpu = CpuClock()
+        self._company: Company | None = None
         self._checkpoints = Checkpoints(attempt, prepared, how.checkpoint_seconds)
         self._watch = Watch(is_reading=how.checkpoint_seconds is not None)
         if how.checkpoint_seconds is not None and not driver.is_watchable:
@@ -62,6 +65,7 @@ class Observed:
         model = self._solve.solver_input
         with contextlib.ExitStack() as stack:
             if self._telemetry:
+                self._company = stack.enter_context(in_company(recording_here()))
                 stack.callback(self._measure)
             if self._telemetry or self._watch.is_reading:
                 stack.enter_context(self._driver.watched(self._solve.adapter, self._watch))
@@ -75,11 +79,14 @@ class Observed:
                 raise
 
     def _run(self) -> None:
-        self._driver.run(self._solve.solver_input)
+        with self._cpu:
+            self._driver.run(self._solve.solver_input)
         self._is_over = True
 
     def _look(self) -> None:
         require_flow_run()
+        if self._company is not None:
+            self._company.look()
         self._checkpoints.look(self._watch)
 
     def _keep_incumbent(self) -> None:
@@ -128,12 +135,19 @@ class Observed:
         verdict = driver.verdicts.get(driver.status(model), "error")
         figures = driver.figures(model, verdict)
         measure(measured, self._watch, figures, is_same_objective=self._is_same_objective)
+        if self._company is not None:
+            self._company.look()
+            measured.parameters["solves_at_once"] = self._company.most
         if used := _THREADS.search(measured.log[:10_000]):
             measured.parameters.setdefault("solver_threads", int(used[1]))
+        seconds = self._cpu.of(measured.parameters.get("solver_threads"))
+        if seconds is not None:
+            measured.parameters["cpu_seconds"] = seconds
 
     def _note_diagnostics(self) -> None:
-        collector = self._solve.diagnostics
-        if collector is not None:
-            reports = self._driver.reports(self._solve.solver_input)
-            for each in (*self._watch.diagnostics, *reports):
+        reports = self._driver.reports(self._solve.solver_input)
+        found = self._attempt.measured.diagnostics
+        found += [*self._watch.diagnostics, *reports]
+        if (collector := self._solve.diagnostics) is not None:
+            for each in found:
                 collector.record(each)

@@ -50,6 +50,9 @@ class PythonMipDriver:
     )
 
     is_watchable: ClassVar[bool] = False
+    may_print: ClassVar[bool] = False
+    """Whether standard output is the solver's own, as in a process of its own."""
+
     verdicts: ClassVar[Mapping[str, Verdict]] = {
         "OPTIMAL": "optimal",
         "INFEASIBLE": "infeasible",
@@ -104,6 +107,11 @@ class PythonMipDriver:
             return float(off)
         return float(model.gap) if model.num_int else math.inf
 
+    def start(self, adapter: Any, values: Mapping[int, float], objective: float) -> bool:
+        variables = {variable.name: variable for variable in adapter.model.vars}
+        adapter.model.start = [(variables[str(x)], y) for x, y in values.items()]
+        return True
+
     def stop(self, model: Any) -> None:
         """CBC takes no word from outside: it ends at its limit."""
 
@@ -113,7 +121,9 @@ class PythonMipDriver:
         yield
 
     def log_into(self, model: Any, path: Path) -> bool:
-        return False  # CBC writes to the process's standard output alone
+        # CBC writes to the process's standard output alone.
+        model.verbose = int(self.may_print)
+        return False
 
     def figures(self, model: Any, verdict: Verdict) -> Figures:
         is_held = self.has_solution(model)

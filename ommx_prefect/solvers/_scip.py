@@ -13,6 +13,8 @@ from ommx_prefect.solvers._figures import Figures
 from ommx_prefect.solvers._scip_events import ScipEvents, of_adapter
 from ommx_prefect.solvers._watch import Watch, known
 
+_QUADRATIC = "auxiliary_for_linearized_objective"
+
 
 class ScipDriver:
     """`pyscipopt.Model`; a gap limit that is reached ends it as stopped, not as optimal."""
@@ -70,6 +72,16 @@ class ScipDriver:
 
     def gap(self, model: Any) -> float:
         return float(model.getGap())
+
+    def start(self, adapter: Any, values: Mapping[int, float], objective: float) -> bool:
+        model, variables = adapter.model, adapter.varname_map
+        made = model.createSol()
+        for number, value in values.items():
+            model.setSolVal(made, variables[str(number)], value)
+        # The adapter's own variable, which stands for a quadratic objective.
+        if (stand_in := variables.get(_QUADRATIC)) is not None:
+            model.setSolVal(made, stand_in, objective)
+        return bool(model.addSol(made, free=True))
 
     def stop(self, model: Any) -> None:
         model.interruptSolve()

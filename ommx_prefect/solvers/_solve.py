@@ -1,53 +1,30 @@
-"""How does one solve or sampling become a record and an outcome? In a Run, believing nothing.
-
-A Solution counts only when the backend's own status says there is one *and* OMMX finds it feasible:
-HiGHS hands out zeros at a time limit, and all adapters forget the bounds of binary variables.
-"""
+"""How does one solve or sampling become a record in an open Run?"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from ommx import Instance, Kind, Optimality, SampleSet, Solution
+from ommx import Instance, SampleSet, Solution
 from ommx.adapter import SamplerAdapter, SolverAdapter
 from ommx.experiment import Run
 
-from ommx_prefect.exceptions import (
-    InfeasibleError,
-    NoSolutionError,
-    SolveOutcomeError,
-    SolverError,
-    UnboundedError,
-)
+from ommx_prefect.exceptions import SolveOutcomeError
 from ommx_prefect.instances._name import require_instance
 from ommx_prefect.solvers._attempt import Attempt, logged
-from ommx_prefect.solvers._backends import Backend, backend_of, resolve_adapter, resolve_sampler
-from ommx_prefect.solvers._driver import Driver, Verdict
-from ommx_prefect.solvers._errors import prepared_for, translated
-from ommx_prefect.solvers._obedience import bound_limit
-from ommx_prefect.solvers._observed import Observed
+from ommx_prefect.solvers._backends import resolve_adapter, resolve_sampler
+from ommx_prefect.solvers._beginning import Beginning
+from ommx_prefect.solvers._errors import translated
+from ommx_prefect.solvers._isolated import Isolation, isolated_solution
 from ommx_prefect.solvers._options import (
     backend_settings,
     check_keywords,
     given_limits,
     plain_values,
-    set_options,
 )
-from ommx_prefect.solvers._parameters import (
-    effort_of,
-    found_in,
-    found_in_samples,
-    give_measured,
-    give_outcome,
-    log_parameters,
-)
-from ommx_prefect.solvers._supervised import supervise
+from ommx_prefect.solvers._parameters import effort_of, log_parameters
+from ommx_prefect.solvers._run_solve import believe_samples, solution_of
 from ommx_prefect.solvers._telemetry import Telemetry, Watching
-
-PROVED_GAP = 1e-4
-"""A solution is `optimal` only when it is proved to be within this relative gap."""
 
 
 def solve_in(
@@ -60,11 +37,17 @@ def solve_in(
     raise_on_failure: bool = True,
     telemetry: Telemetry = "full",
     checkpoint_seconds: float | None = None,
+    start: object = None,
+    start_required: bool = False,
+    isolate: bool = False,
+    memory_limit_mb: float | None = None,
 ) -> Solution | None:
     """Solve in an open Run; `ommx_prefect.solvers.solve` without Prefect."""
     solver = resolve_adapter(adapter)
     require_instance(instance)
     how = Watching(telemetry, checkpoint_seconds)
+    begin = Beginning(start, is_required=start_required)
+    isolation = Isolation(isolate, memory_limit_mb)
     attempt = Attempt(run, solver, instance)
     try:
         with logged(attempt):
@@ -72,7 +55,9 @@ def solve_in(
             log_parameters(run, given)
             settings = backend_settings(solver, given, options)
             attempt.keep(given, plain_values(options or {}))
-            return _solution(attempt, settings, how)
+            if isolation.isolate:
+                return isolated_solution(attempt, settings, how, begin, isolation)
+            return solution_of(attempt, settings, how, begin)
     except SolveOutcomeError:
         if raise_on_failure:
             raise
@@ -100,116 +85,8 @@ def sample_in(
             attempt.keep({}, options)
             with attempt.timed(), translated(attempt.error, sampler, instance):
                 samples = run.log_sample(sampler, instance, **options)
-            _believe_samples(attempt, samples)
+            believe_samples(attempt, samples)
     except SolveOutcomeError:
         if raise_on_failure:
             raise
     return samples
-
-
-def _solution(attempt: Attempt, settings: Mapping[str, Any], how: Watching) -> Solution:
-    backend = backend_of(attempt.adapter)
-    if backend is not None and backend.driver is not None:
-        return _driven(attempt, backend, backend.driver, settings, how)
-    check_keywords(attempt.adapter, attempt.adapter.solve, settings)
-    with attempt.timed(), translated(attempt.error, attempt.adapter, attempt.instance):
-        solution = attempt.run.log_solve(attempt.adapter, attempt.instance, **settings)
-    _believe(attempt, solution, optimal=solution.optimality == Optimality.Optimal)
-    return solution
-
-
-def _driven(
-    attempt: Attempt,
-    backend: Backend,
-    driver: Driver,
-    settings: Mapping[str, Any],
-    how: Watching,
-) -> Solution:
-    """Run the backend's own model; leaving the scope by an error makes the Solve record failed.
-
-    An instance that cannot be prepared goes in as it is: the adapter says why, in the record.
-    """
-    prepared = prepared_for(attempt.adapter, attempt.instance) or attempt.instance
-    with (
-        translated(attempt.error, attempt.adapter, prepared),
-        attempt.run.open_solve(
-            attempt.adapter, prepared, store_diagnostics=how.telemetry == "full"
-        ) as solve,
-    ):
-        model = solve.solver_input
-        set_options(attempt.adapter, driver, model, settings)
-        for name, value in settings.items():
-            solve.log_adapter_option(name, value)
-        _narrow_binaries(driver, solve.adapter, prepared)
-        bound_limit(backend, model)
-        Observed(attempt, driver, solve, prepared, how).run()
-        verdict = _require_solution(attempt, driver, model)
-        solution = solve.decode(model)
-        transported = prepared.map_active_optimality(Optimality.Optimal) == Optimality.Optimal
-        _believe(attempt, solution, optimal=verdict == "optimal" and transported)
-    return solution
-
-
-def _narrow_binaries(driver: Driver, adapter: Any, instance: Instance) -> None:
-    # The adapters give every binary variable the bounds 0 and 1, also a fixed one.
-    narrow = {
-        variable.id: bound
-        for variable in instance.decision_variables
-        if variable.kind == Kind.Binary
-        for bound in [variable.bound]
-        if bound.lower > 0 or bound.upper < 1
-    }
-    # Which are used costs OMMX ten times as much as all of them.
-    for variable in instance.used_decision_variables if narrow else ():
-        if bound := narrow.get(variable.id):
-            driver.bound(adapter, variable.id, bound.lower, bound.upper)
-
-
-def _require_solution(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
-    """Return the backend's verdict when it holds a solution, else raise what it says instead."""
-    status = driver.status(model)
-    verdict = driver.verdicts.get(status, "error")
-    if verdict == "infeasible_or_unbounded":
-        verdict = _decided(attempt, driver, model)
-    if verdict == "interrupted":
-        raise KeyboardInterrupt(f"{attempt.adapter.__name__} was interrupted on {attempt.name}")
-    if verdict == "infeasible":
-        raise attempt.error(InfeasibleError, f"no solution satisfies all constraints ({status})")
-    if verdict == "unbounded":
-        raise attempt.error(UnboundedError, f"the objective is unbounded ({status})")
-    if verdict == "error":
-        raise attempt.error(SolverError, f"the solver ended with the status {status}")
-    if not driver.has_solution(model):
-        raise attempt.error(NoSolutionError, f"the solver stopped without a solution ({status})")
-    # HiGHS and CBC call a solution optimal at whatever gap they were told to stop.
-    return "stopped" if PROVED_GAP < driver.gap(model) < math.inf else verdict
-
-
-def _decided(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
-    """Decide between infeasible and unbounded: without the objective only one is left."""
-    driver.drop_objective(model)
-    with attempt.timed():
-        supervise(lambda: driver.run(model), lambda: driver.stop(model), lambda: None)
-    verdict = driver.verdicts.get(driver.status(model), "error")
-    if verdict in ("optimal", "stopped") and driver.has_solution(model):
-        return "unbounded"
-    return verdict if verdict in ("infeasible", "stopped", "interrupted") else "error"
-
-
-def _believe(attempt: Attempt, solution: Solution, *, optimal: bool) -> None:
-    """Note a feasible Solution; refuse another."""
-    if not solution.feasible:
-        if optimal:
-            reason = "the solver says optimal, but OMMX finds its solution infeasible"
-            raise attempt.error(SolverError, reason)
-        raise attempt.error(NoSolutionError, "the solver's only solution is infeasible")
-    give_measured(solution, attempt.measured.parameters)
-    attempt.found = found_in(give_outcome(solution, "optimal" if optimal else "feasible"))
-
-
-def _believe_samples(attempt: Attempt, samples: SampleSet) -> None:
-    """Note the best feasible sample; without one there is no solution."""
-    attempt.found = found_in_samples(samples)
-    if not attempt.found["feasible"]:
-        reason = f"none of {samples.num_samples()} samples is feasible"
-        raise attempt.error(NoSolutionError, reason)

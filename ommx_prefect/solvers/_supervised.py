@@ -10,12 +10,46 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 
 # How often the waiting thread looks: it can be asked to stop, and writes checkpoints.
 LOOK_SECONDS = 0.1
 # How long a solver that was told to stop is waited for.
 STOP_SECONDS = 1.5
+
+
+_running: set[CpuClock] = set()
+
+
+class CpuClock:
+    """The CPU time of one run of a solver.
+
+    Attributes:
+        thread_seconds: Of the thread it runs in.
+        seconds: Of this process meanwhile; None where another solver ran in it, too.
+    """
+
+    def __init__(self) -> None:
+        self.thread_seconds = 0.0
+        self.seconds: float | None = None
+        self._is_alone = True
+
+    def __enter__(self) -> CpuClock:
+        for other in list(_running):
+            other._is_alone = self._is_alone = False
+        _running.add(self)
+        self._began = time.process_time(), time.thread_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thread_seconds = time.thread_time() - self._began[1]
+        self.seconds = time.process_time() - self._began[0] if self._is_alone else None
+        _running.discard(self)
+
+    def of(self, threads: int | None) -> float | None:
+        """Return the CPU seconds of a solver with so many threads; None where nobody knows."""
+        return self.thread_seconds if threads == 1 else self.seconds
 
 
 def supervise(run: Callable[[], None], stop: Callable[[], None], look: Callable[[], None]) -> None:

@@ -61,12 +61,14 @@ class Measured:
         log: What the solver wrote.
         trajectory: One row for each improvement.
         incumbent: The best solution of a solve that was interrupted.
+        diagnostics: What OMMX's own analyzers read; the record of the Solve has it.
     """
 
     parameters: dict[str, Any] = field(default_factory=dict)
     log: bytes = b""
     trajectory: Sequence[Row] = ()
     incumbent: Solution | None = None
+    diagnostics: list[Any] = field(default_factory=list)
 
     def keep(self, solution: Solution) -> None:
         """Keep the best solution of a solve that was interrupted, if it is one."""

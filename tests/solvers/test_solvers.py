@@ -211,6 +211,7 @@ def test_the_columns_keep_their_types_over_every_outcome(open_instances):
         "feasible": "boolean",
         "dual_bound": "Float64",
         "gap": "Float64",
+        "cpu_seconds": "Float64",
         "first_solution_seconds": "Float64",
         "primal_dual_integral": "Float64",
         "nodes": "Int64",

@@ -15,7 +15,15 @@ from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers._integral import Row, primal_dual_integral
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from tests.support.instance_files import instance_file
-from tests.support.solving import BITS, SOLVERS, X, instance_of, penalised, recorded, slow_instance
+from tests.support.solving import (
+    BITS,
+    SOLVERS,
+    X,
+    eight_capacities,
+    instance_of,
+    penalised,
+    recorded,
+)
 
 ONE_THREAD = {"threads": 1, "seed": 3}
 TREES = ("flugpl.mps", "p0033.mps.gz")
@@ -137,7 +145,7 @@ def test_a_limit_leaves_the_bound_that_was_proved(adapter):
 
 
 def test_full_telemetry_is_read_back():
-    found = recorded(solve_in, "highs", slow_instance(), limits={"threads": 2})
+    found = recorded(solve_in, "highs", eight_capacities(), limits={"threads": 2})
     run = found.run
     assert run.attachment_names == ["solver.log", "trajectory"]
     log = run.get_attachment("solver.log").decode()
@@ -151,18 +159,18 @@ def test_full_telemetry_is_read_back():
     analyzer = HighsDiagnosticsAnalyzer(run.solves[0].diagnostics)
     assert len(analyzer.progress_history_df) >= 2
     assert run.solves[0].adapter_options == {"threads": 2}
-    found = recorded(solve_in, "scip", slow_instance(), limits={"time_limit_seconds": 20})
+    found = recorded(solve_in, "scip", eight_capacities(), limits={"time_limit_seconds": 20})
     assert "SCIP Status" in found.run.get_attachment("solver.log").decode()
     assert len(SCIPDiagnosticsAnalyzer(found.run.solves[0].diagnostics).progress_history_df) > 2
 
 
 @pytest.mark.parametrize("adapter", SOLVERS)
 def test_less_telemetry_leaves_no_layers(adapter):
-    found = recorded(solve_in, adapter, slow_instance(), limits={}, telemetry="summary")
+    found = recorded(solve_in, adapter, eight_capacities(), limits={}, telemetry="summary")
     assert found.run.attachment_names == []
     assert found.run.solves[0].diagnostics == []
     assert "dual_bound" in found.parameters
-    found = recorded(solve_in, adapter, slow_instance(), limits={}, telemetry=False)
+    found = recorded(solve_in, adapter, eight_capacities(), limits={}, telemetry=False)
     assert not found.parameters.keys() & MEASURES
     assert found.run.attachment_names == []
 
@@ -170,12 +178,14 @@ def test_less_telemetry_leaves_no_layers(adapter):
 @pytest.mark.parametrize("wrong", [True, "everything", None])
 def test_other_levels_of_telemetry_are_refused(wrong):
     with pytest.raises(ValueError, match="is none of 'full', 'summary' and False"):
-        recorded(solve_in, "highs", slow_instance(), limits={}, telemetry=wrong)
+        recorded(solve_in, "highs", eight_capacities(), limits={}, telemetry=wrong)
 
 
 def test_a_log_that_the_user_wants_elsewhere_stays_there(tmp_path):
     path = tmp_path / "mine.log"
-    found = recorded(solve_in, "highs", slow_instance(), limits={}, options={"log_file": str(path)})
+    found = recorded(
+        solve_in, "highs", eight_capacities(), limits={}, options={"log_file": str(path)}
+    )
     assert found.run.attachment_names == ["trajectory"]
     assert "Solving report" in path.read_text()
 
@@ -208,7 +218,7 @@ def test_a_sampling_says_its_effort_and_its_share():
 def test_a_solve_is_silent(capfd, caplog):
     with caplog.at_level(logging.WARNING):
         for adapter in ("highs", "scip"):
-            recorded(solve_in, adapter, slow_instance(), limits={"time_limit_seconds": 2})
+            recorded(solve_in, adapter, eight_capacities(), limits={"time_limit_seconds": 2})
     out, err = capfd.readouterr()
     assert err == ""
     assert "Solving report" not in out

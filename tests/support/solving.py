@@ -94,6 +94,20 @@ def slow_instance() -> Instance:
     return instance
 
 
+def eight_capacities() -> Instance:
+    """A knapsack with eight capacities, which takes a solver some nodes and half a second."""
+    draw = random.Random(1).randint
+    x = [DecisionVariable.binary(i) for i in range(60)]
+    instance = instance_of(
+        x,
+        sum(draw(5, 100) * v for v in x),
+        {j: sum(draw(5, 100) * v for v in x) <= 1200 for j in range(8)},
+        Sense.Maximize,
+    )
+    instance.title = "eight"
+    return instance
+
+
 def slow_qubo() -> Instance:
     """Forty binary variables without a constraint, to be sampled fifty million times."""
     x = [DecisionVariable.binary(i) for i in range(40)]

@@ -1,0 +1,63 @@
+"""How is a solver given its start, and what is told where it does not take it?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ommx import Instance
+
+from ommx_prefect._recording.current import note_here
+from ommx_prefect.exceptions import SolverOptionError
+from ommx_prefect.solvers._attempt import Attempt
+from ommx_prefect.solvers._driver import Driver
+from ommx_prefect.solvers._start import Start, UnfitStartError, require_start, start_of
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a solve begins.
+
+    Args:
+        start: A solution to start from; None for none.
+        is_required: Whether a start that is not taken is an error.
+
+    Raises:
+        TypeError: The start is none of the kinds that are taken.
+    """
+
+    start: object = None
+    is_required: bool = False
+
+    def __post_init__(self) -> None:
+        if self.start is not None:
+            require_start(self.start)
+
+    def give(self, attempt: Attempt, driver: Driver, adapter: Any, prepared: Instance) -> None:
+        """Give the solver its start, and note it; or note why not.
+
+        Raises:
+            SolverOptionError: It is not taken, and is required.
+        """
+        if self.start is None:
+            return
+        try:
+            found = start_of(self.start, prepared)
+            _hand_over(found, driver, adapter)
+        except UnfitStartError as error:
+            self.leave_out(attempt, str(error))
+        else:
+            told = {"start": found.whose, "start_objective": found.objective}
+            attempt.measured.parameters.update(told)
+
+    def leave_out(self, attempt: Attempt, reason: str) -> None:
+        """Go on without the start, and say so; SolverOptionError where it is required."""
+        if self.is_required:
+            raise SolverOptionError(attempt.adapter.__name__, "start", f"{reason}.")
+        attempt.measured.parameters["start_left_out"] = reason
+        note_here(f"the start of {attempt.name} is left out: {reason}")
+
+
+def _hand_over(found: Start, driver: Driver, adapter: Any) -> None:
+    if not driver.start(adapter, found.values, found.objective):
+        raise UnfitStartError("the solver refuses it")

@@ -1,0 +1,117 @@
+"""What of a night all its solves share: the environment, recorded once, and each other's company.
+
+Solves of one flow run on one host know of each other by small files in the host's temporary
+folder: `<flow run>/<process>-<number>`, one for each solve that runs. Whoever makes the folder
+records the environment of this host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from ommx_prefect._decorators.flow_experiment import add_part
+from ommx_prefect._flowrun.environment import environment_here
+from ommx_prefect._recording.current import CurrentRecording, note_here
+from ommx_prefect._targets.annotations import PREFIX
+
+ATTACHMENT = "environment"
+OLD_SECONDS = 7 * 24 * 3600
+LOOK_SECONDS = 1.0
+_numbers = itertools.count()
+
+
+class Company:
+    """How many solves of this flow run have run on this host at once.
+
+    Attributes:
+        most: The most that were seen while this one ran, itself among them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._next = 0.0
+        self.most = 1
+
+    def look(self) -> None:
+        """Count those who run now, once in a while."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + LOOK_SECONDS
+        names = [x.name for x in self._folder.glob("*-*")]
+        alive = [name for name in names if _is_alive(name.partition("-")[0])]
+        self.most = max(self.most, len(alive))
+
+
+@contextlib.contextmanager
+def in_company(recording: CurrentRecording | None) -> Iterator[Company | None]:
+    """Be one of the solves that run; None where they belong to no flow run."""
+    if recording is None or not recording.attempt.flow_run_id:
+        yield None
+        return
+    folder = _folder(recording.attempt.owner)
+    file = folder / f"{os.getpid()}-{next(_numbers)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.touch()
+    except OSError:
+        yield None
+        return
+    _record_once(folder, recording)
+    company = Company(folder)
+    try:
+        company.look()
+        yield company
+        company.look()
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _record_once(folder: Path, recording: CurrentRecording) -> None:
+    try:
+        (folder / ATTACHMENT).touch(exist_ok=False)
+        _tidy(folder.parent)
+    except OSError:
+        return
+    try:
+        record_environment(recording)
+    except Exception as error:
+        note_here(f"the environment is not recorded: {type(error).__name__}: {error}")
+
+
+def record_environment(recording: CurrentRecording) -> None:
+    """Record the environment of this host in the experiment of the flow run."""
+    found = environment_here()
+    told = {
+        **{f"git-{name}": str(value).lower() for name, value in found.get("git", {}).items()},
+        "cpu": f"{found.get('cores')} x {found.get('cpu')}",
+        "os": found["os"],
+    }
+    annotations = {f"{PREFIX}{name}": text for name, text in told.items()}
+    add_part(recording.attempt, {ATTACHMENT: found}, annotations)
+
+
+def _folder(root_flow_run_id: str) -> Path:
+    who = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir(), f"ommx-prefect-{who}", "solves", root_flow_run_id)
+
+
+def _tidy(parent: Path) -> None:
+    """Remove the folders of nights long gone."""
+    long_ago = time.time() - OLD_SECONDS
+    for folder in parent.iterdir():
+        with contextlib.suppress(OSError):
+            if folder.stat().st_mtime < long_ago:
+                shutil.rmtree(folder)
+
+
+def _is_alive(pid: str) -> bool:
+    return pid.isdigit() and psutil.pid_exists(int(pid))

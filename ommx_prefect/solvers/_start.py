@@ -1,0 +1,128 @@
+"""What does a solver start from? A solution of the same variables, by id or by name.
+
+| the start | its values are |
+|---|---|
+| `ommx.Solution` | those of its ids; where an id is of another name, those of name and subscripts |
+| `ommx.State`, `{id: value}` | by id |
+| `ommx.experiment.SealedRun` | its `incumbent`, else its last Solve's Solution, else its `output` |
+
+It is tried on the instance before the solver has it: what is infeasible, or does not give a value
+for each variable that is used, is told and left out, or refused where a start is required.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+from ommx import Instance, Solution, State
+from ommx.experiment import SealedRun
+
+from ommx_prefect.solvers._telemetry import INCUMBENT
+
+Values: TypeAlias = "dict[int, float]"
+StartLike: TypeAlias = "Solution | State | Mapping[int, float] | SealedRun"
+Key: TypeAlias = "tuple[str, tuple[int, ...]]"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start that fits an instance.
+
+    Attributes:
+        values: A value for each variable that the instance uses.
+        whose: What it was, with its digest.
+        objective: What it is worth in the instance.
+    """
+
+    values: Values
+    whose: str
+    objective: float
+
+
+class UnfitStartError(ValueError):
+    """A start that is not one of this instance."""
+
+
+def start_of(start: object, instance: Instance) -> Start:
+    """Return a start for an instance.
+
+    Raises:
+        UnfitStartError: It is infeasible, or of other variables.
+    """
+    found = _solution_of(start) if isinstance(start, SealedRun) else start
+    values, how = _values_of(found, instance)
+    used = [variable.id for variable in instance.used_decision_variables]
+    missing = [number for number in used if number not in values]
+    if missing:
+        raise UnfitStartError(f"it has no value for {len(missing)} of {len(used)} variables")
+    fitting = {number: values[number] for number in used}
+    solution = instance.evaluate(fitting)
+    if not solution.feasible:
+        raise UnfitStartError("it is infeasible")
+    return Start(fitting, f"{_named(start)} {_digest(found)} by {how}", float(solution.objective))
+
+
+def _solution_of(run: SealedRun) -> Solution:
+    names = run.attachment_names
+    if INCUMBENT in names:
+        return run.get_solution(INCUMBENT)
+    for solve in reversed(run.solves):
+        if solve.output is not None:
+            return solve.output
+    if "output" in names:
+        return run.get_solution("output")
+    raise UnfitStartError("its Run has no Solution")
+
+
+def _values_of(start: object, instance: Instance) -> tuple[Values, str]:
+    if isinstance(start, Solution):
+        return _by_id_or_name(start, instance)
+    if isinstance(start, State):
+        return dict(start.entries), "id"
+    if isinstance(start, Mapping):
+        return {int(x): float(y) for x, y in start.items()}, "id"
+    raise UnfitStartError("it is no solution")
+
+
+def require_start(start: object) -> None:
+    """Raise TypeError where a start is none of the kinds that are taken."""
+    if not isinstance(start, (Solution, State, Mapping, SealedRun)):
+        raise TypeError(
+            f"start is of type {type(start).__name__}. Pass an ommx.Solution, an ommx.State, "
+            "a mapping {variable id: value}, or a Run of a sealed experiment"
+        )
+
+
+def _by_id_or_name(solution: Solution, instance: Instance) -> tuple[Values, str]:
+    values = dict(solution.state.entries)
+    names = {x.id: _key(x.name, x.subscripts) for x in solution.decision_variables}
+    wanted = {x.id: _key(x.name, x.subscripts) for x in instance.used_decision_variables}
+    if all(x in values and (not y[0] or names.get(x) == y) for x, y in wanted.items()):
+        return values, "id"
+    known = {key: number for number, key in names.items() if key[0]}
+    if len(known) < len(names):  # without names, or one name for two
+        return values, "id"
+    return {x: values[known[y]] for x, y in wanted.items() if y in known}, "name"
+
+
+def _key(name: object, subscripts: object) -> Key:
+    return str(name or ""), tuple(cast("list[int]", subscripts))
+
+
+def _named(start: object) -> str:
+    if isinstance(start, SealedRun):
+        return f"run {start.run_id}"
+    return {Solution: "solution", State: "state"}.get(type(start), "values")
+
+
+def _digest(start: object) -> str:
+    if isinstance(start, Solution):
+        data = start.to_v2_bytes()
+    else:
+        values = start.entries if isinstance(start, State) else cast(Mapping[int, float], start)
+        data = json.dumps(sorted((int(x), float(y)) for x, y in values.items())).encode()
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -1,0 +1,103 @@
+"""A solve in a process of its own says what any solve says, and takes no worker with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from ommx.experiment import Experiment
+from ommx_highs_adapter import HighsDiagnosticsAnalyzer
+
+from ommx_prefect.exceptions import SolverOptionError
+from ommx_prefect.instances import load_instance
+from ommx_prefect.solvers import outcome_of
+from ommx_prefect.solvers._solve import solve_in
+from tests.solvers.test_obedience import hard, raise_in
+from tests.support import dying_adapters
+from tests.support.instance_files import instance_file
+from tests.support.solving import X, check, eight_capacities, instance_of, recorded
+
+
+@pytest.mark.parametrize("adapter", ["highs", "scip", "python-mip"])
+def test_it_says_what_a_solve_in_the_worker_says(adapter):
+    limits = {"seed": 3, "threads": 1, "time_limit_seconds": 100.0}
+    if adapter == "python-mip":
+        limits.pop("threads")
+    plain = recorded(solve_in, adapter, eight_capacities(), limits=limits)
+    apart = recorded(solve_in, adapter, eight_capacities(), limits=limits, isolate=True)
+    check(apart, "optimal")
+    times = {"solve_seconds", "cpu_seconds", "first_solution_seconds", "primal_dual_integral"}
+    assert apart.parameters.keys() == plain.parameters.keys() | {"peak_memory_mb", "cpu_seconds"}
+    for name in plain.parameters.keys() - times:
+        assert apart.parameters[name] == plain.parameters[name], name
+    assert 50 < apart.parameters["peak_memory_mb"] < 2000
+    assert outcome_of(apart.value) == "optimal"
+    [solve], [other] = apart.run.solves, plain.run.solves
+    assert (solve.adapter, solve.adapter_options) == (other.adapter, other.adapter_options)
+    assert len(solve.diagnostics) == len(other.diagnostics)
+    assert "solver.log" in apart.run.attachment_names  # CBC's, too, which prints
+    if adapter == "highs":
+        assert len(HighsDiagnosticsAnalyzer(solve.diagnostics).progress_history_df) > 1
+
+
+def test_outcomes_and_errors_are_the_same():
+    infeasible = load_instance(instance_file("klein1.mps")).instance
+    check(recorded(solve_in, "highs", infeasible, limits={}, isolate=True), "infeasible")
+    wrong = {"options": {"presolve": "sideways"}, "isolate": True}
+    with pytest.raises(SolverOptionError, match="cannot take the option 'presolve'"):
+        recorded(solve_in, "highs", infeasible, limits={}, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "reason"),
+    [
+        (dying_adapters.Crashing, "its process crashed (SIGSEGV)"),
+        (dying_adapters.Killed, "its process was killed (SIGKILL), as the kernel does"),
+        (dying_adapters.Leaking, "its process was killed at its memory limit of 700 MB"),
+    ],
+)
+def test_a_solver_that_dies_is_a_failed_run_that_says_so(adapter, reason):
+    found = recorded(
+        solve_in, adapter, instance_of([X], X), limits={}, isolate=True, memory_limit_mb=700
+    )
+    check(found, "error")
+    assert reason in str(found.error)
+    if adapter is dying_adapters.Leaking:
+        assert found.parameters["peak_memory_mb"] > 700
+
+
+def test_it_ends_with_its_task_and_keeps_its_best_solution():
+    experiment = Experiment.with_temp_local_registry()
+    ended: list[float] = []
+
+    def solving() -> None:
+        try:
+            with experiment.run() as run:
+                solve_in(run, "highs", hard(), limits={}, isolate=True, checkpoint_seconds=0.2)
+        except KeyboardInterrupt:
+            ended.append(time.monotonic())
+
+    thread = threading.Thread(target=solving)
+    thread.start()
+    time.sleep(25)
+    since = time.monotonic()
+    raise_in(thread, KeyboardInterrupt)
+    thread.join(60)
+    assert ended
+    assert ended[0] - since < 4
+    experiment.commit()
+    [run] = experiment.runs
+    [row] = experiment.run_parameters_df().to_dict("records")
+    assert run.status == "interrupted"
+    assert run.get_solution("incumbent").objective == row["objective"]
+    assert row["dual_bound"] <= row["objective"]
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="memory_limit_mb needs isolate=True"):
+        recorded(solve_in, "highs", instance_of([X], X), limits={}, memory_limit_mb=5)
+    with pytest.raises(ValueError, match="no positive number of megabytes"):
+        recorded(
+            solve_in, "highs", instance_of([X], X), limits={}, memory_limit_mb=-5, isolate=True
+        )

@@ -1,0 +1,100 @@
+"""A solve starts from what it is given, says whose it is, and leaves out what does not fit."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from ommx import DecisionVariable, Sense, State
+
+from ommx_prefect.exceptions import SolverOptionError
+from ommx_prefect.instances import load_instance
+from ommx_prefect.solvers._solve import solve_in
+from tests.support.instance_files import instance_file
+from tests.support.solving import SOLVERS, eight_capacities, instance_of, recorded
+
+
+def best(instance):
+    return recorded(solve_in, "highs", instance, limits={}).value
+
+
+@pytest.mark.parametrize("adapter", SOLVERS)
+def test_the_solver_starts_from_it(adapter):
+    instance = load_instance(instance_file("flugpl.mps")).instance
+    known = best(instance)
+    found = recorded(solve_in, adapter, instance, limits={}, start=known)
+    told = found.parameters
+    assert told["start_objective"] == pytest.approx(known.objective)
+    digest = hashlib.sha256(known.to_v2_bytes()).hexdigest()
+    assert told["start"] == f"solution sha256:{digest} by id"
+    assert told["objective"] == pytest.approx(known.objective)
+    if adapter != "python-mip":  # its first solution is the start
+        trajectory = found.run.get_json("trajectory")
+        first = next(x for x in trajectory["primal"] if x is not None)
+        assert first == pytest.approx(known.objective)
+
+
+def test_a_state_values_and_a_run_are_starts():
+    instance = eight_capacities()
+    solved = recorded(solve_in, "highs", instance, limits={})
+    entries = dict(solved.value.state.entries)
+    for start, name in (
+        (State(entries), "state"),
+        (entries, "values"),
+        (solved.run, "run 0"),
+    ):
+        found = recorded(solve_in, "highs", eight_capacities(), limits={}, start=start).parameters
+        assert found["start"].startswith(f"{name} sha256:")
+        assert found["start_objective"] == pytest.approx(solved.value.objective)
+
+
+def knapsack(first: int, names: str = "take"):
+    x = [DecisionVariable.binary(first + i, name=names, subscripts=[i]) for i in range(5)]
+    profit = sum((3 + 2 * i) * v for i, v in enumerate(x))
+    return instance_of(x, profit, {0: sum(x) <= 3}, Sense.Maximize)
+
+
+@pytest.mark.parametrize("adapter", SOLVERS)
+def test_other_ids_are_matched_by_name_and_subscripts(adapter):
+    start = best(knapsack(0))
+    found = recorded(solve_in, adapter, knapsack(2), limits={}, start=start).parameters
+    assert found["start"].endswith(" by name")
+    assert found["start_objective"] == start.objective == 27
+
+
+def test_a_quadratic_objective_has_its_start_in_scip():
+    x = [DecisionVariable.integer(i, lower=0, upper=9) for i in range(2)]
+    instance = instance_of(x, (x[0] - 3) * (x[0] - 3) + x[1] * x[1], {0: x[0] + x[1] >= 2})
+    found = recorded(solve_in, "scip", instance, limits={}, start={0: 2.0, 1: 1.0}).parameters
+    assert found["start_objective"] == 2.0
+    assert found["objective"] == 0
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (dict.fromkeys(range(5), 1.0), "it is infeasible"),
+        ({0: 1.0}, "it has no value for 4 of 5 variables"),
+        (None, "it has no value for 5 of 5 variables"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_told_and_left_out_or_refused(start, reason):
+    start = best(knapsack(100, "other")) if start is None else start
+    found = recorded(solve_in, "highs", knapsack(0), limits={}, start=start).parameters
+    assert found["start_left_out"] == reason
+    assert found["outcome"] == "optimal"
+    assert not found.keys() & {"start", "start_objective"}
+    with pytest.raises(SolverOptionError, match=reason):
+        recorded(solve_in, "highs", knapsack(0), limits={}, start=start, start_required=True)
+
+
+def test_what_is_no_start_is_refused():
+    with pytest.raises(TypeError, match=r"start is of type str\. Pass an ommx\.Solution"):
+        recorded(solve_in, "highs", knapsack(0), limits={}, start="last night")
+
+
+def test_a_solver_that_nobody_knows_takes_no_start():
+    found = recorded(
+        solve_in, "openjij", knapsack(0), limits={}, start={0: 1.0}, raise_on_failure=False
+    )
+    assert "nobody here knows" in found.parameters["start_left_out"]
