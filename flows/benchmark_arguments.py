@@ -6,6 +6,7 @@ import argparse
 import math
 
 from benchmark_inputs import storable
+from benchmark_rows import Choice
 
 ADAPTERS = ("highs", "scip", "python-mip", "openjij")
 EXPERIMENT = "ommx.local/solver-benchmark"
@@ -18,6 +19,10 @@ examples:
   python flows/solver_benchmark.py models/ --adapter scip --seeds 1,2,3 --time-limit 60
   python flows/solver_benchmark.py models/ --experiment ghcr.io/acme/nightly
       sealed as ghcr.io/acme/nightly:<time>-<name of the flow run>
+  python flows/solver_benchmark.py models/ --adapter highs --variant highs:presolve=off
+      HiGHS as it is, and without presolve
+  python flows/solver_benchmark.py models/ --report night.html --compare-with latest
+      one page about the night, beside the last one; the exit code is 1 if something became worse
 """
 
 
@@ -50,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="of each solve (default: %(default)g)",
     )
+    add(
+        "--variant",
+        action="append",
+        type=variant,
+        metavar="SOLVER:OPTION=VALUE,...",
+        help="solve with a solver's own options, too; may be repeated",
+    )
     add("--seeds", type=integers, metavar="1,2,...", help="solve once with each random seed")
     add(
         "--experiment",
@@ -57,7 +69,41 @@ def parser() -> argparse.ArgumentParser:
         metavar="IMAGE",
         help="OCI image name to seal under (default: %(default)s)",
     )
+    add("--report", metavar="FILE", help="write one HTML page about the night")
+    add(
+        "--compare-with",
+        metavar="IMAGE",
+        help="compare with an earlier night; latest is the newest under the same name",
+    )
     return result
+
+
+def variant(text: str) -> str:
+    """Check how a variant is written."""
+    choice_of(text)
+    return text
+
+
+def choice_of(text: str) -> Choice:
+    """Return the choice that `highs:presolve=off,threads=2` writes."""
+    adapter, _, options = text.partition(":")
+    pairs = [pair.partition("=") for pair in options.split(",")]
+    if adapter not in ADAPTERS or not all(name and sign for name, sign, _ in pairs):
+        raise ValueError(f"{text!r} is no SOLVER:OPTION=VALUE of {', '.join(ADAPTERS)}")
+    found = tuple((name.strip(), value_of(value.strip())) for name, _, value in pairs)
+    return Choice(adapter, found)
+
+
+def value_of(text: str) -> bool | int | float | str:
+    """Return a text as the truth value or number it writes, else as it is."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def positive(text: str) -> float:

@@ -1,10 +1,10 @@
-"""What is known of each solve of a benchmark, how far is it from the best, and what is the sum?"""
+"""What is known of each solve of a benchmark, and how far is it from the best?"""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 Row = dict[str, Any]
@@ -16,6 +16,7 @@ SUMMARY_COLUMNS: Columns = (
     ("variables", "vars", "d"),
     ("constraints", "cons", "d"),
     ("adapter", "adapter", "s"),
+    ("variant", "variant", "s"),
     ("seed", "seed", "d"),
     ("outcome", "outcome", "s"),
     ("objective", "objective", ".10g"),
@@ -25,16 +26,43 @@ SUMMARY_COLUMNS: Columns = (
 )
 TOTALS_COLUMNS: Columns = (
     ("adapter", "adapter", "s"),
+    ("variant", "variant", "s"),
     ("runs", "runs", "d"),
     ("optimal", "optimal", "d"),
     ("feasible", "feasible", "d"),
     ("other", "other", "d"),
-    ("mean_seconds", "mean seconds", ".2f"),
+    ("best", "best", "d"),
+    ("seconds_mean", "mean seconds", ".2f"),
+    ("par", "PAR-10", ".2f"),
+)
+CONTRADICTION_COLUMNS: Columns = (
+    ("instance", "instance", "s"),
+    ("kind", "kind", "s"),
+    ("claim_by", "claim by", "s"),
+    ("claim", "claim", "s"),
+    ("against_by", "against", "s"),
+    ("against", "which says", "s"),
 )
 # Keys by which rows are sorted.
-ORDER = ("instance", "source", "adapter", "seed")
-# Outcomes of a solver that ran: their times count in the mean.
-RAN = frozenset({"optimal", "feasible", "no_solution", "infeasible", "unbounded"})
+ORDER = ("instance", "source", "adapter", "variant", "seed")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How an instance is solved: by which solver, with which options and seed."""
+
+    adapter: str
+    options: tuple[tuple[str, Any], ...] = ()
+    seed: int | None = None
+
+    @property
+    def variant(self) -> str:
+        """The options as a word; empty for the solver as it is."""
+        return ", ".join(f"{name}={value}" for name, value in self.options)
+
+    def row(self, instance: str, source: str, **known: str) -> Row:
+        """Return the row of an instance solved like this, as long as nothing came of it."""
+        return row_of(instance, source, self.adapter, self.seed, variant=self.variant, **known)
 
 
 def row_of(
@@ -46,6 +74,7 @@ def row_of(
         "instance": instance,
         "source": source,
         "adapter": adapter,
+        "variant": "" if adapter else None,
         "seed": seed,
         "outcome": "error",
         **known,
@@ -69,33 +98,6 @@ def fill_gaps(rows: Iterable[Row]) -> None:
         for row in group:
             scale = max(abs(row["objective"]), abs(best))
             row["gap_to_best"] = abs(row["objective"] - best) / scale if scale else 0.0
-
-
-def totals_of(rows: Iterable[Row]) -> list[Row]:
-    """Count the outcomes of each adapter, and take the mean of its seconds.
-
-    The mean is the geometric one, shifted by 1 s: exp(sum(log(seconds + 1)) / n) - 1 over the n
-    solves in which the solver ran. One that came to the limit counts with the time it took.
-    """
-    groups = grouped((row for row in rows if row["adapter"]), "adapter")
-    return [
-        {
-            "adapter": adapter,
-            "runs": len(group),
-            "optimal": sum(row["outcome"] == "optimal" for row in group),
-            "feasible": sum(row["outcome"] == "feasible" for row in group),
-            "other": sum(row["outcome"] not in ("optimal", "feasible") for row in group),
-            "mean_seconds": shifted_mean([r["seconds"] for r in group if r["outcome"] in RAN]),
-        }
-        for (adapter,), group in sorted(groups.items())
-    ]
-
-
-def shifted_mean(seconds: list[float]) -> float | None:
-    """Return the geometric mean, shifted by 1 s; None of nothing."""
-    if not seconds:
-        return None
-    return math.expm1(sum(map(math.log1p, seconds)) / len(seconds))
 
 
 def grouped(rows: Iterable[Row], *keys: str) -> dict[tuple[Any, ...], list[Row]]:

@@ -10,13 +10,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from textwrap import shorten
 
-from benchmark_rows import SUMMARY_COLUMNS, TOTALS_COLUMNS, Columns, Row
+from benchmark_rows import (
+    CONTRADICTION_COLUMNS,
+    SUMMARY_COLUMNS,
+    TOTALS_COLUMNS,
+    Columns,
+    Row,
+)
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from ommx_prefect import SealedExperiment
+from ommx_prefect.analysis import Comparison
 
 PIPE_WIDTH = 160
 LONGEST_REASON = 200
@@ -61,19 +68,34 @@ def progress(console: Console, total: int) -> Iterator[Show]:
 
 def line_of(row: Row) -> Text:
     """Return the line of a result."""
-    cells = [cell(row, key, form) for key, _, form in SUMMARY_COLUMNS[5:]]
+    cells = [cell(row, key, form) for key, _, form in SUMMARY_COLUMNS[6:]]
     return Text.assemble(f"{label(row):<40} ", Text("  ").join(filter(None, cells)))
 
 
 def label(row: Row) -> str:
     """Return the short name of a solve."""
     seed = "" if row["seed"] is None else f" seed {row['seed']}"
-    return printable(f"{row['instance']} {row['adapter'] or ''}{seed}".strip())
+    variant = f" {row['variant']}" if row["variant"] else ""
+    return printable(f"{row['instance']} {row['adapter'] or ''}{variant}{seed}".strip())
 
 
-def print_tables(console: Console, rows: list[Row], totals: list[Row]) -> None:
-    """Print what came of every solve, and the sums."""
+def print_tables(
+    console: Console, rows: list[Row], totals: list[Row], contradictions: list[Row]
+) -> None:
+    """Print what came of every solve, the sums, and what cannot all be true."""
     console.print(table("Runs", SUMMARY_COLUMNS, rows), table("Totals", TOTALS_COLUMNS, totals))
+    if contradictions:
+        console.print(table("Contradictions", CONTRADICTION_COLUMNS, contradictions))
+
+
+def print_comparison(found: Comparison, before: str) -> None:
+    """Print how a night compares with an earlier one."""
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in found.counts.items())
+    print(printable(f"\nCompared with {before}: {counts}"))
+    for why in found.not_comparable:
+        print(printable(f"Times are not compared: {why}"))
+    for sentence in found.regressions:
+        print(printable(f"Worse: {sentence}"))
 
 
 def table(title: str, columns: Columns, rows: list[Row]) -> Table:

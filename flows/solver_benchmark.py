@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 if __name__ == "__main__":  # a first run shows its table, not the log of a server it started
@@ -21,11 +22,21 @@ if __name__ == "__main__":  # a first run shows its table, not the log of a serv
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "240")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
-from benchmark_arguments import ADAPTERS, EXPERIMENT, parser
+from benchmark_arguments import ADAPTERS, EXPERIMENT, choice_of, parser
+from benchmark_findings import compared, contradictions_of, earlier_night, page_of, totals_of
 from benchmark_inputs import Unreadable, generated, read_all
-from benchmark_rows import Row, fill_gaps, in_order, row_of, totals_of
-from benchmark_screen import Show, announce, console_here, label, print_tables, progress
+from benchmark_rows import Choice, Row, fill_gaps, in_order, row_of
+from benchmark_screen import (
+    Show,
+    announce,
+    console_here,
+    label,
+    print_comparison,
+    print_tables,
+    progress,
+)
 from ommx import Sense
+from ommx.experiment import Experiment
 from prefect import unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
@@ -34,7 +45,7 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
-from ommx_prefect import current_experiment, current_run, flow, seal, task
+from ommx_prefect import current_experiment, current_run, flow, load_experiment, seal, task
 from ommx_prefect.exceptions import InstanceFileError, OmmxPrefectError
 from ommx_prefect.instances import NamedInstance
 from ommx_prefect.solvers import SolveOutcomeError, outcome_of, resolve_adapter, solve
@@ -64,12 +75,13 @@ def solver_benchmark(
     time_limit_seconds: float = 5.0,
     seeds: list[int] | None = None,
     experiment: str = EXPERIMENT,
+    variants: list[str] | None = None,
 ) -> list[Row]:
     """Solve every instance with every adapter and seed; return one row for each.
 
     What cannot be solved, or not even read, is a row with its reason, and the rest goes on; where
     nothing at all can be read, the flow fails. The rows are the experiment's attachment `summary`,
-    and its attachment `totals` sums them up.
+    its attachment `totals` sums them up, and `contradictions` has what cannot all be true.
 
     Args:
         sources: MPS, QPLIB and OMMX files, folders of them, names in OMMX's data sets; without
@@ -79,21 +91,24 @@ def solver_benchmark(
         time_limit_seconds: Limit of each solve.
         seeds: Random seeds of the solvers; without any, each solver's own.
         experiment: Image name to seal under; without a tag it gets one of its own.
+        variants: Solvers with options of their own, too, such as `highs:presolve=off`.
     """
     console = console_here()
-    choices = list(product(adapters or ADAPTERS[:2], seeds or [None]))
-    for adapter, _ in choices:
-        resolve_adapter(adapter)  # its import counts in no solve; one that is missing ends here
+    plain = [Choice(adapter) for adapter in adapters or ADAPTERS[:2]]
+    wanted = [*plain, *map(choice_of, variants or [])]
+    choices = [replace(each, seed=seed) for each, seed in product(wanted, seeds or [None])]
+    for choice in choices:
+        resolve_adapter(choice.adapter)  # its import counts in no solve; without it the flow ends
     try:
         rows = solve_sources(console, sources, choices, time_limit_seconds)
     except KeyboardInterrupt:
         print(STOPPING.format(name=current_experiment().image_name), file=sys.stderr)
         raise
     fill_gaps(rows)
-    totals = totals_of(rows)
-    current_experiment().log_json("summary", rows)
-    current_experiment().log_json("totals", totals)
-    print_tables(console, rows, totals)
+    found = {"summary": rows, "totals": totals_of(rows), "contradictions": contradictions_of(rows)}
+    for name, value in found.items():
+        current_experiment().log_json(name, value)
+    print_tables(console, *found.values())
     if rows and all(row["outcome"] == "unreadable" for row in rows):
         # A night that could solve nothing is not a green one.
         first = f"no source holds an instance; the first of {len(rows)}: {rows[0]['reason']}"
@@ -107,7 +122,7 @@ def solver_benchmark(
 def solve_sources(
     console: Console,
     sources: list[str] | None,
-    choices: list[tuple[str, int | None]],
+    choices: list[Choice],
     time_limit_seconds: float,
 ) -> list[Row]:
     """Read and solve everything, showing how far it is; return the rows in the order of names."""
@@ -135,24 +150,32 @@ def record_unreadable(row: Row) -> None:
 
 
 # A benchmark that found yesterday's solve in a cache would measure nothing.
-@task(name="benchmark", log_inputs=False, log_output=False, cache_policy=NO_CACHE)
-def benchmark(
-    named: NamedInstance, adapter: str, seed: int | None, time_limit_seconds: float
-) -> Row:
+@task(
+    name="benchmark",
+    task_run_name="{named.name} {choice.adapter}",
+    log_inputs=False,
+    log_output=False,
+    cache_policy=NO_CACHE,
+)
+def benchmark(named: NamedInstance, choice: Choice, time_limit_seconds: float) -> Row:
     """Solve an instance in this task's own Run; the Run gets what `solve` records, and more.
 
     `seconds` are those of the whole call: building the model, solving it, decoding the solution;
     `solve_seconds` beside it are the solver's.
     """
     instance = named.instance
-    row = row_of(named.name, named.source, adapter, seed, reason="; ".join(named.warnings))
+    row = choice.row(named.name, named.source, reason="; ".join(named.warnings))
     row["variables"] = len(instance.decision_variables)
     row["constraints"] = len(instance.constraints)
     row["sense"] = "minimize" if instance.sense == Sense.Minimize else "maximize"
-    limit = None if adapter in WITHOUT_TIME_LIMIT else time_limit_seconds
+    limit = None if choice.adapter in WITHOUT_TIME_LIMIT else time_limit_seconds
+    row["limit"] = limit
+    options = dict(choice.options) or None
     start = time.perf_counter()
     try:
-        solution = solve.fn(adapter, instance, time_limit_seconds=limit, seed=seed)
+        solution = solve.fn(
+            choice.adapter, instance, time_limit_seconds=limit, seed=choice.seed, options=options
+        )
         row["outcome"], row["objective"] = outcome_of(solution), solution.objective
     except SolveOutcomeError as error:
         row["outcome"], row["reason"] = error.outcome, error.reason
@@ -167,18 +190,16 @@ def benchmark(
 
 def solve_all(
     instances: list[NamedInstance],
-    choices: list[tuple[str, int | None]],
+    choices: list[Choice],
     time_limit_seconds: float,
     show: Show,
 ) -> Iterator[Row]:
     """Map the solves over the task runner's workers, and yield their rows as they end."""
     waiting: dict[PrefectFuture[Row], Row] = {}
     for named in instances:
-        adapters, seeds = (list(each) for each in zip(*choices, strict=True))
-        limit = unmapped(time_limit_seconds)
-        futures = benchmark.map(unmapped(named), adapters, seeds, limit)
-        for future, (adapter, seed) in zip(futures, choices, strict=True):
-            waiting[future] = row_of(named.name, named.source, adapter, seed)
+        futures = benchmark.map(unmapped(named), choices, unmapped(time_limit_seconds))
+        for future, choice in zip(futures, choices, strict=True):
+            waiting[future] = choice.row(named.name, named.source)
     for future in as_completed(list(waiting)):
         row = waiting.pop(future)
         result = future.result(raise_on_failure=False)
@@ -206,21 +227,37 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return interrupted()
     try:
+        before = earlier_night(given.compare_with, given.experiment) if given.compare_with else None
         state = solver_benchmark(
             sources=given.sources,
             adapters=given.adapter,
             time_limit_seconds=given.time_limit,
             seeds=given.seeds,
             experiment=given.experiment,
+            variants=given.variant,
             return_state=True,
         )
+    except RuntimeError as error:  # of OMMX: the earlier night cannot be opened
+        print(f"{given.compare_with} cannot be opened: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return interrupted()
     if not state.is_completed():
         print(f"The benchmark failed: {state.message}", file=sys.stderr)
         return 1
     announce(seal(state.state_details.flow_run_id))
-    return 0
+    return look_back(load_experiment(state.state_details.flow_run_id), before, given.report)
+
+
+def look_back(night: Experiment, before: Experiment | None, page: str | None) -> int:
+    """Write the page, compare with the earlier night, and return 1 if something became worse."""
+    if page is not None:
+        print(f"Page: {page_of(night, before, page)}")
+    if before is None:
+        return 0
+    found = compared(before, night)
+    print_comparison(found, before.image_name)
+    return 1 if found.regressions else 0
 
 
 def interrupted() -> int:

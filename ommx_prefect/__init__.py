@@ -21,7 +21,8 @@ from ommx_prefect._pickling import install
 from ommx_prefect._workarounds.highs_adapter import heal_highs_adapter
 from ommx_prefect._workarounds.notices import listen
 from ommx_prefect._workarounds.rust_spans import silence_unused_rust_spans
-from ommx_prefect.instances._digest import instance_digest, register_cache_keys
+from ommx_prefect.instances._cache_keys import register_cache_keys
+from ommx_prefect.instances._digest import instance_digest
 
 install()
 register_cache_keys()

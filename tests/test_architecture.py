@@ -37,7 +37,7 @@ ROW = {package: row for row, packages in enumerate(LAYERS) for package in packag
 # What is imported with these, however indirectly, knows neither Prefect nor OMMX.
 PURE = ("_format", "_oci")
 # And these know OMMX, not Prefect.
-WITHOUT_PREFECT = ("_shards", "_registry", "codecs", "_workarounds", "exceptions")
+WITHOUT_PREFECT = ("_shards", "_registry", "codecs", "_workarounds", "exceptions", "analysis")
 
 # What users import, to the name: a new one is a promise, and one that goes away breaks somebody.
 PUBLIC = {

@@ -39,12 +39,12 @@ from ommx_prefect.exceptions import InvalidImageNameError, UnknownImageError
 LOCAL_HOST = re.compile(r"(^|\.)(local|localdomain|invalid)$")
 HINTS = 3
 # What OMMX raises where a registry was asked -> what it means.
-REMOTE_ERRORS: tuple[tuple[type[Exception], str], ...] = (
-    (RemoteArtifactNotFoundError, "nor does {host} have it"),
-    (RemoteArtifactAuthenticationError, "and {host} does not let us in: docker login {host}"),
-    (RemoteArtifactAuthorizationError, "and {host} does not let us read it: docker login {host}"),
-    (RemoteArtifactTransportError, "and {host} cannot be reached: is there no network?"),
-)
+REMOTE_ERRORS: dict[type[Exception], str] = {
+    RemoteArtifactNotFoundError: "nor does {host} have it",
+    RemoteArtifactAuthenticationError: "and {host} does not let us in: docker login {host}",
+    RemoteArtifactAuthorizationError: "and {host} does not let us read it: docker login {host}",
+    RemoteArtifactTransportError: "and {host} cannot be reached: is there no network?",
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,11 @@ def open_image(text: str) -> Opened:
         return _of_flow_run(text) or _here(text) or _elsewhere(text)
     except InvalidImageNameError as error:
         raise UnknownImageError(text, f"this is no image name: {error.reason}") from error
-    except RuntimeError as error:
+    except tuple(REMOTE_ERRORS) as error:
+        said = next(said for kind, said in REMOTE_ERRORS.items() if isinstance(error, kind))
+        why = f"{_missing()}, {said.format(host=_host(text))}.{_hint(text)}"
+        raise UnknownImageError(text, why) from error
+    except (RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())
         why = "it is no experiment" if "artifact type" in said else "it cannot be read"
         raise UnknownImageError(text, f"{why}: {said}") from error
@@ -135,17 +139,18 @@ def _here(text: str) -> Opened | None:
 def _elsewhere(text: str) -> Opened:
     """Fetch from the registry of a name."""
     name = canonical_name(text)
-    host = name.partition("/")[0]
-    missing = f"the Local Registry {registry_root()} does not have it"
-    if LOCAL_HOST.search(host):
-        raise UnknownImageError(name, f"{missing}.{_hint(name)}")
-    try:
-        experiment = Experiment.load(name)
-    except tuple(kind for kind, _ in REMOTE_ERRORS) as error:
-        said = next(said for kind, said in REMOTE_ERRORS if isinstance(error, kind))
-        why = f"{missing}, {said.format(host=host)}.{_hint(name)}"
-        raise UnknownImageError(name, why) from error
+    if LOCAL_HOST.search(name.partition("/")[0]):
+        raise UnknownImageError(name, f"{_missing()}.{_hint(name)}")
+    experiment = Experiment.load(name)
     return Opened(name, name, find(name) or "", experiment)
+
+
+def _host(text: str) -> str:
+    return canonical_name(text.partition("@")[0]).partition("/")[0]
+
+
+def _missing() -> str:
+    return f"the Local Registry {registry_root()} does not have it"
 
 
 def _has_tag(text: str) -> bool:

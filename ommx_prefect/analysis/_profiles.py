@@ -15,6 +15,8 @@ from ommx.experiment import Experiment
 from ommx_prefect.analysis._totals import instance_key, is_solved
 
 TRAJECTORY = "trajectory"
+# What counts, as `attrs` say it.
+FILTER = "all instances; a solver without a proof never solves one; of several seeds the median"
 
 
 def performance_profile(table: pd.DataFrame, measure: str = "seconds") -> pd.DataFrame:
@@ -106,7 +108,7 @@ def _shares(costs: pd.DataFrame, name: str, first: float) -> pd.DataFrame:
     steps = np.union1d([first], finite)
     shares = {solver: _share_within(costs[solver].to_numpy(), steps) for solver in costs}
     found = pd.DataFrame(shares, index=pd.Index(steps, name=name))
-    found.attrs = {"instances": len(costs)}
+    found.attrs = {"filter": FILTER, "instances": len(costs)}
     return found
 
 

@@ -22,6 +22,8 @@ import pandas as pd
 # Outcomes that settle an instance.
 PROVED = frozenset({"optimal", "infeasible", "unbounded"})
 GROUP = ("adapter", "variant")
+# What counts in sums and profiles, as their `attrs` say it.
+FILTER = "all solves; one without a proof counts its limit, or its time where it has none"
 # Two times are the same within this share of the better one, and so are two objectives.
 TIE = 1e-6
 
@@ -60,13 +62,13 @@ def totals(table: pd.DataFrame, shift: float = 10.0, par: float = 10) -> pd.Data
         par: Factor of the limit that an unsolved solve counts in `par`.
 
     Returns:
-        One row for each adapter and variant. `attrs` of the table say the shift, the factor and
-        how many solves they were made from.
+        One row for each adapter and variant. `attrs` of the table say the filter, the shift, the
+        factor, and how many solves they were made from.
     """
     known = table.assign(**_measures(table, par))
     rows = [_row(key, group, shift) for key, group in _groups(known)]
     found = pd.DataFrame(rows, columns=list(_ROW)).sort_values(["seconds_mean", "adapter"])
-    found.attrs = {"shift": shift, "par": par, "solves": len(table)}
+    found.attrs = {"filter": FILTER, "shift": shift, "par": par, "solves": len(table)}
     return found.reset_index(drop=True)
 
 

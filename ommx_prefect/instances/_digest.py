@@ -17,8 +17,6 @@ import hashlib
 import threading
 from collections import OrderedDict
 
-from ommx import Instance, ParametricInstance
-
 from ommx_prefect.instances._content import content_of
 from ommx_prefect.instances._dependent_variables import AnyInstance
 
@@ -53,15 +51,3 @@ def digest_of(instance: AnyInstance, data: bytes) -> str:
         while len(_kept) > MOST_KEPT:
             _kept.popitem(last=False)
     return digest
-
-
-def register_cache_keys() -> None:
-    """Let Prefect's `INPUTS` cache policy see instances by their digest.
-
-    Prefect looks up the type of every task argument in `STABLE_TRANSFORMS` before it hashes it, for
-    values whose pickles are not stable. Instances inside lists or dicts are not looked up.
-    """
-    from prefect.cache_policies import STABLE_TRANSFORMS
-
-    STABLE_TRANSFORMS[Instance] = instance_digest
-    STABLE_TRANSFORMS[ParametricInstance] = instance_digest

@@ -51,7 +51,8 @@ from ommx_prefect.exceptions import (
     UnboundedError,
     UnknownAdapterError,
 )
-from ommx_prefect.instances._digest import instance_digest, register_cache_keys
+from ommx_prefect.instances._cache_keys import register_cache_keys
+from ommx_prefect.instances._digest import instance_digest
 from ommx_prefect.solvers._backends import resolve_adapter
 from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve, outcome_of
 from ommx_prefect.solvers._solve import sample_in, solve_in

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from ommx_prefect.analysis import shifted_geometric_mean, totals, virtual_best
+from ommx_prefect.analysis._totals import FILTER
 from tests.analysis.tables import solve_table
 
 NIGHT = solve_table(
@@ -53,7 +54,8 @@ def test_who_solved_and_who_was_best():
 
 
 def test_the_filter_and_the_shift_come_with_the_numbers():
-    assert totals(NIGHT, shift=1, par=2).attrs == {"shift": 1, "par": 2, "solves": 8}
+    said = totals(NIGHT, shift=1, par=2).attrs
+    assert said == {"filter": FILTER, "shift": 1, "par": 2, "solves": 8}
 
 
 def test_the_virtual_best_takes_the_proof_then_the_objective_then_the_time():

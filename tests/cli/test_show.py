@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from ommx.artifact import ArtifactDraft
+from ommx.experiment import Experiment
 
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.local import LocalStage
 from tests.support.nights import EVIL
 
 
@@ -33,6 +38,20 @@ def test_list_shows_what_is_there_with_counts_size_and_flags(nights, command):
     assert rows[nights.lying]["flags"] == ["degraded", "contradiction"]
     failed = rows[nights.failed]
     assert (failed["kind"], failed["status"]) == ("checkpoint", "failed")
+
+
+def test_a_flow_run_that_nobody_has_sealed_is_listed_with_its_records(command):
+    owner = "0a0b0c0d-2222-4000-8000-000000000001"
+    attempt = Attempt(owner, owner, 1, "", "late", "late", 1, "n", time.time(), "away", 1)
+    stage = LocalStage(owner)
+    stage.put(Shard(attempt, "finished", parameters=attempt.parameters("Completed", 1.0)))
+    try:
+        row = rows_of(command("list", "--json"), owner)[owner]
+        assert (row["kind"], row["status"], row["runs"]) == ("unsealed", "unsealed", 1)
+        assert row["bytes"] > 0
+        assert owner in command("list").out
+    finally:
+        shutil.rmtree(stage.path)
 
 
 def test_list_is_a_table_for_people(nights, command):
@@ -93,15 +112,16 @@ def test_one_run_is_shown_with_all_it_holds(nights, command):
     assert found["parameters"]["adapter"] == "OMMXPySCIPOptAdapter"
     (solve,) = found["solves"]
     assert solve["options"]["limits/time"] == 10.0
-    assert found["log"] == [f"line {x} of the log" for x in range(20, 40)]
+    log = Experiment.load(nights.first).runs[1].get_blob("solver.log").decode()
+    assert found["log"] == log.splitlines()[-20:]
     sizes = {x["name"]: x["bytes"] for x in found["attachments"]}
     assert sizes.keys() >= {"solver.log", "trajectory"}
-    assert 0 < sizes["solver.log"] < 700  # as it is stored: compressed
+    assert 0 < sizes["solver.log"] < len(log)  # as it is stored: compressed
     assert any("Run" in line for line in found["trace"])
     assert found["prefect"].startswith("http://prefect.test/runs/task-run/")
     assert found["opens_with"].endswith(".runs[1]")
     shown = command("show", nights.first, "--run", "1").out
-    for part in ("line 39 of the log", "solver.log", "Trace", "limits/time=10.0", "Open it"):
+    for part in ("Log, its end", "solver.log", "Trace", "limits/time=10.0", "Open it"):
         assert part in shown
 
 
@@ -129,6 +149,7 @@ def test_what_is_no_experiment_is_one_line(no_experiment, command):
 UNKNOWN = {
     "nights.local/bench:frist": "Did you mean nights.local/bench:first",
     "127.0.0.1:9/nights/bench:first": "127.0.0.1:9 cannot be reached: is there no network?",
+    f"127.0.0.1:9/nights/bench@sha256:{'0' * 64}": "127.0.0.1:9 cannot be reached",
     "Not A Name": "this is no image name",
     "00000000-0000-4000-8000-000000000000": "is of this flow run",
 }

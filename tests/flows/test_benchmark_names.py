@@ -20,6 +20,7 @@ from ommx_prefect import flow
 from tests.support.reading import run_flow
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "flows"))
+import benchmark_findings
 import benchmark_inputs
 import benchmark_rows
 import benchmark_screen
@@ -237,6 +238,6 @@ def test_a_terminal_shows_a_name_that_looks_like_markup(name):
     row = benchmark_rows.row_of(name, f"{name}.mps", "highs", reason=f"in {name}")
     with benchmark_screen.progress(console, 2) as show:
         show(row, [benchmark_screen.label(row)])
-    benchmark_screen.print_tables(console, [row], benchmark_rows.totals_of([row]))
+    benchmark_screen.print_tables(console, [row], benchmark_findings.totals_of([row]), [])
     assert screen.getvalue().count(f"{name} highs") >= 2
     assert screen.getvalue().count(f"in {name}") == 2

@@ -18,6 +18,8 @@ from tests.support.instance_files import are_here, instance_file, reference
 from tests.support.reading import Sealed, run_flow
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "flows"))
+import benchmark_arguments
+import benchmark_findings
 import benchmark_rows
 import hard_instances
 import solver_benchmark
@@ -133,6 +135,7 @@ def test_the_summary_says_what_the_runs_say(night):
 
 def test_the_totals_count_every_solve_of_an_adapter(night):
     totals = {row["adapter"]: row for row in night.experiment.get_json("totals")}
+    assert night.experiment.get_json("contradictions") == []
     assert totals.keys() == ADAPTERS.keys()
     for row in totals.values():
         assert (row["runs"], row["optimal"], row["feasible"], row["other"]) == (
@@ -141,13 +144,50 @@ def test_the_totals_count_every_solve_of_an_adapter(night):
             1,
             2,
         )
-        assert 0 < row["mean_seconds"] < TIME_LIMIT_SECONDS
+        assert 0 < row["seconds_mean"] < TIME_LIMIT_SECONDS
 
 
-def test_the_mean_of_seconds_is_geometric_and_shifted_by_one():
-    expected = ((0.5 + 1) * (3 + 1) * (8 + 1)) ** (1 / 3) - 1
-    assert benchmark_rows.shifted_mean([0.5, 3.0, 8.0]) == pytest.approx(expected)
-    assert benchmark_rows.shifted_mean([]) is None
+def solved_row(instance: str, adapter: str, **known: Any) -> dict[str, Any]:
+    row = benchmark_rows.row_of(instance, f"{instance}.mps", adapter)
+    plain = {"variant": "", "sense": "minimize", "limit": 8.0, "outcome": "optimal"}
+    return row | plain | known
+
+
+def test_the_mean_of_seconds_is_geometric_and_shifted_and_a_failure_counts_its_limit():
+    rows = [
+        solved_row("a", "highs", seconds=0.5, objective=1.0),
+        solved_row("b", "highs", seconds=3.0, objective=1.0),
+        solved_row("c", "highs", seconds=1.0, outcome="error"),
+    ]
+    (totals,) = benchmark_findings.totals_of(rows)
+    expected = ((0.5 + 10) * (3 + 10) * (8 + 10)) ** (1 / 3) - 10
+    assert totals["seconds_mean"] == pytest.approx(expected)
+    assert totals["par"] == pytest.approx((0.5 + 3 + 80) / 3)
+    assert (totals["optimal"], totals["feasible"], totals["other"]) == (2, 0, 1)
+    assert benchmark_findings.totals_of([]) == []
+
+
+def test_solvers_that_contradict_each_other_are_told():
+    rows = [
+        solved_row("a", "highs", objective=1.0, seconds=1.0),
+        solved_row("a", "scip", objective=2.0, seconds=1.0),
+    ]
+    (found,) = benchmark_findings.contradictions_of(rows)
+    assert (found["instance"], found["claim"], found["against"]) == ("a", "optimal 2", "optimal 1")
+
+
+def test_a_variant_is_read_with_its_options():
+    choice = benchmark_arguments.choice_of("highs:presolve=off,threads=2")
+    assert dict(choice.options) == {"presolve": "off", "threads": 2}
+    assert choice.variant == "presolve=off, threads=2"
+    for wrong in ("highs", "gurobi:x=1", "highs:presolve", "highs:=1"):
+        with pytest.raises(ValueError, match="is no SOLVER"):
+            benchmark_arguments.choice_of(wrong)
+
+
+def test_task_runs_have_the_names_of_instance_and_solver(night):
+    names = {row["name"] for row in night.ledger["task_runs"]}
+    assert {"afiro highs", "afiro scip"} <= names
 
 
 @pytest.mark.parametrize(("sense", "gaps"), [("minimize", [0.0, 0.2]), ("maximize", [0.2, 0.0])])
@@ -199,6 +239,7 @@ def test_a_deployment_can_pass_every_parameter_as_json():
         "time_limit_seconds",
         "seeds",
         "experiment",
+        "variants",
     }
 
 
@@ -238,7 +279,9 @@ def in_place(environment: dict[str, str], code: str) -> str:
 def test_a_newcomers_run_ends_cleanly_and_its_line_opens_what_it_sealed(own_place, tmp_path):
     (tmp_path / "tiny.mps").write_text(TINY)
     (tmp_path / "empty.mps").touch()
-    process = start(own_place, str(tmp_path), "--seeds", "1,2", "--time-limit", "5")
+    page = tmp_path / "night.html"
+    more = ["--variant", "highs:presolve=off", "--report", str(page), "--compare-with", "latest"]
+    process = start(own_place, str(tmp_path), "--seeds", "1,2", "--time-limit", "5", *more)
     output, errors = process.communicate(timeout=240)
     assert process.returncode == 0
     assert errors == ""
@@ -247,7 +290,21 @@ def test_a_newcomers_run_ends_cleanly_and_its_line_opens_what_it_sealed(own_plac
     assert "tiny" in in_place(own_place, line)
     (name,) = re.findall(r"^Sealed (\S+)$", output, re.MULTILINE)
     counted = f"from ommx.experiment import Experiment as E; print(len(E.load('{name}').runs))"
-    assert int(in_place(own_place, counted)) == 2 * 2 + 1
+    assert int(in_place(own_place, counted)) == 3 * 2 + 1
+    text = page.read_text()
+    assert "presolve=off" in text
+    assert name in text
+
+
+def test_a_second_night_is_compared_with_the_one_before(own_place, tmp_path):
+    (tmp_path / "tiny.mps").write_text(TINY)
+    told = [str(tmp_path), "--adapter", "highs", "--experiment", "localhost/tests/again"]
+    for number in range(2):
+        process = start(own_place, *told, "--compare-with", "latest")
+        output, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+        assert ("Compared with localhost/tests/again:" in output) is (number == 1)
+    assert "1 same" in output
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")

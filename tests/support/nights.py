@@ -80,12 +80,6 @@ def _solve(run: Run, adapter: str, instance: Instance, options: Mapping[str, Any
     run.log_parameter("prefect.task", "benchmark")
     run.log_parameter("prefect.task_run_id", str(uuid.uuid4()))
     run.log_parameter("prefect.state", "Completed")
-    log = "\n".join(f"line {number} of the log" for number in range(40))
-    run.log_attachment("solver.log", "text/plain", log.encode(), compression="zstd")
-    run.log_json(
-        "trajectory",
-        {"seconds": [0.1, 0.5], "primal": [None, 5.0], "dual": [9.0, 5.0], "nodes": [0, 3]},
-    )
 
 
 def log_run(experiment: Experiment, **parameters: Any) -> None:
