@@ -30,6 +30,11 @@ class CollectedAttachments:
         self.filenames: dict[str, str] = {}
         self._taken = {name for each in others for name in each.entries}
 
+    @property
+    def attachments(self) -> Attachments:
+        """What was attached, by name."""
+        return Attachments(self.entries, self.filenames)
+
     def log_attachment(
         self, name: str, media_type: str, data: bytes, *, compression: object = None
     ) -> None:

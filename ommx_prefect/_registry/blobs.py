@@ -6,6 +6,7 @@ Blobs are files `blobs/sha256/<hex>` below the registry's root; names are kept b
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from pathlib import Path
@@ -14,7 +15,7 @@ from ommx.artifact import get_local_registry_root
 
 from ommx_prefect._format.decode import check_blob, descriptor_of, manifest_of, parameters_layer
 from ommx_prefect._format.model import Documents, hex_of, sha256_digest
-from ommx_prefect._registry.files import read_regular
+from ommx_prefect._registry.files import read_regular, write_whole
 from ommx_prefect._registry.layout import blob_folder
 from ommx_prefect.exceptions import DocumentError
 
@@ -39,6 +40,16 @@ def blob_path(digest: str) -> Path:
 @functools.cache
 def _blobs() -> Path:
     return blob_folder(registry_root())
+
+
+def store_blob(digest: str, data: bytes) -> None:
+    """Make a blob durable in the Local Registry, where it is not in it already."""
+    path = blob_path(digest)
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == len(data):
+            os.utime(path)  # young again: it is kept from `ommx gc` while its attempt runs
+            return
+    write_whole(path, data, durable=True)
 
 
 def read_blob(digest: str) -> bytes:

@@ -26,9 +26,10 @@ ARCHIVE_FORMAT = "application/vnd.ommx-prefect.shard.v1+msgpack"
 
 def pack_archive(shard: Shard, read_blob: Callable[[str], bytes]) -> bytes:
     """Write a shard and its payload; `read_blob` returns the bytes of a digest."""
-    digests = {layer.digest for layer in payload_of(shard)}
-    blobs = {hex_of(digest): read_blob(digest) for digest in sorted(digests)}
-    document = {"format": ARCHIVE_FORMAT, "shard": shard.to_bytes(), "blobs": blobs}
+    digests = sorted({layer.digest for layer in payload_of(shard)})
+    own = shard.payload
+    blobs = {hex_of(x): own[x] if x in own else read_blob(x) for x in digests}
+    document = {"format": ARCHIVE_FORMAT, "shard": shard.bare.to_bytes(), "blobs": blobs}
     packed: bytes = msgpack.packb(document)
     return packed
 

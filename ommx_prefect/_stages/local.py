@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,13 @@ from filelock import FileLock
 
 from ommx_prefect._format.model import Descriptor, Documents, describe
 from ommx_prefect._registry.blobs import blob_path
-from ommx_prefect._registry.files import PRIVATE_FILE, make_folder, read_regular, write_whole
+from ommx_prefect._registry.files import (
+    PRIVATE_FILE,
+    make_folder,
+    read_regular,
+    write_small,
+    write_whole,
+)
 from ommx_prefect._registry.layout import BLOBS, INDEX_FILE, LAYOUT_FILE, blob_in
 from ommx_prefect._shards.archive import check_attempt, payload_layers
 from ommx_prefect._shards.names import FlowRunId
@@ -42,6 +48,7 @@ from ommx_prefect._stages.documents import (
     kind_of,
     path_in,
 )
+from ommx_prefect._stages.flushing import write_record
 from ommx_prefect._stages.protocol import MALFORMED, damaged
 from ommx_prefect._stages.roots import DIRECTORY, root_of
 
@@ -66,7 +73,7 @@ class LocalStage:
 
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""
-        write_whole(self._file(STARTS, attempt.key), start_document(attempt))
+        write_small(self._file(STARTS, attempt.key), start_document(attempt))
 
     def put(self, shard: Shard, directory: str = SHARDS) -> str | None:
         """Make a shard durable: first its payload, then the file that names it.
@@ -76,8 +83,8 @@ class LocalStage:
         """
         path = self._file(directory, shard.attempt.key)
         if shard.documents is not None:
-            self.pin(shard.documents)
-        write_whole(path, shard.to_bytes(), durable=True)
+            self._pin(shard.documents, shard.payload)
+        write_record(str(path), shard.to_bytes())
         return None
 
     def _read_shard(self, key: str, data: bytes) -> Shard:
@@ -105,13 +112,23 @@ class LocalStage:
         return None
 
     def shards(self, directory: str = SHARDS) -> list[Shard]:
-        """Read all shards, in order of start.
+        """Read all shards, in order of start; payload in them becomes files of the stage.
 
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        found = (_parsed(path, self._read_shard) for path in self._all_files(directory))
-        return sorted(found, key=lambda shard: shard.attempt.order)
+        found = (self._unpacked(path) for path in self._all_files(directory))
+        kept = (shard for shard in found if shard is not None)
+        return sorted(kept, key=lambda shard: shard.attempt.order)
+
+    def _unpacked(self, path: Path) -> Shard | None:
+        if not os.lstat(path).st_size:  # the power failed before it was flushed
+            return None
+        shard = _parsed(path, self._read_shard)
+        for digest, data in shard.payload.items():
+            if not (pinned := self.pinned(digest)).exists():
+                write_whole(pinned, data)
+        return shard.bare
 
     def starts(self) -> list[Attempt]:
         """Read the start records, in order of start; DocumentError as for shards."""
@@ -235,7 +252,11 @@ class LocalStage:
     def pin(self, *documents: Documents) -> None:
         """Keep the payload of Experiments within reach of the seal."""
         for each in documents:
-            for layer in payload_layers(each):
+            self._pin(each, ())
+
+    def _pin(self, documents: Documents, but: Container[str]) -> None:
+        for layer in payload_layers(documents):
+            if layer.digest not in but:
                 self.pin_blob(layer.digest)
 
     def pin_sealed(self, documents: Documents) -> None:
