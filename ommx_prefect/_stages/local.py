@@ -48,6 +48,7 @@ from ommx_prefect._stages.documents import (
     kind_of,
     path_in,
 )
+from ommx_prefect._stages.files import entries_in, link_or_copy
 from ommx_prefect._stages.flushing import write_record
 from ommx_prefect._stages.protocol import MALFORMED, damaged
 from ommx_prefect._stages.roots import DIRECTORY, root_of
@@ -208,7 +209,7 @@ class LocalStage:
         for directory in (SHARDS, PARTS, STARTS):
             self._remove_listed(directory, let_go)
         for folder in (self.path, self.path / INBOX):
-            for path in _entries(folder / CHECKPOINTS):
+            for path in entries_in(folder / CHECKPOINTS):
                 if path.name in let_go:
                     shutil.rmtree(path, ignore_errors=True)
         for name in (INDEX_FILE, LAYOUT_FILE):
@@ -223,7 +224,7 @@ class LocalStage:
 
     def _remove_listed(self, directory: str, names: frozenset[str]) -> None:
         for folder in (self.path, self.path / INBOX):
-            for path in _entries(folder / directory):
+            for path in entries_in(folder / directory):
                 if path.name in names:
                     path.unlink(missing_ok=True)
 
@@ -235,11 +236,11 @@ class LocalStage:
 
     def files(self, directory: str) -> list[Path]:
         """Return the files of a folder that this host has written whole."""
-        return _entries(self.path / directory)
+        return entries_in(self.path / directory)
 
     def _all_files(self, directory: str) -> list[Path]:
         """Return them with those that came from other hosts; this host's own have the name."""
-        received = {path.name: path for path in _entries(self.path / INBOX / directory)}
+        received = {path.name: path for path in entries_in(self.path / INBOX / directory)}
         return list((received | {path.name: path for path in self.files(directory)}).values())
 
     def _file(self, directory: str, key: str) -> Path:
@@ -287,31 +288,8 @@ def read_start(data: bytes) -> Attempt:
     return parsed(Attempt, fields_of(data, _START_FORMAT))
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Return what a folder holds, but for what is being written."""
-    with contextlib.suppress(FileNotFoundError):
-        return [folder / name for name in os.listdir(folder) if name[0] != "."]
-    return []
-
-
 def _parsed(path: Path, parse: Callable[[str, bytes], T]) -> T:
     try:
         return parse(path.name, read_regular(path))
     except MALFORMED as error:
         raise damaged(path, error) from error
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Put a blob where the seal looks for it, without a copy where the file system can."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        return
-    except FileNotFoundError:  # the first link here, or a lost blob
-        if target.exists():  # `ommx gc` took the registry's own
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.link(source, target)
-    except OSError:  # no hard links here, or another file system
-        write_whole(target, source.read_bytes())
