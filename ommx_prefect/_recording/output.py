@@ -8,12 +8,15 @@ here; small payload goes into the attempt's one record, and OMMX reads all of it
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any, cast
 
 from ommx.experiment import Run
 
-from ommx_prefect._recording.collected import CollectedAttachments
-from ommx_prefect._recording.run import OpenRun
+from ommx_prefect._format.model import Descriptor
+from ommx_prefect._recording.collected import CollectedAttachments, type_of_file
+from ommx_prefect._recording.run import MOST_IN_RECORD, OpenRun
+from ommx_prefect._registry.blobs import store_file
 from ommx_prefect.codecs import LoggedValue, log_value
 
 
@@ -24,8 +27,13 @@ class _NeedsRunError(Exception):
 class _Output(CollectedAttachments):
     """The attachments of an output, as far as they need no Run."""
 
-    def log_file(self, *_: object) -> None:
-        raise _NeedsRunError
+    def log_file(self, name: str, path: Path, media_type: str | None = None) -> None:
+        if path.stat().st_size <= MOST_IN_RECORD:
+            super().log_file(name, path, media_type)
+            return
+        digest, size = store_file(path)
+        self.name_layer(name, Descriptor(media_type or type_of_file(path), digest, size))
+        self.filenames[name] = path.name
 
     def __getattr__(self, name: str) -> Any:
         raise _NeedsRunError

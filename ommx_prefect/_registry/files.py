@@ -8,6 +8,7 @@ import itertools
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from ommx_prefect.exceptions import DocumentError
 
@@ -31,6 +32,11 @@ def flush(path: str) -> None:
         _sync(number)
     finally:
         os.close(number)
+
+
+def open_new(path: Path) -> BinaryIO:
+    """Open a file of this user's that is not there yet, to be written."""
+    return open(os.open(path, _NEW, PRIVATE_FILE), "wb")
 
 
 def write_whole(

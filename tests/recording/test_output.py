@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from ommx_prefect._stages.documents import SHARDS
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import tell_stage
 from ommx_prefect.codecs import CodecEntry, NumpyCodec, log_value, registry
+from tests.benchmarks.measures import PeakMemory
 
 FINISHED = Outcome("finished", "Completed")
 
@@ -173,3 +175,31 @@ def test_a_process_that_is_killed_at_once_has_left_its_record(window, waiting):
     (shard,) = LocalStage(owner).shards()
     assert shard.attempt.key == key
     assert sealed_run(shard.attempt).get_json("output") == {"value": 7}
+
+
+@pytest.mark.parametrize("size", [100, MOST_IN_RECORD + 1, 5 * 2**20])
+def test_a_file_is_recorded_as_ommx_records_it(tmp_path, size):
+    path = tmp_path / "plot.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + uuid.uuid4().bytes + bytes(size))
+    experiment = open_experiment()
+    run = experiment.run()
+    run.log_file("output", path)
+    with run:
+        pass
+    theirs = store(experiment)
+    attempt = recorded(path)
+    assert written(attempt)["documents"] == vars(theirs)
+    assert sealed_run(attempt).attachment_names == ["output"]
+
+
+def test_a_large_file_is_never_held_whole(tmp_path):
+    path = tmp_path / "large.bin"
+    with path.open("wb") as file:
+        for _ in range(64):
+            file.write(os.urandom(2**20))
+    recorded(tmp_path / "none.bin")
+    with PeakMemory() as peak:
+        attempt = recorded(path)
+    assert peak.megabytes < 48
+    (layer,) = json.loads(written(attempt)["documents"]["manifest"])["layers"][:1]
+    assert layer["digest"] == sha256_digest(path.read_bytes())
