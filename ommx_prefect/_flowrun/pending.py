@@ -14,7 +14,7 @@ from prefect.futures import PrefectDistributedFuture, PrefectFuture, PrefectFutu
 
 from ommx_prefect._flowrun.context import root_flow_run_id_of
 from ommx_prefect._prefect.log import logger, warn
-from ommx_prefect._stages.resolve import OmmxSettings
+from ommx_prefect._stages.settings import OmmxSettings
 
 # When it is said first, and again, what is waited for; and of how many at most the ids.
 FIRST_SAID_SECONDS = 3.0

@@ -10,8 +10,6 @@ linked from there: it is stored once, and from its second solve on nothing is wr
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,8 +17,6 @@ from typing import Any
 from ommx import Instance, Solution
 
 from ommx_prefect._format.model import Descriptor, sha256_digest
-from ommx_prefect._registry.blobs import blob_path
-from ommx_prefect._registry.files import write_whole
 
 INSTANCE = "instance"
 _MEDIA_TYPE = "application/org.ommx.v2.instance"
@@ -67,13 +63,3 @@ class Announced:
         """Tell whether it is of the same input as another, and says all that the other does."""
         said = other.parameters.items() <= self.parameters.items()
         return said and self.descriptor.digest == other.descriptor.digest
-
-
-def store_instance(announced: Announced) -> None:
-    """Put the bytes of an instance into the Local Registry, where they are not in it already."""
-    path = blob_path(announced.descriptor.digest)
-    with contextlib.suppress(OSError):
-        if path.stat().st_size == len(announced.data):
-            os.utime(path)  # young again: it is kept from `ommx gc` while the attempt runs
-            return
-    write_whole(path, announced.data, durable=True)

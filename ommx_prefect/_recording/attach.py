@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ommx_prefect._prefect.states import outcome_of_value
-from ommx_prefect._recording.announced import Announced, store_instance
+from ommx_prefect._recording.announced import Announced
 from ommx_prefect._recording.checkpoint_values import notes_of
 from ommx_prefect._recording.opening import search_for_secrets
+from ommx_prefect._recording.output import collected
 from ommx_prefect._recording.record import Record
+from ommx_prefect._registry.blobs import store_blob
 from ommx_prefect.codecs import log_value
 from ommx_prefect.exceptions import RecordingError
 
@@ -26,7 +28,7 @@ def attach_returned(record: Record, value: object) -> None:
         return
     record.outcome = outcome_of_value(value)
     if record.options.log_output:
-        _attach_output(record, OUTPUT, value)
+        _attach_output(record, OUTPUT, value, is_last=True)
 
 
 def attach_yielded(record: Record, value: object) -> None:
@@ -72,7 +74,7 @@ def save_announced(record: Record, announced: Announced) -> None:
         return
     record.announced = announced
     with _durably(record, "keep what is known before the solve"):
-        store_instance(announced)
+        store_blob(announced.descriptor.digest, announced.data)
         for note in record.checkpoints.announce(announced, record.redact, record.faults.notes):
             record.faults.note(note)
 
@@ -88,17 +90,19 @@ def _durably(record: Record, what: str) -> Iterator[None]:
             raise RecordingError(record.attempt.task, reason) from error
 
 
-def _attach_output(record: Record, name: str, value: object) -> None:
+def _attach_output(record: Record, name: str, value: object, *, is_last: bool = False) -> None:
     if value is None:
         return
     if record.open_run.is_closed:
         record.faults.note(f"{name} is not recorded: {AFTER_FINISH}")
         return
-    record.outside_timeout(_attach)(record, name, value)
+    record.outside_timeout(_attach)(record, name, value, is_last=is_last)
 
 
-def _attach(record: Record, name: str, value: object) -> None:
+def _attach(record: Record, name: str, value: object, *, is_last: bool) -> None:
     with record.faults.guarded(f"attach {name}"):
-        logged = log_value(record.open_run.run, name, value, forbidden=record.redact)
+        logged = collected(record.open_run, name, value, record.redact) if is_last else None
+        if logged is None:
+            logged = log_value(record.open_run.run, name, value, forbidden=record.redact)
         for note in notes_of(logged, record.redact):
             record.faults.note(note)

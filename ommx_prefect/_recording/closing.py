@@ -63,7 +63,7 @@ def _put_shard(record: Record) -> None:
             LocalStage(record.attempt.owner).put(_shard_of(record))
         record.forget_announced()
         return
-    record.open_run.documents = None
+    record.open_run.documents, record.open_run.payload = None, {}
     unwritten.remember(_shard_of(record))
 
 
@@ -87,6 +87,7 @@ def _shard_of(record: Record) -> Shard:
         parameters={**record.attempt.parameters(end.state, duration), **record.columns},
         notes=(*faults.notes, *redacted, *degradation),
         documents=record.open_run.documents,
+        payload=record.open_run.payload,
     )
 
 

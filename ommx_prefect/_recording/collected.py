@@ -7,6 +7,7 @@ at work in the task's, and a payload that the next checkpoint replaces should le
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 from ommx.experiment import Experiment
 
 from ommx_prefect._format.model import Attachments, Descriptor, sha256_digest
+
+# How much of a file is looked at to tell its type.
+MOST_TYPED = 4 * 2**20
 
 
 class CollectedAttachments:
@@ -30,6 +34,11 @@ class CollectedAttachments:
         self.filenames: dict[str, str] = {}
         self._taken = {name for each in others for name in each.entries}
 
+    @property
+    def attachments(self) -> Attachments:
+        """What was attached, by name."""
+        return Attachments(self.entries, self.filenames)
+
     def log_attachment(
         self, name: str, media_type: str, data: bytes, *, compression: object = None
     ) -> None:
@@ -44,7 +53,7 @@ class CollectedAttachments:
         self._add(name, codec.media_type, codec.encode(value))
 
     def log_file(self, name: str, path: Path, media_type: str | None = None) -> None:
-        self._add(name, *_typed_file(path, media_type))
+        self._add(name, media_type or type_of_file(path), path.read_bytes())
         self.filenames[name] = path.name
 
     def log_instance(self, name: str, value: Any) -> None:
@@ -65,20 +74,29 @@ class CollectedAttachments:
     def _add(
         self, name: str, media_type: str, data: bytes, annotations: Mapping[str, str] | None = None
     ) -> None:
-        if name in self._taken or name in self.entries:  # in OMMX's words, which log_value knows
-            raise RuntimeError(f"Attachment `{name}` already exists")
         digest = sha256_digest(data)
         noted = tuple(sorted((annotations or {}).items()))
-        self.entries[name] = Descriptor(media_type, digest, len(data), noted)
+        self.name_layer(name, Descriptor(media_type, digest, len(data), noted))
         self.blobs[digest] = data
 
+    def name_layer(self, name: str, layer: Descriptor) -> None:
+        """Give a name to payload that is stored elsewhere."""
+        if name in self._taken or name in self.entries:  # in OMMX's words, which log_value knows
+            raise RuntimeError(f"Attachment `{name}` already exists")
+        self.entries[name] = layer
 
-def _typed_file(path: Path, media_type: str | None) -> tuple[str, bytes]:
-    """Return a file's media type, as OMMX tells it by the content, and its bytes."""
-    if media_type is not None:
-        return media_type, path.read_bytes()
+
+def type_of_file(path: Path) -> str:
+    """Return a file's media type, as OMMX tells it by the content."""
+    if path.stat().st_size <= MOST_TYPED:
+        return _typed_by_ommx(path)
+    with path.open("rb") as file, tempfile.TemporaryDirectory() as folder:
+        head = Path(folder) / "head"
+        head.write_bytes(file.read(MOST_TYPED))
+        return _typed_by_ommx(head)
+
+
+def _typed_by_ommx(path: Path) -> str:
     experiment = Experiment.with_temp_local_registry()
     experiment.log_file("file", path)
-    artifact = experiment.commit()
-    layer = artifact.layers[0]
-    return layer.media_type, artifact.get_blob(layer)
+    return experiment.commit().layers[0].media_type

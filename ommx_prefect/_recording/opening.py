@@ -60,7 +60,8 @@ def _begin(record: Record) -> None:
     remember_task_run(record.attempt.owner, record.attempt.task_run_id)
     _find_stage(record)
     _require_space()
-    record.attempt = dataclasses.replace(record.attempt, inputs=_inputs_of(record))
+    if inputs := _inputs_of(record):
+        record.attempt = dataclasses.replace(record.attempt, inputs=inputs)
     record.stage.begin(record.attempt)
     keepalive.keep(record.attempt)
 
@@ -72,7 +73,8 @@ def _find_secrets(record: Record) -> None:
     record.redact.add(handed.union(around.redact.texts if around else ()))
     search_for_secrets(record, "argument", record.arguments)
     task_run = record.redact.text(record.attempt.task_run)
-    record.attempt = dataclasses.replace(record.attempt, task_run=task_run)
+    if task_run != record.attempt.task_run:
+        record.attempt = dataclasses.replace(record.attempt, task_run=task_run)
 
 
 def search_for_secrets(record: Record, kind: str, values: Mapping[str, Any]) -> None:

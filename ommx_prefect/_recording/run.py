@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 from ommx.experiment import Experiment, Run
 
-from ommx_prefect._format.model import Documents
+from ommx_prefect._format.compose import compose
+from ommx_prefect._format.model import Documents, ExperimentRecord, RunRecord
+from ommx_prefect._recording.collected import CollectedAttachments
 from ommx_prefect._recording.faults import Faults
+from ommx_prefect._registry.blobs import store_blob
 from ommx_prefect._registry.unnamed import open_experiment, store
 from ommx_prefect._workarounds.rust_spans import silence_rust_spans
 from ommx_prefect._workarounds.spans import without_spans
 from ommx_prefect.exceptions import NoOpenRunError, RecordingError
 
+# Payload up to this size is in the record itself; a larger one is a file of the Local Registry.
+MOST_IN_RECORD = 64 * 2**10
 # Run status -> the exception with which OMMX closes a Run so.
 CLOSED_BY: dict[str, type[BaseException] | None] = {
     "finished": None,
@@ -32,11 +38,14 @@ class OpenRun:
         store_trace: Whether OMMX keeps a trace of it.
 
     Attributes:
-        documents: What the Run has left in the Local Registry.
+        documents: What the Run has left.
+        payload: What they name and the Local Registry does not have, by digest.
     """
 
     def __init__(self, task: str, faults: Faults, *, store_trace: bool) -> None:
         self.documents: Documents | None = None
+        self.payload: Mapping[str, bytes] = {}
+        self._output: CollectedAttachments | None = None
         self._task = task
         self._faults = faults
         self._store_trace = store_trace
@@ -59,6 +68,18 @@ class OpenRun:
                 raise NoOpenRunError
             self._run = self._run or self._opened()
             return self._run
+
+    @property
+    def takes_output(self) -> bool:
+        """Whether nobody has asked for the Run, so that its output needs none."""
+        return self._run is None and self._is_recordable
+
+    def take_output(self, output: CollectedAttachments) -> bool:
+        """Take the output of a function that has ended; False where its Run is open after all."""
+        with self._opening:
+            if self.takes_output:
+                self._output, self._is_over = output, True
+            return self._output is not None
 
     @property
     def is_closed(self) -> bool:
@@ -110,8 +131,23 @@ class OpenRun:
 
     def store(self) -> None:
         """Store the Run's Experiment, once."""
-        if self._experiment and self._run and self.documents is None:
+        if self.documents is not None:
+            return
+        if self._experiment and self._run:
             self.documents = store(self._experiment)
+        elif self._output is not None:
+            self._store_output(self._output)
+
+    def _store_output(self, output: CollectedAttachments) -> None:
+        small: dict[str, bytes] = {}
+        large: dict[str, bytes] = {}
+        for digest, data in output.blobs.items():
+            (small if len(data) <= MOST_IN_RECORD else large)[digest] = data
+        for digest, data in large.items():
+            store_blob(digest, data)
+        run = RunRecord("finished", attachments=output.attachments)
+        self.documents = compose(ExperimentRecord("finished", (run,))).documents
+        self.payload, self._output = small, None
 
     def _opened(self) -> Run:
         if self._is_recordable:

@@ -6,18 +6,24 @@ Blobs are files `blobs/sha256/<hex>` below the registry's root; names are kept b
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import os
+import uuid
 from pathlib import Path
+from typing import BinaryIO
 
 from ommx.artifact import get_local_registry_root
 
 from ommx_prefect._format.decode import check_blob, descriptor_of, manifest_of, parameters_layer
 from ommx_prefect._format.model import Documents, hex_of, sha256_digest
-from ommx_prefect._registry.files import read_regular
+from ommx_prefect._registry.files import open_new, read_regular, write_whole
 from ommx_prefect._registry.layout import blob_folder
 from ommx_prefect.exceptions import DocumentError
 
+# How much of a file is held at a time.
+PIECE_BYTES = 4 * 2**20
 ROOT_VARIABLE = "OMMX_LOCAL_REGISTRY_ROOT"
 
 # OMMX takes the path as it stands: after a change of folder it would be another registry.
@@ -39,6 +45,42 @@ def blob_path(digest: str) -> Path:
 @functools.cache
 def _blobs() -> Path:
     return blob_folder(registry_root())
+
+
+def store_blob(digest: str, data: bytes) -> None:
+    """Make a blob durable in the Local Registry, where it is not in it already."""
+    path = blob_path(digest)
+    with contextlib.suppress(OSError):
+        if path.stat().st_size == len(data):
+            os.utime(path)  # young again: it is kept from `ommx gc` while its attempt runs
+            return
+    write_whole(path, data, durable=True)
+
+
+def store_file(path: Path) -> tuple[str, int]:
+    """Copy a file into the Local Registry, piece by piece; return its digest and size."""
+    scratch = _blobs() / f".{uuid.uuid4().hex}"
+    _blobs().mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("rb") as source, open_new(scratch) as target:
+            digest, size = _copied(source, target)
+        if blob_path(digest).exists():
+            os.utime(blob_path(digest))
+        else:
+            os.replace(scratch, blob_path(digest))
+    finally:
+        scratch.unlink(missing_ok=True)
+    return digest, size
+
+
+def _copied(source: BinaryIO, target: BinaryIO) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    while piece := source.read(PIECE_BYTES):
+        digest.update(piece)
+        size += target.write(piece)
+    target.flush()
+    os.fsync(target.fileno())
+    return f"sha256:{digest.hexdigest()}", size
 
 
 def read_blob(digest: str) -> bytes:

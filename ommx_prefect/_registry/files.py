@@ -8,6 +8,7 @@ import itertools
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from ommx_prefect.exceptions import DocumentError
 
@@ -24,7 +25,23 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 
 
-def write_whole(path: Path, data: bytes, *, durable: bool = False, shared: bool = False) -> None:
+def flush(path: str) -> None:
+    """Make what was written to a file outlive a power failure."""
+    number = os.open(path, _OLD)
+    try:
+        _sync(number)
+    finally:
+        os.close(number)
+
+
+def open_new(path: Path) -> BinaryIO:
+    """Open a file of this user's that is not there yet, to be written."""
+    return open(os.open(path, _NEW, PRIVATE_FILE), "wb")
+
+
+def write_whole(
+    path: Path | str, data: bytes, *, durable: bool = False, shared: bool = False
+) -> None:
     """Write a file so that it is seen whole or not at all; its folder is made if need be.
 
     Args:
@@ -35,25 +52,45 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False, shared: bool 
     """
     folder, name = os.path.split(path)
     scratch = f"{folder}/.{name}.{os.getpid()}-{next(_scratch_numbers)}"
-    mode = SHARED_FILE if shared else PRIVATE_FILE
     try:
-        number = os.open(scratch, _NEW, mode)
-    except FileNotFoundError:
-        make_folder(folder, SHARED_FOLDER if shared else PRIVATE_FOLDER)
-        number = os.open(scratch, _NEW, mode)
-    try:
-        # Each system call lets another thread have Python's lock, so there is no buffer.
-        with open(number, "wb", buffering=0) as file:
-            left = memoryview(data)
-            while left:
-                left = left[file.write(left) :]
-            if durable:
-                _sync(number)
+        _write_new(scratch, data, durable=durable, shared=shared)
         os.replace(scratch, path)
     except BaseException:  # half a file on a full disk helps nobody
         with contextlib.suppress(OSError):
             os.unlink(scratch)
         raise
+
+
+def write_small(path: Path | str, data: bytes) -> None:
+    """Write a new file of a few kilobytes at once; seen empty at first, and never in part."""
+    try:
+        _write_new(path, data)
+    except FileExistsError:  # written by another, or by a process that was killed before
+        write_whole(path, data)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def _write_new(
+    path: Path | str, data: bytes, *, durable: bool = False, shared: bool = False
+) -> None:
+    mode = SHARED_FILE if shared else PRIVATE_FILE
+    try:
+        number = os.open(path, _NEW, mode)
+    except FileNotFoundError:
+        make_folder(os.path.dirname(path), SHARED_FOLDER if shared else PRIVATE_FOLDER)
+        number = os.open(path, _NEW, mode)
+    try:
+        # Each system call lets another thread have Python's lock, so there are few.
+        left = memoryview(data)[os.write(number, data) :]
+        while left:
+            left = left[os.write(number, left) :]
+        if durable:
+            _sync(number)
+    finally:
+        os.close(number)
 
 
 def make_folder(folder: str | Path, mode: int = PRIVATE_FOLDER) -> None:

@@ -26,11 +26,25 @@ ARCHIVE_FORMAT = "application/vnd.ommx-prefect.shard.v1+msgpack"
 
 def pack_archive(shard: Shard, read_blob: Callable[[str], bytes]) -> bytes:
     """Write a shard and its payload; `read_blob` returns the bytes of a digest."""
-    digests = {layer.digest for layer in payload_of(shard)}
-    blobs = {hex_of(digest): read_blob(digest) for digest in sorted(digests)}
-    document = {"format": ARCHIVE_FORMAT, "shard": shard.to_bytes(), "blobs": blobs}
-    packed: bytes = msgpack.packb(document)
-    return packed
+    digests = sorted({layer.digest for layer in payload_of(shard)})
+    own = shard.payload
+    packer = msgpack.Packer()
+    pieces: list[bytes] = [packer.pack_map_header(3)]
+    for part in ("format", ARCHIVE_FORMAT, "shard", shard.bare.to_bytes(), "blobs"):
+        pieces.append(packer.pack(part))
+    pieces.append(packer.pack_map_header(len(digests)))
+    for digest in digests:
+        data = own[digest] if digest in own else read_blob(digest)
+        pieces += [packer.pack(hex_of(digest)), _bin_header(len(data)), data]
+    return b"".join(pieces)  # of large payload one copy, and not one for each time a buffer grows
+
+
+def _bin_header(length: int) -> bytes:
+    """Write what MessagePack has before so many bytes."""
+    for code, size in ((0xC4, 1), (0xC5, 2), (0xC6, 4)):
+        if length < 1 << 8 * size:
+            return bytes([code]) + length.to_bytes(size, "big")
+    raise DocumentError(f"MessagePack takes no payload of {length} bytes")
 
 
 def open_archive(data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:

@@ -2,8 +2,8 @@
 
 A shard is a MessagePack map: who (`attempt`), how it ended (`status`, `reason`, `parameters`),
 what could not be recorded (`notes`), and the exact documents of the one-Run Experiment that
-holds its payload (`documents`; absent when nothing of it could be stored). Payload bytes are no
-part of it: they stay in the Local Registry and are named by digest.
+holds its payload (`documents`; absent when nothing of it could be stored). Small payload may be in
+it, by digest (`payload`); other payload stays in the Local Registry, or comes with its archive.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 
 import msgpack
 
-from ommx_prefect._format.model import Documents, Scalar
+from ommx_prefect._format.model import Documents, Scalar, sha256_digest
 from ommx_prefect._shards.schema import CLOSED, FORMAT_KEY, check_format, parsed
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
-# Release 0.1.0 wrote it already.
-SHARD_FORMAT = 1
+# Release 0.1.0 wrote the first; a shard without payload of its own is written so still.
+BARE_FORMAT = 1
+SHARD_FORMAT = 2
 # The run parameter that holds Prefect's name of the state in which the attempt ended.
 STATE_COLUMN = "prefect.state"
 
@@ -103,19 +104,28 @@ class Shard:
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     documents: Documents | None = None
+    # Payload that travels inside of the record: bytes by digest.
+    payload: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def bare(self) -> Shard:
+        """The shard without the payload in it, as stages give it out."""
+        return replace(self, payload={}) if self.payload else self
 
     def to_bytes(self) -> bytes:
         """Write the shard as MessagePack."""
         documents = self.documents and vars(self.documents)
+        payload = {"payload": dict(self.payload)} if self.payload else {}
         packed: bytes = msgpack.packb(
             {
-                FORMAT_KEY: SHARD_FORMAT,
+                FORMAT_KEY: SHARD_FORMAT if payload else BARE_FORMAT,
                 "attempt": vars(self.attempt),
                 "status": self.status,
                 "reason": self.reason,
                 "parameters": dict(self.parameters),
                 "notes": list(self.notes),
                 "documents": documents,
+                **payload,
             }
         )
         return packed
@@ -131,8 +141,9 @@ class Shard:
         try:
             fields: dict[str, Any] = msgpack.unpackb(data)
             check_format(fields.pop(FORMAT_KEY), SHARD_FORMAT)
-            documents = fields.pop("documents")
-            return replace(parsed(cls, fields), documents=_documents_of(documents))
+            documents = _documents_of(fields.pop("documents"))
+            payload = _payload_of(fields.pop("payload", {}))
+            return replace(parsed(cls, fields), documents=documents, payload=payload)
         except UnknownFormatError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -146,3 +157,10 @@ def _documents_of(found: Any) -> Documents | None:
     if not all(isinstance(part, bytes) for part in vars(documents).values()):
         raise DocumentError("a document of its Experiment is no bytes")
     return documents
+
+
+def _payload_of(found: Mapping[str, bytes]) -> dict[str, bytes]:
+    for digest, data in found.items():
+        if sha256_digest(data) != digest:
+            raise DocumentError(f"its payload {digest} is damaged: its bytes have another digest")
+    return dict(found)

@@ -26,7 +26,7 @@ from ommx_prefect._shards.archive import check_attempt, payload_layers
 from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import CHECKPOINTS, INBOX
-from ommx_prefect._stages.local import link_or_copy
+from ommx_prefect._stages.files import link_or_copy
 from ommx_prefect._stages.protocol import MALFORMED, Stage, damaged
 from ommx_prefect.exceptions import DocumentError
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,13 @@ from filelock import FileLock
 
 from ommx_prefect._format.model import Descriptor, Documents, describe
 from ommx_prefect._registry.blobs import blob_path
-from ommx_prefect._registry.files import PRIVATE_FILE, make_folder, read_regular, write_whole
+from ommx_prefect._registry.files import (
+    PRIVATE_FILE,
+    make_folder,
+    read_regular,
+    write_small,
+    write_whole,
+)
 from ommx_prefect._registry.layout import BLOBS, INDEX_FILE, LAYOUT_FILE, blob_in
 from ommx_prefect._shards.archive import check_attempt, payload_layers
 from ommx_prefect._shards.names import FlowRunId
@@ -42,6 +48,8 @@ from ommx_prefect._stages.documents import (
     kind_of,
     path_in,
 )
+from ommx_prefect._stages.files import entries_in, link_or_copy
+from ommx_prefect._stages.flushing import write_record
 from ommx_prefect._stages.protocol import MALFORMED, damaged
 from ommx_prefect._stages.roots import DIRECTORY, root_of
 
@@ -66,7 +74,7 @@ class LocalStage:
 
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""
-        write_whole(self._file(STARTS, attempt.key), start_document(attempt))
+        write_small(self._file(STARTS, attempt.key), start_document(attempt))
 
     def put(self, shard: Shard, directory: str = SHARDS) -> str | None:
         """Make a shard durable: first its payload, then the file that names it.
@@ -76,8 +84,8 @@ class LocalStage:
         """
         path = self._file(directory, shard.attempt.key)
         if shard.documents is not None:
-            self.pin(shard.documents)
-        write_whole(path, shard.to_bytes(), durable=True)
+            self._pin(shard.documents, shard.payload)
+        write_record(str(path), shard.to_bytes())
         return None
 
     def _read_shard(self, key: str, data: bytes) -> Shard:
@@ -105,13 +113,23 @@ class LocalStage:
         return None
 
     def shards(self, directory: str = SHARDS) -> list[Shard]:
-        """Read all shards, in order of start.
+        """Read all shards, in order of start; payload in them becomes files of the stage.
 
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        found = (_parsed(path, self._read_shard) for path in self._all_files(directory))
-        return sorted(found, key=lambda shard: shard.attempt.order)
+        found = (self._unpacked(path) for path in self._all_files(directory))
+        kept = (shard for shard in found if shard is not None)
+        return sorted(kept, key=lambda shard: shard.attempt.order)
+
+    def _unpacked(self, path: Path) -> Shard | None:
+        if not os.lstat(path).st_size:  # the power failed before it was flushed
+            return None
+        shard = _parsed(path, self._read_shard)
+        for digest, data in shard.payload.items():
+            if not (pinned := self.pinned(digest)).exists():
+                write_whole(pinned, data)
+        return shard.bare
 
     def starts(self) -> list[Attempt]:
         """Read the start records, in order of start; DocumentError as for shards."""
@@ -191,7 +209,7 @@ class LocalStage:
         for directory in (SHARDS, PARTS, STARTS):
             self._remove_listed(directory, let_go)
         for folder in (self.path, self.path / INBOX):
-            for path in _entries(folder / CHECKPOINTS):
+            for path in entries_in(folder / CHECKPOINTS):
                 if path.name in let_go:
                     shutil.rmtree(path, ignore_errors=True)
         for name in (INDEX_FILE, LAYOUT_FILE):
@@ -206,7 +224,7 @@ class LocalStage:
 
     def _remove_listed(self, directory: str, names: frozenset[str]) -> None:
         for folder in (self.path, self.path / INBOX):
-            for path in _entries(folder / directory):
+            for path in entries_in(folder / directory):
                 if path.name in names:
                     path.unlink(missing_ok=True)
 
@@ -218,11 +236,11 @@ class LocalStage:
 
     def files(self, directory: str) -> list[Path]:
         """Return the files of a folder that this host has written whole."""
-        return _entries(self.path / directory)
+        return entries_in(self.path / directory)
 
     def _all_files(self, directory: str) -> list[Path]:
         """Return them with those that came from other hosts; this host's own have the name."""
-        received = {path.name: path for path in _entries(self.path / INBOX / directory)}
+        received = {path.name: path for path in entries_in(self.path / INBOX / directory)}
         return list((received | {path.name: path for path in self.files(directory)}).values())
 
     def _file(self, directory: str, key: str) -> Path:
@@ -235,7 +253,11 @@ class LocalStage:
     def pin(self, *documents: Documents) -> None:
         """Keep the payload of Experiments within reach of the seal."""
         for each in documents:
-            for layer in payload_layers(each):
+            self._pin(each, ())
+
+    def _pin(self, documents: Documents, but: Container[str]) -> None:
+        for layer in payload_layers(documents):
+            if layer.digest not in but:
                 self.pin_blob(layer.digest)
 
     def pin_sealed(self, documents: Documents) -> None:
@@ -266,31 +288,8 @@ def read_start(data: bytes) -> Attempt:
     return parsed(Attempt, fields_of(data, _START_FORMAT))
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Return what a folder holds, but for what is being written."""
-    with contextlib.suppress(FileNotFoundError):
-        return [folder / name for name in os.listdir(folder) if name[0] != "."]
-    return []
-
-
 def _parsed(path: Path, parse: Callable[[str, bytes], T]) -> T:
     try:
         return parse(path.name, read_regular(path))
     except MALFORMED as error:
         raise damaged(path, error) from error
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Put a blob where the seal looks for it, without a copy where the file system can."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        return
-    except FileNotFoundError:  # the first link here, or a lost blob
-        if target.exists():  # `ommx gc` took the registry's own
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.link(source, target)
-    except OSError:  # no hard links here, or another file system
-        write_whole(target, source.read_bytes())

@@ -79,11 +79,12 @@ class OciStore:
     def put_shard(self, name: str, shard: Shard, find: Callable[[str], Path]) -> None:
         """Store a shard: its payload, which `find` finds by digest, and then what names it."""
         with translated(self.name, f"write {name}"):
-            manifest, config = shard_manifest(name, shard)
+            manifest, config = shard_manifest(name, shard.bare)
             check_manifest_size(manifest, layers_of(manifest))
             # One blob by itself: a registry that is away is found once, not four times.
             self.repository.push_blob(config, digest_of(config))
-            payload = {layer.digest: find(layer.digest) for layer in payload_of(shard)}
+            digests, own = {layer.digest for layer in payload_of(shard)}, shard.payload
+            payload = {x: own[x] if x in own else find(x) for x in digests}
             if not payload:
                 _push_empty(self.repository)
             push_blobs(self.repository, payload)

@@ -15,7 +15,7 @@ from ommx_prefect._sealing import report
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages import documents
 from ommx_prefect._stages.block_store import KINDS
-from ommx_prefect._stages.resolve import OmmxSettings
+from ommx_prefect._stages.settings import OmmxSettings
 from ommx_prefect.cli import app
 from tests.crash import suite
 from tests.documents.pages import page

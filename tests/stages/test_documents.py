@@ -152,7 +152,7 @@ def _packed(**fields):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"format": 2}, "has format 2"),
+        ({"format": 3}, "has format 3"),
         ({"format": None}, "its format is None"),
         ({"status": 1}, "'status' is wrong"),
         ({"notes": "one"}, "'notes' is wrong"),

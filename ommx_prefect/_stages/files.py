@@ -1,0 +1,32 @@
+"""What a stage does with files of its directory: list them, and link payload."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from ommx_prefect._registry.files import write_whole
+
+
+def entries_in(folder: Path) -> list[Path]:
+    """Return what a folder holds, but for what is being written."""
+    with contextlib.suppress(FileNotFoundError):
+        return [folder / name for name in os.listdir(folder) if name[0] != "."]
+    return []
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put a blob where the seal looks for it, without a copy where the file system can."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return
+    except FileNotFoundError:  # the first link here, or a lost blob
+        if target.exists():  # `ommx gc` took the registry's own
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.link(source, target)
+    except OSError:  # no hard links here, or another file system
+        write_whole(target, source.read_bytes())
