@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from prefect.settings.base import PrefectBaseSettings, build_settings_config
-
+from ommx_prefect._settings import OmmxSettings
 from ommx_prefect._stages.address import LOCAL, OCI_SCHEME, checked_stage, scheme_of
 from ommx_prefect._stages.archive_store import ArchiveStore
 from ommx_prefect._stages.block_store import open_block_store
@@ -20,20 +19,6 @@ from ommx_prefect._stages.store import ShardStore
 # What this process was told: owner -> stage. Old entries go; the record of the flow run tells, too.
 _told: dict[str, str] = {}
 MOST_TOLD = 10_000
-
-
-class OmmxSettings(PrefectBaseSettings):
-    """Settings of this package: `PREFECT_INTEGRATIONS_OMMX_STAGE` and the like.
-
-    Attributes:
-        stage: The stage of flows that name none.
-        pending_seconds: How long a seal waits at most for submitted tasks that nobody awaited.
-    """
-
-    model_config = build_settings_config(("integrations", "ommx"))
-
-    stage: str = LOCAL
-    pending_seconds: float = 24 * 3600.0
 
 
 def tell_stage(owner: str, stage: str) -> None:
