@@ -40,8 +40,8 @@ from ommx_prefect._recording.current import current_run, note_here  # noqa: E402
 from ommx_prefect._recording.log_solve import keep_inputs  # noqa: E402
 from ommx_prefect._recording.number_parameters import accept_numbers  # noqa: E402
 from ommx_prefect._registry.pull import pull_experiment  # noqa: E402
+from ommx_prefect._reporting.seal import seal  # noqa: E402
 from ommx_prefect._sealing.result import SealedExperiment, load_experiment  # noqa: E402
-from ommx_prefect._sealing.seal import seal  # noqa: E402
 from ommx_prefect.codecs import register_codec  # noqa: E402
 
 accept_numbers()

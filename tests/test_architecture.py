@@ -20,17 +20,18 @@ PACKAGE = Path(ommx_prefect.__file__).parent
 LAYERS = (
     {"__init__", "__main__"},
     {"_moved", "cli"},
-    {"solvers", "analysis", "testing", "_catalogue"},
+    {"solvers", "testing", "_catalogue"},
     {"_decorators"},
     {"_recovery"},
-    {"_sealing", "_recording"},
+    {"_reporting"},
+    {"_sealing", "_recording", "analysis"},
     {"_flowrun"},
     {"_targets"},
     {"_stages"},
-    {"codecs", "instances", "_registry", "_prefect"},
+    {"codecs", "instances", "blocks", "_registry", "_prefect"},
     {"_shards", "_values"},
     {"_format", "_oci"},
-    {"exceptions", "_pickling", "_workarounds"},
+    {"exceptions", "_pickling", "_settings", "_workarounds"},
 )
 ROW = {package: row for row, packages in enumerate(LAYERS) for package in packages}
 
@@ -47,6 +48,7 @@ PUBLIC = {
         seal seal_hooks
         solvers task
     """,
+    "ommx_prefect.blocks": "OMMXRegistry",
     "ommx_prefect.codecs": """
         ArrowTableCodec BytesCodec CodecEntry CodecRegistry DataFrameCodec JsonCodec
         LoggedValue MatplotlibCodec NumpyCodec PlotlyCodec PrefectStateCodec REDACTED

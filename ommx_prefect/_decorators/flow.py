@@ -24,7 +24,7 @@ from ommx_prefect._flowrun.context import enclosing_root_id, label
 from ommx_prefect._flowrun.image_name import NameSource
 from ommx_prefect._flowrun.interruptions import forget_interruption, note_interruption
 from ommx_prefect._flowrun.secrets import handed_on, secrets_around
-from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
+from ommx_prefect._flowrun.settings import ExperimentSettings, Lineage, settings_of
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
@@ -39,7 +39,7 @@ R = TypeVar("R")
 Opened = Callable[[], AbstractContextManager[Unwatched]]
 
 
-OWN_OPTIONS = ("experiment", "replace", "aliases", "push", "stage")
+OWN_OPTIONS = ("experiment", "replace", "aliases", "push", "stage", "registry", "lineage")
 
 
 class FlowDecorator:
@@ -56,8 +56,10 @@ class FlowDecorator:
         experiment: NameSource = None,
         replace: bool = False,
         aliases: Sequence[str] = (),
-        push: bool = False,
+        push: bool | None = None,
         stage: str | None = None,
+        registry: str | None = None,
+        lineage: Lineage | None = None,
         **prefect_flow_options: Any,
     ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
     def __call__(
@@ -68,8 +70,10 @@ class FlowDecorator:
         experiment: NameSource = None,
         replace: bool = False,
         aliases: Sequence[str] = (),
-        push: bool = False,
+        push: bool | None = None,
         stage: str | None = None,
+        registry: str | None = None,
+        lineage: Lineage | None = None,
         **prefect_flow_options: Any,
     ) -> Any:
         """Make a function a Prefect flow whose every run is sealed as an OMMX Experiment.
@@ -88,12 +92,21 @@ class FlowDecorator:
             push: Whether each experiment is pushed to the registry that its name says: a finished
                 one under its name and aliases, another under a tag with `-failed` or
                 `-interrupted` at its end. A push that fails is shown and loses nothing: `seal`
-                takes it up again.
+                takes it up again. None: what the `registry` says, or
+                `PREFECT_INTEGRATIONS_OMMX_PUSH`, or not.
             stage: Where the shards of attempts wait to be sealed: `local` for the Local Registry;
                 for workers on other hosts a Prefect storage block as `type-slug/name`
                 (`s3-bucket/shards`), or a repository of an OCI registry
                 (`oci://ghcr.io/acme/shards`), where a finished experiment with a name in the same
-                registry is composed. None: `PREFECT_INTEGRATIONS_OMMX_STAGE`, or `local`.
+                registry is composed. None: what the `registry` says, or
+                `PREFECT_INTEGRATIONS_OMMX_STAGE`, or `local`.
+            registry: An `ommx_prefect.blocks.OMMXRegistry` block, as `ommx-registry/prod`. It gives
+                a name without a registry its place (`nightly` below its repository, `:tag` in it,
+                None the repository itself), credentials, and the stage and push where these are
+                None. None: `PREFECT_INTEGRATIONS_OMMX_REGISTRY`, or none.
+            lineage: `previous`: the sealed image names as its OCI subject the last finished one of
+                the same deployment (without one, of the same flow and repository) that was
+                scheduled before, as far as the Local Registry has it. None: it names none.
             prefect_flow_options: Everything that `prefect.flow` takes.
 
         Raises:
@@ -112,11 +125,13 @@ class FlowDecorator:
                 aliases=aliases,
                 push=push,
                 stage=stage,
+                registry=registry,
+                lineage=lineage,
                 **prefect_flow_options,
             )
         if isinstance(fn, Flow):
             raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
-        hook = hook_of(experiment, replace, aliases, push, stage)
+        hook = hook_of(experiment, replace, aliases, push, stage, registry, lineage)
         made = as_recorded(
             prefect.flow(_recorded(fn), **with_seal(hook, prefect_flow_options)), hook
         )

@@ -7,9 +7,10 @@ perhaps twice, perhaps never.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
@@ -17,9 +18,10 @@ from prefect.flows import FlowStateHook
 
 from ommx_prefect._decorators.seal_hook import seal_in_hook
 from ommx_prefect._flowrun.image_name import NameSource
-from ommx_prefect._flowrun.settings import SEALING_HOOKS, ExperimentSettings
+from ommx_prefect._flowrun.settings import SEALING_HOOKS, ExperimentSettings, Lineage
 from ommx_prefect._flowrun.start import open_in_hook
-from ommx_prefect._stages.address import checked_stage
+from ommx_prefect._reporting.progress import begin_progress, end_progress
+from ommx_prefect._stages.address import BLOCK_NAME, checked_stage
 from ommx_prefect.exceptions import InvalidImageNameError
 
 
@@ -30,11 +32,22 @@ def checked(experiment: object) -> NameSource:
     raise InvalidImageNameError(repr(experiment), "it is neither text, nor a callable, nor None")
 
 
-def checked_push(push: bool, experiment: NameSource) -> bool:
+def checked_push(
+    push: bool | None, experiment: NameSource, registry: str | None = None
+) -> bool | None:
     """Return what was given as `push`, or raise InvalidImageNameError where there is no place."""
-    if push and experiment is None:
+    if push and experiment is None and registry is None:
         raise InvalidImageNameError("None", "push=True needs a name that says where to push to")
     return push
+
+
+def checked_registry(registry: str | None) -> str | None:
+    """Return what was given as `registry`, or raise InvalidImageNameError where it is no block."""
+    if registry is None or (isinstance(registry, str) and re.fullmatch(BLOCK_NAME, registry)):
+        return registry
+    raise InvalidImageNameError(
+        repr(registry), "registry= takes a block by its name, such as 'ommx-registry/prod'"
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,9 @@ class ExperimentHook(ExperimentSettings):
         if state.is_running():
             ensure_sealed(flow, self)
             open_in_hook(self, flow, flow_run)
+            begin_progress(flow, flow_run)
         else:
+            end_progress(str(flow_run.id))
             seal_in_hook(self, flow, flow_run, state)
 
 
@@ -75,14 +90,23 @@ def _is_in_loop() -> bool:
 
 
 def hook_of(
-    experiment: NameSource, replace: bool, aliases: Sequence[str], push: bool, stage: str | None
+    experiment: NameSource,
+    replace: bool,
+    aliases: Sequence[str],
+    push: bool | None,
+    stage: str | None,
+    registry: str | None = None,
+    lineage: Lineage | None = None,
 ) -> ExperimentHook:
     """Return the hook for what a flow was decorated with, checked."""
     wanted = checked(experiment)
-    pushed, place = checked_push(push, wanted), checked_stage(stage)
+    block = checked_registry(registry)
+    pushed, place = checked_push(push, wanted, block), checked_stage(stage)
     if isinstance(aliases, str) or not all(isinstance(alias, str) for alias in aliases):
         raise TypeError(f"aliases={aliases!r} are no tags, such as ['latest']")
-    return ExperimentHook(wanted, replace, tuple(aliases), pushed, place)
+    if lineage not in (None, *get_args(Lineage)):
+        raise TypeError(f"lineage={lineage!r} is neither 'previous' nor None")
+    return ExperimentHook(wanted, replace, tuple(aliases), pushed, place, block, lineage)
 
 
 def with_seal(hook: ExperimentHook, options: dict[str, Any]) -> dict[str, Any]:
@@ -115,8 +139,10 @@ def seal_hooks(
     *,
     replace: bool = False,
     aliases: Sequence[str] = (),
-    push: bool = False,
+    push: bool | None = None,
     stage: str | None = None,
+    registry: str | None = None,
+    lineage: Lineage | None = None,
 ) -> SealHooks:
     """Return the state hooks that make a plain Prefect flow record an experiment.
 
@@ -130,8 +156,11 @@ def seal_hooks(
         aliases: As for `ommx_prefect.flow`.
         push: As for `ommx_prefect.flow`.
         stage: As for `ommx_prefect.flow`.
+        registry: As for `ommx_prefect.flow`.
+        lineage: As for `ommx_prefect.flow`.
     """
-    hook: Any = hook_of(experiment, replace, aliases, push, stage)  # its name cannot be set
+    # Of type Any, since mypy knows no `__name__` of it that could be set.
+    hook: Any = hook_of(experiment, replace, aliases, push, stage, registry, lineage)
     return SealHooks(
         on_completion=[hook],
         on_failure=[hook],

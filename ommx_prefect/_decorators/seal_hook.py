@@ -8,13 +8,15 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
 from ommx_prefect._flowrun.process_record import is_fork_of_flow_process
+from ommx_prefect._flowrun.registry import stage_wanted
 from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import complain, inform, warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recovery.unsealed import has_unsealed
+from ommx_prefect._reporting.night import facts_of
+from ommx_prefect._reporting.publish import report_sealed, report_unsealed
 from ommx_prefect._sealing.flow_run import find_flow_run
-from ommx_prefect._sealing.report import report_failure, report_sealed
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_found
 from ommx_prefect._stages.documents import FlowRecord
@@ -38,10 +40,10 @@ def seal_in_hook(
     except Exception as error:
         if isinstance(error, StageError) and not has_unsealed(LocalStage(str(flow_run.id)).path):
             return  # the flow was refused for it: there is nothing to seal
-        _report_failure(flow_run, error)
+        _report_failure(flow, flow_run, error)
     else:
         if sealed is not None:
-            _report_sealed(flow_run, sealed)
+            _report_sealed(flow, flow_run, sealed)
 
 
 def _seal(
@@ -49,12 +51,19 @@ def _seal(
 ) -> SealedExperiment | None:
     """Seal a flow run, unless it is a part of another one or was refused."""
     flow_run_id = str(flow_run.id)
-    stage, record = find_flow_run(flow_run_id, default=settings.stage)
+    stage, record = find_flow_run(flow_run_id, default=_default_stage(settings))
     if record is None:
         record = _open_late(settings, flow, flow_run)
     if record is None or record.owner != flow_run_id:
         return None
     return seal_found(stage, record, state).sealed
+
+
+def _default_stage(settings: ExperimentSettings) -> str | None:
+    try:
+        return stage_wanted(settings)
+    except ImageNameError:  # the block is gone: the record of the flow run tells, if it has one
+        return settings.stage
 
 
 def _open_late(
@@ -69,21 +78,18 @@ def _open_late(
         return None
 
 
-def _report_failure(flow_run: FlowRun, error: Exception) -> None:
+def _report_failure(flow: Flow[Any, Any], flow_run: FlowRun, error: Exception) -> None:
     if not isinstance(error, SealError):  # the registry itself cannot be read
         error = SealError(str(flow_run.id), describe_error(error))
     complain(str(error))
-    report_failure(flow_run, error)
+    report_unsealed(facts_of(flow_run, flow.name), error)
 
 
-def _report_sealed(flow_run: FlowRun, sealed: SealedExperiment) -> None:
+def _report_sealed(flow: Flow[Any, Any], flow_run: FlowRun, sealed: SealedExperiment) -> None:
     inform(
         f"Sealed {sum(sealed.counts.values())} Runs as {sealed.image_name} ({sealed.status}, "
         f"{sealed.manifest_digest}). Open it: {sealed.opens_with}"
     )
     for warning in sealed.warnings:
         warn(warning)
-    try:
-        report_sealed(flow_run, sealed)
-    except Exception as error:
-        warn(f"The experiment is sealed; the UI was not told: {describe_error(error)}")
+    report_sealed(facts_of(flow_run, flow.name), sealed)

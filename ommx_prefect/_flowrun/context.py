@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.runtime import flow_run as runtime_flow_run
 
+from ommx_prefect._flowrun.registry import stage_wanted
 from ommx_prefect._flowrun.settings import settings_of
 from ommx_prefect._shards.process import host_name, new_nonce, own_start, time_in_order
 from ommx_prefect._shards.shard import Attempt
@@ -130,7 +131,7 @@ def adopt_stage(root_flow_run_id: str) -> None:
     stage = flow_run.labels.get(STAGE_LABEL)
     if stage is None:  # under seal_hooks nothing labels the flow run
         settings = settings_of(context.flow)
-        stage = stage_of(root_flow_run_id, default=settings.stage if settings else None).name
+        stage = stage_of(root_flow_run_id, default=stage_wanted(settings)).name
     tell_stage(root_flow_run_id, str(stage))
     root = flow_run.labels.get(ROOT_LABEL)
     if stage == LOCAL and root is not None:

@@ -14,7 +14,7 @@ from prefect.futures import PrefectDistributedFuture, PrefectFuture, PrefectFutu
 
 from ommx_prefect._flowrun.context import root_flow_run_id_of
 from ommx_prefect._prefect.log import logger, warn
-from ommx_prefect._stages.settings import OmmxSettings
+from ommx_prefect._settings import OmmxSettings
 
 # When it is said first, and again, what is waited for; and of how many at most the ids.
 FIRST_SAID_SECONDS = 3.0
@@ -113,6 +113,16 @@ def expected_task_runs(root_flow_run_id: str) -> set[str]:
     """Return the ids of the task runs that this process knows of a flow run."""
     with _lock:
         return set(_expected.get(root_flow_run_id, ()))
+
+
+def ended_of_known(root_flow_run_id: str) -> tuple[int, int]:
+    """Return how many task runs this process has seen end, and how many it knows of.
+
+    A task that is called, and not submitted, counts as ended when it has begun.
+    """
+    with _lock:
+        known = len(_expected.get(root_flow_run_id, ()))
+        return max(0, known - len(_pending.get(root_flow_run_id, ()))), known
 
 
 def forget_task_runs(root_flow_run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""What a flow wants of its experiment: five settings, carried by its hooks and by its function.
+"""What a flow wants of its experiment: a few settings, carried by its hooks and by its function.
 
 Hooks survive pickling and the import of a flow in Prefect's worker and runner, but `with_options`
 may replace them. Attributes of the function survive all three; those of the Flow do not.
@@ -7,11 +7,14 @@ may replace them. Attributes of the function survive all three; those of the Flo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from prefect import Flow
 
 from ommx_prefect._flowrun.image_name import NameSource
+
+# How an experiment follows earlier ones of its flow.
+Lineage = Literal["previous"]
 
 # The hook lists of a Flow in which a seal must be reachable.
 SEALING_HOOKS = ("on_completion", "on_failure", "on_cancellation", "on_crashed")
@@ -28,15 +31,20 @@ class ExperimentSettings:
         experiment: Image name, template, callable, or None; see `ommx_prefect.flow`.
         replace: Whether the name may be moved from another experiment.
         aliases: Tags that are moved to each finished experiment.
-        push: Whether each experiment is pushed to the registry that its name says.
-        stage: Where shards wait; None for that of the settings.
+        push: Whether each experiment is pushed to the registry that its name says; None for what
+            the block or Prefect's settings say.
+        stage: Where shards wait; None for that of the block or of Prefect's settings.
+        registry: The OMMX Registry block, as `ommx-registry/name`; None for that of the settings.
+        lineage: `previous` where the sealed image names the previous night as its OCI subject.
     """
 
     experiment: NameSource = None
     replace: bool = False
     aliases: tuple[str, ...] = ()
-    push: bool = False
+    push: bool | None = None
     stage: str | None = None
+    registry: str | None = None
+    lineage: Lineage | None = None
 
 
 def settings_of(flow: Flow[Any, Any] | None) -> ExperimentSettings | None:

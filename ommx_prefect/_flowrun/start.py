@@ -20,6 +20,7 @@ from ommx_prefect._flowrun.image_name import (
 )
 from ommx_prefect._flowrun.pending import expect_task_runs
 from ommx_prefect._flowrun.process_record import note_flow_process
+from ommx_prefect._flowrun.registry import stage_wanted, with_registry
 from ommx_prefect._flowrun.secrets import remember_root, secrets_around
 from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._oci.image_name import suffix_of, with_suffix, with_tag
@@ -76,7 +77,7 @@ def open_flow_run(
     if root_flow_run_id:
         stage: Stage = LocalStage(flow_run_id)
     else:
-        stage = stage_of(flow_run_id, default=settings.stage)
+        stage = stage_of(flow_run_id, default=stage_wanted(settings))
     _note_start(flow_run_id, stage)
     record = read_flow_record(stage)
     if record is None:
@@ -84,7 +85,7 @@ def open_flow_run(
         if root_flow_run_id:
             record = _record_of_part(facts, root_flow_run_id)
         else:
-            record = _named_record(settings, facts, flow_run, stage)
+            record = _named_record(with_registry(settings), facts, flow_run, stage)
         stage.write(FLOW_RECORD, asdict(record))
         if enclosing_root_id:
             stage_of(enclosing_root_id).write(f"{SUBFLOWS}/{flow_run_id}", asdict(record))
@@ -107,7 +108,7 @@ def open_in_hook(settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: F
         open_in_hook(replace(settings, stage=LOCAL), flow, flow_run)
     except ImageNameError as error:
         warn(f"{error} This flow run goes on, and its experiment gets an anonymous name.")
-        anonymous = ExperimentSettings(stage=settings.stage)
+        anonymous = ExperimentSettings(stage=settings.stage, registry="")
         open_flow_run(anonymous, flow, flow_run, flow_run.parameters)
 
 
@@ -159,7 +160,9 @@ def record_of(
         deployment_id=deployment,
         scheduled_time=facts.scheduled_time.isoformat(),
         parameters={k: redact.scalar(v) for k, v in found if not isinstance(v, Exception)},
-        push=settings.push,
+        push=bool(settings.push),
+        registry=settings.registry or "",
+        lineage=settings.lineage or "",
     )
 
 
@@ -195,7 +198,7 @@ def _wanted_name(
         return anonymous_name(anonymous_tag(facts)), False
     given, chosen = resolve(template, facts)
     name = canonical_name(given)
-    _check_registry(given, name, settings.push)
+    _check_registry(given, name, bool(settings.push))
     for alias in settings.aliases:
         canonical_name(with_tag(name, alias))
     return name, chosen

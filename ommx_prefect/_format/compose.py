@@ -21,6 +21,8 @@ from ommx_prefect._format.model import (
     Scalar,
 )
 
+# What of an Experiment is compared as a whole.
+COMPARED = ("status", "reason", "requested_image_name", "attachments", "annotations", "subject")
 _TYPE_NAMES = {kind: name for name, kind in COLUMN_TYPES.items()}
 
 Cells = Mapping[int, Scalar]
@@ -105,7 +107,7 @@ def difference(
         columns: Its run parameters, where the caller has settled them already.
     """
     found = decode(documents)
-    for name in ("status", "reason", "requested_image_name", "attachments", "annotations"):
+    for name in COMPARED:
         if getattr(found, name) != getattr(wanted, name):
             return f"its {name.replace('_', ' ')}"
     if len(found.runs) != len(wanted.runs):

@@ -63,6 +63,7 @@ def decode(documents: Documents) -> ExperimentRecord:
         requested_image_name=config.get("requested_image_name"),
         attachments=_attachments(config["attachments"], layers),
         annotations=manifest.get("annotations") or {},
+        subject=descriptor_of(manifest["subject"]) if manifest.get("subject") else None,
         runs=tuple(_run(run, layers, parameters) for run in config["runs"]),
     )
 

@@ -57,6 +57,9 @@ def encode(
         "schemaVersion": 2,
     }
     del manifest["config"]["annotations"]
+    if subject := experiment.subject:
+        manifest["subject"] = subject.as_json()
+        del manifest["subject"]["annotations"]  # none, as OMMX writes it
     if not manifest["annotations"]:
         del manifest["annotations"]
     return Documents(_json(manifest, sort_keys=True), config, parameters)

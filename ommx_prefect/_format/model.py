@@ -73,7 +73,10 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class ExperimentRecord:
-    """One Experiment with its Runs in the order of their ids."""
+    """One Experiment with its Runs in the order of their ids.
+
+    `subject` is the manifest that it follows, or is about, as OCI has it.
+    """
 
     status: str
     runs: tuple[RunRecord, ...]
@@ -81,6 +84,7 @@ class ExperimentRecord:
     annotations: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
     requested_image_name: str | None = None
+    subject: Descriptor | None = None
 
 
 @dataclass(frozen=True)

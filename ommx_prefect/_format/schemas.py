@@ -47,6 +47,7 @@ class ManifestJson(TypedDict):
     config: DescriptorJson
     layers: list[DescriptorJson]
     mediaType: NotRequired[Text]
+    subject: NotRequired[DescriptorJson | None]
     annotations: NotRequired[dict[Text, Text] | None]
 
 

@@ -21,6 +21,7 @@ API_HOSTS = {"docker.io": "registry-1.docker.io"}
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::\d+)?")
 # A challenge's parameters: `realm="https://...",service="..."`, quoted or not. A name begins where
 # no letter stands before it: the search is linear.
 _PARAMETER = re.compile(r'(?<!\w)(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
@@ -140,3 +141,11 @@ def scope_of(method: str, repository: str, mounted_from: str | None = None) -> s
     actions = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(method, "pull,push")
     scope = f"repository:{repository}:{actions}"
     return f"{scope} repository:{mounted_from}:pull" if mounted_from else scope
+
+
+def is_registry(text: str) -> bool:
+    """Tell the host of a registry from the first part of a path, as Docker does."""
+    found = _HOST.fullmatch(text)
+    return found is not None and (
+        text.startswith("[") or "." in text or ":" in text or text == "localhost"
+    )

@@ -9,8 +9,9 @@ from ommx_prefect._recovery.decision import Decision
 from ommx_prefect._recovery.prefect_answer import UNKNOWN, connect
 from ommx_prefect._recovery.recover import Recovered, Recovery, recover_one, seal_decided
 from ommx_prefect._recovery.unsealed import Unsealed, read_unsealed
+from ommx_prefect._reporting.seal import seal
 from ommx_prefect._sealing.result import SealedExperiment
-from ommx_prefect._sealing.seal import seal, seal_flow_run
+from ommx_prefect._sealing.seal import seal_flow_run
 from ommx_prefect._stages.documents import End, read_end
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect.exceptions import SealError

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
 
-from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import Outcome, describe_error
 from ommx_prefect._recovery.decision import Decision, decide
 from ommx_prefect._recovery.prefect_answer import (
@@ -21,7 +20,8 @@ from ommx_prefect._recovery.prefect_answer import (
     mark_crashed,
 )
 from ommx_prefect._recovery.unsealed import Unsealed, read_unsealed, unsealed_flow_runs
-from ommx_prefect._sealing.report import report_sealed
+from ommx_prefect._reporting.night import facts_of
+from ommx_prefect._reporting.publish import report_sealed
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_flow_run, seal_task_run
 from ommx_prefect._stages.documents import OUTBOX_RECORD
@@ -176,12 +176,8 @@ def seal_decided(unsealed: Unsealed, decision: Decision) -> SealedExperiment:
 
 
 def _report(answer: PrefectAnswer, sealed: SealedExperiment) -> None:
-    if answer.flow_run is None:
-        return
-    try:
-        report_sealed(answer.flow_run, sealed)
-    except Exception as error:
-        warn(f"The experiment is sealed; the UI was not told: {describe_error(error)}")
+    if answer.flow_run is not None:
+        report_sealed(facts_of(answer.flow_run, answer.flow), sealed)
 
 
 def _row(

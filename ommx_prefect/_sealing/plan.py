@@ -29,6 +29,7 @@ from ommx_prefect._sealing.entries import (
     merge_entries,
 )
 from ommx_prefect._sealing.ledger import Entry
+from ommx_prefect._sealing.lineage import subject_of
 from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._sealing.names import free_name, stored_name
 from ommx_prefect._sealing.result import SealedExperiment
@@ -158,6 +159,7 @@ def build_experiment(
             **logged.annotations,
             **annotations_of(inputs, degradations),
         },
+        subject=subject_of(inputs),
     )
 
 

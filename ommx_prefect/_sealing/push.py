@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ommx_prefect._flowrun.registry import credentials_for
 from ommx_prefect._format.decode import manifest_of
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE
 from ommx_prefect._oci.credentials import Credentials
@@ -60,13 +61,26 @@ def _push(record: FlowRecord, sealed: SealedExperiment, *, is_own: bool) -> str:
     try:
         if not is_own:
             _check_free(record, sealed.remote_name, aliases)
-        push_image(sealed.remote_name, sealed.manifest_digest, aliases)
+        push_image(
+            sealed.remote_name,
+            sealed.manifest_digest,
+            aliases,
+            _credentials_of(record, sealed.remote_name) if is_own else None,
+        )
     except Exception as error:  # whatever it was, the experiment is sealed
         problem = redact_known(describe_error(error))
         warn(f"{sealed.remote_name} is sealed here, but not pushed: {problem}")
         return problem
     inform(f'Pushed {sealed.remote_name}. Open it: Experiment.load("{sealed.remote_name}")')
     return ""
+
+
+def _credentials_of(record: FlowRecord, name: str) -> Credentials | None:
+    """Return the credentials of the block that a flow run of this host names.
+
+    A record that another host wrote may name any block: it gets what this machine knows itself.
+    """
+    return credentials_for(record.registry, split_name(name).registry)
 
 
 def _check_free(record: FlowRecord, name: str, tags: Sequence[str]) -> None:

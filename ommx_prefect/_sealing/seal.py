@@ -23,7 +23,6 @@ from ommx_prefect._sealing.load import SealInputs, load
 from ommx_prefect._sealing.plan import plan_experiment
 from ommx_prefect._sealing.publish import finish_publication, publish, store
 from ommx_prefect._sealing.push import push_if_wanted
-from ommx_prefect._sealing.report import show_push
 from ommx_prefect._sealing.result import (
     PreviousSeal,
     SealedExperiment,
@@ -57,32 +56,10 @@ class Seal:
     was_pushed: bool | None
 
 
-def seal(flow_run_id: object, *, stage: str | None = None) -> SealedExperiment:
-    """Seal a flow run that has ended: compose its Runs into one Experiment and publish it.
-
-    The flow's hook does this by itself; call it after a crash in which no hook fired, after a
-    seal that failed, or to ask what was sealed. It may be called as often as you like: without
-    new Runs the answer is the same, and what came later extends the experiment. With `push=True`
-    on the flow, a push that failed before is tried again; `pushed` of the answer tells.
-
-    Args:
-        flow_run_id: Prefect's id of the flow run, as a UUID or text in any usual spelling. That
-            of a subflow without an experiment of its own means the flow run that it is part of.
-        stage: Where its shards wait, as for `ommx_prefect.flow`; a host on which the flow run
-            never ran does not know by itself.
-
-    Raises:
-        InvalidFlowRunIdError: It is no id.
-        FlowRunNotFinishedError: It has not ended.
-        NotSealedError: Nothing of it was recorded on this Local Registry.
-        SealError: It could not be sealed; its records are kept.
-        StageError: The stage does not answer.
-    """
+def seal_by_id(flow_run_id: object, *, stage: str | None = None) -> Seal:
+    """Seal a flow run by its id, as `ommx_prefect.seal` does, and show nobody."""
     place, record = find_flow_run(parse_flow_run_id(flow_run_id), stage)
-    done = seal_found(place, record, named=stage)
-    if done.sealed.pushed is not None and done.sealed.pushed != done.was_pushed:
-        show_push(done.sealed)
-    return done.sealed
+    return seal_found(place, record, named=stage)
 
 
 def seal_flow_run(

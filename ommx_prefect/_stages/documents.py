@@ -80,6 +80,8 @@ class FlowRecord:
         parameters: The flow's scalar parameters, without secrets.
         push: Whether the finished experiment is pushed; older records do not have it.
         stage: Where its shards wait.
+        registry: The block with the credentials of its registry; empty without one.
+        lineage: `previous` where the experiment follows the previous night; or empty.
     """
 
     __pydantic_config__ = CLOSED
@@ -97,6 +99,8 @@ class FlowRecord:
     parameters: Mapping[str, Scalar]
     push: bool = False
     stage: str = LOCAL
+    registry: str = ""
+    lineage: str = ""
 
     @property
     def other_name(self) -> str:
@@ -163,12 +167,12 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind(FLOW_RECORD, "shared", FlowRecord),
+        Kind(FLOW_RECORD, "shared", FlowRecord, 2),
         Kind(STARTS, "shared", Attempt),
         Kind(SHARDS, "shared", Shard, SHARD_FORMAT),
         Kind(PARTS, "shared", Shard, SHARD_FORMAT),
         Kind(CHECKPOINTS, "shared", Shard, SHARD_FORMAT),
-        Kind(SUBFLOWS, "shared", FlowRecord),
+        Kind(SUBFLOWS, "shared", FlowRecord, 2),
         Kind(ROLLED_BACK, "shared", Mark),
         Kind(PROCESS_RECORD, "host", FlowProcess),
         Kind(STATE_RECORD, "host", End),

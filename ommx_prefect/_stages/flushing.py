@@ -15,7 +15,7 @@ import threading
 import time
 
 from ommx_prefect._registry.files import flush, write_whole
-from ommx_prefect._stages.settings import flush_seconds
+from ommx_prefect._settings import flush_seconds
 
 _waiting: dict[str, None] = {}
 _arrived = threading.Condition()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from ommx_prefect._settings import OmmxSettings
 from ommx_prefect._stages.address import LOCAL, OCI_SCHEME, checked_stage, scheme_of
 from ommx_prefect._stages.archive_store import ArchiveStore
 from ommx_prefect._stages.block_store import open_block_store
@@ -12,7 +13,6 @@ from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_store import OciStore
 from ommx_prefect._stages.own_store import open_own_store
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._stages.settings import OmmxSettings
 from ommx_prefect._stages.shared import SharedStage
 from ommx_prefect._stages.store import ShardStore
 

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from ommx_prefect.cli._compare import compare_command
+from ommx_prefect.cli._doctor import doctor_command
 from ommx_prefect.cli._export import export_command
 from ommx_prefect.cli._find import find_command
 from ommx_prefect.cli._list import list_command
@@ -41,6 +42,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "prune": prune_command,
     },
     "Seal": {"status": status_command, "recover": recover_command, "seal": seal_command},
+    "Look after": {"doctor": doctor_command},
 }
 VERSIONS = ("ommx-prefect", "ommx", "prefect")
 

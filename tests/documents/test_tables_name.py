@@ -11,11 +11,13 @@ from prefect.client.schemas.objects import StateType
 import ommx_prefect
 from ommx_prefect import codecs, exceptions
 from ommx_prefect._prefect.states import RUN_STATUS
-from ommx_prefect._sealing import report
+from ommx_prefect._reporting import events
+from ommx_prefect._reporting.keys import page_key, runs_key
+from ommx_prefect._reporting.night import FlowRunFacts
+from ommx_prefect._settings import OmmxSettings
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages import documents
 from ommx_prefect._stages.block_store import KINDS
-from ommx_prefect._stages.settings import OmmxSettings
 from ommx_prefect.cli import app
 from tests.crash import suite
 from tests.documents.pages import page
@@ -91,12 +93,22 @@ def test_every_file_of_a_stage_is_described():
 
 
 def test_settings_events_and_kinds_of_blocks_are_described():
-    settings = page("docs/reference/settings.md").text
-    for field in OmmxSettings.model_fields:
-        assert f"`PREFECT_INTEGRATIONS_OMMX_{field.upper()}`" in settings
-    events = page("docs/reference/events.md").text
-    for name in (report.EXPERIMENT_KEY, report.RUNS_KEY, report.FAILED_EVENT):
-        assert f"`{name}`" in events
+    prefix = "PREFECT_INTEGRATIONS_OMMX_"
+    rows = page("docs/reference/settings.md").table_below("## Of this package")
+    fields = OmmxSettings.model_fields.items()
+    said = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in rows}
+    assert list(said) == [f"{prefix}{name.upper()}" for name, _ in fields]
+    for name, field in fields:
+        default, meaning = said[f"{prefix}{name.upper()}"]
+        assert default == str(field.default)
+        assert meaning.startswith(str(field.description).rstrip("."))
+    told = page("docs/reference/events.md").text
+    facts = FlowRunFacts("", "", "", "SLUG")
+    for name in (page_key(facts), runs_key(facts), f"{page_key(facts)}-progress"):
+        assert f"`{name.replace('slug', '<slug>')}`" in told
+    rows = {row[0].strip("`") for row in page("docs/reference/events.md").table_below("## Events")}
+    ours = {x for x in vars(events).values() if str(x).startswith("ommx-prefect.")}
+    assert rows == ours
     stages = page("docs/guides/stages.md").text
     assert [kind for kind in KINDS if f"`{kind}/NAME`" not in stages] == []
 

@@ -12,7 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from ommx_prefect import flow, task
 from ommx_prefect._flowrun import pending
-from ommx_prefect._stages.settings import OmmxSettings
+from ommx_prefect._settings import OmmxSettings
 from tests.support.reading import run_flow
 
 pytestmark = pytest.mark.usefixtures("server")

@@ -10,7 +10,7 @@ import pytest
 
 from ommx_prefect import current_run, exceptions, flow, load_experiment, seal, task
 from ommx_prefect._registry.blobs import registry_root
-from ommx_prefect._sealing import report as _report
+from ommx_prefect._reporting.events import OLD_SEAL_FAILED
 from ommx_prefect._sealing import runs_table as _table
 from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_flow, shown_of
@@ -49,7 +49,7 @@ def test_a_seal_that_fails_is_an_event_and_an_artifact_that_name_the_cause(serve
     state = damaged(return_state=True)
     flow_run_id = str(state.state_details.flow_run_id)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (events := events_of(server, _report.FAILED_EVENT, flow_run_id)):
+    while not (events := events_of(server, OLD_SEAL_FAILED, flow_run_id)):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert state.is_completed()

@@ -20,6 +20,9 @@ from prefect.states import AwaitingRetry
 
 from ommx_prefect import load_experiment
 
+# What a flow run shows, by the type of the artifact: its key has the name of the flow.
+KEYS = {"markdown": "ommx-experiment", "table": "ommx-runs"}
+
 
 @dataclass
 class Sealed:
@@ -67,13 +70,20 @@ def sealed_of(state: State) -> Sealed:
 
 
 def shown_of(flow_run_id: str) -> dict[str, str]:
-    """What the page of a flow run shows, by key; the newest of each, as it is rendered."""
+    """What the page of a flow run shows; the newest of each, as it is rendered.
+
+    The keys are `ommx-experiment` and `ommx-runs`, whatever the flow is called.
+    """
     wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[uuid.UUID(flow_run_id)]))
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(
             artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=200
         )
-    return {str(artifact.key): html.unescape(str(artifact.data)) for artifact in reversed(found)}
+    return {
+        KEYS.get(str(artifact.type), str(artifact.key)): html.unescape(str(artifact.data))
+        for artifact in reversed(found)
+        if artifact.key is not None
+    }
 
 
 def secrets_in(image_name: str, tmp_path: Path, secrets: list[str]) -> list[str]:

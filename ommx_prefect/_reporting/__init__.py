@@ -1,0 +1,1 @@
+"""What people and automations are told of a night: events and pages."""

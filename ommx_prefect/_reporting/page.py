@@ -1,0 +1,236 @@
+"""The morning page: what became of a night, for the person who opens Prefect's UI.
+
+Verdict first; then what failed, what contradicts, what changed, pictures, and what the experiment
+is. All text of others is shown cleaned, and the page stays within `MOST_BYTES`: pictures give way
+first, then the longest lists.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from prefect.utilities.urls import url_for
+
+from ommx_prefect._format.model import RunRecord
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._reporting.findings import Findings
+from ommx_prefect._reporting.night import Night
+from ommx_prefect._targets import annotations as names
+from ommx_prefect._values.display import as_code, for_markdown, for_terminal
+
+MOST_BYTES = 256_000
+# Of failed Runs, contradictions, changes; the rest is counted.
+MOST_LINES = 20
+LONGEST_REASON = 300
+_SAFE_URL = re.compile(r"https?://[\w.:\[\]-]+(?:/[\w./%?=&+-]*)?")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, and the sentence that stands for it in a list of pages."""
+
+    description: str
+    text: str
+
+
+def page_of(night: Night, found: Findings, pictures: Sequence[str] = ()) -> Page:
+    """Write the page of a night."""
+    said = description(night, found)
+    sections = [
+        [f"## Experiment {night.sealed.status}", "", for_markdown(said) + _where(night)],
+        _not_pushed(night),
+        _failures(night),
+        _listed("Contradictions", found.contradictions),
+        _changes(found),
+        list(pictures),
+        _experiment(night),
+        _how(night, found),
+        _listed("Warnings", night.sealed.warnings),
+    ]
+    return Page(said, _within_bounds(sections, pictures))
+
+
+def description(night: Night, found: Findings) -> str:
+    """Return the verdict of a night in one sentence, the worst of it named."""
+    sealed = night.sealed
+    counts = {status: n for status, n in sealed.counts.items() if status != "finished" and n}
+    parts = [sealed.status, _many(sum(sealed.counts.values()), "Run")]
+    parts += [f"{n} {status}" for status, n in counts.items()]
+    if found.contradictions:
+        parts.append(_many(len(found.contradictions), "contradiction"))
+    if found.worse:
+        parts.append(f"{len(found.worse)} worse than last night")
+    if sealed.push_problem:
+        parts.append("not pushed")
+    if night.experiment.annotations.get(names.DEGRADED):
+        parts.append("degraded")
+    return ", ".join(parts)
+
+
+def unsealed_page(error: str, command: str) -> Page:
+    """Write the page of a flow run whose seal failed."""
+    lines = ["## Experiment not sealed", "", for_markdown(error), "", *_command(command)]
+    return Page("not sealed", "\n".join(lines) + "\n")
+
+
+def _where(night: Night) -> str:
+    """Return links to the flow run, its flow and its deployment."""
+    facts = night.facts
+    found = [
+        link(title, url_for(kind, each) or "")
+        for title, kind, each in (
+            ("flow run", "flow-run", facts.flow_run_id),
+            ("flow", "flow", facts.flow_id),
+            ("deployment", "deployment", facts.deployment_id),
+        )
+        if each
+    ]
+    return "".join(f" · {each}" for each in found if each)
+
+
+def link(title: str, url: str) -> str:
+    """Return a link; the title alone where the address is none that can be believed."""
+    return f"[{title}]({url})" if _SAFE_URL.fullmatch(url) else ""
+
+
+def _not_pushed(night: Night) -> list[str]:
+    if not night.sealed.push_problem:
+        return []
+    problem = for_markdown(night.sealed.push_problem)
+    return ["### Not pushed", "", problem, "", *_command(night.facts.command)]
+
+
+def _failures(night: Night) -> list[str]:
+    found = list(night.unwell())
+    if not found:
+        return []
+    lines = ["### Failed and interrupted Runs", ""]
+    lines += [_failure(night, run_id, run) for run_id, run in found[:MOST_LINES]]
+    return lines + _more(len(found), "in the table of Runs, the worst first")
+
+
+def _failure(night: Night, run_id: int, run: RunRecord) -> str:
+    parameters = run.parameters
+    task_run = link(
+        "task run", url_for("task-run", str(parameters.get("prefect.task_run_id"))) or ""
+    )
+    title = f"Run {run_id}, {parameters.get('prefect.task', '')}, {run.status}"
+    again = f"  \n  Replay it: `ommx-prefect replay {_shell(night)} --run {run_id}`"
+    return (
+        f"- **{for_markdown(title)}**: {for_markdown(run.reason or 'no reason', LONGEST_REASON)}"
+        + (f" ({task_run})" if task_run else "")
+        + (again if run.solves else "")
+    )
+
+
+def _shell(night: Night) -> str:
+    """Return how a shell names the image, which an image name never needs quotes for."""
+    sealed = night.sealed
+    return for_terminal(
+        sealed.image_name if sealed.status == "finished" else sealed.manifest_digest
+    )
+
+
+def _listed(title: str, sentences: Iterable[str]) -> list[str]:
+    said = list(sentences)
+    if not said:
+        return []
+    lines = [f"### {title}", "", *(f"- {for_markdown(x)}" for x in said[:MOST_LINES])]
+    return lines + _more(len(said), "in the experiment")
+
+
+def _changes(found: Findings) -> list[str]:
+    if found.note:
+        return ["### Since the previous night", "", for_markdown(found.note)]
+    if not found.before:
+        return []
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in found.counts.items()) or "no solve"
+    before = link("its flow run", found.before_url)
+    lines = ["### Since the previous night", ""]
+    lines.append(f"{for_markdown(counts)}, against {as_code(found.before)} {before}".rstrip())
+    lines.append("")
+    lines += [f"- **worse**: {for_markdown(x)}" for x in found.worse[:MOST_LINES]]
+    lines += [f"- better: {for_markdown(x)}" for x in found.better[:MOST_LINES]]
+    lines += [f"- times are not compared: {for_markdown(x)}" for x in found.not_comparable]
+    return lines + _more(max(len(found.worse), len(found.better)), "by the command below")
+
+
+def _experiment(night: Night) -> list[str]:
+    sealed = night.sealed
+    runs = ", ".join(f"{count} {status}" for status, count in sealed.counts.items()) or "none"
+    rows = [
+        ("Image", as_code(sealed.image_name)),
+        ("Digest", as_code(sealed.manifest_digest)),
+        ("Runs", runs),
+        *_places(night),
+        ("Environment", for_markdown(_environment(night))),
+    ]
+    return ["### Experiment", "", "| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
+
+
+def _places(night: Night) -> list[tuple[str, str]]:
+    sealed = night.sealed
+    if sealed.composed_in:
+        return [("Registry", "composed there")]
+    local = ("Local Registry", as_code(registry_root()))
+    if sealed.pushed is None:
+        return [local]
+    if not sealed.pushed:
+        return [local, ("Registry", "**not pushed**")]
+    under = "" if sealed.status == "finished" else f" as {as_code(sealed.remote_name)}"
+    return [local, ("Registry", f"pushed{under}")]
+
+
+def _environment(night: Night) -> str:
+    versions = [("Python", names.PYTHON_VERSION), ("OMMX", names.OMMX_VERSION)]
+    versions += [("Prefect", names.PREFECT_VERSION)]
+    told = night.experiment.annotations
+    hosts = sorted({str(run.parameters.get("prefect.host", "")) for run in night.experiment.runs})
+    shown = [host for host in hosts if host][:5]
+    found = [f"{title} {told[name]}" for title, name in versions if name in told]
+    return ", ".join([*found, *(f"on {host}" for host in shown)])
+
+
+def _how(night: Night, found: Findings) -> list[str]:
+    sealed = night.sealed
+    lines = ["### Open, pull, compare", "", "```python", "from ommx.experiment import Experiment"]
+    lines += [for_terminal(sealed.opens_with), "```"]
+    if sealed.pushed:
+        pulled = f'ommx_prefect.pull_experiment("{sealed.remote_name}")'
+        lines += ["", f"On another machine: {as_code(pulled)}"]
+    if found.before:
+        lines += ["", *_command(f"ommx-prefect compare {found.before} {_shell(night)}")]
+    return lines
+
+
+def _command(text: str) -> list[str]:
+    return ["```sh", for_terminal(text), "```"]
+
+
+def _more(count: int, where: str) -> list[str]:
+    return ["", f"{count - MOST_LINES} more {where}."] if count > MOST_LINES else []
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _within_bounds(sections: list[list[str]], pictures: Sequence[str]) -> str:
+    """Join the sections that have something to say; what is too much gives way."""
+    cures: tuple[Callable[[list[list[str]]], list[list[str]]], ...] = (
+        lambda kept: kept,
+        lambda kept: [x if x != list(pictures) else [TOO_LARGE] for x in kept],
+        lambda kept: [[*x[:8], TOO_LONG] if len(x) > 9 else x for x in kept],
+    )
+    for cure in cures:
+        sections = cure(sections)
+        text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+        if len(text.encode()) <= MOST_BYTES:
+            return text
+    return text.encode()[:MOST_BYTES].decode(errors="ignore")
+
+
+TOO_LARGE = "The pictures are too large for this page."
+TOO_LONG = "More of this is in the experiment."

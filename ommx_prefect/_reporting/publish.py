@@ -1,0 +1,105 @@
+"""Put a night's pages into Prefect's UI; what cannot be shown is no failure of the night.
+
+Artifacts are made with the client and the flow run's id: Prefect's own helpers attach them to
+the flow run only in some hooks, and make nothing in a sync hook of an async flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from prefect.client.schemas.actions import ArtifactCreate
+
+from ommx_prefect._prefect.api import api_client, find_flow_name, read_flow_run
+from ommx_prefect._prefect.log import warn
+from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._reporting.events import (
+    tell_contradicted,
+    tell_pushed,
+    tell_regressed,
+    tell_seal_failed,
+    tell_sealed,
+)
+from ommx_prefect._reporting.findings import Findings, find
+from ommx_prefect._reporting.keys import page_key, runs_key
+from ommx_prefect._reporting.night import FlowRunFacts, Night, facts_of
+from ommx_prefect._reporting.page import Page, page_of, unsealed_page
+from ommx_prefect._reporting.pictures import pictures
+from ommx_prefect._reporting.solve_pages import show_solves
+from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._sealing.runs_table import runs_table, table_text
+
+T = TypeVar("T")
+
+
+def report_sealed(facts: FlowRunFacts, sealed: SealedExperiment) -> None:
+    """Show a night that was sealed, and tell automations of it."""
+    night = Night(facts, sealed)
+    found = _shielded(Findings(), lambda: find(night))
+    _shielded(None, lambda: _show_page(night, found))
+    _shielded(None, lambda: _show_table(night))
+    _shielded(0, lambda: show_solves(night))
+    _shielded(None, lambda: tell_sealed(night))
+    if found.worse:
+        tell_regressed(night, found.before, found.worse)
+    if found.contradictions:
+        tell_contradicted(night, found.contradictions)
+
+
+def report_unsealed(facts: FlowRunFacts, error: Exception) -> None:
+    """Show why a flow run was not sealed, with the command that finishes it, and tell of it."""
+    page = unsealed_page(describe_error(error), facts.command)
+    _shielded(None, lambda: _attach(facts, page_key(facts), "markdown", page))
+    tell_seal_failed(facts, error)
+
+
+def report_push(sealed: SealedExperiment) -> None:
+    """Show anew the page of a night whose push has gone otherwise than before, and tell of it."""
+
+    def report() -> None:
+        with api_client() as client:
+            flow_run = read_flow_run(client, sealed.flow_run_id)
+            facts = facts_of(flow_run, find_flow_name(client, flow_run))
+        night = Night(facts, sealed)
+        _show_page(night, find(night))
+        tell_pushed(night)
+
+    _shielded(None, report)
+
+
+def _shielded(otherwise: T, do: Callable[[], T]) -> T:
+    """Do something that people want to see; a UI that cannot be told loses no night."""
+    try:
+        return do()
+    except Exception as error:
+        warn(f"The experiment is sealed; the UI was not told: {describe_error(error)}")
+        return otherwise
+
+
+def _show_page(night: Night, found: Findings) -> None:
+    page = page_of(night, found, list(pictures(found.nights)))
+    _attach(night.facts, page_key(night.facts), "markdown", page)
+
+
+def _show_table(night: Night) -> None:
+    rows = runs_table(night.experiment)
+    if not rows:
+        return
+    table, fitting = table_text(rows)
+    said = f"the first {fitting} of {len(rows)}" if fitting < len(rows) else str(len(rows))
+    page = Page(f"{said} Runs, the worst first", table)
+    _attach(night.facts, runs_key(night.facts), "table", page)
+
+
+def _attach(facts: FlowRunFacts, key: str, kind: str, page: Page) -> None:
+    artifact = ArtifactCreate(
+        key=key,
+        type=kind,
+        data=page.text,
+        description=page.description,
+        flow_run_id=UUID(facts.flow_run_id),
+    )
+    with api_client() as client:
+        client.create_artifact(artifact)

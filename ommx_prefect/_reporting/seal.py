@@ -1,0 +1,34 @@
+"""Seal a flow run by hand, and show what came of its push."""
+
+from __future__ import annotations
+
+from ommx_prefect._reporting.publish import report_push
+from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._sealing.seal import seal_by_id
+
+
+def seal(flow_run_id: object, *, stage: str | None = None) -> SealedExperiment:
+    """Seal a flow run that has ended: compose its Runs into one Experiment and publish it.
+
+    The flow's hook does this by itself; call it after a crash in which no hook fired, after a
+    seal that failed, or to ask what was sealed. It may be called as often as you like: without
+    new Runs the answer is the same, and what came later extends the experiment. With `push=True`
+    on the flow, a push that failed before is tried again; `pushed` of the answer tells.
+
+    Args:
+        flow_run_id: Prefect's id of the flow run, as a UUID or text in any usual spelling. That
+            of a subflow without an experiment of its own means the flow run that it is part of.
+        stage: Where its shards wait, as for `ommx_prefect.flow`; a host on which the flow run
+            never ran does not know by itself.
+
+    Raises:
+        InvalidFlowRunIdError: It is no id.
+        FlowRunNotFinishedError: It has not ended.
+        NotSealedError: Nothing of it was recorded on this Local Registry.
+        SealError: It could not be sealed; its records are kept.
+        StageError: The stage does not answer.
+    """
+    done = seal_by_id(flow_run_id, stage=stage)
+    if done.sealed.pushed is not None and done.sealed.pushed != done.was_pushed:
+        report_push(done.sealed)
+    return done.sealed

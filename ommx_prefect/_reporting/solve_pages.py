@@ -1,0 +1,84 @@
+"""A small page on the task runs that solved something: what came of it, and where the night is.
+
+Only the first `MOST_PAGES` Runs of a night get one, those that failed before those that did not, so
+that a night of any size makes a bounded number of writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from uuid import UUID
+
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.utilities.urls import url_for
+
+from ommx_prefect._format.model import RunRecord
+from ommx_prefect._prefect.api import api_client
+from ommx_prefect._reporting.night import UNWELL, Night
+from ommx_prefect._reporting.page import link
+from ommx_prefect._values.display import as_code, for_markdown
+
+MOST_PAGES = 20
+DIGITS = 12
+# What a person wants to read -> the run parameter that has it.
+SHOWN = {
+    "instance": "instance",
+    "solver": "adapter",
+    "outcome": "outcome",
+    "objective": "objective",
+    "bound": "dual_bound",
+    "gap": "gap",
+    "seconds": "solve_seconds",
+    "time limit": "time_limit_seconds",
+    "nodes": "nodes",
+}
+
+
+def show_solves(night: Night) -> int:
+    """Put pages on the task runs of a night's solves; return how many."""
+    wanted = list(islice(_solves(night), MOST_PAGES))
+    if not wanted:
+        return 0
+    with api_client() as client:
+        for run_id, run in wanted:
+            client.create_artifact(_page(night, run_id, run))
+    return len(wanted)
+
+
+def _solves(night: Night) -> Iterator[tuple[int, RunRecord]]:
+    """Return the Runs that solved something in a task run of Prefect's, the worst first."""
+    well = ((i, run) for i, run in enumerate(night.experiment.runs) if run.status not in UNWELL)
+    for run_id, run in chain(night.unwell(), well):
+        is_solve = run.solves or run.samplings or "outcome" in run.parameters
+        if is_solve and _task_run_id(run) is not None:
+            yield run_id, run
+
+
+def _task_run_id(run: RunRecord) -> UUID | None:
+    try:
+        return UUID(str(run.parameters.get("prefect.task_run_id")))
+    except ValueError:
+        return None
+
+
+def _page(night: Night, run_id: int, run: RunRecord) -> ArtifactCreate:
+    known = run.parameters
+    cells = {title: known[name] for title, name in SHOWN.items() if name in known}
+    outcome = str(known.get("outcome") or run.status)
+    lines = [f"### {for_markdown(outcome)}", "", "| | |", "|---|---|"]
+    lines += [f"| {title} | {for_markdown(_number(value))} |" for title, value in cells.items()]
+    lines += [f"| reason | {for_markdown(run.reason)} |"] if run.reason else []
+    lines += [f"| Run | {run_id} of {as_code(night.sealed.image_name)} |"]
+    where = link("The night", url_for("flow-run", night.facts.flow_run_id) or "")
+    return ArtifactCreate(
+        type="markdown",
+        data="\n".join([*lines, "", where]) + "\n",
+        description=f"Run {run_id}: {outcome}"[:200],
+        flow_run_id=UUID(night.facts.flow_run_id),
+        task_run_id=_task_run_id(run),
+    )
+
+
+def _number(value: object) -> object:
+    return f"{value:.{DIGITS}g}" if isinstance(value, float) else value

@@ -1,0 +1,109 @@
+"""Which earlier night an experiment follows: the OCI subject of its manifest.
+
+The previous night is the last finished experiment of the same deployment in the Local Registry that
+was scheduled before this one. Without a deployment it is that of the same flow under the same
+repository. Nights that overlap, or start in the same minute, so have the same previous one, in
+whatever order they end; a failed night is no previous night, and a missed one leaves no gap.
+
+What was chosen stays: a seal that extends an experiment keeps its subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ommx.experiment import ExperimentRef, list_experiments
+
+from ommx_prefect._format.decode import decode
+from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, Digest
+from ommx_prefect._registry.blobs import read_blob
+from ommx_prefect._registry.names import OUR_NAMES
+from ommx_prefect._sealing.load import SealInputs
+from ommx_prefect._stages.documents import FlowRecord
+from ommx_prefect._targets import annotations as names
+
+PREVIOUS = "previous"
+
+
+@dataclass(frozen=True)
+class Series:
+    """What tells the nights of one series from others, and this one from the rest of it."""
+
+    flow_run_id: str
+    deployment_id: str
+    flow: str
+    repository: str
+    scheduled_time: str
+
+    @classmethod
+    def of_record(cls, record: FlowRecord) -> Series:
+        """Return the series of a flow run that is to be sealed."""
+        return cls(
+            flow_run_id=record.flow_run_id,
+            deployment_id=record.deployment_id,
+            flow=record.flow,
+            repository=_repository(record.image_name),
+            scheduled_time=record.scheduled_time,
+        )
+
+    @classmethod
+    def of_annotations(cls, annotations: Mapping[str, str], image_name: str) -> Series:
+        """Return the series of an experiment that was sealed."""
+        return cls(
+            flow_run_id=annotations.get(names.FLOW_RUN_ID, ""),
+            deployment_id=annotations.get(names.DEPLOYMENT_ID, ""),
+            flow=annotations.get(names.FLOW_NAME, ""),
+            repository=_repository(image_name),
+            scheduled_time=annotations.get(names.SCHEDULED_TIME, ""),
+        )
+
+    def is_before(self, other: Series) -> bool:
+        """Tell whether this is an earlier night of the same series."""
+        if not self.flow_run_id or self.flow_run_id == other.flow_run_id:
+            return False
+        if self.deployment_id != other.deployment_id:
+            return False
+        is_same = bool(self.deployment_id) or (self.flow, self.repository) == (
+            other.flow,
+            other.repository,
+        )
+        mine, others = _time(self.scheduled_time), _time(other.scheduled_time)
+        return is_same and mine is not None and others is not None and mine < others
+
+
+def subject_of(inputs: SealInputs) -> Descriptor | None:
+    """Return the descriptor of the night that an experiment follows, or None."""
+    if inputs.contents.documents is not None:
+        return decode(inputs.contents.documents).subject
+    if inputs.record.lineage != PREVIOUS:
+        return None
+    earlier = previous_nights(Series.of_record(inputs.record))
+    if not earlier:
+        return None
+    digest = Digest(earlier[0].manifest_digest)
+    return Descriptor(MANIFEST_MEDIA_TYPE, digest, len(read_blob(digest)))
+
+
+def previous_nights(series: Series) -> list[ExperimentRef]:
+    """Return the finished nights before one, as the Local Registry lists them, the last first."""
+    found: dict[str, tuple[str, ExperimentRef]] = {}
+    for each in list_experiments():
+        night = Series.of_annotations(each.annotations, each.image_name)
+        is_ours = each.status == "finished" and not each.image_name.startswith(OUR_NAMES)
+        if is_ours and night.is_before(series):  # aliases are names of the same digest
+            found.setdefault(each.manifest_digest, (night.scheduled_time, each))
+    order = sorted(found.values(), key=lambda x: (_time(x[0]), x[1].image_name), reverse=True)
+    return [each for _, each in order]
+
+
+def _repository(name: str) -> str:
+    return name.rpartition(":")[0]
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
