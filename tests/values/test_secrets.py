@@ -293,4 +293,4 @@ class Endless(dict[str, Any]):
 
 
 def test_the_search_for_secrets_ends():
-    assert Redactor({"endless": Endless(), "password": TEXT}).secrets == [TEXT]
+    assert Redactor({"endless": Endless(), "password": TEXT}).texts == {TEXT}
