@@ -33,7 +33,7 @@ Solution knows its outcome (`outcome_of`), and a cached None knows none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ommx import Instance, SampleSet, Solution
 from ommx.adapter import SamplerAdapter, SolverAdapter
@@ -79,8 +79,9 @@ def solve(
     raise_on_failure: bool = True,
     telemetry: Telemetry = "full",
     checkpoint_seconds: float | None = None,
-    start: StartLike | None = None,
+    start: StartLike | Literal["previous"] | None = None,
     start_required: bool = False,
+    resume: bool = False,
     isolate: bool = False,
     memory_limit_mb: float | None = None,
 ) -> Solution | None:
@@ -109,10 +110,13 @@ def solve(
             SCIP runs: a Run whose process is killed has it as its attachment `incumbent`, with
             `objective`, `dual_bound` and `gap`.
         start: A feasible solution to start from: an `ommx.Solution` (by id, and where the ids are
-            of other names by name and subscripts), an `ommx.State`, `{id: value}`, or a Run of a
-            sealed experiment. `start` and `start_objective` are recorded; a start that does not fit
-            is left out, and `start_left_out` says why.
+            of other names by name and subscripts), an `ommx.State`, `{id: value}`, a Run of a
+            sealed experiment, or `"previous"`: the solution of the instance of the same name in the
+            last experiment of this deployment or image name. `start` and `start_objective` are
+            recorded; a start that does not fit is left out, and `start_left_out` says why.
         start_required: Refuse a start that does not fit.
+        resume: Start from the last `incumbent` of the attempt before: of a retry, or of this task
+            in an earlier run of the flow. Where there is none, from `start`.
         isolate: Solve in a process of its own, which ends with the task's timeout, a cancellation
             or a crash of the solver, and leaves the worker alive; `peak_memory_mb` is recorded.
         memory_limit_mb: Kill that process when it takes more megabytes of memory.
@@ -140,6 +144,7 @@ def solve(
         checkpoint_seconds=checkpoint_seconds,
         start=start,
         start_required=start_required,
+        resume=resume,
         isolate=isolate,
         memory_limit_mb=memory_limit_mb,
     )
