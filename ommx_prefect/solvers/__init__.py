@@ -10,15 +10,16 @@
             solve("highs", load_instance(path).instance, time_limit_seconds=60)
 
 Each call is one Run with the parameters `instance`, `adapter`, `sense`, `outcome`, `objective`,
-`feasible`, `optimality`, `solve_seconds`, the limits that were set, and what was measured (`telemetry`: the bound, the gap,
-nodes, times; docs/reference/telemetry.md), and the attachments `solver.log` and `trajectory` (and `readers`, those who
-agreed on the file of a loaded instance), and one Solve (or Sampling) record with its own status,
-options, input and output. `solver_warning` is what HiGHS warned of when its model was built. All
-that is known before the solver starts is durable by then: a Run whose process is killed has the
-parameters `instance`, `adapter`, `sense`, the limits and `option.<name>`, and the instance as its
-attachment `instance`; with `checkpoint_seconds` also the best solution so far, as `incumbent`. A
-call whose result Prefect has cached is a Run with the same parameters but times, and with the Solution (or SampleSet) as its `output`; the
-Solution knows its outcome (`outcome_of`), and a cached None knows none.
+`feasible`, `optimality`, `solve_seconds`, the limits that were set, and what was measured
+(`telemetry`: the bound, the gap, nodes, times; docs/reference/telemetry.md), and the attachments
+`solver.log` and `trajectory` (and `readers`, those who agreed on the file of a loaded instance),
+and one Solve (or Sampling) record with its own status, options, input and output. `solver_warning`
+is what HiGHS warned of when its model was built. All that is known before the solver starts is
+durable by then: a Run whose process is killed has the parameters `instance`, `adapter`, `sense`,
+the limits and `option.<name>`, and the instance as its attachment `instance`; with
+`checkpoint_seconds` also the best solution so far, as `incumbent`. A call whose result Prefect has
+cached is a Run with the same parameters but times, and with the Solution (or SampleSet) as its
+`output`; the Solution knows its outcome (`outcome_of`), and a cached None knows none.
 
 | outcome | what it means | raised |
 |---|---|---|
