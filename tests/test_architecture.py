@@ -60,7 +60,7 @@ PUBLIC = {
     "ommx_prefect.solvers": """
         InfeasibleError NoSolutionError NotApplicableError SolveOutcomeError SolverError
         SolverOptionError UnboundedError UnknownAdapterError instance_digest outcome_of
-        resolve_adapter sample solve
+        race resolve_adapter sample solve
     """,
     "ommx_prefect.analysis": """
         Comparison compare contradictions data_profile differences environment_of gap_over_time

@@ -10,14 +10,16 @@
             solve("highs", load_instance(path).instance, time_limit_seconds=60)
 
 Each call is one Run with the parameters `instance`, `adapter`, `sense`, `outcome`, `objective`,
-`feasible`, `optimality`, `solve_seconds` and the limits that were set (and `readers`, those who
-agreed on the file of a loaded instance), and one Solve (or Sampling) record with its own status,
-options, input and output. `solver_warning` is what HiGHS warned of when its model was built. All
-that is known before the solver starts is durable by then: a Run whose process is killed has the
-parameters `instance`, `adapter`, `sense`, the limits and `option.<name>`, and the instance as its
-attachment `instance`. A call whose result Prefect has cached is a Run with the same parameters but
-`solve_seconds`, and with the Solution (or SampleSet) as its `output`; the
-Solution knows its outcome (`outcome_of`), and a cached None knows none.
+`feasible`, `optimality`, `solve_seconds`, the limits that were set, and what was measured
+(`telemetry`: the bound, the gap, nodes, times; docs/reference/telemetry.md), and the attachments
+`solver.log` and `trajectory` (and `readers`, those who agreed on the file of a loaded instance),
+and one Solve (or Sampling) record with its own status, options, input and output. `solver_warning`
+is what HiGHS warned of when its model was built. All that is known before the solver starts is
+durable by then: a Run whose process is killed has the parameters `instance`, `adapter`, `sense`,
+the limits and `option.<name>`, and the instance as its attachment `instance`; with
+`checkpoint_seconds` also the best solution so far, as `incumbent`. A call whose result Prefect has
+cached is a Run with the same parameters but times, and with the Solution (or SampleSet) as its
+`output`; the Solution knows its outcome (`outcome_of`), and a cached None knows none.
 
 | outcome | what it means | raised |
 |---|---|---|
@@ -32,11 +34,12 @@ Solution knows its outcome (`outcome_of`), and a cached None knows none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from ommx import Instance, SampleSet, Solution
 from ommx.adapter import SamplerAdapter, SolverAdapter
+from prefect.states import Cancelled
 
 from ommx_prefect._decorators.cached import when_cached
 from ommx_prefect._decorators.task import task
@@ -54,7 +57,9 @@ from ommx_prefect.exceptions import (
 from ommx_prefect.instances._cache_keys import register_cache_keys
 from ommx_prefect.instances._digest import instance_digest
 from ommx_prefect.solvers._backends import resolve_adapter
+from ommx_prefect.solvers._obedience import Outrun
 from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve, outcome_of
+from ommx_prefect.solvers._race import end_race, new_race, racing, result_of_race, win, winner_of
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from ommx_prefect.solvers._start import StartLike
 from ommx_prefect.solvers._task import helpful
@@ -79,8 +84,9 @@ def solve(
     raise_on_failure: bool = True,
     telemetry: Telemetry = "full",
     checkpoint_seconds: float | None = None,
-    start: StartLike | None = None,
+    start: StartLike | Literal["previous"] | None = None,
     start_required: bool = False,
+    resume: bool = False,
     isolate: bool = False,
     memory_limit_mb: float | None = None,
 ) -> Solution | None:
@@ -109,10 +115,13 @@ def solve(
             SCIP runs: a Run whose process is killed has it as its attachment `incumbent`, with
             `objective`, `dual_bound` and `gap`.
         start: A feasible solution to start from: an `ommx.Solution` (by id, and where the ids are
-            of other names by name and subscripts), an `ommx.State`, `{id: value}`, or a Run of a
-            sealed experiment. `start` and `start_objective` are recorded; a start that does not fit
-            is left out, and `start_left_out` says why.
+            of other names by name and subscripts), an `ommx.State`, `{id: value}`, a Run of a
+            sealed experiment, or `"previous"`: the solution of the instance of the same name in the
+            last experiment of this deployment or image name. `start` and `start_objective` are
+            recorded; a start that does not fit is left out, and `start_left_out` says why.
         start_required: Refuse a start that does not fit.
+        resume: Start from the last `incumbent` of the attempt before: of a retry, or of this task
+            in an earlier run of the flow. Where there is none, from `start`.
         isolate: Solve in a process of its own, which ends with the task's timeout, a cancellation
             or a crash of the solver, and leaves the worker alive; `peak_memory_mb` is recorded.
         memory_limit_mb: Kill that process when it takes more megabytes of memory.
@@ -140,6 +149,7 @@ def solve(
         checkpoint_seconds=checkpoint_seconds,
         start=start,
         start_required=start_required,
+        resume=resume,
         isolate=isolate,
         memory_limit_mb=memory_limit_mb,
     )
@@ -177,6 +187,55 @@ def sample(
     )
 
 
+# Its name in Prefect and in the ledger is that of any solve.
+@task(name="solve", log_inputs=False, log_output=False)
+def _race_one(name: str, race: str, instance: Instance, options: dict[str, Any]) -> Any:
+    """Solve in a race; a proof wins it."""
+    try:
+        with racing(race):
+            solution = solve.fn(name, instance, **options)
+    except (InfeasibleError, UnboundedError):
+        win(race, name)
+        raise
+    except Outrun as error:
+        return Cancelled(message=str(error))
+    if solution is not None and outcome_of(solution) == "optimal":
+        win(race, name)
+    return solution
+
+
+def race(
+    adapters: Sequence[str], instance: Instance, *, isolate: bool = True, **options: Any
+) -> Solution:
+    """Let several solvers solve one instance at once; the first proof ends the race.
+
+    To be called in a flow. Each solver has a Run of its own, in a process of its own; those that
+    were not first are stopped, and are `interrupted` for the reason "highs was first". They race
+    as far as the flow's task runner runs them at once, on one host.
+
+    Args:
+        adapters: Short names of solvers, each once.
+        instance: The instance.
+        isolate: False lets the solvers run in the worker's own process.
+        options: Arguments of `solve` for every solver.
+
+    Returns:
+        The Solution of the winner; where nobody proved anything, the best one that was found.
+
+    Raises:
+        SolveOutcomeError: The winner proved that there is none, or nobody found one.
+    """
+    begun = new_race()
+    given = {**options, "isolate": isolate, "raise_on_failure": True}
+    futures = {x: _race_one.submit(x, begun, instance, given) for x in adapters}
+    try:
+        ends = {name: future.result(raise_on_failure=False) for name, future in futures.items()}
+        winner = winner_of(begun)
+    finally:
+        end_race(begun)
+    return result_of_race(ends, winner, instance)
+
+
 __all__ = [
     "InfeasibleError",
     "NoSolutionError",
@@ -188,6 +247,7 @@ __all__ = [
     "UnknownAdapterError",
     "instance_digest",
     "outcome_of",
+    "race",
     "resolve_adapter",
     "sample",
     "solve",

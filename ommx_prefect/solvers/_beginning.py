@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ommx import Instance
+from ommx import Instance, Solution
 
 from ommx_prefect._recording.current import note_here
 from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.solvers._attempt import Attempt
 from ommx_prefect.solvers._driver import Driver
+from ommx_prefect.solvers._earlier import PREVIOUS, earlier_solution
 from ommx_prefect.solvers._start import Start, UnfitStartError, require_start, start_of
 
 
@@ -21,6 +22,7 @@ class Beginning:
     Args:
         start: A solution to start from; None for none.
         is_required: Whether a start that is not taken is an error.
+        resume: Whether to start from what an attempt before has left, where there is one.
 
     Raises:
         TypeError: The start is none of the kinds that are taken.
@@ -28,10 +30,29 @@ class Beginning:
 
     start: object = None
     is_required: bool = False
+    resume: bool = False
 
     def __post_init__(self) -> None:
-        if self.start is not None:
+        if self.start is not None and self.start != PREVIOUS:
             require_start(self.start)
+
+    def found(self, attempt: Attempt) -> Beginning:
+        """Return it with the solution that it means; what an attempt before left comes first."""
+        if not self.resume and self.start != PREVIOUS:
+            return self
+        own, adapter = self.start, attempt.adapter.__name__
+        earlier = self._earlier(attempt, adapter)
+        if earlier is None and own == PREVIOUS:
+            self.leave_out(attempt, "no earlier solve of this instance has a solution")
+            own = None
+        return Beginning(own if earlier is None else earlier, self.is_required)
+
+    def _earlier(self, attempt: Attempt, adapter: str) -> Solution | None:
+        try:
+            return earlier_solution(attempt.name, adapter, resume=self.resume)
+        except Exception as error:  # what is damaged there is no reason not to solve
+            note_here(f"earlier solves cannot be read: {type(error).__name__}: {error}")
+            return None
 
     def give(self, attempt: Attempt, driver: Driver, adapter: Any, prepared: Instance) -> None:
         """Give the solver its start, and note it; or note why not.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from prefect.context import TaskRunContext
@@ -41,8 +43,21 @@ def bound_limit(backend: Backend, model: Any) -> None:
         driver.write(model, name, least)
 
 
+# Says who has won, in a race that this solve takes part in.
+lead: ContextVar[Callable[[], str | None]] = ContextVar("ommx_prefect_lead", default=lambda: None)
+
+
+class Outrun(KeyboardInterrupt):
+    """Another solver was first."""
+
+    def __init__(self, winner: str) -> None:
+        super().__init__(f"{winner} was first")
+
+
 def require_flow_run() -> None:
-    """Raise KeyboardInterrupt where the flow run of this task was interrupted."""
+    """Raise KeyboardInterrupt where the flow run of this task was interrupted, or a race lost."""
+    if (winner := lead.get()()) is not None:
+        raise Outrun(winner)
     recording = recording_here()
     if recording is not None and (reason := interruption_of(recording.attempt.owner)):
         raise KeyboardInterrupt(reason)

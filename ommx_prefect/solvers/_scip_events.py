@@ -24,10 +24,12 @@ class ScipEvents:
 
     Attributes:
         is_over: Whether nothing more is told.
+        is_reading: Whether the values of solutions are wanted.
     """
 
     def __init__(self, adapter: Any, watch: Watch) -> None:
         self.is_over = False
+        self.is_reading = watch.is_reading
         self._watch = watch
         self._variables = {int(x): y for x, y in adapter.varname_map.items() if x.isdigit()}
         self._silent_stage = sys.modules["pyscipopt"].SCIP_STAGE.INITSOLVE
@@ -76,18 +78,21 @@ def of_adapter(name: str) -> Any:
 def _handler_class() -> Any:
     pyscipopt: Any = sys.modules["pyscipopt"]
     kinds = pyscipopt.SCIP_EVENTTYPE
-    watched = [getattr(kinds, name) for name in (_NEW, _BOUND, *_NODES)]
+    always = [getattr(kinds, name) for name in (_NEW, _BOUND)]
+    nodes = [getattr(kinds, name) for name in _NODES]
 
     class Handler(pyscipopt.Eventhdlr):  # type: ignore[misc]
         def __init__(self, events: ScipEvents) -> None:
             self.events = events
+            # Nodes are a thousand a second; they matter where a solution waits to be read.
+            self.watched = [*always, *(nodes if events.is_reading else ())]
 
         def eventinit(self) -> None:
-            for kind in watched:
+            for kind in self.watched:
                 self.model.catchEvent(kind, self)
 
         def eventexit(self) -> None:
-            for kind in watched:
+            for kind in self.watched:
                 self.model.dropEvent(kind, self)
 
         def eventexec(self, event: Any) -> None:

@@ -39,6 +39,7 @@ def solve_in(
     checkpoint_seconds: float | None = None,
     start: object = None,
     start_required: bool = False,
+    resume: bool = False,
     isolate: bool = False,
     memory_limit_mb: float | None = None,
 ) -> Solution | None:
@@ -46,7 +47,7 @@ def solve_in(
     solver = resolve_adapter(adapter)
     require_instance(instance)
     how = Watching(telemetry, checkpoint_seconds)
-    begin = Beginning(start, is_required=start_required)
+    begin = Beginning(start, start_required, resume)
     isolation = Isolation(isolate, memory_limit_mb)
     attempt = Attempt(run, solver, instance)
     try:
@@ -55,6 +56,7 @@ def solve_in(
             log_parameters(run, given)
             settings = backend_settings(solver, given, options)
             attempt.keep(given, plain_values(options or {}))
+            begin = begin.found(attempt)
             if isolation.isolate:
                 return isolated_solution(attempt, settings, how, begin, isolation)
             return solution_of(attempt, settings, how, begin)

@@ -53,7 +53,7 @@ def start_of(start: object, instance: Instance) -> Start:
     Raises:
         UnfitStartError: It is infeasible, or of other variables.
     """
-    found = _solution_of(start) if isinstance(start, SealedRun) else start
+    found = solution_in(start) if isinstance(start, SealedRun) else start
     values, how = _values_of(found, instance)
     used = [variable.id for variable in instance.used_decision_variables]
     missing = [number for number in used if number not in values]
@@ -66,7 +66,8 @@ def start_of(start: object, instance: Instance) -> Start:
     return Start(fitting, f"{_named(start)} {_digest(found)} by {how}", float(solution.objective))
 
 
-def _solution_of(run: SealedRun) -> Solution:
+def solution_in(run: SealedRun) -> Solution:
+    """Return the Solution of a Run; UnfitStartError where it has none."""
     names = run.attachment_names
     if INCUMBENT in names:
         return run.get_solution(INCUMBENT)

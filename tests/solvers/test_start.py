@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 
 import pytest
 from ommx import DecisionVariable, Sense, State
 
+from ommx_prefect import flow
 from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.instances import load_instance
+from ommx_prefect.solvers import solve
 from ommx_prefect.solvers._solve import solve_in
+from tests.solvers.test_obedience import hard
 from tests.support.instance_files import instance_file
+from tests.support.reading import run_flow
 from tests.support.solving import SOLVERS, eight_capacities, instance_of, recorded
 
 
@@ -89,8 +94,8 @@ def test_a_start_that_does_not_fit_is_told_and_left_out_or_refused(start, reason
 
 
 def test_what_is_no_start_is_refused():
-    with pytest.raises(TypeError, match=r"start is of type str\. Pass an ommx\.Solution"):
-        recorded(solve_in, "highs", knapsack(0), limits={}, start="last night")
+    with pytest.raises(TypeError, match=r"start is of type list\. Pass an ommx\.Solution"):
+        recorded(solve_in, "highs", knapsack(0), limits={}, start=["last night"])
 
 
 def test_a_solver_that_nobody_knows_takes_no_start():
@@ -98,3 +103,33 @@ def test_a_solver_that_nobody_knows_takes_no_start():
         solve_in, "openjij", knapsack(0), limits={}, start={0: 1.0}, raise_on_failure=False
     )
     assert "nobody here knows" in found.parameters["start_left_out"]
+
+
+@pytest.mark.usefixtures("server")
+def test_a_retry_resumes_and_the_next_night_starts_from_the_last():
+    name = f"localhost/nights/{uuid.uuid4().hex}"
+    timed = solve.with_options(timeout_seconds=5, retries=1)
+
+    @flow(experiment=f"{name}:one")
+    def first():
+        timed("highs", hard(), resume=True, return_state=True)
+        solve("highs", eight_capacities())
+
+    sealed = run_flow(first)
+    assert sealed.column("prefect.attempt") == [1, 2, 1]
+    retried = sealed.runs[1]
+    assert retried.get_solution("incumbent").feasible
+    before = sealed.runs[0].get_solution("incumbent")
+    assert sealed.column("start_objective") == [None, pytest.approx(before.objective), None]
+    digest = hashlib.sha256(before.to_v2_bytes()).hexdigest()
+    assert sealed.column("start")[1].split()[1] == f"sha256:{digest}"
+    assert sealed.column("objective")[1] <= before.objective + 1e-9
+
+    @flow(experiment=f"{name}:two")
+    def second():
+        solve("scip", eight_capacities(), start="previous")
+        solve("highs", load_instance(instance_file("flugpl.mps")).instance, start="previous")
+
+    sealed = run_flow(second)
+    assert sealed.column("start_objective") == [1787.0, None]
+    assert "no earlier solve" in sealed.column("start_left_out")[1]

@@ -1,0 +1,115 @@
+"""Which solution does an earlier solve of the same instance leave to start from?
+
+| asked | looked at, the newest first |
+|---|---|
+| `resume=True` | attempts of the same task in this flow run, dead ones too; then as `"previous"` |
+| `start="previous"` | experiments of the same deployment, or of the same image name without tag |
+
+The same instance is one of the same name; that a solution fits is tried before a solver has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ommx import Solution
+from ommx.experiment import (
+    Experiment,
+    ExperimentCheckpointRef,
+    ExperimentRef,
+    list_experiment_checkpoints,
+    list_experiments,
+)
+
+from ommx_prefect._format.decode import decode
+from ommx_prefect._format.model import Descriptor, Documents
+from ommx_prefect._recording.current import recording_here
+from ommx_prefect._shards.shard import Attempt as TaskAttempt
+from ommx_prefect._stages.checkpoints import CheckpointFiles
+from ommx_prefect._stages.documents import FlowRecord, read_flow_record
+from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.resolve import stage_of
+from ommx_prefect._targets.annotations import DEPLOYMENT_ID, FLOW_RUN_ID
+from ommx_prefect.solvers._start import UnfitStartError, solution_in
+from ommx_prefect.solvers._telemetry import INCUMBENT
+
+PREVIOUS = "previous"
+# So many experiments are opened at most.
+MOST_EXPERIMENTS = 20
+
+
+def earlier_solution(instance: str, adapter: str, *, resume: bool) -> Solution | None:
+    """Return what an earlier solve of an instance has left, if there is one.
+
+    Args:
+        instance: The name of the instance.
+        adapter: Name of the adapter's class; another attempt of this flow run is of the same.
+        resume: Whether attempts of this flow run are looked at, and what was never finished.
+    """
+    recording = recording_here()
+    if recording is None:
+        return None
+    stage = stage_of(recording.attempt.owner)
+    if resume:
+        for solution in _in_stage(stage, recording.attempt, instance, adapter):
+            return solution
+    record = read_flow_record(stage)
+    found = _in_experiments(record, instance, resume=resume) if record else iter(())
+    return next(found, None)
+
+
+def _in_stage(stage: Stage, own: TaskAttempt, instance: str, adapter: str) -> Iterator[Solution]:
+    """Yield the solutions of earlier attempts, ended ones and dead ones."""
+    files = CheckpointFiles(stage)
+    for shard in reversed(stage.shards()):
+        if shard.documents and shard.attempt.task == own.task and shard.attempt.key != own.key:
+            for layer in _layers(shard.documents, instance, adapter):
+                yield Solution.from_v2_bytes(stage.bring(layer.digest).read_bytes())
+    for attempt in reversed(files.attempts()):
+        checkpoint = files.record(attempt.key)
+        if attempt.key == own.key or attempt.task != own.task or checkpoint is None:
+            continue
+        for layer in _layers(checkpoint.documents, instance, adapter):
+            payload = files.payload(attempt.key, layer.digest)
+            yield Solution.from_v2_bytes(payload.read_bytes())
+
+
+def _layers(documents: Documents | None, instance: str, adapter: str) -> Iterator[Descriptor]:
+    for run in decode(documents).runs if documents else ():
+        asked = run.parameters.get("instance"), run.parameters.get("adapter")
+        if asked == (instance, adapter) and INCUMBENT in run.attachments.entries:
+            yield run.attachments.entries[INCUMBENT]
+
+
+def _in_experiments(record: FlowRecord, instance: str, *, resume: bool) -> Iterator[Solution]:
+    for name in _names(record, resume=resume)[:MOST_EXPERIMENTS]:
+        experiment = Experiment.load(name)
+        parameters = experiment.run_parameters_df()
+        if "instance" not in parameters:
+            continue
+        for run in experiment.runs:
+            if parameters["instance"].get(run.run_id) == instance:
+                with contextlib.suppress(UnfitStartError):
+                    yield solution_in(run)
+
+
+def _names(record: FlowRecord, *, resume: bool) -> list[str]:
+    """Return the names of experiments to look at, the newest first."""
+    repository = record.image_name.rpartition(":")[0]
+    known: list[tuple[str, str, str, ExperimentRef | ExperimentCheckpointRef]] = [
+        (x.updated_at, x.image_name, x.image_name, x) for x in list_experiments()
+    ]
+    if resume:
+        known += [
+            (x.updated_at, x.checkpoint_image_name, x.requested_image_name, x)
+            for x in list_experiment_checkpoints()
+        ]
+    found = []
+    for updated_at, stored, name, ref in known:
+        said = ref.annotations
+        is_deployed = record.deployment_id and said.get(DEPLOYMENT_ID) == record.deployment_id
+        is_other = said.get(FLOW_RUN_ID) != record.flow_run_id
+        if is_other and (is_deployed or (repository and name.startswith(f"{repository}:"))):
+            found.append((updated_at, stored))
+    return [stored for _, stored in sorted(found, reverse=True)]

@@ -1,0 +1,92 @@
+"""Who proves first? Solvers race on one instance, and the first proof stops the others.
+
+They know of each other by one file in the host's temporary folder, made by the first and read by
+the rest. So they race on one host; on others each solver runs to its own end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+from ommx import Instance, Sense, Solution
+
+from ommx_prefect.solvers._obedience import Outrun, lead
+
+
+def new_race() -> str:
+    """Return the file of a new race, which does not exist until somebody has won."""
+    who = os.getuid() if hasattr(os, "getuid") else "user"
+    folder = Path(tempfile.gettempdir(), f"ommx-prefect-{who}", "races")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return str(folder / uuid.uuid4().hex)
+
+
+@contextlib.contextmanager
+def racing(race: str) -> Iterator[None]:
+    """Let the solves in the block end when somebody else has won.
+
+    Raises:
+        Outrun: Somebody has won before this one began.
+    """
+    if (winner := winner_of(race)) is not None:
+        raise Outrun(winner)
+    token = lead.set(lambda: winner_of(race))
+    try:
+        yield
+    finally:
+        lead.reset(token)
+
+
+def winner_of(race: str) -> str | None:
+    """Return who has won, if somebody has."""
+    try:
+        return Path(race).read_text()
+    except FileNotFoundError:
+        return None
+
+
+def win(race: str, name: str) -> None:
+    """Win, unless somebody else was first."""
+    own = Path(f"{race}.{uuid.uuid4().hex}")
+    own.write_text(name)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(own, race)  # whole, or not at all
+    finally:
+        own.unlink()
+
+
+def end_race(race: str) -> None:
+    """Forget a race, once nobody runs any more."""
+    Path(race).unlink(missing_ok=True)
+
+
+def result_of_race(ends: Mapping[str, object], winner: str | None, instance: Instance) -> Solution:
+    """Return the winner's Solution, or the best one where nobody has won.
+
+    Args:
+        ends: What each solver ended with: a Solution, an exception, or a state.
+        winner: Who has won, if somebody has.
+        instance: The instance.
+
+    Raises:
+        BaseException: What the winner, or where nobody won the first one, ended with.
+    """
+    if winner is not None and isinstance(ends[winner], Solution):
+        return cast(Solution, ends[winner])
+    found = [end for end in ends.values() if isinstance(end, Solution)]
+    if winner is None and found:
+        best = max if instance.sense == Sense.Maximize else min
+        return best(found, key=lambda solution: solution.objective)
+    errors = [end for end in (ends.get(winner or ""), *ends.values()) if _is_error(end)]
+    raise cast(BaseException, errors[0])
+
+
+def _is_error(end: object) -> bool:
+    return isinstance(end, BaseException)

@@ -1,0 +1,98 @@
+"""In a race the first proof wins, and the others are stopped and say so."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from ommx import Sense
+from ommx.experiment import Experiment
+
+from ommx_prefect import flow
+from ommx_prefect.exceptions import InfeasibleError
+from ommx_prefect.instances import load_instance
+from ommx_prefect.solvers import race
+from ommx_prefect.solvers._race import end_race, new_race, racing, result_of_race, win, winner_of
+from ommx_prefect.solvers._solve import solve_in
+from tests.support.instance_files import instance_file
+from tests.support.reading import run_flow
+from tests.support.solving import X, eight_capacities, instance_of, slow_instance
+
+
+def test_only_the_first_wins():
+    begun = new_race()
+    assert winner_of(begun) is None
+    win(begun, "highs")
+    win(begun, "scip")
+    assert winner_of(begun) == "highs"
+    end_race(begun)
+    assert winner_of(begun) is None
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_who_is_not_first_is_stopped_and_says_who_was(isolate):
+    begun = new_race()
+    experiment = Experiment.with_temp_local_registry()
+    ended: list[tuple[float, str]] = []
+
+    def losing() -> None:
+        try:
+            with racing(begun), experiment.run() as run:
+                solve_in(run, "highs", slow_instance(), limits={}, isolate=isolate)
+        except KeyboardInterrupt as error:
+            ended.append((time.monotonic(), str(error)))
+
+    thread = threading.Thread(target=losing)
+    thread.start()
+    time.sleep(12 if isolate else 3)
+    since = time.monotonic()
+    win(begun, "scip")
+    thread.join(60)
+    [(at, reason)] = ended
+    assert reason == "scip was first"
+    assert at - since < 4
+    experiment.commit()
+    [run] = experiment.runs
+    assert run.status == "interrupted"
+    assert str(run.lifecycle_reason).endswith(reason)
+    if not isolate:
+        assert run.get_solution("incumbent").feasible
+    with pytest.raises(KeyboardInterrupt, match="scip was first"), racing(begun):
+        pytest.fail("it began after the race")
+
+
+@pytest.mark.usefixtures("server")
+def test_a_race_has_one_winner_and_a_run_for_each():
+    @flow
+    def night():
+        return race(["highs", "scip"], eight_capacities(), isolate=False).objective
+
+    sealed = run_flow(night)
+    assert sealed.state.result() == 1787.0
+    outcomes = set(sealed.column("outcome"))
+    assert "optimal" in outcomes
+    assert len(sealed.runs) == 2
+    for run in sealed.runs:
+        if run.status == "interrupted":
+            assert "was first" in run.lifecycle_reason
+
+
+@pytest.mark.usefixtures("server")
+def test_the_others_are_stopped_and_an_infeasible_proof_wins_too():
+    @flow
+    def night():
+        race(["highs", "scip"], load_instance(instance_file("klein1.mps")).instance)
+
+    sealed = run_flow(night)
+    assert isinstance(sealed.state.result(raise_on_failure=False), InfeasibleError)
+
+
+def test_where_nobody_wins_the_best_is_the_result():
+    maximised = instance_of([X], X, sense=Sense.Maximize)
+    low, high = (maximised.evaluate({0: value}) for value in (1.0, 5.0))
+    assert result_of_race({"highs": low, "scip": high}, None, maximised) is high
+    assert result_of_race({"highs": low, "scip": high}, "highs", maximised) is low
+    error = InfeasibleError("OMMXHighsAdapter", "x", "none")
+    with pytest.raises(InfeasibleError):
+        result_of_race({"highs": error, "scip": object()}, "highs", maximised)
