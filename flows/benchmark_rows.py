@@ -83,7 +83,9 @@ def row_of(
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
     """Return the rows in the order of names; None comes first, and seeds count as numbers."""
-    return sorted(rows, key=lambda row: [(row[key] is not None, row[key] or 0) for key in ORDER])
+    return sorted(
+        rows, key=lambda row: [(x is not None, 0 if x is None else x) for x in map(row.get, ORDER)]
+    )
 
 
 def fill_gaps(rows: Iterable[Row]) -> None:

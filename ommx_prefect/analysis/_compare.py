@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ommx_prefect.analysis._environment import differences, missing_library
+from ommx_prefect.analysis._environment import crowds, differences, missing_library
 from ommx_prefect.analysis._pairs import KEY, VALUES, keyed
 from ommx_prefect.analysis._totals import shifted_geometric_mean
 
@@ -115,7 +115,9 @@ def compare(
     pairs = old.join(new, how="outer", lsuffix="_before", rsuffix="_after")
     rows = [_row(key, pair, relative, absolute) for key, pair in pairs.iterrows()]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    reasons = missing_library() + (() if environments is None else differences(environments))
+    reasons = missing_library()
+    if environments is not None:
+        reasons += differences(environments) + crowds([*nights, after])
     limits = (time_threshold, significance)
     times = _times(table, limits, is_comparable=not reasons)
     options = {

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 from ommx.experiment import Experiment
 
 ATTACHMENT = "environment"
@@ -40,6 +41,14 @@ def differences(environments: Sequence[Mapping[str, Any] | None]) -> tuple[str, 
         if len(values) > 1:
             found.append(f"{title} differs: {', '.join(sorted(values))}")
     return tuple(found)
+
+
+def crowds(nights: Sequence[pd.DataFrame]) -> tuple[str, ...]:
+    """Say that nights had differently many solves on a host at once: a crowd takes longer."""
+    most = {int(night["solves_at_once"].max()) for night in nights if night["solves_at_once"].any()}
+    if len(most) < 2:
+        return ()
+    return (f"solves at once differ: {', '.join(map(str, sorted(most)))}",)
 
 
 def _value(environment: Mapping[str, Any], keys: Sequence[str]) -> str:

@@ -128,6 +128,14 @@ def test_times_of_nights_on_different_machines_are_not_compared():
     assert differences([HERE, None]) == ("the environment of a night is not recorded",)
 
 
+def test_times_of_a_crowded_night_are_not_compared_with_those_of_a_quiet_one():
+    quiet, crowded = (night(x).assign(solves_at_once=n) for x, n in ((1, 1), (1.5, 4)))
+    found = compare(quiet, crowded, environments=[HERE, HERE])
+    assert found.regressions == []
+    assert found.not_comparable == ("solves at once differ: 1, 4",)
+    assert compare(quiet, night(1.5), environments=[HERE, HERE]).regressions  # not known
+
+
 def test_the_signed_rank_test_agrees_with_counting_all_signs():
     values = np.array([0.3, -0.1, 0.5, 0.7, -0.2, 0.9, 1.1, 0.4, 0.6, 0.8])
     ranks = pd.Series(np.abs(values)).rank().to_numpy()
