@@ -17,7 +17,7 @@ from ommx_prefect._format.model import hex_of, sha256_digest
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._registry.blobs import read_checked
 from ommx_prefect._registry.files import write_whole
-from ommx_prefect._shards.archive import check_attempt, payload_of
+from ommx_prefect._shards.archive import payload_of
 from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.schema import fields_of, parsed
 from ommx_prefect._stages.checkpoints import CheckpointFiles, number_of
@@ -159,8 +159,7 @@ class Inbox:
             files.put(checkpoint, came)
 
     def _keep_start(self, directory: str, key: str, data: bytes) -> None:
-        attempt = read_start(data)
-        check_attempt(attempt, self._local.owner, key)
+        read_start(data, self._local.owner, key)
         self._write(f"{directory}/{key}", data)
 
     def _keep_document(self, directory: str, key: str, data: bytes) -> None:
@@ -175,7 +174,8 @@ class Inbox:
         kind = KINDS.get(directory or key)
         if kind is None or kind.reach != "shared" or kind.schema is None:
             raise DocumentError("it is none of a stage's records")
-        fields = fields_of(data, kind.format)
+        name = object_name(self._local.owner, f"{directory}/{key}".lstrip("/"))
+        fields = fields_of(data, kind.format, name)
         document: object = parsed(kind.schema, fields)
         if isinstance(document, FlowRecord):
             self._check_record(document, directory, key)

@@ -100,9 +100,7 @@ class LocalStage:
         return None
 
     def _read_start(self, key: str, data: bytes) -> Attempt:
-        attempt = read_start(data)
-        check_attempt(attempt, self.owner, key)
-        return attempt
+        return read_start(data, self.owner, key)
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
         """Take a checkpoint that was made durable here to where the seal may be.
@@ -150,11 +148,11 @@ class LocalStage:
         return None
 
     def _fields(self, name: str, data: bytes) -> dict[str, Any]:
-        return fields_of(data, format_of(name))
+        return fields_of(data, format_of(name), f"{self.owner}/{name}")
 
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Write one of the stage's JSON documents, whole or not at all."""
-        data = to_document(document, format_of(name))
+        data = to_document(document, format_of(name), f"{self.owner}/{name}")
         write_whole(path_in(self.path, name), data, durable=True)
 
     def has(self, *names: str) -> bool:
@@ -280,12 +278,16 @@ class LocalStage:
 
 def start_document(attempt: Attempt) -> bytes:
     """Write the record of an attempt that has begun."""
-    return to_document(vars(attempt), _START_FORMAT)
+    name = f"{attempt.owner}/{STARTS}/{attempt.key}"
+    return to_document(vars(attempt), _START_FORMAT, name)
 
 
-def read_start(data: bytes) -> Attempt:
-    """Read the record of an attempt that has begun."""
-    return parsed(Attempt, fields_of(data, _START_FORMAT))
+def read_start(data: bytes, owner: str, key: str) -> Attempt:
+    """Read the record of an attempt that has begun; DocumentError where it is another's."""
+    fields = fields_of(data, _START_FORMAT, f"{owner}/{STARTS}/{key}")
+    attempt = parsed(Attempt, fields)
+    check_attempt(attempt, owner, key)
+    return attempt
 
 
 def _parsed(path: Path, parse: Callable[[str, bytes], T]) -> T:
