@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -35,12 +35,23 @@ RELEASE_0_1_0 = 0
 # `__pydantic_config__` of a document: it has no other fields than those of its dataclass.
 CLOSED = ConfigDict(extra="forbid")
 
-# Fields that are parsed to what they are (see `names` and `Digest`).
-Key = Annotated[str, AfterValidator(RecordKey)]
-OwnerId = Annotated[str, AfterValidator(FlowRunId)]
+
+def _is(kind: Callable[[str], object]) -> AfterValidator:
+    """Check a text by what parses it; it stays the plain text that columns and JSON hold."""
+
+    def check(text: str) -> str:
+        kind(text)
+        return text
+
+    return AfterValidator(check)
+
+
+# Fields that are what they are called (see `names` and `Digest`).
+Key = Annotated[str, _is(RecordKey)]
+OwnerId = Annotated[str, _is(FlowRunId)]
 # Of something that may not be there: empty then.
-OtherId = Annotated[str, AfterValidator(lambda text: text and FlowRunId(text))]
-ContentDigest = Annotated[str, AfterValidator(Digest)]
+OtherId = Annotated[str, _is(lambda text: text and FlowRunId(text))]
+ContentDigest = Annotated[str, _is(Digest)]
 # Texts of a stated length: of a name, which may be made of a whole table, and of one word.
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Word = Annotated[str, Field(max_length=300)]

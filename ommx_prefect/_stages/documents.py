@@ -66,6 +66,8 @@ UNSENT = "unsent"
 INBOX = "inbox"
 # From which shared place they are.
 INBOX_RECORD = "inbox.json"
+# Damaged records that were set aside.
+QUARANTINE = "quarantine"
 # Held while the stage is sealed.
 LOCK = ".lock"
 
@@ -194,6 +196,7 @@ KINDS = {
         Kind(INBOX_RECORD, "host", PlaceRecord),
         Kind(INBOX, "host"),  # copies of shared documents
         Kind(RELEASED, "host", Mark),
+        Kind(QUARANTINE, "host"),
         Kind(UNSENT, "host"),  # copies of shared documents
         Kind(BLOBS, "host"),
         Kind(LAYOUT_FILE, "host"),

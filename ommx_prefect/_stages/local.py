@@ -69,7 +69,7 @@ class LocalStage:
     name = LOCAL
 
     def __init__(self, owner: str, path: Path | None = None) -> None:
-        self.owner: str = FlowRunId(owner)
+        self.owner = str(FlowRunId(owner))
         self.path = path or root_of(owner) / DIRECTORY / self.owner
 
     def begin(self, attempt: Attempt) -> None:
@@ -101,6 +101,19 @@ class LocalStage:
 
     def _read_start(self, key: str, data: bytes) -> Attempt:
         return read_start(data, self.owner, key)
+
+    def check_file(self, name: str, path: Path) -> None:
+        """Raise DocumentError where the file of a document, or of a record, is damaged."""
+        kind = kind_of(name)
+        if kind is None or kind.schema is None:
+            return
+        if kind.name == STARTS:
+            self._start(path)
+        elif kind.name in (SHARDS, PARTS):
+            _parsed(path, self._read_shard)
+        else:
+            schema = kind.schema
+            _parsed(path, lambda _, data: parsed(schema, self._fields(name, data)))
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
         """Take a checkpoint that was made durable here to where the seal may be.
