@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Hashable, Mapping
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -58,7 +58,7 @@ Word = Annotated[str, Field(max_length=300)]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 # Seconds since the epoch, of a year with four digits.
 Seconds = Annotated[float, Field(ge=0, le=253402300799, allow_inf_nan=False)]
-Status = Literal["finished", "failed", "interrupted"]
+Status = Annotated[str, Field(pattern="^(?:finished|failed|interrupted)$")]
 # Values by name. Those of users may be NaN or infinite.
 Scalars = Mapping[Text, bool | int | float | Text]
 
@@ -119,8 +119,8 @@ def parsed(schema: type[T], fields: Mapping[str, Any]) -> T:
         return found
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(map(str, first["loc"])) or schema.__name__
-        raise DocumentError(f"its field {field!r} is wrong: {first['msg']}") from None
+        field = ".".join(map(str, first["loc"]))[:200] or schema.__name__
+        raise DocumentError(f"its field {field!r} is wrong: {first['msg'][:300]}") from None
 
 
 @functools.cache

@@ -151,12 +151,17 @@ def named(owner: str, errors: Mapping[str, DocumentError]) -> DocumentError:
         (error,) = errors.values()
         return type(error)(f"{error}. The rest is sealed without it, by: {how}")
     shown = sorted(errors)[:MOST_NAMED]
-    said = "; ".join(f"{name}: {str(errors[name])[-REASON_LETTERS:]}" for name in shown)
+    said = "; ".join(f"{name}: {_reason_of(errors[name])}" for name in shown)
     more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
     return DocumentError(
         f"{len(errors)} records are refused; the rest is sealed without them, by: {how}. They are "
-        f"{', '.join(shown)}{more} ({said})"
+        f"{said}{more}"
     )
+
+
+def _reason_of(error: DocumentError) -> str:
+    """Say what is wrong with a record, without what the error says of its place."""
+    return str(error.__cause__ or error)[:REASON_LETTERS]
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
