@@ -48,6 +48,7 @@ CASES = int(os.environ.get("OMMX_PREFECT_FUZZ_CASES", "200"))
 SYNTAX = [b'"', b"{", b"}", b"[", b",", b":", b"\\u0000", b"\\ud800", b"../", b"1e999", b"\xc4\xff"]
 SYNTAX += [b"NaN", b"-1", b"9" * 400, b"null", b"\x80", b"\xff", b"\x00", b"[" * 2000]
 
+SIGNER = Signer(b"k" * 16)
 SCHEMAS = (Attempt, FlowRecord, End, FlowProcess, PlaceRecord, Mark, Publication, SealedExperiment)
 
 
@@ -111,7 +112,7 @@ def readers():
             shard_manifest(name, shard, shard.to_bytes()),
             lambda data: document_of(name, data),
         ),
-        "signed": (Signer(b"k" * 16).signed(name, start), lambda d: Signer(b"k" * 16).opened(name, d)),
+        "signed": (SIGNER.signed(name, start), lambda data: SIGNER.opened(name, data)),
     }  # fmt: skip
 
 
@@ -151,7 +152,7 @@ def test_any_bytes_are_one_error_or_a_document(data):
         lambda: Shard.from_bytes(data),
         lambda: fields_of(data, 2, "a/b"),
         lambda: decode(Documents(data, data, data)),
-        lambda: Signer(b"k" * 16).opened("a/b", data),
+        lambda: SIGNER.opened("a/b", data),
     ):
         refusal_of(read)
 
