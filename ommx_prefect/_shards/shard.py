@@ -8,6 +8,7 @@ it, by digest (`payload`); other payload stays in the Local Registry, or comes w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any

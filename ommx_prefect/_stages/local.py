@@ -93,7 +93,8 @@ class LocalStage:
         check_attempt(shard.attempt, self.owner, key)
         return shard
 
-    def _start(self, path: Path) -> Attempt | None:
+    def start_in(self, path: Path) -> Attempt | None:
+        """Read a start record from its file."""
         with contextlib.suppress(FileNotFoundError):  # its attempt was sealed meanwhile
             if path.stat().st_size:
                 return _parsed(path, self._read_start)
@@ -101,19 +102,6 @@ class LocalStage:
 
     def _read_start(self, key: str, data: bytes) -> Attempt:
         return read_start(data, self.owner, key)
-
-    def check_file(self, name: str, path: Path) -> None:
-        """Raise DocumentError where the file of a document, or of a record, is damaged."""
-        kind = kind_of(name)
-        if kind is None or kind.schema is None:
-            return
-        if kind.name == STARTS:
-            self._start(path)
-        elif kind.name in (SHARDS, PARTS):
-            _parsed(path, self._read_shard)
-        else:
-            schema = kind.schema
-            _parsed(path, lambda _, data: parsed(schema, self._fields(name, data)))
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
         """Take a checkpoint that was made durable here to where the seal may be.
@@ -129,11 +117,12 @@ class LocalStage:
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        found = (self._unpacked(path) for path in self._all_files(directory))
+        found = (self.shard_in(path) for path in self._all_files(directory))
         kept = (shard for shard in found if shard is not None)
         return sorted(kept, key=lambda shard: shard.attempt.order)
 
-    def _unpacked(self, path: Path) -> Shard | None:
+    def shard_in(self, path: Path) -> Shard | None:
+        """Read a shard from its file; its payload becomes files of the stage."""
         if not os.lstat(path).st_size:  # the power failed before it was flushed
             return None
         shard = _parsed(path, self._read_shard)
@@ -145,7 +134,7 @@ class LocalStage:
     def starts(self) -> list[Attempt]:
         """Read the start records, in order of start; DocumentError as for shards."""
         # Not worth a flush to the disk each: after a power failure one may be empty.
-        found = (self._start(path) for path in self._all_files(STARTS))
+        found = (self.start_in(path) for path in self._all_files(STARTS))
         return sorted((x for x in found if x is not None), key=lambda attempt: attempt.order)
 
     def read(self, name: str) -> dict[str, Any] | None:

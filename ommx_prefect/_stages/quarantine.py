@@ -18,18 +18,20 @@ from pathlib import Path
 
 from ommx_prefect._registry.files import make_folder, read_regular, write_whole
 from ommx_prefect._shards.names import RecordKey
+from ommx_prefect._shards.schema import fields_of, parsed
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import (
     CHECKPOINTS,
     INBOX,
     KINDS,
+    PARTS,
     QUARANTINE,
     SHARDS,
     STARTS,
 )
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.protocol import MALFORMED, Stage, damaged
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 REPORTED = ".reported"
@@ -116,14 +118,28 @@ def damaged_files(stage: LocalStage) -> Iterator[tuple[str, Path, DocumentError]
     """Yield the damaged records in a stage's own folder and its inbox: name, file, and error."""
     for name, path in _files(stage.path):
         try:
-            if name.startswith(f"{CHECKPOINTS}/"):
-                CheckpointFiles(stage).read(path)
-            else:
-                stage.check_file(name, path)
+            _check(stage, name, path)
         except DocumentError as error:
             yield name, path, error
         except FileNotFoundError:
             continue
+
+
+def _check(stage: LocalStage, name: str, path: Path) -> None:
+    """Raise DocumentError where the file of a document, or of a record, is damaged."""
+    kind = KINDS[name.partition("/")[0]]
+    if kind.name == CHECKPOINTS:
+        CheckpointFiles(stage).read(path)
+    elif kind.name == STARTS:
+        stage.start_in(path)
+    elif kind.name in (SHARDS, PARTS):
+        stage.shard_in(path)
+    elif kind.schema is not None:
+        try:
+            fields = fields_of(read_regular(path), kind.format, f"{stage.owner}/{name}")
+            parsed(kind.schema, fields)
+        except MALFORMED as error:
+            raise damaged(path, error) from error
 
 
 def set_aside_files(stage: LocalStage) -> None:
