@@ -135,7 +135,8 @@ class OciStore:
 
     def serves(self, image_name: str) -> bool:
         """Tell whether an image name belongs to the registry of the stage."""
-        return split_name(image_name).registry == split_stage(self.name).registry
+        registry = split_stage(self.name).registry
+        return bool(image_name) and split_name(image_name).registry == registry
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of all objects that begin with the prefix."""
