@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 
 from prefect.settings.base import PrefectBaseSettings, build_settings_config
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 
 class OmmxSettings(PrefectBaseSettings):
@@ -18,6 +18,11 @@ class OmmxSettings(PrefectBaseSettings):
     model_config = build_settings_config(("integrations", "ommx"))
 
     stage: str = Field(default="local", description="The stage of flows that name none.")
+    stage_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="The key that signs records in shared stages, or secret/NAME of the Prefect "
+        "block that holds it.",
+    )
     registry: str = Field(
         default="",
         description="The OMMX Registry block of flows that name none, such as ommx-registry/prod.",

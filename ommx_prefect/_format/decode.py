@@ -51,8 +51,8 @@ def decode(documents: Documents) -> ExperimentRecord:
         UnknownFormatError: They hold something this release does not know.
     """
     manifest = manifest_of(documents.manifest)
-    check_blob(descriptor_of(manifest["config"]), documents.config)
-    layers = [descriptor_of(layer) for layer in manifest["layers"]]
+    check_blob(_descriptor(manifest["config"]), documents.config)
+    layers = layers_in(manifest)
     config = checked(ConfigJson, strict_json(documents.config, "Experiment config"))
     table = _layer(layers, config["run_parameters"])
     check_blob(table, documents.parameters)
@@ -90,7 +90,15 @@ def parameters_layer(manifest: Mapping[str, Any]) -> Descriptor:
 
 def descriptor_of(document: Mapping[str, Any]) -> Descriptor:
     """Read an OCI descriptor; DocumentError where it is none."""
-    known = checked(DescriptorJson, document)
+    return _descriptor(checked(DescriptorJson, document))
+
+
+def layers_in(manifest: Mapping[str, Any]) -> list[Descriptor]:
+    """Return the layers of a manifest that `manifest_of` has checked."""
+    return [_descriptor(layer) for layer in manifest["layers"]]
+
+
+def _descriptor(known: DescriptorJson) -> Descriptor:
     annotations = tuple(sorted((known.get("annotations") or {}).items()))
     return Descriptor(known["mediaType"], known["digest"], known["size"], annotations)
 

@@ -11,11 +11,18 @@ import json
 import re
 from dataclasses import dataclass
 
-from ommx_prefect.exceptions import ManifestTooLargeError
+from ommx_prefect.exceptions import DocumentError, ManifestTooLargeError
 
 # The limit of distribution/distribution (`maxManifestBodySize`), which most registries share.
 MOST_MANIFEST_BYTES = 4 * 1024 * 1024
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_IMAGE_NAME = re.compile(
+    r"(?P<registry>(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?|\[[0-9a-fA-F:]{2,45}\])(?::\d{1,5})?)"
+    rf"/(?P<repository>{_COMPONENT}(?:/{_COMPONENT})*):(?P<tag>{_TAG.pattern})"
+)
+MOST_REPOSITORY_LETTERS = 255
 # Registries that answer under another name than the one in image names.
 API_HOSTS = {"docker.io": "registry-1.docker.io"}
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
@@ -45,10 +52,30 @@ class ImageName:
 
 
 def split_name(name: str) -> ImageName:
-    """Split a canonical image name, `registry/repository:tag`, as OMMX writes it."""
-    registry, _, rest = name.partition("/")
-    repository, _, tag = rest.rpartition(":")
-    return ImageName(registry, repository, tag)
+    """Split a canonical image name, `registry/repository:tag`, as OMMX writes it.
+
+    The one place that takes an image name apart, of which URLs are made then.
+
+    Raises:
+        DocumentError: It is none.
+    """
+    found = _IMAGE_NAME.fullmatch(name)
+    if found is None or len(found["repository"]) > MOST_REPOSITORY_LETTERS:
+        raise DocumentError(f"{name[:100]!r} is no image name, registry/repository:tag")
+    return ImageName(found["registry"], found["repository"], found["tag"])
+
+
+def image_name(text: str) -> str:
+    """Return a text that is an image name; DocumentError if it is none."""
+    split_name(text)
+    return text
+
+
+def image_tag(text: str) -> str:
+    """Return a text that is a tag; DocumentError if it is none."""
+    if _TAG.fullmatch(text) is None:
+        raise DocumentError(f"{text[:100]!r} is no tag of an image name")
+    return text
 
 
 def api_url(registry: str) -> str:

@@ -10,15 +10,23 @@ from ommx_prefect._recovery.prefect_answer import UNKNOWN, connect
 from ommx_prefect._recovery.recover import Recovered, Recovery, recover_one, seal_decided
 from ommx_prefect._recovery.unsealed import Unsealed, read_unsealed
 from ommx_prefect._reporting.seal import seal
-from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._sealing.publish import read_publication
+from ommx_prefect._sealing.result import SealedExperiment, read_previous
 from ommx_prefect._sealing.seal import seal_flow_run
-from ommx_prefect._stages.documents import End, read_end
+from ommx_prefect._stages.documents import INTENT, SEALED_RECORD, End, read_end
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.quarantine import Quarantine, set_aside_files
 from ommx_prefect._stages.resolve import stage_of
-from ommx_prefect.exceptions import SealError
+from ommx_prefect._stages.shared import SharedStage
+from ommx_prefect.exceptions import DocumentError, SealError, UnknownFormatError
 
 
 def seal_by_hand(
-    owner: str, *, interrupted: bool = False, stage: str | None = None
+    owner: str,
+    *,
+    interrupted: bool = False,
+    stage: str | None = None,
+    quarantine: bool = False,
 ) -> SealedExperiment:
     """Seal one flow run, or task run outside flows, now.
 
@@ -26,11 +34,14 @@ def seal_by_hand(
         owner: Prefect's id of it.
         interrupted: Do not ask Prefect how it ended: it was interrupted.
         stage: Where its shards wait, as for `ommx_prefect.seal`.
+        quarantine: Set damaged records aside first, and seal the rest without them.
 
     Raises:
         NotSealedError: Nothing of it was recorded on this Local Registry.
         SealError: It could not be sealed, or is known not to be interrupted; its records are kept.
     """
+    if quarantine:
+        _set_aside(owner, stage)
     unsealed = read_unsealed(owner)
     lone = unsealed if unsealed is not None and unsealed.lone_attempt is not None else None
     if interrupted:
@@ -41,6 +52,22 @@ def seal_by_hand(
     if found.sealed is None:
         raise SealError(owner, found.why)
     return found.sealed
+
+
+def _set_aside(owner: str, stage: str | None) -> None:
+    """Set aside what is damaged: first here, for that says where else to look."""
+    local = LocalStage(owner)
+    set_aside_files(local)
+    for name, read in ((SEALED_RECORD, read_previous), (INTENT, read_publication)):
+        try:
+            read(local)
+        except UnknownFormatError:
+            raise
+        except DocumentError:
+            Quarantine(local).move(local.path / name, name)
+    found = stage_of(owner, stage)
+    if isinstance(found, SharedStage):
+        found.set_aside()
 
 
 def _seal_interrupted(owner: str, lone: Unsealed | None, stage: str | None) -> SealedExperiment:

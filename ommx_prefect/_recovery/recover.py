@@ -25,9 +25,12 @@ from ommx_prefect._reporting.publish import report_sealed
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_flow_run, seal_task_run
 from ommx_prefect._stages.documents import OUTBOX_RECORD
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.quarantine import damaged_files, named
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._stages.shared import SharedStage
 from ommx_prefect._values.secrets import redact_known
+from ommx_prefect.exceptions import DocumentError
 
 MIN_AGE_SECONDS = 600.0
 
@@ -108,7 +111,7 @@ def recover_one(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterat
     try:
         unsealed = read_unsealed(owner)
     except Exception as error:
-        why = f"its records cannot be read: {describe_error(error)}"
+        why = f"its records cannot be read: {describe_error(_told_of(owner, error))}"
         yield Recovered(owner, "", UNKNOWN, "", 0, 0, "failed", why)
         return
     if unsealed is None:
@@ -121,6 +124,14 @@ def recover_one(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterat
     if decision.action == "wait" and unsealed.is_sealed and not unsealed.has_records:
         return  # sealed, running again, and nothing new yet
     yield _done(unsealed, answer, decision, how, prefect)
+
+
+def _told_of(owner: str, error: Exception) -> Exception:
+    """Return an error that names each damaged record, where that is why one cannot be read."""
+    if not isinstance(error, DocumentError):
+        return error
+    errors = {name: each for name, _, each in damaged_files(LocalStage(owner))}
+    return named(owner, errors or {"": error})
 
 
 def _sent_out(unsealed: Unsealed, how: Recovery) -> Recovered:

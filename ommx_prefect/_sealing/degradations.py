@@ -11,6 +11,8 @@ from ommx_prefect._stages.documents import FlowRecord
 
 # Of a task run, in a warning.
 LONGEST_NAME = 80
+# Records that were set aside, in a warning.
+MOST_NAMED = 10
 
 
 def warnings_of(inputs: SealInputs, entries: Sequence[Entry], name: str) -> tuple[str, ...]:
@@ -23,7 +25,17 @@ def warnings_of(inputs: SealInputs, entries: Sequence[Entry], name: str) -> tupl
     """
     missing = [] if inputs.problems else _unaccounted_for(inputs, entries)
     notes = (note for entry in entries for note in _notes_of(entry))
-    return (*inputs.problems, *missing, *notes, *_name_warning(inputs.record, name))
+    aside = _aside_warning(inputs.staged.aside)
+    return (*inputs.problems, *missing, *notes, *aside, *_name_warning(inputs.record, name))
+
+
+def _aside_warning(names: Sequence[str]) -> list[str]:
+    """Say which records were set aside; a night's damage can be a whole disk's."""
+    if not names:
+        return []
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    said = ", ".join(names[:MOST_NAMED])
+    return [f"{len(names)} damaged records were set aside, and are kept: {said}{more}"]
 
 
 def _unaccounted_for(inputs: SealInputs, entries: Sequence[Entry]) -> list[str]:

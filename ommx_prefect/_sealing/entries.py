@@ -35,6 +35,7 @@ def entries_of(
             nexts.get(attempt.key),
             rows.get(attempt.task_run_id),
             checkpoints.get(attempt.key),
+            is_damaged=attempt.key in staged.damaged,
         )
         for attempt in staged.interrupted
     ]

@@ -15,6 +15,8 @@ from ommx_prefect._shards.shard import Attempt, Shard
 
 # The state of an attempt whose task run was executed again.
 SUPERSEDED = "Superseded"
+# Why an attempt counts as interrupted whose record was set aside.
+DAMAGED = "its record is damaged"
 
 
 def followers(attempts: Iterable[Attempt]) -> dict[str, Attempt]:
@@ -31,7 +33,12 @@ def followers(attempts: Iterable[Attempt]) -> dict[str, Attempt]:
 
 
 def interrupted_shard(
-    attempt: Attempt, follower: Attempt | None, row: TaskRunRow | None, checkpoint: Shard | None
+    attempt: Attempt,
+    follower: Attempt | None,
+    row: TaskRunRow | None,
+    checkpoint: Shard | None,
+    *,
+    is_damaged: bool = False,
 ) -> Shard:
     """Return what stands for the shard that an attempt did not leave.
 
@@ -40,8 +47,9 @@ def interrupted_shard(
         follower: The attempt of the same task run that began next.
         row: What Prefect's API knows of the task run.
         checkpoint: What the attempt had made durable.
+        is_damaged: Whether it left a record, which is damaged.
     """
-    shard = _shard(attempt, follower, row)
+    shard = _damaged(attempt, row) if is_damaged else _shard(attempt, follower, row)
     if checkpoint is None:
         return shard
     return dataclasses.replace(
@@ -61,6 +69,21 @@ def _shard(attempt: Attempt, follower: Attempt | None, row: TaskRunRow | None) -
     if row and row.is_final and row.status not in (None, "interrupted"):
         return _unrecorded(attempt, row.status, state, f"Prefect's state is {state}")
     return _interrupted(attempt, state, f"Prefect's last state is {state}")
+
+
+def _damaged(attempt: Attempt, row: TaskRunRow | None) -> Shard:
+    """Return what stands for a damaged record; what its name does not tell, Prefect may."""
+    if row and not attempt.task:
+        attempt = dataclasses.replace(
+            attempt,
+            task=row.task_of_recording or row.name,
+            task_run=row.name,
+            started_at=row.started_at,
+            host=row.host,
+        )
+    parameters = attempt.parameters(row.state if row else "", None)
+    note = f"degraded: {DAMAGED} and was set aside"
+    return Shard(attempt, "interrupted", DAMAGED, parameters, (note,))
 
 
 def _is_retry(attempt: Attempt, follower: Attempt) -> bool:

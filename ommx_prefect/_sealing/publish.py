@@ -27,6 +27,7 @@ from ommx_prefect._shards.schema import CLOSED, Key
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import INTENT, read_document, write_document
 from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.quarantine import Quarantine
 from ommx_prefect._targets.protocol import Target
 
 
@@ -83,6 +84,7 @@ def publish(plan: SealPlan) -> PreviousSeal:
         raise NameMovedError(f"{plan.sealed.image_name} is another flow run's now")
     publication = Publication(plan.sealed, names, tuple(sorted(plan.keys)), plan.interrupted)
     published = carry_out(stage, target, publication, inputs.last)
+    Quarantine(stage).report()
     if inputs.is_finished:
         stage.release()
     unwritten.forget(stage.owner, plan.keys)
@@ -121,6 +123,11 @@ def carry_out(
         raise
 
 
+def read_publication(stage: Stage) -> Publication | None:
+    """Read what a seal was publishing when it was killed; None where none was."""
+    return read_document(stage, INTENT, Publication)
+
+
 def finish_publication(stage: Stage, last: PreviousSeal | None) -> PreviousSeal | None:
     """Finish what a killed seal has begun to publish, as far as no later seal has its names.
 
@@ -131,7 +138,7 @@ def finish_publication(stage: Stage, last: PreviousSeal | None) -> PreviousSeal 
     Returns:
         The last seal after that.
     """
-    publication = read_document(stage, INTENT, Publication)
+    publication = read_publication(stage)
     if publication is None:
         return last
     target = target_of_sealed(publication.sealed)

@@ -17,7 +17,7 @@ from ommx_prefect._stages.protocol import Stage, well_formed
 from ommx_prefect._targets.annotations import FLOW_RUN_ID
 from ommx_prefect._targets.choose import target_of
 from ommx_prefect._targets.protocol import Target
-from ommx_prefect.exceptions import NotSealedError, StageError, UnreadableError
+from ommx_prefect.exceptions import DocumentError, NotSealedError, StageError, UnreadableError
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,10 @@ def read_previous(stage: Stage) -> PreviousSeal | None:
         return None
     with well_formed(stage, SEALED_RECORD):
         held = parsed(_Held, {"keys": document.pop("keys")})
-        return PreviousSeal(parsed(SealedExperiment, document), frozenset(held.keys))
+        sealed = parsed(SealedExperiment, document)
+        if sealed.flow_run_id != stage.owner:
+            raise DocumentError(f"it belongs to flow run {sealed.flow_run_id}")
+        return PreviousSeal(sealed, frozenset(held.keys))
 
 
 def read_sealed(stage: Stage) -> PreviousSeal | None:

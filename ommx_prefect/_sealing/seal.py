@@ -40,7 +40,7 @@ from ommx_prefect._stages.documents import (
 )
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError, SealError
+from ommx_prefect.exceptions import DocumentError, NotSealedError, OmmxPrefectError, SealError
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,8 @@ def _seal_or_explain(stage: Stage, record: FlowRecord, end: End) -> Seal:
             return Seal(push_if_wanted(stage, record, published), was_pushed)
     except SealError:
         raise
+    except DocumentError as error:  # it names all that is damaged
+        raise SealError(stage.owner, f"{type(error).__name__}: {error.reason[:1000]}") from error
     except (OmmxPrefectError, OSError, RuntimeError, ValueError) as error:
         raise SealError(stage.owner, describe_error(error)) from error
 

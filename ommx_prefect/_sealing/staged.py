@@ -18,6 +18,7 @@ from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import PARTS, ROLLED_BACK, SUBFLOWS
 from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.quarantine import Quarantine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Staged:
         parts: What the flow body logged on the experiment.
         rolled_back: Ids of task runs that were rolled back later.
         subflows: Records of subflow runs, by id.
+        aside: The names of damaged records that were set aside, `shards/<key>`.
+        damaged: The keys of attempts among the interrupted whose record is damaged.
     """
 
     shards: Sequence[Shard]
@@ -39,6 +42,8 @@ class Staged:
     parts: Sequence[Shard]
     rolled_back: frozenset[str]
     subflows: Mapping[str, Mapping[str, Any]]
+    aside: Sequence[str] = ()
+    damaged: frozenset[str] = frozenset()
 
     @property
     def keys(self) -> list[str]:
@@ -66,6 +71,11 @@ def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Stag
     shards.update((shard.attempt.key, shard) for shard in stage.shards())
     fresh = [shard for key, shard in shards.items() if key not in sealed_keys]
     open_ones = [attempt for attempt in starts if attempt.key not in shards]
+    quarantine = Quarantine(stage)
+    aside = {x.key: x for x in quarantine.attempts() if x.key not in shards}
+    known = {attempt.key for attempt in open_ones}
+    open_ones += [x for key, x in aside.items() if key not in known]
+    gone |= aside.keys()
     return Staged(
         shards=sorted(fresh, key=lambda shard: shard.attempt.order),
         interrupted=[attempt for attempt in open_ones if attempt.key in gone],
@@ -73,6 +83,8 @@ def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Stag
         parts=[part for part in stage.shards(PARTS) if part.attempt.key not in sealed_keys],
         rolled_back=frozenset(stage.listed(ROLLED_BACK)),
         subflows=stage.listed(SUBFLOWS),
+        aside=quarantine.names(),
+        damaged=frozenset(aside),
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 import msgpack
 
-from ommx_prefect._format.decode import check_blob, decode, descriptor_of, manifest_of
+from ommx_prefect._format.decode import check_blob, decode, layers_in, manifest_of
 from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Descriptor, Documents, hex_of
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
@@ -89,7 +89,7 @@ def payload_of(shard: Shard) -> list[Descriptor]:
 
 def payload_layers(documents: Documents) -> list[Descriptor]:
     """Return the payload layers of an Experiment: all but its run parameters."""
-    layers = map(descriptor_of, manifest_of(documents.manifest)["layers"])
+    layers = layers_in(manifest_of(documents.manifest))
     return [layer for layer in layers if layer.media_type != PARAMETERS_MEDIA_TYPE]
 
 

@@ -10,13 +10,20 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ommx_prefect._format.model import Digest
+from ommx_prefect._format.schemas import LONGEST_TEXT
 from ommx_prefect._format.strict_json import strict_json
+from ommx_prefect._shards.digests import (
+    DIGEST_KEY,
+    FIRST_DOCUMENT_FORMAT,
+    check_digest,
+    with_digest,
+)
 from ommx_prefect._shards.names import FlowRunId, RecordKey
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
@@ -28,33 +35,69 @@ RELEASE_0_1_0 = 0
 # `__pydantic_config__` of a document: it has no other fields than those of its dataclass.
 CLOSED = ConfigDict(extra="forbid")
 
-# Fields that are parsed to what they are (see `names` and `Digest`).
-Key = Annotated[str, AfterValidator(RecordKey)]
-OwnerId = Annotated[str, AfterValidator(FlowRunId)]
-ContentDigest = Annotated[str, AfterValidator(Digest)]
+
+def _is(kind: Callable[[str], object]) -> AfterValidator:
+    """Check a text by what parses it; it stays the plain text that columns and JSON hold."""
+
+    def check(text: str) -> str:
+        kind(text)
+        return text
+
+    return AfterValidator(check)
 
 
-def to_document(fields: Mapping[str, Any], number: int) -> bytes:
-    """Write the fields of a document as JSON, with the number of its format."""
-    return json.dumps({FORMAT_KEY: number, **fields}).encode()
+# Fields that are what they are called (see `names` and `Digest`).
+Key = Annotated[str, _is(RecordKey)]
+OwnerId = Annotated[str, _is(FlowRunId)]
+# Of something that may not be there: empty then.
+OtherId = Annotated[str, _is(lambda text: text and FlowRunId(text))]
+ContentDigest = Annotated[str, _is(Digest)]
+# Texts of a stated length: of a name, which may be made of a whole table, and of one word.
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Word = Annotated[str, Field(max_length=300)]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+# Seconds since the epoch, of a year with four digits.
+Seconds = Annotated[float, Field(ge=0, le=253402300799, allow_inf_nan=False)]
+Status = Annotated[str, Field(pattern="^(?:finished|failed|interrupted)$")]
+# Values by name. Those of users may be NaN or infinite.
+Scalars = Mapping[Text, bool | int | float | Text]
 
 
-def fields_of(data: bytes, newest: int) -> dict[str, Any]:
+def to_document(fields: Mapping[str, Any], number: int, name: str) -> bytes:
+    """Write the fields of a document as JSON, with the number of its format, and its digest.
+
+    Args:
+        fields: Its fields.
+        number: The number of its format.
+        name: Whose it is and what, `<flow run id>/flow.json`.
+    """
+    return with_digest(json.dumps({FORMAT_KEY: number, **fields}).encode(), name)
+
+
+def fields_of(data: bytes, newest: int, name: str | None = None) -> dict[str, Any]:
     """Read the fields of a JSON document of which formats up to `newest` are known.
 
+    Args:
+        data: The document.
+        newest: The newest format that this release reads.
+        name: As for `to_document`; None for a document that has no digest in itself.
+
     Raises:
-        DocumentError: It is no document.
+        DocumentError: It is no document, or not the one that was written under the name.
         UnknownFormatError: A later release wrote it.
     """
     document = strict_json(data, "document", non_finite=True)
     if not isinstance(document, dict):
         raise DocumentError("it is no JSON object")
-    check_format(document.pop(FORMAT_KEY, RELEASE_0_1_0), newest)
+    number = check_format(document.pop(FORMAT_KEY, RELEASE_0_1_0), newest)
+    if name is not None and number >= FIRST_DOCUMENT_FORMAT:
+        check_digest(data, name)
+        del document[DIGEST_KEY]
     return document
 
 
-def check_format(found: object, newest: int) -> None:
-    """Raise unless the format of a document is one that this release can read."""
+def check_format(found: object, newest: int) -> int:
+    """Return the format of a document; raise unless it is one that this release can read."""
     if not isinstance(found, int) or isinstance(found, bool) or found < RELEASE_0_1_0:
         raise DocumentError(f"its format is {found!r}, and no number")
     if found > newest:
@@ -62,6 +105,7 @@ def check_format(found: object, newest: int) -> None:
             f"it has format {found}, and this release of ommx_prefect reads up to {newest}: "
             "upgrade ommx_prefect on this host"
         )
+    return found
 
 
 def parsed(schema: type[T], fields: Mapping[str, Any]) -> T:
@@ -75,8 +119,8 @@ def parsed(schema: type[T], fields: Mapping[str, Any]) -> T:
         return found
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(map(str, first["loc"])) or schema.__name__
-        raise DocumentError(f"its field {field!r} is wrong: {first['msg']}") from None
+        field = ".".join(map(str, first["loc"]))[:200] or schema.__name__
+        raise DocumentError(f"its field {field!r} is wrong: {first['msg'][:300]}") from None
 
 
 @functools.cache

@@ -16,12 +16,31 @@ from typing import Any
 import msgpack
 
 from ommx_prefect._format.model import Documents, Scalar, sha256_digest
-from ommx_prefect._shards.schema import CLOSED, FORMAT_KEY, check_format, parsed
+from ommx_prefect._shards.digests import (
+    DIGEST_KEY,
+    FIRST_SHARD_FORMAT,
+    check_packed_digest,
+    packed_with_digest,
+)
+from ommx_prefect._shards.schema import (
+    CLOSED,
+    FORMAT_KEY,
+    Count,
+    Key,
+    OtherId,
+    OwnerId,
+    Scalars,
+    Seconds,
+    Status,
+    Text,
+    Word,
+    check_format,
+    parsed,
+)
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
-# Release 0.1.0 wrote the first; a shard without payload of its own is written so still.
-BARE_FORMAT = 1
-SHARD_FORMAT = 2
+# Release 0.1.0 wrote format 1, without a digest.
+SHARD_FORMAT = FIRST_SHARD_FORMAT
 # The run parameter that holds Prefect's name of the state in which the attempt ended.
 STATE_COLUMN = "prefect.state"
 
@@ -49,20 +68,20 @@ class Attempt:
 
     __pydantic_config__ = CLOSED
 
-    owner: str
-    flow_run_id: str
-    flow_attempt: int
-    task_run_id: str
-    task: str
-    task_run: str
-    attempt: int
-    nonce: str
-    started_at: float
-    host: str
-    pid: int
-    parent_task_run_id: str = ""
-    process_start: str = ""
-    inputs: Mapping[str, Scalar] = field(default_factory=dict)
+    owner: OwnerId
+    flow_run_id: OtherId
+    flow_attempt: Count
+    task_run_id: OtherId
+    task: Text
+    task_run: Text
+    attempt: Count
+    nonce: Key
+    started_at: Seconds
+    host: Word
+    pid: Count
+    parent_task_run_id: OtherId = ""
+    process_start: Word = ""
+    inputs: Scalars = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -99,10 +118,10 @@ class Shard:
     __pydantic_config__ = CLOSED
 
     attempt: Attempt
-    status: str
-    reason: str | None = None
-    parameters: Mapping[str, Scalar] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    status: Status
+    reason: Text | None = None
+    parameters: Scalars = field(default_factory=dict)
+    notes: tuple[Text, ...] = ()
     documents: Documents | None = None
     # Payload that travels inside of the record: bytes by digest.
     payload: Mapping[str, bytes] = field(default_factory=dict)
@@ -118,7 +137,7 @@ class Shard:
         payload = {"payload": dict(self.payload)} if self.payload else {}
         packed: bytes = msgpack.packb(
             {
-                FORMAT_KEY: SHARD_FORMAT if payload else BARE_FORMAT,
+                FORMAT_KEY: SHARD_FORMAT,
                 "attempt": vars(self.attempt),
                 "status": self.status,
                 "reason": self.reason,
@@ -128,7 +147,7 @@ class Shard:
                 **payload,
             }
         )
-        return packed
+        return packed_with_digest(packed)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Shard:
@@ -140,13 +159,15 @@ class Shard:
         """
         try:
             fields: dict[str, Any] = msgpack.unpackb(data)
-            check_format(fields.pop(FORMAT_KEY), SHARD_FORMAT)
+            if check_format(fields.pop(FORMAT_KEY), SHARD_FORMAT) >= FIRST_SHARD_FORMAT:
+                check_packed_digest(data)
+                del fields[DIGEST_KEY]
             documents = _documents_of(fields.pop("documents"))
             payload = _payload_of(fields.pop("payload", {}))
             return replace(parsed(cls, fields), documents=documents, payload=payload)
         except UnknownFormatError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DocumentError(f"not a shard: {error}") from error
 
 

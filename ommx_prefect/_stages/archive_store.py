@@ -15,6 +15,7 @@ from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import read_checked
 from ommx_prefect._shards.archive import open_archive, pack_archive
 from ommx_prefect._shards.shard import Shard
+from ommx_prefect._stages.signing import Signer
 from ommx_prefect._stages.store import READERS, GoneError, Store
 from ommx_prefect.exceptions import StageError
 
@@ -26,26 +27,33 @@ class ArchiveStore:
         name: The place, as `ommx_prefect.flow` takes it.
         open_store: Opens the store, or returns the one that is open.
         reopen: Called after an error: a block may have got new credentials.
+        signer: Returns what signs the objects.
     """
 
     def __init__(
-        self, name: str, open_store: Callable[[], Store], reopen: Callable[[], None] = lambda: None
+        self,
+        name: str,
+        open_store: Callable[[], Store],
+        reopen: Callable[[], None] = lambda: None,
+        signer: Callable[[], Signer] = Signer,
     ) -> None:
         self.name = name
-        self._open, self._reopen = open_store, reopen
+        self._open, self._reopen, self._signer = open_store, reopen, signer
 
     def await_answer(self) -> None:
         """Wait for nothing: a store says at once that it is away."""
 
     def write(self, name: str, data: bytes) -> None:
         """Store an object."""
+        signed = self._signer().signed(name, data)
         with self._opened(f"write {name}") as store:
-            store.write(name, data)
+            store.write(name, signed)
 
     def read(self, name: str) -> bytes:
         """Return an object's bytes."""
         with self._opened(f"read {name}") as store:
-            return store.read(name)
+            data = store.read(name)
+        return self._signer().opened(name, data)
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of all objects that begin with the prefix."""

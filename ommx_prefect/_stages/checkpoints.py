@@ -109,10 +109,11 @@ class CheckpointFiles:
     def _last(self, key: str) -> tuple[Path, Shard | None]:
         """Return the last checkpoint of an attempt, of this host or received, and its folder."""
         folders = [folder / RecordKey(key) for folder in self._folders]
-        found = [(folder, self._read(folder)) for folder in folders]
+        found = [(folder, self.read(folder)) for folder in folders]
         return max(found, key=lambda each: -1 if each[1] is None else number_of(each[1]))
 
-    def _read(self, folder: Path) -> Shard | None:
+    def read(self, folder: Path) -> Shard | None:
+        """Read the checkpoint in its folder, if there is one; DocumentError where it is damaged."""
         try:
             shard = Shard.from_bytes(read_regular(folder / RECORD))
             check_attempt(shard.attempt, self.stage.owner, folder.name)
@@ -131,7 +132,7 @@ class CheckpointFiles:
         for path in (path for folder in self._folders for path in _listed(folder)):
             if path.name not in numbers:
                 continue
-            if (last := self._read(path)) is None or number_of(last) <= numbers[path.name]:
+            if (last := self.read(path)) is None or number_of(last) <= numbers[path.name]:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 kept.add(path.name)

@@ -6,19 +6,31 @@ Each document is a JSON object: the fields of its schema, and the number of its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
-from ommx_prefect._format.model import Scalar
+from pydantic import AfterValidator
+
 from ommx_prefect._oci.image_name import suffix_of, with_suffix
+from ommx_prefect._oci.names import image_name, image_tag
 from ommx_prefect._registry.layout import BLOBS, INDEX_FILE, LAYOUT_FILE
+from ommx_prefect._shards.digests import FIRST_DOCUMENT_FORMAT
 from ommx_prefect._shards.names import FlowRunId, RecordKey
-from ommx_prefect._shards.schema import CLOSED, parsed
+from ommx_prefect._shards.schema import (
+    CLOSED,
+    Count,
+    OtherId,
+    OwnerId,
+    Scalars,
+    Status,
+    Text,
+    Word,
+    parsed,
+)
 from ommx_prefect._shards.shard import SHARD_FORMAT, Attempt, Shard
 from ommx_prefect._stages.address import LOCAL
-from ommx_prefect._stages.protocol import Stage, well_formed
+from ommx_prefect._stages.protocol import Stage, damaged, well_formed
 from ommx_prefect.exceptions import DocumentError
 
 if TYPE_CHECKING:
@@ -54,6 +66,8 @@ UNSENT = "unsent"
 INBOX = "inbox"
 # From which shared place they are.
 INBOX_RECORD = "inbox.json"
+# Damaged records that were set aside.
+QUARANTINE = "quarantine"
 # Held while the stage is sealed.
 LOCK = ".lock"
 
@@ -86,21 +100,21 @@ class FlowRecord:
 
     __pydantic_config__ = CLOSED
 
-    owner: str
-    image_name: str
+    owner: OwnerId
+    image_name: Annotated[str, AfterValidator(lambda text: text and image_name(text))]
     replace: bool
-    aliases: tuple[str, ...]
+    aliases: tuple[Annotated[str, AfterValidator(image_tag)], ...]
     chosen: bool
-    flow_run_id: str
-    flow_run: str
-    flow: str
-    deployment_id: str
-    scheduled_time: str
-    parameters: Mapping[str, Scalar]
+    flow_run_id: OwnerId
+    flow_run: Text
+    flow: Text
+    deployment_id: OtherId
+    scheduled_time: Word
+    parameters: Scalars
     push: bool = False
-    stage: str = LOCAL
-    registry: str = ""
-    lineage: str = ""
+    stage: Text = LOCAL
+    registry: Text = ""
+    lineage: Text = ""
 
     @property
     def other_name(self) -> str:
@@ -114,9 +128,9 @@ class End:
 
     __pydantic_config__ = CLOSED
 
-    status: str
-    state: str
-    reason: str | None
+    status: Status
+    state: Text
+    reason: Text | None
 
 
 @dataclass(frozen=True)
@@ -125,9 +139,9 @@ class FlowProcess:
 
     __pydantic_config__ = CLOSED
 
-    host: str
-    pid: int
-    process_start: str
+    host: Word
+    pid: Count
+    process_start: Word
 
 
 @dataclass(frozen=True)
@@ -136,7 +150,7 @@ class PlaceRecord:
 
     __pydantic_config__ = CLOSED
 
-    stage: str
+    stage: Text
 
 
 @dataclass(frozen=True)
@@ -161,7 +175,7 @@ class Kind:
     name: str
     reach: Reach
     schema: type | None = None
-    format: int = 1
+    format: int = FIRST_DOCUMENT_FORMAT
 
 
 KINDS = {
@@ -182,6 +196,7 @@ KINDS = {
         Kind(INBOX_RECORD, "host", PlaceRecord),
         Kind(INBOX, "host"),  # copies of shared documents
         Kind(RELEASED, "host", Mark),
+        Kind(QUARANTINE, "host"),
         Kind(UNSENT, "host"),  # copies of shared documents
         Kind(BLOBS, "host"),
         Kind(LAYOUT_FILE, "host"),
@@ -251,7 +266,11 @@ def write_document(stage: Stage, name: str, document: DataclassInstance) -> None
 
 def read_flow_record(stage: Stage) -> FlowRecord | None:
     """Read the record of a flow run, or None where it never started here."""
-    return read_document(stage, FLOW_RECORD, FlowRecord)
+    record = read_document(stage, FLOW_RECORD, FlowRecord)
+    if record is not None and record.flow_run_id != stage.owner:
+        error = DocumentError(f"it belongs to flow run {record.flow_run_id}")
+        raise damaged(stage.path / FLOW_RECORD, error)
+    return record
 
 
 def read_end(stage: Stage) -> End | None:

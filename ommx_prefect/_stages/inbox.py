@@ -17,7 +17,7 @@ from ommx_prefect._format.model import hex_of, sha256_digest
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._registry.blobs import read_checked
 from ommx_prefect._registry.files import write_whole
-from ommx_prefect._shards.archive import check_attempt, payload_of
+from ommx_prefect._shards.archive import payload_of
 from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.schema import fields_of, parsed
 from ommx_prefect._stages.checkpoints import CheckpointFiles, number_of
@@ -40,8 +40,9 @@ from ommx_prefect._stages.documents import (
     write_document,
 )
 from ommx_prefect._stages.local import LocalStage, read_start
+from ommx_prefect._stages.quarantine import Quarantine, is_damage, named
 from ommx_prefect._stages.store import READERS, GoneError, ShardStore
-from ommx_prefect.exceptions import DocumentError, StageError
+from ommx_prefect.exceptions import DocumentError, StageError, UnknownFormatError
 
 # How far the clocks of hosts, and a schedule that is run early, may be ahead.
 CLOCKS_DIFFER = timedelta(days=1)
@@ -62,6 +63,7 @@ class Inbox:
         self._folder = local.path / INBOX
         self._seen: list[str] = []
         self._ended: set[str] = set()
+        self._quarantine, self._sets_aside = Quarantine(local), False
         # Digests of the checkpoints that were brought here, by name.
         self._brought: dict[str, str] = {}
 
@@ -76,8 +78,15 @@ class Inbox:
         name = f"{self._prefix}{FLOW_RECORD}"
         if name not in self.names():
             return None
-        with self._refusing(name):
-            return self._checked_document("", FLOW_RECORD, self._store.read(name))
+        data = b""
+        try:
+            with self._refusing(name):
+                data = self._store.read(name)
+                return self._checked_document("", FLOW_RECORD, data)
+        except DocumentError:
+            if self._quarantine.holds(FLOW_RECORD, data):
+                return None
+            raise
 
     def take(self, seen: Sequence[str], sealed: Collection[str]) -> None:
         """Bring what is there, and is not sealed yet, into the local stage.
@@ -103,7 +112,21 @@ class Inbox:
             and name not in ended
         ]
         with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(lambda name: self._bring(name, is_extended=bool(sealed)), wanted))
+            found = pool.map(lambda name: self._refused(name, is_extended=bool(sealed)), wanted)
+            refused = [each for each in found if each is not None]
+        stops = {own: x for own, _, x in refused if not (self._sets_aside and is_damage(x))}
+        if stops:
+            raise named(self._local.owner, stops)
+        for name, data, _ in refused:
+            self._quarantine.keep(name, data)
+
+    def set_aside(self) -> None:
+        """Bring what is there, and set aside what is damaged or no record of this flow run."""
+        self._sets_aside = True
+        try:
+            self.take(self.names(), ())
+        finally:
+            self._sets_aside = False
 
     def _may_be_new(self, name: str) -> bool:
         if f"/{CHECKPOINTS}/" in name:  # there may be a later one
@@ -115,28 +138,40 @@ class Inbox:
             return True
         return not (self._local.has(own) or path_in(self._folder, own).exists())
 
-    def _bring(self, name: str, *, is_extended: bool) -> None:
-        directory, _, key = name.removeprefix(self._prefix).rpartition("/")
-        with self._refusing(name):
-            if directory not in _KEEP:
-                raise DocumentError("it is none of a stage's records")
-            RecordKey(key)
-            try:
-                data = self._store.read(name)
-                if directory == CHECKPOINTS:
-                    self._brought[name] = sha256_digest(data)
-                _KEEP[directory](self, directory, key, data)
-            except GoneError:
-                # A seal that was cut off while it removed what it holds.
-                if not is_extended:
-                    raise
+    def _refused(self, name: str, *, is_extended: bool) -> tuple[str, bytes, DocumentError] | None:
+        """Bring an object; return its own name, its bytes and why it is refused, if it is."""
+        own = name.removeprefix(self._prefix)
+        data: list[bytes] = []
+        try:
+            with self._refusing(name):
+                self._bring(name, own, data)
+        except GoneError:
+            # A seal that was cut off while it removed what it holds.
+            if not is_extended:
+                raise
+        except DocumentError as error:
+            found = b"".join(data)
+            return None if self._quarantine.holds(own, found) else (own, found, error)
+        return None
+
+    def _bring(self, name: str, own: str, read: list[bytes]) -> None:
+        directory, _, key = own.rpartition("/")
+        if directory not in _KEEP:
+            raise DocumentError("it is none of a stage's records")
+        RecordKey(key)
+        data = self._store.read(name)
+        read.append(data)
+        if directory == CHECKPOINTS:
+            self._brought[name] = sha256_digest(data)
+        _KEEP[directory](self, directory, key, data)
 
     @contextlib.contextmanager
     def _refusing(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (DocumentError, ValueError, TypeError) as error:
-            raise DocumentError(
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            kind = UnknownFormatError if isinstance(error, UnknownFormatError) else DocumentError
+            raise kind(
                 f"{name} in stage {self._store.name!r} is refused: {error}. Remove the object, or "
                 "put the right one in its place"
             ) from error
@@ -159,8 +194,7 @@ class Inbox:
             files.put(checkpoint, came)
 
     def _keep_start(self, directory: str, key: str, data: bytes) -> None:
-        attempt = read_start(data)
-        check_attempt(attempt, self._local.owner, key)
+        read_start(data, self._local.owner, key)
         self._write(f"{directory}/{key}", data)
 
     def _keep_document(self, directory: str, key: str, data: bytes) -> None:
@@ -175,7 +209,8 @@ class Inbox:
         kind = KINDS.get(directory or key)
         if kind is None or kind.reach != "shared" or kind.schema is None:
             raise DocumentError("it is none of a stage's records")
-        fields = fields_of(data, kind.format)
+        name = object_name(self._local.owner, f"{directory}/{key}".lstrip("/"))
+        fields = fields_of(data, kind.format, name)
         document: object = parsed(kind.schema, fields)
         if isinstance(document, FlowRecord):
             self._check_record(document, directory, key)

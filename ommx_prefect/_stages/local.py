@@ -69,7 +69,7 @@ class LocalStage:
     name = LOCAL
 
     def __init__(self, owner: str, path: Path | None = None) -> None:
-        self.owner: str = FlowRunId(owner)
+        self.owner = str(FlowRunId(owner))
         self.path = path or root_of(owner) / DIRECTORY / self.owner
 
     def begin(self, attempt: Attempt) -> None:
@@ -93,16 +93,15 @@ class LocalStage:
         check_attempt(shard.attempt, self.owner, key)
         return shard
 
-    def _start(self, path: Path) -> Attempt | None:
+    def start_in(self, path: Path) -> Attempt | None:
+        """Read a start record from its file."""
         with contextlib.suppress(FileNotFoundError):  # its attempt was sealed meanwhile
             if path.stat().st_size:
                 return _parsed(path, self._read_start)
         return None
 
     def _read_start(self, key: str, data: bytes) -> Attempt:
-        attempt = read_start(data)
-        check_attempt(attempt, self.owner, key)
-        return attempt
+        return read_start(data, self.owner, key)
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
         """Take a checkpoint that was made durable here to where the seal may be.
@@ -118,11 +117,12 @@ class LocalStage:
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        found = (self._unpacked(path) for path in self._all_files(directory))
+        found = (self.shard_in(path) for path in self._all_files(directory))
         kept = (shard for shard in found if shard is not None)
         return sorted(kept, key=lambda shard: shard.attempt.order)
 
-    def _unpacked(self, path: Path) -> Shard | None:
+    def shard_in(self, path: Path) -> Shard | None:
+        """Read a shard from its file; its payload becomes files of the stage."""
         if not os.lstat(path).st_size:  # the power failed before it was flushed
             return None
         shard = _parsed(path, self._read_shard)
@@ -134,7 +134,7 @@ class LocalStage:
     def starts(self) -> list[Attempt]:
         """Read the start records, in order of start; DocumentError as for shards."""
         # Not worth a flush to the disk each: after a power failure one may be empty.
-        found = (self._start(path) for path in self._all_files(STARTS))
+        found = (self.start_in(path) for path in self._all_files(STARTS))
         return sorted((x for x in found if x is not None), key=lambda attempt: attempt.order)
 
     def read(self, name: str) -> dict[str, Any] | None:
@@ -150,11 +150,11 @@ class LocalStage:
         return None
 
     def _fields(self, name: str, data: bytes) -> dict[str, Any]:
-        return fields_of(data, format_of(name))
+        return fields_of(data, format_of(name), f"{self.owner}/{name}")
 
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Write one of the stage's JSON documents, whole or not at all."""
-        data = to_document(document, format_of(name))
+        data = to_document(document, format_of(name), f"{self.owner}/{name}")
         write_whole(path_in(self.path, name), data, durable=True)
 
     def has(self, *names: str) -> bool:
@@ -280,12 +280,16 @@ class LocalStage:
 
 def start_document(attempt: Attempt) -> bytes:
     """Write the record of an attempt that has begun."""
-    return to_document(vars(attempt), _START_FORMAT)
+    name = f"{attempt.owner}/{STARTS}/{attempt.key}"
+    return to_document(vars(attempt), _START_FORMAT, name)
 
 
-def read_start(data: bytes) -> Attempt:
-    """Read the record of an attempt that has begun."""
-    return parsed(Attempt, fields_of(data, _START_FORMAT))
+def read_start(data: bytes, owner: str, key: str) -> Attempt:
+    """Read the record of an attempt that has begun; DocumentError where it is another's."""
+    fields = fields_of(data, _START_FORMAT, f"{owner}/{STARTS}/{key}")
+    attempt = parsed(Attempt, fields)
+    check_attempt(attempt, owner, key)
+    return attempt
 
 
 def _parsed(path: Path, parse: Callable[[str, bytes], T]) -> T:

@@ -75,11 +75,10 @@ def record_manifest(name: str, document: bytes) -> bytes:
     return _manifest(name, RECORD_TYPE, EMPTY, [EMPTY], {DOCUMENT_ANNOTATION: document.decode()})
 
 
-def shard_manifest(name: str, shard: Shard) -> tuple[bytes, bytes]:
-    """Write a shard as a manifest and its config."""
-    config = shard.to_bytes()
+def shard_manifest(name: str, shard: Shard, config: bytes) -> bytes:
+    """Write the manifest of a shard whose bytes, signed perhaps, are its config."""
     layers = list(dict.fromkeys(payload_of(shard))) or [EMPTY]
-    return _manifest(name, SHARD_TYPE, describe(SHARD_CONFIG_TYPE, config), layers, {}), config
+    return _manifest(name, SHARD_TYPE, describe(SHARD_CONFIG_TYPE, config), layers, {})
 
 
 def tombstone() -> bytes:

@@ -36,6 +36,7 @@ from ommx_prefect._stages.oci_manifests import (
     tag_of,
     tombstone,
 )
+from ommx_prefect._stages.signing import Signer
 from ommx_prefect._stages.store import READERS
 from ommx_prefect.exceptions import NotInRegistryError, RegistryError, StageError
 
@@ -55,10 +56,11 @@ class OciStore:
     Args:
         name: The stage, `oci://registry/repository`, perhaps with
             `?credentials=type-slug/name`.
+        signer: Returns what signs the records.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, signer: Callable[[], Signer] = Signer) -> None:
+        self.name, self._signer = name, signer
 
     @property
     def repository(self) -> Repository:
@@ -72,14 +74,16 @@ class OciStore:
 
     def write(self, name: str, data: bytes) -> None:
         """Store a JSON document."""
+        signed = self._signer().signed(name, data)
         with translated(self.name, f"write {name}"):
             _push_empty(self.repository)
-            self._put(name, record_manifest(name, data))
+            self._put(name, record_manifest(name, signed))
 
     def put_shard(self, name: str, shard: Shard, find: Callable[[str], Path]) -> None:
         """Store a shard: its payload, which `find` finds by digest, and then what names it."""
+        config = self._signer().signed(name, shard.bare.to_bytes())
         with translated(self.name, f"write {name}"):
-            manifest, config = shard_manifest(name, shard.bare)
+            manifest = shard_manifest(name, shard, config)
             check_manifest_size(manifest, layers_of(manifest))
             # One blob by itself: a registry that is away is found once, not four times.
             self.repository.push_blob(config, digest_of(config))
@@ -108,8 +112,9 @@ class OciStore:
                     self.repository.registry, self.repository.repository, reason
                 )
             if isinstance(document, bytes):
-                return document
-            data = self.repository.get_blob(document.digest, most_bytes=document.size)
+                return self._signer().opened(name, document)
+            found = self.repository.get_blob(document.digest, most_bytes=document.size)
+            data = self._signer().opened(name, found)
             check_layers(manifest, Shard.from_bytes(data))
             return data
 
@@ -130,7 +135,8 @@ class OciStore:
 
     def serves(self, image_name: str) -> bool:
         """Tell whether an image name belongs to the registry of the stage."""
-        return split_name(image_name).registry == split_stage(self.name).registry
+        registry = split_stage(self.name).registry
+        return bool(image_name) and split_name(image_name).registry == registry
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of all objects that begin with the prefix."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._registry.files import read_regular, write_whole
 from ommx_prefect._shards.schema import to_document
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
@@ -28,6 +29,7 @@ from ommx_prefect._stages.documents import (
     PlaceRecord,
     format_of,
     object_name,
+    path_in,
     write_document,
 )
 from ommx_prefect._stages.local import LocalStage, start_document
@@ -80,12 +82,13 @@ class Outbox:
         Raises:
             StageError: The record of the flow run cannot be sent: nothing has begun yet.
         """
-        problem = self._problem_with(self._send, name, to_document(fields, format_of(name)))
+        data = to_document(fields, format_of(name), self._full(name))
+        problem = self._problem_with(self._send, name, data)
         if problem and name == FLOW_RECORD:
             raise StageError(self._store.name, problem)
         if problem:
             self._open()
-            self._local.write(f"{UNSENT}/{name.replace('/', '.')}", fields)
+            write_whole(path_in(self._local.path, f"{UNSENT}/{name.replace('/', '.')}"), data)
             warn(f"{name} of flow run {self._local.owner} waits on this host: {problem}")
 
     def _keep(self, shard: Shard, directory: str, problem: str) -> None:
@@ -142,7 +145,7 @@ class Outbox:
         sent: list[str] = []
         for path in self._local.files(UNSENT):
             name = path.name.replace(".", "/", 1)
-            if problem := self._problem_with(self._send, name, path.read_bytes()):
+            if problem := self._problem_with(self._send, name, read_regular(path)):
                 return sent, problem
             path.unlink()
             sent.append(self._full(name))
@@ -172,7 +175,7 @@ class Outbox:
         self._store.put_shard(self._full(name), checkpoint, find)
 
     def _send_file(self, name: str, path: Path) -> None:
-        data = path.read_bytes()
+        data = read_regular(path)
         if name.startswith(f"{STARTS}/"):
             self._send(name, data)
         else:

@@ -14,6 +14,7 @@ from ommx_prefect._stages.oci_store import OciStore
 from ommx_prefect._stages.own_store import open_own_store
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.shared import SharedStage
+from ommx_prefect._stages.signing import signer_of
 from ommx_prefect._stages.store import ShardStore
 
 # What this process was told: owner -> stage. Old entries go; the record of the flow run tells, too.
@@ -50,10 +51,11 @@ def stage_at(owner: str, name: str) -> Stage:
 def store_at(name: str) -> ShardStore:
     """Return the store of a place that hosts share; nothing is opened yet."""
     scheme = scheme_of(name)
+    signer = functools.partial(signer_of, name)
     if scheme == OCI_SCHEME:
-        return OciStore(name)
+        return OciStore(name, signer)
     opened = open_own_store if scheme else open_block_store
-    return ArchiveStore(name, functools.partial(opened, name), opened.cache_clear)
+    return ArchiveStore(name, functools.partial(opened, name), opened.cache_clear, signer)
 
 
 def _noted(local: Stage) -> str | None:

@@ -37,6 +37,7 @@ from ommx_prefect._stages.documents import (
 from ommx_prefect._stages.inbox import Inbox
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.outbox import Outbox
+from ommx_prefect._stages.quarantine import set_aside_files
 from ommx_prefect._stages.store import READERS, GoneError, ShardStore
 
 
@@ -127,6 +128,11 @@ class SharedStage:
         self._store.await_answer()
         seen = self._inbox.names()
         self._inbox.take([*seen, *self._outbox.share(seen, sealed)], sealed)
+
+    def set_aside(self) -> None:
+        """Set aside what is damaged, here and there."""
+        set_aside_files(self._local)
+        self._inbox.set_aside()
 
     def shards(self, directory: str = SHARDS) -> list[Shard]:
         """Read all shards that are here, in order of start."""

@@ -76,6 +76,14 @@ def seal_command(
             "the flow run never ran.",
         ),
     ] = None,
+    quarantine: Annotated[
+        bool,
+        typer.Option(
+            "--quarantine",
+            help="Set damaged records aside, where they are kept, and seal the rest. Each attempt "
+            "among them gets a Run that is interrupted, with the reason.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Seal one flow run (or task run outside flows) now, and say what is sealed.
@@ -85,7 +93,9 @@ def seal_command(
     """
     try:
         with working(f"sealing {flow_run_id}"):
-            sealed = seal_by_hand(str(flow_run_id), interrupted=interrupted, stage=stage)
+            sealed = seal_by_hand(
+                str(flow_run_id), interrupted=interrupted, stage=stage, quarantine=quarantine
+            )
     except NotSealedError as error:
         complain(
             f"Nothing of flow run {flow_run_id} is in the Local Registry {registry_root()}. "

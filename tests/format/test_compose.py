@@ -200,7 +200,7 @@ def test_shards_survive_their_bytes_and_damaged_ones_are_refused(documents):
         with pytest.raises(DocumentError):
             Shard.from_bytes(damaged)
     with pytest.raises(UnknownFormatError):
-        Shard.from_bytes(msgpack.packb({"format": 3}))
+        Shard.from_bytes(msgpack.packb({"format": 4}))
 
 
 names = st.sampled_from(["a", "b", f"a{SUFFIX}"])

@@ -24,7 +24,7 @@ def test_a_second_key_in_other_letters_fools_no_registry_and_not_us():
     owner = new_id()
     shard = Shard(attempt_of(owner), "finished", documents=documents_of([owner]))
     name = f"{owner}/shards/{shard.attempt.key}"
-    manifest, _ = shard_manifest(name, shard)
+    manifest = shard_manifest(name, shard, shard.to_bytes())
     fooled = json.loads(manifest)
     fooled["layers"][0]["digest"] = OUTSIDE
     for second in ("Layers", "LAYERS"):

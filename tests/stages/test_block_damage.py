@@ -14,6 +14,7 @@ from ommx_prefect import (
     load_experiment,
     seal,
 )
+from ommx_prefect._shards.digests import packed_with_digest
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.resolve import store_at
 from ommx_prefect._stages.roots import stage_root
@@ -41,14 +42,20 @@ def _foreign(data):
     archive = _archive(data)
     shard = msgpack.unpackb(archive["shard"])
     shard["attempt"]["owner"] = str(uuid.uuid4())
-    return msgpack.packb({**archive, "shard": msgpack.packb(shard)})
+    return msgpack.packb({**archive, "shard": _repacked(shard)})
+
+
+def _repacked(shard):
+    """Pack a shard as whoever means harm does: with the digest of what it is now."""
+    del shard["digest"]
+    return packed_with_digest(msgpack.packb(shard))
 
 
 def _other_config(data):
     archive = _archive(data)
     shard = msgpack.unpackb(archive["shard"])
     shard["documents"]["config"] += b" "
-    return msgpack.packb({**archive, "shard": msgpack.packb(shard)})
+    return msgpack.packb({**archive, "shard": _repacked(shard)})
 
 
 # What was done to the object of a shard -> its new bytes, and what the refusal says.

@@ -13,6 +13,7 @@ import pytest
 
 from ommx_prefect import current_experiment, exceptions, flow
 from ommx_prefect._flowrun.process_record import note_flow_process, read_flow_process
+from ommx_prefect._shards.digests import packed_with_digest, with_digest
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
@@ -28,6 +29,7 @@ from ommx_prefect._stages.documents import (
     write_document,
 )
 from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import stage_root
 from tests.support.stage_tasks import note
 
 RECORD = FlowRecord(
@@ -55,15 +57,25 @@ def attempt_in(stage):
     return replace(ATTEMPT, owner=stage.owner)
 
 
+def record_in(stage):
+    return replace(RECORD, owner=stage.owner, flow_run_id=stage.owner)
+
+
 def _change(path, **fields):
-    """Rewrite a document with some fields changed; those that are given as `...` go."""
+    """Rewrite a document with some fields changed; those that are given as `...` go.
+
+    Whoever changes it means to, and gives it the digest of what it is now.
+    """
     document = {**json.loads(path.read_bytes()), **fields}
-    path.write_text(json.dumps({k: v for k, v in document.items() if v is not ...}))
+    del document["digest"]
+    data = json.dumps({k: v for k, v in document.items() if v is not ...}).encode()
+    name = path.relative_to(stage_root()).as_posix()
+    path.write_bytes(with_digest(data, name) if "format" not in fields else data)
 
 
 def _write_all(stage):
     """Write a document of every kind that this package reads by itself; return how each is read."""
-    write_document(stage, FLOW_RECORD, RECORD)
+    write_document(stage, FLOW_RECORD, record_in(stage))
     write_document(stage, STATE_RECORD, End("failed", "Failed", "ValueError: no"))
     note_flow_process(stage)
     stage.begin(attempt_in(stage))
@@ -77,7 +89,7 @@ def _write_all(stage):
 
 def test_documents_come_back_as_they_were_with_their_types(stage):
     readers = _write_all(stage)
-    assert readers[FLOW_RECORD](stage) == RECORD
+    assert readers[FLOW_RECORD](stage) == record_in(stage)
     found = readers[FLOW_RECORD](stage).parameters
     assert {k: type(v) for k, v in found.items()} == {
         k: type(v) for k, v in RECORD.parameters.items()
@@ -89,7 +101,7 @@ def test_documents_come_back_as_they_were_with_their_types(stage):
 
 def test_every_document_says_its_format(stage):
     for name in _write_all(stage):
-        assert json.loads((stage.path / name).read_bytes())["format"] == 1
+        assert json.loads((stage.path / name).read_bytes())["format"] == 2
 
 
 def test_a_document_without_a_format_is_of_release_0_1_0_and_is_read(stage):
@@ -101,11 +113,11 @@ def test_a_document_without_a_format_is_of_release_0_1_0_and_is_read(stage):
 
 def test_a_document_of_a_later_format_is_refused_with_what_to_do(stage):
     for name, read in _write_all(stage).items():
-        _change(stage.path / name, format=2, something_new=[1])
+        _change(stage.path / name, format=3, something_new=[1])
         with pytest.raises(exceptions.UnknownFormatError) as caught:
             read(stage)
         assert str(stage.path / name) in str(caught.value)
-        assert "has format 2" in str(caught.value)
+        assert "has format 3" in str(caught.value)
         assert "upgrade ommx_prefect on this host" in str(caught.value)
 
 
@@ -146,13 +158,14 @@ def test_what_is_no_document_is_refused_by_name(stage, data):
 
 def _packed(**fields):
     document = msgpack.unpackb(Shard(ATTEMPT, "finished", parameters={"x": 1}).to_bytes())
-    return msgpack.packb({**document, **fields})
+    document.pop("digest")
+    return packed_with_digest(msgpack.packb({**document, **fields}))
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"format": 3}, "has format 3"),
+        ({"format": 4}, "has format 4"),
         ({"format": None}, "its format is None"),
         ({"status": 1}, "'status' is wrong"),
         ({"notes": "one"}, "'notes' is wrong"),

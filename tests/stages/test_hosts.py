@@ -17,6 +17,7 @@ from ommx_prefect import (
     load_experiment,
     seal,
 )
+from ommx_prefect._shards.digests import with_digest
 from tests.support.reading import run_again, run_flow
 from tests.support.stage_tasks import note
 
@@ -151,7 +152,9 @@ def test_an_attempt_that_was_cut_off_on_another_host_is_interrupted(shared):
         name = next(name for name in objects if "/starts/" in name)
         start = json.loads(objects[name])
         start.update(task_run_id="", host="elsewhere", nonce="abc")
-        shared.put(f"{flow_run_id}/starts/run-1-abc", json.dumps(start).encode())
+        del start["digest"]
+        name = f"{flow_run_id}/starts/run-1-abc"
+        shared.put(name, with_digest(json.dumps(start).encode(), name))
 
     sealed = run_flow(one)
     assert sorted(sealed.statuses) == ["finished", "interrupted"]

@@ -1,0 +1,211 @@
+"""Changed bytes of any document, and of a whole stage: the same Runs, or one error that names it.
+
+`OMMX_PREFECT_FUZZ_CASES` says how many cases; 200 if it is not set.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from dataclasses import replace
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ommx_prefect import exceptions
+from ommx_prefect._format.decode import decode
+from ommx_prefect._format.model import Documents
+from ommx_prefect._sealing.ledger import read_ledger
+from ommx_prefect._sealing.publish import Publication
+from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._shards.archive import open_archive, pack_archive
+from ommx_prefect._shards.schema import fields_of, parsed
+from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.documents import (
+    FLOW_RECORD,
+    PARTS,
+    ROLLED_BACK,
+    SUBFLOWS,
+    End,
+    FlowProcess,
+    FlowRecord,
+    Mark,
+    PlaceRecord,
+    read_flow_record,
+    write_document,
+)
+from ommx_prefect._stages.local import read_start, start_document
+from ommx_prefect._stages.oci_manifests import document_of, record_manifest, shard_manifest
+from ommx_prefect._stages.signing import Signer
+from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id, shard_of
+from tests.security.scene import Disk
+
+CASES = int(os.environ.get("OMMX_PREFECT_FUZZ_CASES", "200"))
+# Bytes that are the syntax of something, and texts that others have tripped over.
+SYNTAX = [b'"', b"{", b"}", b"[", b",", b":", b"\\u0000", b"\\ud800", b"../", b"1e999", b"\xc4\xff"]
+SYNTAX += [b"NaN", b"-1", b"9" * 400, b"null", b"\x80", b"\xff", b"\x00", b"[" * 2000]
+
+SIGNER = Signer(b"k" * 16)
+SCHEMAS = (Attempt, FlowRecord, End, FlowProcess, PlaceRecord, Mark, Publication, SealedExperiment)
+
+
+def changed(data: bytes, dice: random.Random) -> bytes:
+    """Change bytes as disks, networks and people do."""
+    for _ in range(dice.choice((1, 1, 1, 2, 5))):
+        place = dice.randrange(len(data) + 1)
+        kind = dice.randrange(6)
+        if kind == 0 and place < len(data):
+            data = data[:place] + bytes([data[place] ^ 1 << dice.randrange(8)]) + data[place + 1 :]
+        elif kind == 1:
+            data = data[:place]
+        elif kind == 2:
+            data = data[:place] + dice.choice(SYNTAX) + data[place:]
+        elif kind == 3:
+            data = data[:place] + data[place + dice.randrange(1, 30) :]
+        elif kind == 4:
+            other = dice.randrange(len(data) + 1)
+            data = data[:place] + data[other : other + 40] + data[place:]
+        else:
+            data = dice.randbytes(dice.randrange(40))
+    return data
+
+
+def refusal_of(read) -> str:
+    """What the one kind of error says; whatever else is raised fails the test."""
+    try:
+        read()
+    except exceptions.DocumentError as error:
+        return str(error)
+    return ""
+
+
+def readers():
+    """Each kind of document that comes from elsewhere: its bytes, and what reads them."""
+    owner = new_id()
+    attempt = attempt_of(owner)
+    shard = shard_of(attempt, {"of": owner})
+    documents = shard.documents
+    assert documents is not None
+    name = f"{owner}/shards/{attempt.key}"
+    start = start_document(attempt)
+    archive = pack_archive(shard, lambda digest: b'{"of":"%s"}' % owner.encode())
+    ledger = b'{"format": 1, "flow_run": {}, "runs": [], "task_runs": [], "subflows": [], '
+    ledger += b'"split_columns": {}, "warnings": []}'
+    return {
+        "shard": (shard.to_bytes(), Shard.from_bytes),
+        "archive": (archive, lambda data: open_archive(data, owner, attempt.key)),
+        "start": (start, lambda data: read_start(data, owner, attempt.key)),
+        "manifest": (
+            documents.manifest,
+            lambda data: decode(replace(documents, manifest=data)),
+        ),
+        "config": (documents.config, lambda data: decode(replace(documents, config=data))),
+        "ledger": (ledger, read_ledger),
+        "record manifest": (
+            record_manifest(name, start),
+            lambda data: document_of(name, data),
+        ),
+        "shard manifest": (
+            shard_manifest(name, shard, shard.to_bytes()),
+            lambda data: document_of(name, data),
+        ),
+        "signed": (SIGNER.signed(name, start), lambda data: SIGNER.opened(name, data)),
+    }  # fmt: skip
+
+
+READERS = readers()
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_changed_bytes_of_a_document_are_read_or_refused_by_one_error(kind):
+    data, read = READERS[kind]
+    dice = random.Random(kind)
+    for _ in range(CASES):
+        case = changed(data, dice)
+        said = refusal_of(lambda bytes_of_case=case: read(bytes_of_case))
+        assert len(said) < 2000, case
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.__name__)
+@settings(max_examples=max(25, CASES // 8))
+@given(data=st.data())
+def test_fields_of_any_kind_are_one_error_or_a_document(schema, data):
+    names = st.sampled_from([*schema.__dataclass_fields__, "x"]) | st.text(max_size=9)
+    fields = data.draw(st.dictionaries(names, values, max_size=6))
+    assert len(refusal_of(lambda: parsed(schema, fields))) < 2000
+
+
+@settings(max_examples=CASES)
+@given(st.binary(max_size=60) | values.map(lambda x: repr(x).encode()))
+def test_any_bytes_are_one_error_or_a_document(data):
+    for read in (
+        lambda: Shard.from_bytes(data),
+        lambda: fields_of(data, 2, "a/b"),
+        lambda: decode(Documents(data, data, data)),
+        lambda: SIGNER.opened("a/b", data),
+    ):
+        refusal_of(read)
+
+
+@settings(max_examples=CASES)
+@given(values)
+def test_any_map_is_one_error_or_a_shard(value):
+    try:
+        packed = msgpack.packb(value)
+    except (ValueError, OverflowError):  # lone surrogates, and numbers that no byte string holds
+        return
+    with pytest.raises(exceptions.DocumentError):
+        Shard.from_bytes(packed)
+
+
+def test_a_changed_stage_gives_the_same_runs_or_one_error_that_names_the_object(tmp_path):
+    """Whole stages, one byte-level change each, as the next host sees them."""
+    disk = Disk(tmp_path / "shared")
+    owner = new_id()
+    worker = Host(tmp_path / "worker", owner, disk.store)
+    record = replace(flow_record(owner), stage=disk.store.name)
+    write_document(worker.stage, FLOW_RECORD, record)
+    attempts = [attempt_of(owner, number) for number in range(4)]
+    worker.stage.put(shard_of(attempts[0], [owner, 0]))
+    worker.stage.put(shard_of(attempts[1], [owner, 1]))
+    worker.stage.put(shard_of(attempts[2], [owner, 2]), PARTS)
+    worker.stage.begin(attempts[3])
+    worker.stage.write(f"{ROLLED_BACK}/{new_id()}", {})
+    sub = new_id()
+    worker.stage.write(f"{SUBFLOWS}/{sub}", vars(replace(record, flow_run_id=sub)))
+
+    def seen():
+        host = Host(tmp_path / f"host-{new_id()}", owner, disk.store)
+        try:
+            host.stage.collect(())
+            return (
+                read_flow_record(host.stage), host.stage.shards(), host.stage.shards(PARTS),
+                host.stage.starts(), host.stage.listed(ROLLED_BACK), host.stage.listed(SUBFLOWS),
+            )  # fmt: skip
+        finally:
+            shutil.rmtree(host.local.path, ignore_errors=True)
+
+    def same(found) -> None:
+        assert found == before
+
+    before = seen()
+    paths = sorted(path for path in disk.folder.rglob("*") if path.is_file())
+    dice = random.Random(1)
+    for _ in range(CASES):
+        path = dice.choice(paths)
+        data = path.read_bytes()
+        path.write_bytes(changed(data, dice))
+        said = refusal_of(lambda: same(seen()))
+        assert not said or path.name in said
+        path.write_bytes(data)
+    assert seen() == before

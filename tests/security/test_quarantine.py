@@ -1,0 +1,132 @@
+"""Damaged records are all named, set aside where somebody says so, and hold up nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ommx_prefect import exceptions, load_experiment
+from ommx_prefect._recovery.by_hand import seal_by_hand
+from ommx_prefect._recovery.recover import recover
+from ommx_prefect._stages import resolve
+from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, write_document
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id, shard_of
+from tests.security.scene import FAILED, FINISHED, Disk, seal_now
+
+
+def broken(path):
+    """Flip a bit, as a disk does."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    return bytes(data)
+
+
+def reasons(flow_run_id):
+    runs = load_experiment(flow_run_id).runs
+    return [(run.status, run.lifecycle_reason) for run in runs]
+
+
+@pytest.fixture
+def three():
+    """A flow run of this host with three attempts, of which two left damaged records."""
+    stage = LocalStage(new_id())
+    name = f"registry.example/acme/{stage.owner}:one"
+    record = replace(flow_record(stage.owner), stage="local", image_name=name)
+    write_document(stage, FLOW_RECORD, record)
+    write_document(stage, STATE_RECORD, FINISHED)
+    attempts = [attempt_of(stage.owner, number) for number in (1, 2, 3)]
+    for attempt in attempts:
+        stage.put(shard_of(attempt, {"of": attempt.key}))
+    bad = [stage.path / "shards" / attempt.key for attempt in attempts[1:]]
+    return stage, bad, [broken(path) for path in bad]
+
+
+def test_each_damaged_record_is_named_with_what_can_be_done(three):
+    stage, bad, _ = three
+    with pytest.raises(exceptions.SealError) as caught:
+        seal_now(stage)
+    for said in (
+        *(f"shards/{path.name}" for path in bad),
+        f"ommx-prefect seal --quarantine {stage.owner}",
+    ):
+        assert said in str(caught.value)
+    (row,) = [row for row in recover(min_age_seconds=0) if row.owner == stage.owner]
+    assert row.done == "failed"
+    assert f"ommx-prefect seal --quarantine {stage.owner}" in row.why
+
+
+def test_the_rest_is_sealed_and_what_is_damaged_is_kept_and_told_of(three):
+    stage, bad, data = three
+    sealed = seal_by_hand(stage.owner, quarantine=True)
+    assert sealed.counts == {"finished": 1, "interrupted": 2}
+    assert sorted(reasons(stage.owner), key=str) == [
+        ("finished", None),
+        ("interrupted", "its record is damaged"),
+        ("interrupted", "its record is damaged"),
+    ]
+    said = next(x for x in sealed.warnings if "were set aside" in x)
+    assert all(path.name in said for path in bad)
+    kept = stage.path / "quarantine"
+    found = {(kept / f"shards.{path.name}.reported").read_bytes() for path in bad}
+    assert found == set(data)
+    assert seal_by_hand(stage.owner) == sealed
+
+
+def test_a_record_that_was_mended_later_takes_the_place_of_its_run(three):
+    stage, bad, data = three
+    seal_by_hand(stage.owner, quarantine=True)
+    for path, broken_data in zip(bad, data, strict=True):
+        mended = bytearray(broken_data)
+        mended[len(mended) // 2] ^= 4
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(mended)
+    sealed = seal_by_hand(stage.owner)
+    assert sealed.counts == {"finished": 3}
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    made = Disk(tmp_path / "shared")
+    monkeypatch.setattr(resolve, "store_at", lambda name: made.store)
+    return made
+
+
+def test_what_is_damaged_in_a_shared_place_is_set_aside_and_not_kept_when_it_was_mended(
+    disk, tmp_path
+):
+    owner = new_id()
+    worker = Host(tmp_path / owner, owner, disk.store)
+    write_document(worker.stage, FLOW_RECORD, flow_record(owner))
+    attempts = [attempt_of(owner, number) for number in (1, 2, 3)]
+    for attempt in attempts:
+        worker.stage.put(shard_of(attempt, {"of": attempt.key}))
+    paths = [disk.folder / owner / "shards" / attempt.key for attempt in attempts]
+    before = paths[2].read_bytes()
+    for path in paths[1:]:
+        broken(path)
+    disk.plant(f"{owner}/readme.txt", b"hello")
+    with pytest.raises(exceptions.SealError) as caught:
+        seal_now(disk.seen_by(owner), FAILED)
+    for name in (*(path.name for path in paths[1:]), "readme.txt", "--quarantine"):
+        assert name in str(caught.value)
+    paths[2].write_bytes(before)  # mended: no bad copy is kept
+    stage = LocalStage(owner)
+    write_document(stage, STATE_RECORD, FAILED)
+    sealed = seal_by_hand(owner, quarantine=True, stage="local-file-system/shared")
+    assert sealed.counts == {"finished": 2, "interrupted": 1}
+    assert ("interrupted", "its record is damaged") in reasons(owner)
+
+
+def test_a_damaged_flow_record_costs_the_name_and_nothing_else(disk, tmp_path):
+    owner = new_id()
+    worker = Host(tmp_path / owner, owner, disk.store)
+    write_document(worker.stage, FLOW_RECORD, flow_record(owner))
+    worker.stage.put(shard_of(attempt_of(owner), {"of": owner}))
+    broken(disk.folder / owner / FLOW_RECORD)
+    write_document(LocalStage(owner), STATE_RECORD, FINISHED)
+    sealed = seal_by_hand(owner, quarantine=True, stage="local-file-system/shared")
+    assert sealed.counts == {"finished": 1}
+    assert ".ommx.local/" in sealed.image_name
