@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
 from ommx_prefect._sealing.json_stream import written
 
-texts = st.text(st.characters(exclude_categories=["Cs"]))
-leaves = st.none() | st.booleans() | st.integers() | st.floats() | texts
-values = st.recursive(leaves, lambda x: st.lists(x, max_size=3) | st.dictionaries(texts, x))
-items = st.lists(st.dictionaries(texts, values, min_size=1), max_size=3)
+VALUES = ["", 'a"\\\n\t\u2028é😀', 0, -7, 2**70, 1.5, 1e300, True, None, [], {}, [1, [{}]]]
+ITEM = {f"{number} {value!r}": value for number, value in enumerate(VALUES)}
 
 
-@given(st.dictionaries(texts, values, min_size=1), items)
-def test_the_text_is_that_of_json(document, listed):
-    whole = {**document, "listed": listed}
-    streamed = {**document, "listed": iter(listed)}
+@pytest.mark.parametrize("items", [[], [ITEM], [ITEM, {"notes": ["a\nb"]}, ITEM]])
+def test_the_text_is_that_of_json(items):
+    whole = {"first": ITEM, **ITEM, "listed": items, "last": {"nested": [ITEM, []]}}
+    streamed = {**whole, "listed": iter(items)}
     assert written(streamed).decode() == json.dumps(whole, ensure_ascii=False, indent=1)
