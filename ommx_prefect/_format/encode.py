@@ -48,21 +48,9 @@ def encode(
         columns = columns_of(experiment.runs)
     layers = _Layers()
     parameters = parameter_bytes(columns)
-    config = _json(_config_json(experiment, layers, describe(PARAMETERS_MEDIA_TYPE, parameters)))
-    manifest: dict[str, Any] = {
-        "annotations": dict(experiment.annotations),
-        "artifactType": ARTIFACT_TYPE,
-        "config": {**describe(CONFIG_MEDIA_TYPE, config).as_json()},
-        "layers": [descriptor.as_json() for descriptor in layers.indexes],
-        "schemaVersion": 2,
-    }
-    del manifest["config"]["annotations"]
-    if subject := experiment.subject:
-        manifest["subject"] = subject.as_json()
-        del manifest["subject"]["annotations"]  # none, as OMMX writes it
-    if not manifest["annotations"]:
-        del manifest["annotations"]
-    return Documents(_json(manifest, sort_keys=True), config, parameters)
+    table = describe(PARAMETERS_MEDIA_TYPE, parameters)
+    config = _config_text(experiment, layers, table).encode()
+    return Documents(_manifest_text(experiment, layers, config).encode(), config, parameters)
 
 
 def columns_of(runs: Iterable[RunRecord]) -> dict[str, dict[int, Scalar]]:
@@ -78,7 +66,7 @@ def parameter_bytes(columns: Mapping[str, Mapping[int, Scalar]]) -> bytes:
     """Write the run-parameter table as MessagePack."""
     types = {kind: name for name, kind in COLUMN_TYPES.items()}
     document: dict[str, Any] = {
-        name: {"type": types[type(next(iter(cells.values())))], "values": dict(cells)}
+        name: {"type": types[type(next(iter(cells.values())))], "values": cells}
         for name, cells in sorted(columns.items())
         if cells
     }
@@ -86,22 +74,37 @@ def parameter_bytes(columns: Mapping[str, Mapping[int, Scalar]]) -> bytes:
     return packed
 
 
-def _json(document: Any, *, sort_keys: bool = False) -> bytes:
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
-    return text.encode()
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_sorted_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+# What there is one of for each Run is made and written one by one.
 
 
-def _config_json(
-    experiment: ExperimentRecord, layers: _Layers, parameters: Descriptor
-) -> dict[str, Any]:
+def _manifest_text(experiment: ExperimentRecord, layers: _Layers, config: bytes) -> str:
+    descriptor = describe(CONFIG_MEDIA_TYPE, config).as_json()
+    del descriptor["annotations"]
+    head: dict[str, Any] = {"artifactType": ARTIFACT_TYPE, "config": descriptor}
+    if experiment.annotations:
+        head["annotations"] = dict(experiment.annotations)
+    listed = ",".join(_sorted_text(layer.as_json()) for layer in layers.indexes)
+    tail: dict[str, Any] = {"schemaVersion": 2}
+    if subject := experiment.subject:
+        tail["subject"] = subject.as_json()
+        del tail["subject"]["annotations"]  # none, as OMMX writes it
+    return f'{_sorted_text(head)[:-1]},"layers":[{listed}],{_sorted_text(tail)[1:]}'
+
+
+def _config_text(experiment: ExperimentRecord, layers: _Layers, parameters: Descriptor) -> str:
     requested = experiment.requested_image_name
-    return {
+    head = {
         **_lifecycle_json(experiment.status, experiment.reason),
         **({"requested_image_name": requested} if requested else {}),
         "attachments": _attachments_json(experiment.attachments, layers.index),
-        "runs": [_run_json(i, run, layers.index) for i, run in enumerate(experiment.runs)],
-        "run_parameters": layers.index(parameters),
     }
+    numbered = enumerate(experiment.runs)
+    runs = ",".join(_text(_run_json(i, run, layers.index)) for i, run in numbered)
+    table = layers.index(parameters)
+    return f'{_text(head)[:-1]},"runs":[{runs}],"run_parameters":{table}}}'
 
 
 def _lifecycle_json(status: str, reason: str | None) -> dict[str, Any]:

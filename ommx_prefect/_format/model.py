@@ -27,7 +27,7 @@ COLUMN_TYPES: dict[str, type] = {"bool": bool, "int64": int, "float64": float, "
 Scalar = bool | int | float | str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Descriptor:
     """An OCI descriptor: what a layer is, its sha256 digest, and its size in bytes."""
 
@@ -46,7 +46,7 @@ class Descriptor:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Attachments:
     """Named layers of an Experiment or a Run, and the file names that `log_file` keeps."""
 
@@ -58,7 +58,7 @@ class Attachments:
 Call = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """One Run: how it ended, what it holds, and its run parameters."""
 

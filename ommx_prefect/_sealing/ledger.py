@@ -10,13 +10,13 @@ The ledger is one JSON attachment of the experiment, named `ledger`:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import TaskRunRow
+from ommx_prefect._sealing.json_stream import written
 from ommx_prefect._shards.schema import CLOSED, FORMAT_KEY, Key, fields_of, parsed
 
 NAME = "ledger"
@@ -103,43 +103,42 @@ def ledger_bytes(
     document = {
         FORMAT_KEY: FORMAT,
         "flow_run": dict(flow_run),
-        "runs": [entry.as_json(run_id) for run_id, entry in enumerate(entries)],
+        "runs": (entry.as_json(run_id) for run_id, entry in enumerate(entries)),
         "task_runs": task_runs(entries, rows),
         "subflows": list(subflows),
         "split_columns": dict(split_columns),
         "warnings": list(warnings),
     }
-    return json.dumps(document, ensure_ascii=False, indent=1).encode()
+    return written(document)
 
 
-def task_runs(entries: Sequence[Entry], rows: Iterable[TaskRunRow]) -> list[dict[str, Any]]:
-    """Return one row for each task run, with the ids of its Runs; rows without Runs come last.
+def task_runs(entries: Sequence[Entry], rows: Iterable[TaskRunRow]) -> Iterator[dict[str, Any]]:
+    """Yield one row for each task run, with the ids of its Runs; rows without Runs come last.
 
     Where a task run has Runs, they tell its state: Prefect's API may be late.
     """
-    found: dict[str, dict[str, Any]] = {}
+    run_ids: dict[str, list[int]] = {}
     for run_id, entry in enumerate(entries):
         if entry.task_run_id:
-            row = found.setdefault(entry.task_run_id, _row_of(entry))
-            row["state"] = entry.state
-            row["run_ids"].append(run_id)
-    others = (row for row in rows if row.task_run_id not in found and not row.is_subflow)
+            run_ids.setdefault(entry.task_run_id, []).append(run_id)
+    for found in run_ids.values():
+        yield _row_of(entries[found[0]], entries[found[-1]].state, found)
+    others = (row for row in rows if row.task_run_id not in run_ids and not row.is_subflow)
     for other in sorted(others, key=lambda row: row.task_run_id):
-        found[other.task_run_id] = {
+        yield {
             "task_run_id": other.task_run_id,
             "flow_run_id": other.flow_run_id,
             "name": other.name,
             "state": other.state,
             "run_ids": [],
         }
-    return list(found.values())
 
 
-def _row_of(entry: Entry) -> dict[str, Any]:
+def _row_of(entry: Entry, state: str, run_ids: list[int]) -> dict[str, Any]:
     return {
         "task_run_id": entry.task_run_id,
         "flow_run_id": entry.flow_run_id,
         "name": entry.task_run,
-        "state": entry.state,
-        "run_ids": [],
+        "state": state,
+        "run_ids": run_ids,
     }

@@ -1,0 +1,48 @@
+"""Write a JSON document item by item, in the very text of `json.dumps(..., indent=1)`.
+
+A ledger has two objects for each Run. Made one by one they take the memory of one; and what is flat
+is written without the encoder, which is Python's own where it indents.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from json.encoder import encode_basestring
+from typing import Any
+
+_encoder = json.JSONEncoder(ensure_ascii=False, indent=1)
+_LINES = ",\n"
+# Exact type -> its text.
+_LEAVES: dict[type, Callable[[Any], str]] = {str: encode_basestring, int: int.__repr__}
+
+
+def written(document: Mapping[str, Any]) -> bytes:
+    """Write an object; a value that is an iterator becomes a list, one item at a time."""
+    file, separator = io.BytesIO(), "{"
+    for key, value in document.items():
+        file.write(f"{separator}\n {encode_basestring(key)}: ".encode())
+        if isinstance(value, Iterator):
+            _write_items(file, value)
+        else:
+            file.write(_text(value, 1).encode())
+        separator = ","
+    file.write(b"\n}")
+    return file.getvalue()
+
+
+def _write_items(file: io.BytesIO, items: Iterator[Mapping[str, Any]]) -> None:
+    separator = "["
+    for item in items:
+        lines = (f"   {encode_basestring(key)}: {_text(item[key], 3)}" for key in item)
+        file.write(f"{separator}\n  {{\n{_LINES.join(lines)}\n  }}".encode())
+        separator = ","
+    file.write(b"[]" if separator == "[" else b"\n ]")
+
+
+def _text(value: Any, depth: int) -> str:
+    write = _LEAVES.get(type(value))
+    if write is not None:
+        return write(value)
+    return _encoder.encode(value).replace("\n", "\n" + " " * depth)
