@@ -46,10 +46,15 @@ def events_of(server: str, flow_run_id: str, wanted: str, least: int) -> list[di
 
 
 def events_about(server: str, resource: str) -> list[dict]:
-    """The events of one resource."""
+    """The events of one resource, once there is one."""
     query = {"filter": {"resource": {"id": [resource]}}, "limit": 50}
-    answer = httpx.post(f"{server}/events/filter", json=query, timeout=60).raise_for_status()
-    return answer.json()["events"]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        answer = httpx.post(f"{server}/events/filter", json=query, timeout=60).raise_for_status()
+        if found := answer.json()["events"]:
+            return found
+        assert time.monotonic() < deadline, f"no event of {resource}"
+        time.sleep(0.3)
 
 
 def roles(event: dict) -> dict[str, str]:
