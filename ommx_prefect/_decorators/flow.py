@@ -29,6 +29,7 @@ from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recording.current import recording_here
+from ommx_prefect._reporting.progress import begin_progress
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.roots import root_of
 from ommx_prefect.exceptions import ImageNameError, StageError
@@ -198,6 +199,8 @@ def _open(context: FlowRunContext, settings: ExperimentSettings) -> str:
     except Exception as error:  # a registry that cannot be written must not stop the flow
         warn(f"The experiment could not be opened: {describe_error(error)}")
         root_flow_run_id, stage = str(flow_run.id), settings.stage or LOCAL
+    if root_flow_run_id == str(flow_run.id):
+        begin_progress(flow, flow_run)
     label(flow_run, root_flow_run_id, str(root_of(root_flow_run_id)), stage)
     return root_flow_run_id
 

@@ -89,7 +89,8 @@ def _find(night: Night, most_solves: int) -> Findings:
         return Findings(contradictions=contradictions, nights=nights)
     last = earlier[-1][0]
     environments = [_environment(each) for each in (earlier[-1][1], opened)]
-    compared = analysis.compare(nights[_short(last.image_name)], table, environments=environments)
+    pair = _paired([nights[_short(last.image_name)], table])
+    compared = analysis.compare(pair[0], pair[1], environments=environments)
     verdicts = compared.table["verdict"]
     better = compared.table[verdicts == "better"]
     return Findings(
@@ -102,6 +103,13 @@ def _find(night: Night, most_solves: int) -> Findings:
         contradictions=contradictions,
         nights=nights,
     )
+
+
+def _paired(nights: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Pair a solver with itself though its options changed, where each night has it but once."""
+    key = ["instance", "digest", "adapter", "seed"]
+    is_once = not any(night.duplicated(key).any() for night in nights)
+    return [night.assign(variant="") for night in nights] if is_once else nights
 
 
 def _earlier(night: Night, most_solves: int) -> list[tuple[ExperimentRef, Experiment]]:

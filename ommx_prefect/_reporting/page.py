@@ -35,8 +35,17 @@ class Page:
     text: str
 
 
-def page_of(night: Night, found: Findings, pictures: Sequence[str] = ()) -> Page:
-    """Write the page of a night."""
+def page_of(
+    night: Night, found: Findings, pictures: Sequence[str] = (), table_note: str = ""
+) -> Page:
+    """Write the page of a night.
+
+    Args:
+        night: The night.
+        found: What it found in its solves.
+        pictures: Pictures of it, as markdown.
+        table_note: What is to be said of the table of Runs.
+    """
     said = description(night, found)
     sections = [
         [f"## Experiment {night.sealed.status}", "", for_markdown(said) + _where(night)],
@@ -46,6 +55,7 @@ def page_of(night: Night, found: Findings, pictures: Sequence[str] = ()) -> Page
         _changes(found),
         list(pictures),
         _experiment(night),
+        [table_note] if table_note else [],
         _how(night, found),
         _listed("Warnings", night.sealed.warnings),
     ]
@@ -99,7 +109,9 @@ def _not_pushed(night: Night) -> list[str]:
     if not night.sealed.push_problem:
         return []
     problem = for_markdown(night.sealed.push_problem)
-    return ["### Not pushed", "", problem, "", *_command(night.facts.command)]
+    in_python = as_code(f"ommx_prefect.seal({night.facts.flow_run_id!r})")
+    again = [*_command(night.facts.command), "", f"Or in Python: {in_python}"]
+    return ["### Not pushed", "", problem, "", *again]
 
 
 def _failures(night: Night) -> list[str]:

@@ -15,6 +15,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 from ommx_prefect._prefect.api import api_client, find_flow_name, read_flow_run
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._reporting.assets import tell_materialized
 from ommx_prefect._reporting.events import (
     tell_contradicted,
     tell_pushed,
@@ -38,10 +39,11 @@ def report_sealed(facts: FlowRunFacts, sealed: SealedExperiment) -> None:
     """Show a night that was sealed, and tell automations of it."""
     night = Night(facts, sealed)
     found = _shielded(Findings(), lambda: find(night))
-    _shielded(None, lambda: _show_page(night, found))
-    _shielded(None, lambda: _show_table(night))
+    cut = _shielded("", lambda: _show_table(night))
+    _shielded(None, lambda: _show_page(night, found, cut))
     _shielded(0, lambda: show_solves(night))
     _shielded(None, lambda: tell_sealed(night))
+    _shielded(None, lambda: tell_materialized(night))
     if found.worse:
         tell_regressed(night, found.before, found.worse)
     if found.contradictions:
@@ -63,7 +65,7 @@ def report_push(sealed: SealedExperiment) -> None:
             flow_run = read_flow_run(client, sealed.flow_run_id)
             facts = facts_of(flow_run, find_flow_name(client, flow_run))
         night = Night(facts, sealed)
-        _show_page(night, find(night))
+        _show_page(night, find(night), table_of(night)[1])
         tell_pushed(night)
 
     _shielded(None, report)
@@ -74,23 +76,33 @@ def _shielded(otherwise: T, do: Callable[[], T]) -> T:
     try:
         return do()
     except Exception as error:
-        warn(f"The experiment is sealed; the UI was not told: {describe_error(error)}")
+        warn(f"Of this experiment the UI was not told: {describe_error(error)}")
         return otherwise
 
 
-def _show_page(night: Night, found: Findings) -> None:
-    page = page_of(night, found, list(pictures(found.nights)))
+def _show_page(night: Night, found: Findings, cut: str) -> None:
+    page = page_of(night, found, list(pictures(found.nights)), cut)
     _attach(night.facts, page_key(night.facts), "markdown", page)
 
 
-def _show_table(night: Night) -> None:
+def _show_table(night: Night) -> str:
+    """Show the table of Runs, and return what is to be said where it does not hold them all."""
+    page, cut = table_of(night)
+    if page is not None:
+        _attach(night.facts, runs_key(night.facts), "table", page)
+    return cut
+
+
+def table_of(night: Night) -> tuple[Page | None, str]:
+    """Return the table of a night's Runs, and a sentence where it is cut."""
     rows = runs_table(night.experiment)
     if not rows:
-        return
+        return None, ""
     table, fitting = table_text(rows)
-    said = f"the first {fitting} of {len(rows)}" if fitting < len(rows) else str(len(rows))
-    page = Page(f"{said} Runs, the worst first", table)
-    _attach(night.facts, runs_key(night.facts), "table", page)
+    if fitting == len(rows):
+        return Page(f"{fitting} Runs, the worst first", table), ""
+    said = f"the first {fitting} of {len(rows)} Runs, the worst first"
+    return Page(said, table), f"The table shows {said}."
 
 
 def _attach(facts: FlowRunFacts, key: str, kind: str, page: Page) -> None:

@@ -16,7 +16,7 @@ from tests.documents.pages import NEEDS_REGISTRY, PAGES, Block, Page, page
 from tests.support.instance_files import instance_file
 
 # Languages that are read and not run: output, trees, and files of other programs.
-SHOWN = frozenset({"text", "json", "toml"})
+SHOWN = frozenset({"text", "json", "toml", "yaml"})
 RUN = frozenset({"python", "sh"})
 SHELL_SECONDS = 240
 

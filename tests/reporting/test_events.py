@@ -6,6 +6,7 @@ import time
 import uuid
 
 import httpx
+import prefect
 import pytest
 
 from ommx_prefect import flow, load_experiment, seal, task
@@ -13,6 +14,11 @@ from ommx_prefect._reporting import events
 from tests.support.reading import run_flow
 
 PATIENCE_SECONDS = 120
+
+
+@prefect.task(asset_deps=["s3://data/instances.csv"])
+def read_data():
+    return 1
 
 
 @task
@@ -39,6 +45,18 @@ def events_of(server: str, flow_run_id: str, wanted: str, least: int) -> list[di
         time.sleep(0.3)
 
 
+def events_about(server: str, resource: str) -> list[dict]:
+    """The events of one resource, once there is one."""
+    query = {"filter": {"resource": {"id": [resource]}}, "limit": 50}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        answer = httpx.post(f"{server}/events/filter", json=query, timeout=60).raise_for_status()
+        if found := answer.json()["events"]:
+            return found
+        assert time.monotonic() < deadline, f"no event of {resource}"
+        time.sleep(0.3)
+
+
 def roles(event: dict) -> dict[str, str]:
     return {x["prefect.resource.role"]: x["prefect.resource.id"] for x in event["related"]}
 
@@ -48,6 +66,7 @@ def test_a_night_tells_what_was_sealed_what_failed_and_that_it_was_not_pushed(se
 
     @flow(experiment=name, push=True, name="told night")
     def night(token: str):
+        read_data()
         for x in range(-30, 2):
             solve.submit(x, token).wait()
         return "done"
@@ -65,13 +84,17 @@ def test_a_night_tells_what_was_sealed_what_failed_and_that_it_was_not_pushed(se
         "pushed": False,
         "opens_with": f'Experiment.load("{name}")',
         "warnings_count": len(seal_again.warnings),
-        "warnings": list(seal_again.warnings),
+        "warnings": list(seal_again.warnings[: events.MOST_SAID]),
     }
     resource = told["resource"]
     assert resource["prefect.resource.id"] == f"ommx-prefect.experiment.{sealed.flow_run_id}"
     assert resource["prefect.resource.name"] == name
     assert roles(told)["flow-run"] == f"prefect.flow-run.{sealed.flow_run_id}"
     assert set(roles(told)) == {"flow-run", "flow"}
+    assets = events_about(server, f"oci://{name.rpartition(':')[0]}")
+    assert [x["payload"]["digest"] for x in assets] == [seal_again.manifest_digest]
+    assert {"asset", "asset-materialized-by", "flow-run"} <= set(roles(assets[0]))
+    assert roles(assets[0])["asset"] == "s3://data/instances.csv"
     (not_pushed,) = events_of(server, sealed.flow_run_id, events.PUSH_FAILED, 1)
     assert not_pushed["payload"]["mend"] == f"ommx-prefect seal {sealed.flow_run_id}"
     assert not_pushed["payload"]["error"]

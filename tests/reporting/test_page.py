@@ -16,6 +16,7 @@ from ommx_prefect._reporting.night import FlowRunFacts, Night
 from ommx_prefect._reporting.page import MOST_BYTES, link, page_of
 from ommx_prefect._reporting.pictures import pictures
 from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect.analysis._solves import COLUMNS
 
 EVIL = "a|b `c` <script>alert(1)</script> [x](javascript:y) ![i](http://e/x.png)\n\n# head\x1b[31m"
 
@@ -61,7 +62,13 @@ def test_nothing_from_a_name_or_a_reason_becomes_markup():
         failed(EVIL, EVIL), status="failed", pushed=False, push_problem=EVIL, warnings=(EVIL,)
     )
     found = Findings(
-        EVIL, "javascript:alert(1)", (EVIL,), (EVIL,), {EVIL: 1}, (EVIL,), (EVIL,), {}, ""
+        before="ghcr.io/acme/night:zero",
+        before_url="javascript:alert(1)",
+        worse=(EVIL,),
+        better=(EVIL,),
+        counts={EVIL: 1},
+        not_comparable=(EVIL,),
+        contradictions=(EVIL,),
     )
     text = page_of(night, found).text
     assert "<script" not in text
@@ -98,8 +105,8 @@ def test_pictures_are_data_that_both_uis_show():
         "seconds": [0.1, 0.2, 0.3, 0.4],
         "limit": [5.0] * 4,
     }
-    names = ["experiment", "run", "digest", "variant", "seed", "sense", "dual_bound", "cached"]
-    table = pd.DataFrame(rows).reindex(columns=[*rows, *names])
+    rows["digest"] = rows["instance"]
+    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).astype(COLUMNS)
     found = list(pictures({"one": table, "two": table}))
     assert [x.partition("]")[0] for x in found] == [
         "![Performance profile",

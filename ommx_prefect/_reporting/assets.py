@@ -1,0 +1,55 @@
+"""The repository of an experiment as an asset of Prefect's: `oci://registry/repository`.
+
+A finished night materializes it, with name, digest and counts of that night as metadata, from the
+assets that the flow's tasks have used or made. An anonymous experiment is no asset: its name is
+this machine's alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prefect.context import AssetContext, FlowRunContext
+from prefect.events import emit_event
+
+from ommx_prefect._oci.names import split_name
+from ommx_prefect._reporting.events import related_to
+from ommx_prefect._reporting.night import Night
+
+MATERIALIZED = "prefect.asset.materialization.succeeded"
+LOCAL_SUFFIX = ".ommx.local"
+
+
+def asset_key(image_name: str) -> str:
+    """Return the key of the asset that an image is a version of; empty where it is none."""
+    where = split_name(image_name)
+    is_local = where.registry.endswith(LOCAL_SUFFIX)
+    return "" if is_local else f"oci://{where.registry}/{where.repository}"
+
+
+def tell_materialized(night: Night) -> None:
+    """Tell Prefect that a finished night has made a new version of its asset."""
+    sealed, key = night.sealed, asset_key(night.sealed.image_name)
+    if sealed.status != "finished" or not key:
+        return
+    by = AssetContext.related_materialized_by("ommx-prefect")
+    emit_event(
+        MATERIALIZED,
+        resource={"prefect.resource.id": key, "prefect.resource.name": key.rpartition("/")[2]},
+        related=[*_upstream(), by, *related_to(night.facts)],
+        payload={
+            "image_name": sealed.image_name,
+            "digest": sealed.manifest_digest,
+            "runs": dict(sealed.counts),
+            "pushed": sealed.pushed,
+        },
+    )
+
+
+def _upstream() -> Iterator[dict[str, str]]:
+    """Return the assets of the tasks of the flow run that ends here."""
+    context = FlowRunContext.get()
+    used = context.task_run_assets.values() if context else ()
+    assets = {asset.key: asset for some in used for asset in some}
+    for key in sorted(assets):
+        yield AssetContext.asset_as_related(assets[key])
