@@ -83,6 +83,10 @@ class Runs:
         return self.columns[1]
 
 
+# Keys of the flow's record that most flows leave empty.
+RARELY_TOLD = ("registry", "lineage")
+
+
 def plan_experiment(inputs: SealInputs) -> SealPlan:
     """Compose an experiment for the best target that takes it."""
     runs = _runs_of(inputs)
@@ -165,7 +169,10 @@ def build_experiment(
 
 def _ledger_of(inputs: SealInputs, runs: Runs, warnings: Sequence[str]) -> bytes:
     end = inputs.end
-    flow_run = {**asdict(inputs.record), "state": end.state, "status": end.status}
+    record = asdict(inputs.record)
+    # What few flows have is left out of the others' ledgers, which stay as they were.
+    told = {name: value for name, value in record.items() if value or name not in RARELY_TOLD}
+    flow_run = {**told, "state": end.state, "status": end.status}
     subflows = list(inputs.staged.subflows.values())
     return ledger.ledger_bytes(
         flow_run, runs.entries, inputs.rows, subflows, runs.split_columns, warnings

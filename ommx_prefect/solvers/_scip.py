@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -117,10 +118,15 @@ class ScipDriver:
     def reports(self, model: Any) -> Sequence[object]:
         report = of_adapter("SCIPTerminationReport")
         snapshot = of_adapter("SCIPProgressSnapshot")
-        if report is None or snapshot is None:
+        # Before it searches, SCIP 10 ends the process where it is asked for its cuts.
+        if report is None or snapshot is None or model.getStage() < _searching():
             return []
         last = report.from_model(model)
         return [snapshot.from_termination_report(last), last]
+
+
+def _searching() -> int:
+    return int(sys.modules["pyscipopt"].SCIP_STAGE.SOLVING)
 
 
 def is_linear(model: Any) -> bool:

@@ -24,6 +24,7 @@ from ommx_prefect.solvers._solve import solve_in
 from ommx_prefect.solvers._supervised import supervise
 from tests.support.instance_files import instance_file
 from tests.support.reading import run_flow
+from tests.support.solving import recorded
 
 HARD = "neos-911880.mps"
 WITHIN = 2.0
@@ -198,3 +199,11 @@ def test_sigterm_stops_a_solve_at_once_and_its_run_keeps_its_solution(tmp_path, 
     assert run.status == "interrupted"
     assert run.get_solution("incumbent").feasible
     assert "solver.log" in run.attachment_names
+
+
+def test_scip_that_ends_before_it_searches_is_asked_nothing_that_ends_the_process(open_instances):
+    instance = load_instance(open_instances / "QPLIB_3506.qplib").instance
+    found = recorded(
+        solve_in, "scip", instance, limits={"time_limit_seconds": 0.05}, raise_on_failure=False
+    )
+    assert found.parameters["outcome"] in ("feasible", "no_solution")
