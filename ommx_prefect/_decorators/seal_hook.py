@@ -19,6 +19,7 @@ from ommx_prefect._reporting.publish import report_sealed, report_unsealed
 from ommx_prefect._sealing.flow_run import find_flow_run
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_found
+from ommx_prefect._shards import unwritten
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._values.secrets import Redactor
@@ -81,6 +82,9 @@ def _open_late(
 def _report_failure(flow: Flow[Any, Any], flow_run: FlowRun, error: Exception) -> None:
     if not isinstance(error, SealError):  # the registry itself cannot be read
         error = SealError(str(flow_run.id), describe_error(error))
+    if count := len(unwritten.of(str(flow_run.id))):
+        unsaid = f"{count} of its records could not be written: they are lost with this process"
+        error = SealError(error.flow_run_id, f"{error.reason}; {unsaid}, unless it seals them")
     complain(str(error))
     report_unsealed(facts_of(flow_run, flow.name), error)
 
