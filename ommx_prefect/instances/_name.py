@@ -19,6 +19,11 @@ def give_name(instance: Instance, name: str) -> None:
         instance.title = name
 
 
+def given_name(instance: Instance) -> str:
+    """Return the name `load_instance` gave, else the title, else nothing."""
+    return instance.annotations.get(f"org.ommx.user.{_ANNOTATION}") or instance.title or ""
+
+
 def instance_name(instance: Instance, data: Callable[[], bytes] | None = None) -> str:
     """Return the name `load_instance` gave, else the title, else 12 digits of the digest.
 
@@ -26,8 +31,7 @@ def instance_name(instance: Instance, data: Callable[[], bytes] | None = None) -
         instance: The instance.
         data: Gives its `to_v2_bytes()`, where they are made for something else, too.
     """
-    named = instance.annotations.get(f"org.ommx.user.{_ANNOTATION}") or instance.title
-    if named:
+    if named := given_name(instance):
         return named
     digest = digest_of(instance, (data or instance.to_v2_bytes)())
     return digest.partition(":")[2][:12]

@@ -62,7 +62,7 @@ from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve
 from ommx_prefect.solvers._race import end_race, new_race, racing, result_of_race, win, winner_of
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from ommx_prefect.solvers._start import StartLike
-from ommx_prefect.solvers._task import helpful
+from ommx_prefect.solvers._task import helpful, run_name
 from ommx_prefect.solvers._telemetry import Telemetry
 
 register_cache_keys()
@@ -70,7 +70,7 @@ register_cache_keys()
 
 # Inputs and output are in the Solve record already.
 @helpful
-@task(name="solve", log_inputs=False, log_output=False)
+@task(name="solve", task_run_name=run_name, log_inputs=False, log_output=False)
 @when_cached(log_cached_solve)
 def solve(
     adapter: type[SolverAdapter] | str,
@@ -155,7 +155,7 @@ def solve(
     )
 
 
-@task(name="sample", log_inputs=False, log_output=False)
+@task(name="sample", task_run_name=run_name, log_inputs=False, log_output=False)
 @when_cached(log_cached_sample)
 def sample(
     adapter: type[SamplerAdapter] | str,
@@ -188,7 +188,7 @@ def sample(
 
 
 # Its name in Prefect and in the ledger is that of any solve.
-@task(name="solve", log_inputs=False, log_output=False)
+@task(name="solve", task_run_name=run_name, log_inputs=False, log_output=False)
 def _race_one(name: str, race: str, instance: Instance, options: dict[str, Any]) -> Any:
     """Solve in a race; a proof wins it."""
     try:

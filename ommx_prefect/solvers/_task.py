@@ -1,18 +1,35 @@
-"""How a ready-made task answers an argument that it does not have: by naming the one meant."""
+"""How a ready-made task names its runs, and answers an argument that it does not have."""
 
 from __future__ import annotations
 
 import inspect
 from typing import Any, ParamSpec, TypeVar, cast
 
+from ommx import Instance
 from prefect.exceptions import ParameterBindError
 from prefect.tasks import Task
 
 from ommx_prefect._decorators.task import RecordedTask
+from ommx_prefect._values.secrets import redact_known
+from ommx_prefect.instances._name import given_name
 from ommx_prefect.solvers._backends import near_matches
+
+LONGEST_NAME = 200
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def _run_name(parameters: dict[str, Any]) -> str:
+    """Return `<instance> <adapter>`, by which a person finds a solve; no instance is digested."""
+    adapter, instance = parameters["adapter"], parameters["instance"]
+    solver = adapter if isinstance(adapter, str) else getattr(adapter, "__name__", "solver")
+    name = given_name(instance) if isinstance(instance, Instance) else ""
+    return redact_known(f"{name or 'instance'} {solver}")[:LONGEST_NAME]
+
+
+# Prefect's type for such a function has a class method, which no function has.
+run_name: Any = _run_name
 
 
 class HelpfulTask(RecordedTask[P, R]):

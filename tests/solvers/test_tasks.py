@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from ommx import Instance, ParametricInstance
+from ommx_highs_adapter import OMMXHighsAdapter
 
 from ommx_prefect import flow
 from ommx_prefect.instances import NamedInstance, load_instance
 from ommx_prefect.solvers import InfeasibleError, sample, solve
+from tests.support.models import knapsack
 from tests.support.reading import run_flow
 
 
@@ -79,3 +81,17 @@ def test_what_is_no_instance_is_refused_by_an_error_that_names_the_cure(call, ad
     assert cure in str(error)
     assert sealed.statuses == ["failed"]
     assert sealed.column("outcome") == [None]
+
+
+@pytest.mark.usefixtures("server")
+def test_a_task_run_is_named_by_its_instance_and_its_adapter():
+    named, other = knapsack(), knapsack()
+    named.title, other.title = "afiro | <b>", ""
+
+    @flow
+    def night():
+        solve("highs", named)
+        solve(OMMXHighsAdapter, other, seed=1)
+
+    names = [row["task_run"] for row in run_flow(night).ledger["runs"]]
+    assert names == ["afiro | <b> highs", "instance OMMXHighsAdapter"]
