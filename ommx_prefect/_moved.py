@@ -25,7 +25,7 @@ MOVED = {
     "_json_codec": "codecs._json",
     "_outcomes": "solvers._errors",
     "_rolled_back": "_recording.rollback",
-    "_seal": "_sealing.seal",
+    "_seal": "_reporting.seal",
     "_sealed": "_sealing.result",
     "_secrets": "_values.secrets",
     "_solve_parameters": "solvers._parameters",

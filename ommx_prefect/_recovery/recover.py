@@ -111,8 +111,7 @@ def recover_one(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterat
     try:
         unsealed = read_unsealed(owner)
     except Exception as error:
-        why = f"its records cannot be read: {describe_error(_told_of(owner, error))}"
-        yield Recovered(owner, "", UNKNOWN, "", 0, 0, "failed", why)
+        yield _unreadable(owner, error)
         return
     if unsealed is None:
         return
@@ -120,10 +119,19 @@ def recover_one(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterat
         yield _sent_out(unsealed, how)
         return
     answer = ask(unsealed, prefect)
-    decision = decide(unsealed, answer, how.min_age_seconds, time.time())
+    try:
+        decision = decide(unsealed, answer, how.min_age_seconds, time.time())
+    except DocumentError as error:  # how it ended, as its stage has it
+        yield _unreadable(owner, error)
+        return
     if decision.action == "wait" and unsealed.is_sealed and not unsealed.has_records:
         return  # sealed, running again, and nothing new yet
     yield _done(unsealed, answer, decision, how, prefect)
+
+
+def _unreadable(owner: str, error: Exception) -> Recovered:
+    why = f"its records cannot be read: {describe_error(_told_of(owner, error))}"
+    return Recovered(owner, "", UNKNOWN, "", 0, 0, "failed", why)
 
 
 def _told_of(owner: str, error: Exception) -> Exception:

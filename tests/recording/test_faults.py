@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import time
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +173,7 @@ def test_a_recording_that_breaks_in_the_middle_is_a_degraded_run():
     def breaks():
         current_run().log_parameter("x", 1)
         recording = recording_here()
-        recording.record.stage = LocalStage("\0 no such directory")
+        recording.record.stage = LocalStage(str(uuid.uuid4()), Path("\0 no such directory"))
         return 5
 
     @flow

@@ -336,8 +336,9 @@ def test_the_process_of_a_flow_run_is_noted_at_each_start():
         return json.loads((LocalStage(flow_run.id).path / "process.json").read_text())
 
     found = run_flow(one).state.result()
+    assert found.pop("digest").startswith("sha256:")
     assert found == {
-        "format": 1,
+        "format": 2,
         "host": host_name(),
         "pid": os.getpid(),
         "process_start": process_start(os.getpid()),
@@ -361,6 +362,26 @@ def test_a_shard_that_comes_after_its_attempt_was_called_cut_off_takes_its_place
     LocalStage(sealed.flow_run_id).put(Shard(attempt, "finished", parameters=parameters))
     assert _recover()[sealed.flow_run_id]["done"] == "sealed"
     assert [run.status for run in load_experiment(sealed.flow_run_id).runs] == ["finished"]
+
+
+def test_a_damaged_end_of_one_flow_run_is_named_and_holds_up_no_other():
+    found = []
+    for text in ("{}", None):
+        stage = LocalStage(str(uuid.uuid4()))
+        attempt = _attempt(stage.owner, host="another-host")
+        stage.put(Shard(attempt, "finished", parameters=attempt.parameters("Completed", 1.0)))
+        if text is not None:
+            (stage.path / STATE_RECORD).write_text(text)
+        found.append(stage.owner)
+    try:
+        rows = {row.owner: row for row in recover(min_age_seconds=0, dry_run=True)}
+    finally:  # other tests recover this registry, too
+        for owner in found:
+            shutil.rmtree(LocalStage(owner).path)
+    damaged, other = (rows[owner] for owner in found)
+    assert damaged.done == "failed"
+    assert STATE_RECORD in damaged.why
+    assert other.done != "failed" or STATE_RECORD not in other.why
 
 
 def test_status_and_help_and_wrong_durations_speak_to_people(killed):
