@@ -99,7 +99,6 @@ def test_large_payload_is_a_file_of_the_registry_and_sealed_from_there():
     value = np.random.default_rng(1).random(MOST_IN_RECORD)
     attempt = recorded(value)
     assert "payload" not in written(attempt)
-    assert written(attempt)["format"] == 1
     assert np.array_equal(sealed_run(attempt).get_with_codec(NumpyCodec, "output"), value)
 
 
@@ -140,7 +139,7 @@ def test_damaged_payload_in_a_record_is_refused():
     document = msgpack.unpackb(path.read_bytes())
     document["payload"] = {digest: data + b" " for digest, data in document["payload"].items()}
     path.write_bytes(msgpack.packb(document))
-    with pytest.raises(Exception, match="is damaged: its bytes have another digest"):
+    with pytest.raises(Exception, match="is damaged: .*its bytes are not those that were written"):
         LocalStage(attempt.owner).shards()
 
 
