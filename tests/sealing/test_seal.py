@@ -170,14 +170,14 @@ def test_a_lost_payload_stops_the_seal():
     @task
     def lose(flow_run_id):
         for blob in (stage_root() / flow_run_id / "blobs" / "sha256").iterdir():
-            blob_path(blob.name).unlink(missing_ok=True)
+            blob_path(f"sha256:{blob.name}").unlink(missing_ok=True)
             blob.unlink()
 
     @flow
     def one():
         from prefect.runtime import flow_run
 
-        note(f"payload {uuid.uuid4()}")
+        note(f"payload {uuid.uuid4()}" * 2_000)  # small payload is in the record itself
         lose(flow_run.id)
 
     state = one(return_state=True)
