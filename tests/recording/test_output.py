@@ -139,7 +139,7 @@ def test_damaged_payload_in_a_record_is_refused():
     document = msgpack.unpackb(path.read_bytes())
     document["payload"] = {digest: data + b" " for digest, data in document["payload"].items()}
     path.write_bytes(msgpack.packb(document))
-    with pytest.raises(Exception, match="is damaged: .*its bytes are not those that were written"):
+    with pytest.raises(Exception, match="its bytes are not those that were written"):
         LocalStage(attempt.owner).shards()
 
 
