@@ -64,8 +64,9 @@ def tell_seal_failed(facts: FlowRunFacts, error: Exception) -> None:
         "prefect.resource.id": f"prefect.flow-run.{facts.flow_run_id}",
         "prefect.resource.name": facts.flow_run_name,
     }
-    _send(OLD_SEAL_FAILED, resource, facts, {"error": describe_error(error)})
-    _emit(SEAL_FAILED, facts, {"error": describe_error(error), "mend": facts.command})
+    payload = {"error": describe_error(error), "mend": facts.command}
+    _send(OLD_SEAL_FAILED, resource, facts, payload)
+    _emit(SEAL_FAILED, facts, payload)
 
 
 def tell_regressed(night: Night, before: str, regressions: Sequence[str]) -> None:

@@ -22,7 +22,6 @@ PACKAGE = Path(ommx_prefect.__file__).parent
 # The calls in which the value takes another form, in the order in which it takes them.
 WAYPOINTS = (
     ("codecs/_json.py", "encode"),  # bytes
-    ("_registry/unnamed.py", "store"),  # a layer of the Experiment of one attempt
     ("_shards/shard.py", "to_bytes"),  # a shard, about to be written
     ("_shards/shard.py", "from_bytes"),  # read by the seal
     ("_sealing/entries.py", "entry_of"),  # a Run
