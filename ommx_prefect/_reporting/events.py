@@ -16,9 +16,10 @@ from prefect.events import emit_event
 
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._prefect.states import describe_error, text_of_error
 from ommx_prefect._reporting.night import FlowRunFacts, Night
 from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._values.display import for_terminal
 from ommx_prefect._values.secrets import redact_known
 
 SEALED = "ommx-prefect.experiment.sealed"
@@ -64,7 +65,7 @@ def tell_seal_failed(facts: FlowRunFacts, error: Exception) -> None:
         "prefect.resource.id": f"prefect.flow-run.{facts.flow_run_id}",
         "prefect.resource.name": facts.flow_run_name,
     }
-    payload = {"error": describe_error(error), "mend": facts.command}
+    payload = {"error": for_terminal(text_of_error(error)), "mend": facts.command}
     _send(OLD_SEAL_FAILED, resource, facts, payload)
     _emit(SEAL_FAILED, facts, payload)
 

@@ -14,7 +14,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 
 from ommx_prefect._prefect.api import api_client, find_flow_name, read_flow_run
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._prefect.states import describe_error, text_of_error
 from ommx_prefect._reporting.assets import tell_materialized
 from ommx_prefect._reporting.events import (
     tell_contradicted,
@@ -52,7 +52,7 @@ def report_sealed(facts: FlowRunFacts, sealed: SealedExperiment) -> None:
 
 def report_unsealed(facts: FlowRunFacts, error: Exception) -> None:
     """Show why a flow run was not sealed, with the command that finishes it, and tell of it."""
-    page = unsealed_page(describe_error(error), facts.command)
+    page = unsealed_page(text_of_error(error), facts.command)
     _shielded(None, lambda: _attach(facts, page_key(facts), "markdown", page))
     tell_seal_failed(facts, error)
 

@@ -25,7 +25,7 @@ from ommx_prefect._recording.run import MOST_IN_RECORD
 from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._registry.unnamed import open_experiment, store
 from ommx_prefect._sealing.seal import seal_task_run
-from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._shards.shard import SHARD_FORMAT, Attempt
 from ommx_prefect._stages import flushing
 from ommx_prefect._stages.documents import SHARDS
 from ommx_prefect._stages.local import LocalStage
@@ -99,6 +99,7 @@ def test_large_payload_is_a_file_of_the_registry_and_sealed_from_there():
     value = np.random.default_rng(1).random(MOST_IN_RECORD)
     attempt = recorded(value)
     assert "payload" not in written(attempt)
+    assert written(attempt)["format"] == SHARD_FORMAT
     assert np.array_equal(sealed_run(attempt).get_with_codec(NumpyCodec, "output"), value)
 
 
@@ -139,7 +140,7 @@ def test_damaged_payload_in_a_record_is_refused():
     document = msgpack.unpackb(path.read_bytes())
     document["payload"] = {digest: data + b" " for digest, data in document["payload"].items()}
     path.write_bytes(msgpack.packb(document))
-    with pytest.raises(Exception, match="its bytes are not those that were written"):
+    with pytest.raises(Exception, match=r"is damaged: .*its bytes are not those that were written"):
         LocalStage(attempt.owner).shards()
 
 
