@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import os
 import threading
-import time
 
 from ommx_prefect._registry.files import flush, write_whole
 from ommx_prefect._settings import flush_seconds
@@ -55,7 +54,7 @@ def _go_on() -> None:
     while True:
         with _arrived:
             _arrived.wait_for(lambda: bool(_waiting))
-        time.sleep(flush_seconds())
+        threading.Event().wait(flush_seconds())  # a user's time.sleep may be another
         flush_all()
 
 

@@ -189,18 +189,18 @@ def sample(
 
 # Its name in Prefect and in the ledger is that of any solve.
 @task(name="solve", task_run_name=run_name, log_inputs=False, log_output=False)
-def _race_one(name: str, race: str, instance: Instance, options: dict[str, Any]) -> Any:
+def _race_one(adapter: str, race: str, instance: Instance, options: dict[str, Any]) -> Any:
     """Solve in a race; a proof wins it."""
     try:
         with racing(race):
-            solution = solve.fn(name, instance, **options)
+            solution = solve.fn(adapter, instance, **options)
     except (InfeasibleError, UnboundedError):
-        win(race, name)
+        win(race, adapter)
         raise
     except Outrun as error:
         return Cancelled(message=str(error))
     if solution is not None and outcome_of(solution) == "optimal":
-        win(race, name)
+        win(race, adapter)
     return solution
 
 
