@@ -59,10 +59,11 @@ def record_cached(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) ->
     with Recording(attempt, options, context.parameters, context, LateSeal()) as recording:
         record: Any = state.data
         stored = getattr(record, "metadata", None)
-        result = recording.returned(record if stored is None else record.result)
-        if log is not None:
+        result = record if stored is None else record.result
+        if log is not None:  # first: an output that comes before its Run ends the attempt
             with recording.faults.guarded("log what a cached result tells"):
                 log(recording.run, context.parameters, result)
+        recording.returned(result)
         recording.record.outcome = Outcome("finished", "Cached")
         if stored is not None and (origin := origin_of(stored.storage_key or "")):
             recording.record.columns[ORIGIN_COLUMN] = origin

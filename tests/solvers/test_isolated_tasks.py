@@ -7,10 +7,9 @@ from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 from ommx_prefect import flow
 from ommx_prefect.solvers import solve
-from tests.solvers.test_obedience import hard
 from tests.support import dying_adapters
 from tests.support.reading import run_flow
-from tests.support.solving import eight_capacities
+from tests.support.solving import eight_capacities, slow_instance
 
 
 @pytest.mark.usefixtures("server")
@@ -22,7 +21,7 @@ def test_it_is_stopped_at_the_timeout_and_a_crash_leaves_the_worker_alive(runner
     def night():
         for adapter, instance in (
             (dying_adapters.Crashing, eight_capacities()),
-            ("scip", hard()),
+            ("scip", slow_instance()),
             ("highs", eight_capacities()),
         ):
             timed.submit(adapter, instance, isolate=True, checkpoint_seconds=1).wait()
