@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import subprocess
 import sys
@@ -13,29 +12,19 @@ import pytest
 
 from ommx_prefect import codecs
 from tests.documents.pages import NEEDS_REGISTRY, PAGES, Block, Page, page
-from tests.support.instance_files import instance_file
+from tests.support.instance_files import OWN
 
 # Languages that are read and not run: output, trees, and files of other programs.
 SHOWN = frozenset({"text", "json", "toml", "yaml"})
 RUN = frozenset({"python", "sh"})
 SHELL_SECONDS = 240
 
-LINEAR = (
-    "NAME {name}\nROWS\n N cost\n G need\nCOLUMNS\n x cost 2 need 1\n y cost 3 need 1\n"
-    "RHS\n rhs need {need}\nENDATA\n"
-)
-INFEASIBLE = "NAME none\nROWS\n N cost\n L r\nCOLUMNS\n x cost 1 r 1\nRHS\n rhs r -1\nENDATA\n"
-
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which a page is read: `models/` holds the instances that pages speak of."""
-    models = tmp_path / "models"
-    models.mkdir()
-    (models / "afiro.mps").write_text(LINEAR.format(name="afiro", need=3))
-    with gzip.open(models / "p0033.mps.gz", "wt") as file:
-        file.write(LINEAR.format(name="p0033", need=5))
-    (models / "none.mps").write_text(INFEASIBLE)
+    """The folder in which a page is read, with the instances that every checkout has."""
+    (tmp_path / "tests" / "data").mkdir(parents=True)
+    (tmp_path / "tests" / "data" / "instances").symlink_to(OWN)
     monkeypatch.chdir(tmp_path)
     # A page may register a codec of its own, which is nobody else's.
     monkeypatch.setattr(codecs.registry, "_entries", codecs.registry.entries)
@@ -78,22 +67,12 @@ def test_a_page_runs_from_its_first_block_to_its_last(read, request):
     run_page(read, request.getfixturevalue("registry").host if needs else "")
 
 
-@pytest.mark.usefixtures("server")
-@pytest.mark.parametrize(
-    ("second", "objective", "variables"),
-    [("packing35.mps.gz", -1264, 35), ("p0033.mps.gz", 3089, 33)],
-)
-def test_the_readme_solves_real_files_and_the_next_morning_reads_them(
-    folder, second, objective, variables
-):
-    for name, file in {"afiro.mps": "afiro.mps", "p0033.mps.gz": second}.items():
-        (folder / "models" / name).unlink()
-        (folder / "models" / name).symlink_to(instance_file(file))
+@pytest.mark.usefixtures("server", "folder")
+def test_the_readme_solves_real_files_and_the_next_morning_reads_them():
     night = run_page(page("README.md"))["night"]
     solved = [run for run in night.runs if run.solves]
-    objectives = {round(run.solves[0].output.objective) for run in solved}
-    assert objectives == {-465, objective}
-    assert sorted(night.run_parameters_df()["variables"].dropna()) == [32, variables]
+    assert {round(run.solves[0].output.objective) for run in solved} == {-465, -1264}
+    assert sorted(night.run_parameters_df()["variables"].dropna()) == [32, 35]
 
 
 @pytest.mark.parametrize("read", PAGES, ids=lambda x: x.name)
