@@ -47,7 +47,7 @@ def recovery(min_age: str = "10m") -> None:
 
 @flow(name="nightly-prune", log_prints=True)
 def prune(repository: str = "localhost/nightly", keep: int = 30) -> None:
-    """Let go of all but the last nights; `ommx gc --delete` frees their room."""
+    """Let go of all but the last nights; `ommx.artifact.gc(delete=True)` frees their room."""
     ommx_prefect("prune", repository, "--keep", str(keep), "--delete")
 
 

@@ -43,7 +43,7 @@ REMOTE_ERRORS: dict[type[Exception], str] = {
     RemoteArtifactNotFoundError: "nor does {host} have it",
     RemoteArtifactAuthenticationError: "and {host} does not let us in: docker login {host}",
     RemoteArtifactAuthorizationError: "and {host} does not let us read it: docker login {host}",
-    RemoteArtifactTransportError: "and {host} cannot be reached: is there no network?",
+    RemoteArtifactTransportError: "and {host} cannot be reached (no network?)",
 }
 
 

@@ -6,7 +6,7 @@
 | a checkpoint | a later night superseded it, and it is old | its name is removed |
 | an unsealed flow run | it ended, and nothing of it was touched for long | it is moved aside |
 
-Blobs are never touched: `ommx gc --delete` takes what no name reaches, and until then everything
+Blobs are never touched: OMMX's `gc` takes what no name reaches, and until then everything
 comes back. What belongs to an open flow run stays, as does what cannot be told.
 """
 

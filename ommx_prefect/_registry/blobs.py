@@ -52,7 +52,7 @@ def store_blob(digest: str, data: bytes) -> None:
     path = blob_path(digest)
     with contextlib.suppress(OSError):
         if path.stat().st_size == len(data):
-            os.utime(path)  # young again: it is kept from `ommx gc` while its attempt runs
+            os.utime(path)  # young again: it is kept from `ommx.artifact.gc` while its attempt runs
             return
     write_whole(path, data, durable=True)
 

@@ -1,4 +1,4 @@
-"""Keep the blobs of open Runs from being removed by `ommx gc --delete`.
+"""Keep the blobs of open Runs from being removed by `ommx.artifact.gc(delete=True)`.
 
 OMMX stores payloads as they are logged, and nothing names them until the Run closes; `gc` takes
 what no name reaches and what is older than its grace period (24 hours by default). So one thread

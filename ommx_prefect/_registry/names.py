@@ -87,7 +87,7 @@ class NameMovedError(RuntimeError):
 
 
 def drop_name(name: str) -> None:
-    """Remove a name; what it pointed to is left to `ommx gc`."""
+    """Remove a name; what it pointed to is left to `ommx.artifact.gc`."""
     remove_image(name, root=registry_root())
 
 

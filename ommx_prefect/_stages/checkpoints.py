@@ -4,8 +4,8 @@
     <stage>/checkpoints/<key>/blobs/<hex>  the payloads that it names, and no others
 
 A checkpoint replaces the one before it, so ten thousand take the room of one. Payloads lie here
-and not in the Local Registry: there each replaced one would stay until somebody runs `ommx gc`,
-and `ommx gc --delete` would take the one that counts. What came from other hosts lies likewise in
+and not in the Local Registry: there each replaced one would stay until somebody runs OMMX's `gc`,
+and OMMX's `gc` would take the one that counts. What came from other hosts lies likewise in
 the stage's inbox.
 """
 

@@ -23,7 +23,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     except FileExistsError:
         return
     except FileNotFoundError:  # the first link here, or a lost blob
-        if target.exists():  # `ommx gc` took the registry's own
+        if target.exists():  # `ommx.artifact.gc` took the registry's own
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):

@@ -5,7 +5,7 @@
         inbox/                              what is shared, as it came from other hosts
 
 The directory is an OCI image layout in the making. Its links keep every payload alive whatever
-`ommx gc --delete` removes from the registry meanwhile, and add no name to it. Where the file
+OMMX's `gc` removes from the registry meanwhile, and add no name to it. Where the file
 system knows no hard links, blobs are copied.
 """
 

@@ -18,6 +18,9 @@ from ommx_prefect.cli._output import finding, print_json, print_table, say, show
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.exceptions import DocumentError
 
+# What frees the room of blobs that no name reaches: OMMX installs no command for it.
+FREE = "python -c 'from ommx.artifact import gc; gc(delete=True)'"
+
 
 def du_command(
     prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Of image names.")] = "",
@@ -35,7 +38,8 @@ def du_command(
     ]
     print_table(("image", "kind", "size", "own"), rows, right=("size", "own"))
     say(f"{shown_bytes(document['bytes'])} in all, each blob once")
-    say(f"{shown_bytes(document['unreached_bytes'])} that no name reaches: ommx gc --delete")
+    if unreached := document["unreached_bytes"]:
+        say(f"{shown_bytes(unreached)} that no name reaches; to free them: {FREE}")
 
 
 def _measured(prefix: str) -> dict[str, Any]:
@@ -81,9 +85,9 @@ def prune_command(
 ) -> None:
     """Let go of old nights, superseded checkpoints, and flow runs that nobody will seal.
 
-    It removes names, and moves records aside; `ommx gc --delete` frees the room of what no name
-    reaches. Each line says how to bring a thing back until then. What belongs to a flow run that
-    is open, here or for Prefect, stays.
+    It removes names, and moves records aside; OMMX's `ommx.artifact.gc(delete=True)` frees the room
+    of what no name reaches. Each line says how to bring a thing back until then. What belongs to a
+    flow run that is open, here or for Prefect, stays.
     """
     min_age = seconds_of(older_than)
     with working("looking"):

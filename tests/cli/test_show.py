@@ -148,7 +148,7 @@ def test_what_is_no_experiment_is_one_line(no_experiment, command):
 # What is asked for -> what the one line says.
 UNKNOWN = {
     "nights.local/bench:frist": "Did you mean nights.local/bench:first",
-    "127.0.0.1:9/nights/bench:first": "127.0.0.1:9 cannot be reached: is there no network?",
+    "127.0.0.1:9/nights/bench:first": "127.0.0.1:9 cannot be reached (no network?)",
     f"127.0.0.1:9/nights/bench@sha256:{'0' * 64}": "127.0.0.1:9 cannot be reached",
     "Not A Name": "this is no image name",
     "00000000-0000-4000-8000-000000000000": "is of this flow run",
