@@ -1,4 +1,4 @@
-"""Each row of the two status tables, read back from the sealed artifact."""
+"""The rows of the status tables that speak of tasks, read back from the sealed artifact."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import asyncio
 import time
 
 import pytest
-from ommx.experiment import Experiment, list_experiment_checkpoints
 from prefect import task as plain_task
 from prefect.client.schemas.objects import StateType
-from prefect.states import Completed, Crashed
+from prefect.states import Completed
 from prefect.transactions import transaction
 
 from ommx_prefect import current_run, flow, load_experiment, task
@@ -212,75 +211,6 @@ def test_an_interruption_is_interrupted(error):
     assert [run.status for run in experiment.runs] == ["interrupted"]
     assert experiment.runs[0].lifecycle_reason == f"{error.__name__}: stop"
     assert experiment.run_parameters_df()["before"].tolist() == [1]
-
-
-def test_a_flow_that_fails_is_a_checkpoint_and_its_name_is_not_advanced():
-    @task
-    def ok():
-        return 1
-
-    @flow(experiment="ghcr.io/acme/failing:one")
-    def one():
-        ok()
-        raise ValueError("the flow itself")
-
-    sealed = run_flow(one)
-    assert sealed.experiment.status == "failed"
-    assert "ValueError: the flow itself" in sealed.experiment.lifecycle_reason
-    names = [c.requested_image_name for c in list_experiment_checkpoints()]
-    assert "ghcr.io/acme/failing:one" in names
-    restored = Experiment.restore_from_checkpoint("ghcr.io/acme/failing:one")
-    assert [run.status for run in restored.runs] == ["finished"]
-
-
-def test_a_flow_timeout_is_a_failed_checkpoint():
-    @task
-    def slow():
-        time.sleep(200)
-
-    @flow(timeout_seconds=5)
-    def one():
-        slow()
-
-    sealed = run_flow(one)
-    assert sealed.state.name == "TimedOut"
-    assert sealed.experiment.status == "failed"
-    assert sealed.statuses == ["interrupted"]
-
-
-def test_a_flow_that_returns_cancelled_or_crashed_is_interrupted():
-    @task
-    def ok():
-        return 1
-
-    @flow
-    def one():
-        ok()
-        return Crashed(message="out of memory")
-
-    sealed = run_flow(one)
-    assert sealed.experiment.status == "interrupted"
-    assert sealed.experiment.lifecycle_reason == "Crashed: out of memory"
-
-
-def test_flow_retries_keep_one_experiment_with_the_runs_of_all_attempts():
-    attempts = []
-
-    @task
-    def solve(n):
-        return n
-
-    @flow(retries=1)
-    def one():
-        attempts.append(1)
-        solve(len(attempts))
-        if len(attempts) == 1:
-            raise RuntimeError("first attempt")
-
-    sealed = run_flow(one)
-    assert sealed.experiment.status == "finished"
-    assert sealed.column("prefect.flow_attempt") == [1, 2]
-    assert [run.get_json("output") for run in sealed.runs] == [1, 2]
 
 
 def test_nested_tasks_have_a_run_each():
