@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -22,15 +21,6 @@ print(*frame["outcome"])
 print(*frame["process"])
 print(*(run.solves[0].output.feasible for run in e.runs))
 """
-
-
-@pytest.fixture(scope="module")
-def own_place(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a newcomer: an empty registry, an empty Prefect home, no server."""
-    folder = tmp_path_factory.mktemp("newcomer")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OMMX_"))}
-    paths = {name: str(folder / name) for name in ("OMMX_LOCAL_REGISTRY_ROOT", "PREFECT_HOME")}
-    return {**kept, **paths}
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,13 +10,10 @@ from typing import Any
 import pytest
 from ommx import Optimality
 
-from tests.support.instance_files import are_here, instance_file, reference
+from tests.support.instance_files import TINY, are_here, instance_file, reference
 from tests.support.reading import Sealed, run_flow
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "flows"))
-import benchmark_arguments
-import benchmark_findings
-import benchmark_rows
 import hard_instances
 import solver_benchmark
 
@@ -36,7 +29,6 @@ UNREADABLE = {
     "packing35-truncated.mps.gz": "gzip",
 }
 ADAPTERS = {"highs": "OMMXHighsAdapter", "scip": "OMMXPySCIPOptAdapter"}
-TINY = "NAME\nROWS\n N cost\n G r\nCOLUMNS\n x cost 2 r 1\nRHS\n rhs r 3\nENDATA\n"
 # Ample for what is solved in 0.5 s, on a busy machine too; gen-ip054 takes all of it.
 TIME_LIMIT_SECONDS = 8.0
 
@@ -147,63 +139,9 @@ def test_the_totals_count_every_solve_of_an_adapter(night):
         assert 0 < row["seconds_mean"] < TIME_LIMIT_SECONDS
 
 
-def solved_row(instance: str, adapter: str, **known: Any) -> dict[str, Any]:
-    row = benchmark_rows.row_of(instance, f"{instance}.mps", adapter)
-    plain = {"variant": "", "sense": "minimize", "limit": 8.0, "outcome": "optimal"}
-    return row | plain | known
-
-
-def test_the_mean_of_seconds_is_geometric_and_shifted_and_a_failure_counts_its_limit():
-    rows = [
-        solved_row("a", "highs", seconds=0.5, objective=1.0),
-        solved_row("b", "highs", seconds=3.0, objective=1.0),
-        solved_row("c", "highs", seconds=1.0, outcome="error"),
-    ]
-    (totals,) = benchmark_findings.totals_of(rows)
-    expected = ((0.5 + 10) * (3 + 10) * (8 + 10)) ** (1 / 3) - 10
-    assert totals["seconds_mean"] == pytest.approx(expected)
-    assert totals["par"] == pytest.approx((0.5 + 3 + 80) / 3)
-    assert (totals["optimal"], totals["feasible"], totals["other"]) == (2, 0, 1)
-    assert benchmark_findings.totals_of([]) == []
-
-
-def test_solvers_that_contradict_each_other_are_told():
-    rows = [
-        solved_row("a", "highs", objective=1.0, seconds=1.0),
-        solved_row("a", "scip", objective=2.0, seconds=1.0),
-    ]
-    (found,) = benchmark_findings.contradictions_of(rows)
-    assert (found["instance"], found["claim"], found["against"]) == ("a", "optimal 2", "optimal 1")
-
-
-def test_a_variant_is_read_with_its_options():
-    choice = benchmark_arguments.choice_of("highs:presolve=off,threads=2")
-    assert dict(choice.options) == {"presolve": "off", "threads": 2}
-    assert choice.variant == "presolve=off, threads=2"
-    for wrong in ("highs", "gurobi:x=1", "highs:presolve", "highs:=1"):
-        with pytest.raises(ValueError, match="is no SOLVER"):
-            benchmark_arguments.choice_of(wrong)
-
-
 def test_task_runs_have_the_names_of_instance_and_solver(night):
     names = {row["name"] for row in night.ledger["task_runs"]}
     assert {"afiro highs", "afiro scip"} <= names
-
-
-@pytest.mark.parametrize(("sense", "gaps"), [("minimize", [0.0, 0.2]), ("maximize", [0.2, 0.0])])
-def test_a_gap_is_the_distance_to_the_best_objective_of_its_instance(sense, gaps):
-    rows = [benchmark_rows.row_of("a", "a.mps", adapter) for adapter in ADAPTERS]
-    for row, objective in zip(rows, (8.0, 10.0), strict=True):
-        row |= {"objective": objective, "sense": sense}
-    benchmark_rows.fill_gaps(rows)
-    assert [row["gap_to_best"] for row in rows] == pytest.approx(gaps)
-
-
-def test_rows_come_in_the_order_of_names_and_of_numbers():
-    rows = [benchmark_rows.row_of("a", "a.mps", "highs", seed) for seed in (10, 2, 0)]
-    rows += [benchmark_rows.row_of("b", "b.mps"), benchmark_rows.row_of("a", "a.mps", "highs")]
-    found = [(row["instance"], row["seed"]) for row in benchmark_rows.in_order(rows)]
-    assert found == [("a", None), ("a", 0), ("a", 2), ("a", 10), ("b", None)]
 
 
 def test_a_row_has_the_outcome_of_its_run_also_where_ommx_calls_the_solution_otherwise(
@@ -241,102 +179,3 @@ def test_a_deployment_can_pass_every_parameter_as_json():
         "experiment",
         "variants",
     }
-
-
-def test_prefect_finds_the_flow_by_its_entrypoint_from_any_folder(own_place, tmp_path):
-    code = (
-        "from prefect.flows import load_flow_from_entrypoint as load;"
-        f"print(load({str(SCRIPT) + ':solver_benchmark'!r}).name)"
-    )
-    command = [sys.executable, "-c", code]
-    found = subprocess.check_output(command, env=own_place, cwd=tmp_path, text=True)
-    assert found == "solver-benchmark\n"
-
-
-# ---------------------------------------------------------------- as a user runs it
-
-
-@pytest.fixture(scope="module")
-def own_place(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a newcomer: an empty registry, an empty Prefect home, no server."""
-    folder = tmp_path_factory.mktemp("newcomer")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OMMX_"))}
-    paths = {name: str(folder / name) for name in ("OMMX_LOCAL_REGISTRY_ROOT", "PREFECT_HOME")}
-    return {**kept, **paths}
-
-
-def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), *arguments]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, start_new_session=True, **streams)
-
-
-def in_place(environment: dict[str, str], code: str) -> str:
-    command = [sys.executable, "-c", code]
-    return subprocess.check_output(command, env=environment, text=True)
-
-
-def test_a_newcomers_run_ends_cleanly_and_its_line_opens_what_it_sealed(own_place, tmp_path):
-    (tmp_path / "tiny.mps").write_text(TINY)
-    (tmp_path / "empty.mps").touch()
-    page = tmp_path / "night.html"
-    more = ["--variant", "highs:presolve=off", "--report", str(page), "--compare-with", "latest"]
-    process = start(own_place, str(tmp_path), "--seeds", "1,2", "--time-limit", "5", *more)
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode == 0
-    assert errors == ""
-    assert "Traceback" not in output
-    (line,) = re.findall(r'python -c "(.*)"', output)
-    assert "tiny" in in_place(own_place, line)
-    (name,) = re.findall(r"^Sealed (\S+)$", output, re.MULTILINE)
-    counted = f"from ommx.experiment import Experiment as E; print(len(E.load('{name}').runs))"
-    assert int(in_place(own_place, counted)) == 3 * 2 + 1
-    text = page.read_text()
-    assert "presolve=off" in text
-    assert name in text
-
-
-def test_a_second_night_is_compared_with_the_one_before(own_place, tmp_path):
-    (tmp_path / "tiny.mps").write_text(TINY)
-    told = [str(tmp_path), "--adapter", "highs", "--experiment", "localhost/tests/again"]
-    for number in range(2):
-        process = start(own_place, *told, "--compare-with", "latest")
-        output, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
-        assert ("Compared with localhost/tests/again:" in output) is (number == 1)
-    assert "1 same" in output
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
-def test_ctrl_c_keeps_what_is_done_and_leaves_no_traceback(own_place):
-    process = start(own_place, "--adapter", "highs", "--time-limit", "3")
-    assert process.stdout is not None
-    while not process.stdout.readline().startswith("mkp-"):  # HiGHS 1.16 says hello first
-        assert process.poll() is None
-    os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode == 130
-    assert "Traceback" not in output + errors
-    (line,) = re.findall(r"Experiment\.(restore_from_checkpoint\(.*\))", errors)
-    found = in_place(
-        own_place, f"from ommx.experiment import Experiment as E; print(len(E.{line}.runs))"
-    )
-    assert 1 <= int(found) < 6
-
-
-@pytest.mark.parametrize("arguments", [["--experiment", "Not A Name"], ["--adapter", "gurobi"]])
-def test_what_cannot_run_at_all_is_said_in_words(own_place, arguments):
-    process = start(own_place, *arguments)
-    output, errors = process.communicate(timeout=240)
-    assert process.returncode != 0
-    assert "Traceback" not in output + errors
-    assert arguments[1] in errors
-
-
-def test_a_benchmark_that_could_read_nothing_fails_and_says_why(own_place, tmp_path):
-    process = start(own_place, str(tmp_path / "missing"), str(tmp_path / "gone.mps"))
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "Traceback" not in output + errors
-    assert "no source holds an instance" in errors
-    assert "no such file" in errors

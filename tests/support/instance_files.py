@@ -11,6 +11,8 @@ OWN = Path(__file__).resolve().parents[1] / "data" / "instances"
 # Instances whose licence lets nobody put them here.
 MORE = Path(__file__).resolve().parents[3] / "shared" / "data" / "open"
 FOLDERS = [OWN, *([MORE] if MORE.is_dir() else [])]
+# The text of an MPS file that every solver solves at once.
+TINY = "NAME\nROWS\n N cost\n G r\nCOLUMNS\n x cost 2 r 1\nRHS\n rhs r 3\nENDATA\n"
 
 
 def instance_file(name: str) -> Path:

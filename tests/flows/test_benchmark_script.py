@@ -1,0 +1,106 @@
+"""The nightly benchmark as a newcomer starts it: a script, with no server and an empty registry."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.instance_files import TINY
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "flows"))
+import solver_benchmark
+
+SCRIPT = Path(solver_benchmark.__file__)
+
+
+def test_prefect_finds_the_flow_by_its_entrypoint_from_any_folder(own_place, tmp_path):
+    code = (
+        "from prefect.flows import load_flow_from_entrypoint as load;"
+        f"print(load({str(SCRIPT) + ':solver_benchmark'!r}).name)"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.check_output(command, env=own_place, cwd=tmp_path, text=True)
+    assert found == "solver-benchmark\n"
+
+
+def start(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(SCRIPT), *arguments]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=environment, start_new_session=True, **streams)
+
+
+def in_place(environment: dict[str, str], code: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.check_output(command, env=environment, text=True)
+
+
+def test_a_newcomers_run_ends_cleanly_and_its_line_opens_what_it_sealed(own_place, tmp_path):
+    (tmp_path / "tiny.mps").write_text(TINY)
+    (tmp_path / "empty.mps").touch()
+    page = tmp_path / "night.html"
+    more = ["--variant", "highs:presolve=off", "--report", str(page), "--compare-with", "latest"]
+    process = start(own_place, str(tmp_path), "--seeds", "1,2", "--time-limit", "5", *more)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 0
+    assert errors == ""
+    assert "Traceback" not in output
+    (line,) = re.findall(r'python -c "(.*)"', output)
+    assert "tiny" in in_place(own_place, line)
+    (name,) = re.findall(r"^Sealed (\S+)$", output, re.MULTILINE)
+    counted = f"from ommx.experiment import Experiment as E; print(len(E.load('{name}').runs))"
+    assert int(in_place(own_place, counted)) == 3 * 2 + 1
+    text = page.read_text()
+    assert "presolve=off" in text
+    assert name in text
+
+
+def test_a_second_night_is_compared_with_the_one_before(own_place, tmp_path):
+    (tmp_path / "tiny.mps").write_text(TINY)
+    told = [str(tmp_path), "--adapter", "highs", "--experiment", "localhost/tests/again"]
+    for number in range(2):
+        process = start(own_place, *told, "--compare-with", "latest")
+        output, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
+        assert ("Compared with localhost/tests/again:" in output) is (number == 1)
+    assert "1 same" in output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
+def test_ctrl_c_keeps_what_is_done_and_leaves_no_traceback(own_place):
+    process = start(own_place, "--adapter", "highs", "--time-limit", "3")
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("mkp-"):  # HiGHS 1.16 says hello first
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 130
+    assert "Traceback" not in output + errors
+    (line,) = re.findall(r"Experiment\.(restore_from_checkpoint\(.*\))", errors)
+    found = in_place(
+        own_place, f"from ommx.experiment import Experiment as E; print(len(E.{line}.runs))"
+    )
+    assert 1 <= int(found) < 6
+
+
+@pytest.mark.parametrize("arguments", [["--experiment", "Not A Name"], ["--adapter", "gurobi"]])
+def test_what_cannot_run_at_all_is_said_in_words(own_place, arguments):
+    process = start(own_place, *arguments)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert "Traceback" not in output + errors
+    assert arguments[1] in errors
+
+
+def test_a_benchmark_that_could_read_nothing_fails_and_says_why(own_place, tmp_path):
+    process = start(own_place, str(tmp_path / "missing"), str(tmp_path / "gone.mps"))
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Traceback" not in output + errors
+    assert "no source holds an instance" in errors
+    assert "no such file" in errors
