@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from tests.support.places import Place
     from tests.support.registry_server import RegistryServer
 
+# What it asserts is shown as in a test.
+pytest.register_assert_rewrite("tests.support.outcomes")
 # A busy machine is no wrong answer.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")

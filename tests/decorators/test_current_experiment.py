@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ommx_prefect import (
-    current_experiment,
-    current_run,
-    exceptions,
-    flow,
-    task,
-)
+from ommx_prefect import current_experiment, current_run, exceptions, flow, task
 from tests.support.reading import run_flow
 
 pytestmark = pytest.mark.usefixtures("server")

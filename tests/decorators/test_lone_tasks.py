@@ -8,11 +8,7 @@ import threading
 import prefect
 import pytest
 
-from ommx_prefect import (
-    current_run,
-    load_experiment,
-    task,
-)
+from ommx_prefect import current_run, load_experiment, task
 from ommx_prefect._stages.local import LocalStage
 
 pytestmark = pytest.mark.usefixtures("server")

@@ -1,22 +1,15 @@
-"""One contract for all task runners and processes: every outcome, read back from the artifact."""
+"""One contract for all task runners and background tasks: every outcome is in the artifact."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import subprocess
 import sys
-import uuid
-from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ommx.experiment import Experiment
-from prefect import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.states import State
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 from tests.support import outcome_tasks
@@ -26,66 +19,25 @@ from tests.support.outcome_tasks import (
     with_a_kill,
     with_a_kill_in_a_retry,
 )
+from tests.support.outcomes import (
+    CUT_OFF,
+    FAILED,
+    OK,
+    OUTCOMES,
+    check_every_outcome,
+    new_key,
+    table_of,
+)
 from tests.support.places import require
-from tests.support.reading import Sealed, run_flow
-from tests.support.started import experiment_of, running, until
+from tests.support.reading import run_flow
+from tests.support.started import running, until
 
 pytestmark = pytest.mark.usefixtures("server")
 
 SCRIPT = Path(outcome_tasks.__file__)
 CHECKOUT = SCRIPT.parents[2]
-OK = ("finished", "Completed", 1)
-FAILED = ("failed", "Failed", 1)
-
-# Task -> status, prefect.state and prefect.attempt of its Runs, in order of start.
-OUTCOMES = {
-    "ok": [OK],
-    "raises": [FAILED],
-    "returns_failed": [FAILED],
-    "second_time_lucky": [FAILED, ("finished", "Completed", 2)],
-    "too_slow": [("failed", "TimedOut", 1)],
-    "costly": [OK, ("finished", "Cached", 1)],
-    "no_codec": [OK],
-    "outer": [OK],
-    "inner": [OK],
-    "mapped": [OK, OK, OK],
-}
-REASONS = {
-    "raises": "ValueError: no such plant",
-    "returns_failed": "the solver gave up",
-    "too_slow": "timed out after 0.5 seconds",
-}
-CUT_OFF = ("interrupted", "Running", 1)
 # Dask and Ray execute the task of a worker that died again.
 LOST = ("interrupted", "Superseded", 1)
-
-
-def table_of(sealed: Sealed) -> dict[str, list[tuple[Any, ...]]]:
-    """What the artifact says of the Runs of each task."""
-    columns = [sealed.column(f"prefect.{name}") for name in ("task", "state", "attempt")]
-    found: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for status, name, *cells in zip(sealed.statuses, *columns, strict=True):
-        found[name].append((status, *cells))
-    return found
-
-
-def check_every_outcome(sealed: Sealed) -> None:
-    """The contract: the table, and what stands behind it."""
-    assert table_of(sealed) == OUTCOMES
-    assert sealed.experiment.status == "finished"
-    runs = dict(zip(sealed.column("prefect.task"), sealed.runs, strict=True))
-    assert {name: runs[name].lifecycle_reason for name in REASONS} == REASONS
-    assert runs["ok"].get_json("output") == 1
-    assert sealed.column("logged").count(1) == 1
-    assert runs["costly"].get_json("output") == {
-        "key": sealed.ledger["flow_run"]["parameters"]["key"]
-    }
-    (warning,) = sealed.ledger["warnings"]
-    assert re.match(r"no_codec\S* \(attempt 1\): output \(\S*Unheard\) is not recorded", warning)
-    rows = {row["task"]: row for row in sealed.ledger["runs"]}
-    assert rows["inner"]["parent_task_run_id"] == rows["outer"]["task_run_id"]
-    listed = sorted(x for row in sealed.ledger["task_runs"] for x in row["run_ids"])
-    assert listed == list(range(len(sealed.runs)))
 
 
 # ---------------------------------------------------------------- clusters
@@ -164,10 +116,6 @@ def runner_of(name, request):
 def test_every_outcome_is_in_the_artifact(runner):
     _, task_runner = runner
     check_every_outcome(run_flow(every_outcome.with_options(task_runner=task_runner), new_key()))
-
-
-def new_key() -> str:
-    return uuid.uuid4().hex
 
 
 @pytest.mark.parametrize(
@@ -250,60 +198,3 @@ def test_a_background_task_whose_process_was_killed_is_interrupted(tmp_path):
         sealed = run_flow(with_a_kill, str(tmp_path / "once"), delay=True)
         process.wait(240)
     assert table_of(sealed) == {"ok": [OK], "dies_once": [CUT_OFF]}
-
-
-# ---------------------------------------------------------------- deployments
-
-
-@contextlib.contextmanager
-def served(folder: Path):
-    """`flow.serve()` in another process."""
-    with running(SCRIPT, "flows", log=folder / "served.log"):
-        yield "served"
-
-
-@contextlib.contextmanager
-def worked(folder: Path):
-    """A process work pool, and a worker."""
-    name = f"pool-{folder.name.lower().replace('_', '-')}"
-    with get_client(sync_client=True) as client:
-        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-    for each in (every_outcome, with_a_kill):
-        entrypoint = f"{SCRIPT.name}:{each.fn.__name__}"
-        remote = each.from_source(source=str(SCRIPT.parent), entrypoint=entrypoint)
-        remote.deploy(name, work_pool_name=name, print_next_steps=False)
-    command = ["-m", "prefect", "worker", "start", "--pool", name]
-    with running(*command, log=folder / "worker.log"):
-        yield name
-
-
-@pytest.fixture(scope="module", params=[served, worked])
-def deployment(request, server, tmp_path_factory):
-    with request.param(tmp_path_factory.mktemp(request.param.__name__)) as name:
-        yield name
-
-
-def run_deployment(flow_name: str, name: str, **parameters: Any) -> Sealed:
-    """Run a deployment, and wait for what its hook seals."""
-    with get_client(sync_client=True) as client:
-        deployment = until(lambda: _deployment(client, f"{flow_name}/{name}"))
-        created = client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
-    experiment_of(str(created.id))
-    return Sealed(State.model_construct(), str(created.id))
-
-
-def _deployment(client, name):
-    with contextlib.suppress(Exception):
-        return client.read_deployment_by_name(name)
-    return None
-
-
-def test_every_outcome_of_a_deployment_is_in_the_artifact(deployment):
-    check_every_outcome(run_deployment("every-outcome", deployment, key=new_key()))
-
-
-def test_a_deployment_whose_process_was_killed_is_sealed_by_another_one(deployment, tmp_path):
-    sealed = run_deployment("with-a-kill", deployment, marker=str(tmp_path / "once"))
-    assert table_of(sealed) == {"ok": [OK], "dies_once": [CUT_OFF]}
-    assert sealed.experiment.status == "interrupted"
-    assert sealed.column("pid") == [None, None]  # what an open Run had logged is lost

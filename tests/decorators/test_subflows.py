@@ -6,12 +6,7 @@ import prefect
 import pytest
 from ommx.experiment import Experiment
 
-from ommx_prefect import (
-    current_experiment,
-    current_run,
-    flow,
-    task,
-)
+from ommx_prefect import current_experiment, current_run, flow, task
 from tests.support.reading import run_flow
 
 pytestmark = pytest.mark.usefixtures("server")

@@ -10,14 +10,7 @@ import prefect
 import pytest
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
-from ommx_prefect import (
-    current_experiment,
-    current_run,
-    exceptions,
-    flow,
-    recorded,
-    task,
-)
+from ommx_prefect import current_experiment, current_run, exceptions, flow, recorded, task
 from tests.support.reading import run_flow, sealed_of
 
 pytestmark = pytest.mark.usefixtures("server")

@@ -7,10 +7,7 @@ import functools
 import prefect
 import pytest
 
-from ommx_prefect import (
-    flow,
-    task,
-)
+from ommx_prefect import flow, task
 from tests.support.reading import run_flow
 
 pytestmark = pytest.mark.usefixtures("server")

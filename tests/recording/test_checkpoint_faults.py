@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from ommx_prefect import (
-    checkpoint,
-    current_run,
-    flow,
-    task,
-)
+from ommx_prefect import checkpoint, current_run, flow, task
 from tests.support.reading import run_flow, secrets_in
 from tests.support.small_disk import on_small_disk
 

@@ -9,14 +9,7 @@ from pathlib import Path
 import pytest
 from ommx.experiment import Experiment
 
-from ommx_prefect import (
-    current_run,
-    exceptions,
-    flow,
-    load_experiment,
-    seal,
-    task,
-)
+from ommx_prefect import current_run, exceptions, flow, load_experiment, seal, task
 from ommx_prefect._registry import names as registry
 from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._stages.roots import stage_root

@@ -10,14 +10,7 @@ import uuid
 import pytest
 from ommx.experiment import list_experiment_checkpoints
 
-from ommx_prefect import (
-    current_experiment,
-    current_run,
-    flow,
-    load_experiment,
-    seal,
-    task,
-)
+from ommx_prefect import current_experiment, current_run, flow, load_experiment, seal, task
 from ommx_prefect._registry import names as registry
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.local import LocalStage

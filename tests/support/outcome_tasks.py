@@ -1,7 +1,7 @@
 """One task for each way an attempt can end, and the flows that run them under any task runner.
 
-The contract suite (decorators/test_runners.py) imports this file, and starts it as a script;
-workers import it. What it must lead to is a table there.
+The contract suite (decorators/test_runners.py, decorators/test_deployments.py) imports this file,
+and starts it as a script; workers import it. What it must lead to is a table in `outcomes`.
 """
 
 from __future__ import annotations

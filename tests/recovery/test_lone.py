@@ -1,0 +1,90 @@
+"""Recovery of what no recorded flow started: task runs outside flows, tasks of a plain flow."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+
+from ommx_prefect import load_experiment, task
+from ommx_prefect._shards.process import process_start
+from ommx_prefect._shards.shard import Shard
+from ommx_prefect._stages.local import LocalStage
+from tests.recovery.scene import attempt_of, recovered
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_task_run_outside_flows_is_recovered(ended):
+    owner = str(uuid.uuid4())
+    attempt = attempt_of(owner, task_run_id=owner, flow_run_id="")
+    stage = LocalStage(owner)
+    stage.begin(attempt)
+    if ended:
+        stage.put(Shard(attempt, "failed", "it failed", attempt.parameters("Failed", 1.0)))
+    row = recovered()[owner]
+    assert row["done"] == "sealed"
+    experiment = load_experiment(owner)
+    assert experiment.status == ("failed" if ended else "interrupted")
+    assert [run.status for run in experiment.runs] == [experiment.status]
+    assert owner not in recovered()
+
+
+def test_a_task_run_outside_flows_whose_record_is_lost_has_the_status_of_its_state():
+    import prefect
+
+    @prefect.task
+    def work():
+        return 1
+
+    owner = str(work(return_state=True).state_details.task_run_id)
+    _wait_until_known(owner)
+    LocalStage(owner).begin(attempt_of(owner, task_run_id=owner, flow_run_id=""))
+    assert recovered()[owner]["done"] == "sealed"
+    experiment = load_experiment(owner)
+    assert (experiment.status, [x.status for x in experiment.runs]) == ("finished", ["finished"])
+    assert experiment.run_parameters_df()["prefect.state"].tolist() == ["Completed"]
+    assert "record is lost" in experiment.annotations["org.ommx-prefect.degraded"]
+
+
+def _wait_until_known(task_run_id):
+    deadline = time.monotonic() + 240
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ObjectNotFound):
+                state = client.read_task_run(uuid.UUID(task_run_id)).state
+                if state is not None and state.is_final():
+                    return
+            time.sleep(0.2)
+    raise TimeoutError(task_run_id)
+
+
+def test_a_task_run_outside_flows_that_runs_is_left_alone():
+    owner = str(uuid.uuid4())
+    here = {"pid": os.getpid(), "start": process_start(os.getpid())}
+    LocalStage(owner).begin(attempt_of(owner, task_run_id=owner, flow_run_id="", **here))
+    assert recovered()[owner]["done"] == "waits"
+    LocalStage(owner).discard_starts([attempt_of(owner, task_run_id=owner).key])
+
+
+def test_recorded_tasks_under_a_plain_flow_are_sealed_when_it_has_ended():
+    import prefect
+
+    @task
+    def work(x):
+        return x
+
+    @prefect.flow
+    def plain():
+        return work(1)
+
+    flow_run_id = str(plain(return_state=True).state_details.flow_run_id)
+    row = recovered()[flow_run_id]
+    assert (row["done"], row["sealed"]["status"]) == ("sealed", "finished")
+    assert load_experiment(flow_run_id).runs[0].get_json("output") == 1
