@@ -8,6 +8,8 @@ import math
 from benchmark_inputs import storable
 from benchmark_rows import Choice
 
+from ommx_prefect.solvers._options import option_value
+
 ADAPTERS = ("highs", "scip", "python-mip", "openjij")
 EXPERIMENT = "ommx.local/solver-benchmark"
 EXAMPLES = """\
@@ -90,20 +92,8 @@ def choice_of(text: str) -> Choice:
     pairs = [pair.partition("=") for pair in options.split(",")]
     if adapter not in ADAPTERS or not all(name and sign for name, sign, _ in pairs):
         raise ValueError(f"{text!r} is no SOLVER:OPTION=VALUE of {', '.join(ADAPTERS)}")
-    found = tuple((name.strip(), value_of(value.strip())) for name, _, value in pairs)
+    found = tuple((name.strip(), option_value(value.strip())) for name, _, value in pairs)
     return Choice(adapter, found)
-
-
-def value_of(text: str) -> bool | int | float | str:
-    """Return a text as the truth value or number it writes, else as it is."""
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def positive(text: str) -> float:

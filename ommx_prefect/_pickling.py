@@ -22,12 +22,12 @@ import ommx.artifact
 import ommx.experiment
 from ommx.adapter import AdapterNotApplicableError
 
-__all__ = ["KeptReport", "install"]
+__all__ = ["OMMX_ENUMS", "KeptReport", "install"]
 
 # The first module that exports a class gives it its name; the last one has them all.
 _MODULES = (ommx, ommx.experiment, ommx.artifact, ommx._ommx_rust)
 _V2_BYTES = (ommx.Instance, ommx.ParametricInstance, ommx.Solution, ommx.SampleSet)
-_ENUMS = (
+OMMX_ENUMS = (
     ommx.DecisionVariableRole,
     ommx.Equality,
     ommx.Kind,
@@ -69,7 +69,7 @@ def install() -> None:
 
 def _reducers() -> Iterable[tuple[type, Callable[[Any], tuple[Any, ...]]]]:
     yield from ((kind, _reduce_v2) for kind in _V2_BYTES)
-    yield from ((kind, _reduce_member) for kind in _ENUMS)
+    yield from ((kind, _reduce_member) for kind in OMMX_ENUMS)
     yield from ((kind, _reduce_function) for kind in (ommx.Function, *_FROM_TERMS))
     yield ommx.State, _reduce_state
     yield ommx.Samples, _reduce_samples

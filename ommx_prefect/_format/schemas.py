@@ -68,32 +68,31 @@ class OutcomeJson(TypedDict):
     reason: NotRequired[Text | None]
 
 
-class SolveJson(TypedDict):
+class CallJson(TypedDict):
+    """What a Solve and a Sampling have in common: one call of an adapter."""
+
+    input: Index
+    adapter: Any
+    status: NotRequired[Any]
+    output: NotRequired[Index]
+    adapter_options: NotRequired[Any]
+    diagnostics: NotRequired[Index]
+
+
+class SolveJson(CallJson):
     """One Solve."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
     solve_id: Any
-    input: Index
-    adapter: Any
-    status: NotRequired[Any]
-    output: NotRequired[Index]
-    adapter_options: NotRequired[Any]
-    diagnostics: NotRequired[Index]
 
 
-class SamplingJson(TypedDict):
+class SamplingJson(CallJson):
     """One Sampling."""
 
     __pydantic_config__ = CLOSED  # type: ignore[misc]
 
     sampling_id: Any
-    input: Index
-    adapter: Any
-    status: NotRequired[Any]
-    output: NotRequired[Index]
-    adapter_options: NotRequired[Any]
-    diagnostics: NotRequired[Index]
 
 
 class RunJson(TypedDict):

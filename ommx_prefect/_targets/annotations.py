@@ -32,6 +32,17 @@ PYTHON_VERSION = f"{PREFIX}python-version"
 WARNINGS = f"{PREFIX}warnings"
 DEGRADED = f"{PREFIX}degraded"
 
+# What is shown to people: title -> annotation. Of the flow run, of versions, and of what is lost.
+FLOW_RUN_FACTS = {
+    "flow": FLOW_NAME,
+    "deployment": DEPLOYMENT_NAME,
+    "flow run": FLOW_RUN_NAME,
+    "state": STATE,
+    "scheduled": SCHEDULED_TIME,
+}
+VERSION_FACTS = {"Prefect": PREFECT_VERSION, "OMMX": OMMX_VERSION, "Python": PYTHON_VERSION}
+LOSS_FACTS = {"warnings": WARNINGS, "degraded": DEGRADED}
+
 
 def read_annotations(target: Target, digest: str) -> Mapping[str, str]:
     """Return the annotations of an experiment; none where it is an image of something else."""

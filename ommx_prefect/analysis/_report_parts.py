@@ -36,17 +36,10 @@ SOLVE_COLUMNS = {
 # Outcomes that are an answer, if not always a proof.
 ANSWERED = PROVED | {"feasible"}
 FACTS = {
-    "flow": names.FLOW_NAME,
-    "deployment": names.DEPLOYMENT_NAME,
-    "flow run": names.FLOW_RUN_NAME,
-    "state": names.STATE,
-    "scheduled": names.SCHEDULED_TIME,
+    **names.FLOW_RUN_FACTS,
     "page in Prefect": names.FLOW_RUN_URL,
-    "Prefect": names.PREFECT_VERSION,
-    "OMMX": names.OMMX_VERSION,
-    "Python": names.PYTHON_VERSION,
-    "warnings": names.WARNINGS,
-    "degraded": names.DEGRADED,
+    **names.VERSION_FACTS,
+    **names.LOSS_FACTS,
 }
 # Significant digits of a number: of values that are compared, and of all others.
 DIGITS = {"objective": 12, "dual_bound": 12}

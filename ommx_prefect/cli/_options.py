@@ -28,18 +28,6 @@ def pair_of(text: str) -> tuple[str, str]:
     return name, value
 
 
-def value_of(text: str) -> bool | int | float | str:
-    """Return a text as the number or truth value it writes, else as it is."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def _completed(incomplete: str) -> list[str]:
     try:
         return known_names(incomplete)

@@ -14,11 +14,12 @@ from ommx_prefect._catalogue.opened import Opened, open_image
 from ommx_prefect._catalogue.subject import seal_about
 from ommx_prefect._oci.image_name import with_suffix
 from ommx_prefect._values.display import for_terminal
-from ommx_prefect.cli._options import AsJson, Image, pair_of, value_of
+from ommx_prefect.cli._options import AsJson, Image, pair_of
 from ommx_prefect.cli._output import finding, print_json, print_table, refused, say
 from ommx_prefect.cli._recorded import RecordedSolve, adapter_class, recorded_solves
 from ommx_prefect.cli._replayed import Replayed, answers_of, judged, replay_in
 from ommx_prefect.cli._waiting import working
+from ommx_prefect.solvers._options import option_value
 
 # Outcomes that are no failure.
 ANSWERED = frozenset({"optimal", "feasible", "infeasible", "unbounded"})
@@ -65,7 +66,7 @@ def replay_command(
         wanted = [x for x in wanted if x.answer.get("outcome") not in ANSWERED]
     if not wanted and not all_failed:
         raise refused(f"{opened.name} holds no such solve")
-    options = {name: value_of(value) for name, value in map(pair_of, option or ())}
+    options = {name: option_value(value) for name, value in map(pair_of, option or ())}
     rows, sealed = _replay(opened, wanted, adapter, options, record, absolute, relative)
     if as_json:
         print_json({"image": opened.name, "replay": sealed, "solves": [x.as_json() for x in rows]})

@@ -33,16 +33,7 @@ TOTALS = ("adapter", "variant", "runs", "solved", "seconds_mean", "par", "best",
 # Outcomes that are no answer, the worst first.
 BAD_OUTCOMES = ("error", "unreadable", "not_applicable", "no_solution", "feasible")
 # What is said of the flow run: title -> annotation.
-FACTS = {
-    "flow": names.FLOW_NAME,
-    "deployment": names.DEPLOYMENT_NAME,
-    "flow run": names.FLOW_RUN_NAME,
-    "state": names.STATE,
-    "scheduled": names.SCHEDULED_TIME,
-    "Prefect": names.FLOW_RUN_URL,
-    "warnings": names.WARNINGS,
-    "degraded": names.DEGRADED,
-}
+FACTS = {**names.FLOW_RUN_FACTS, "Prefect": names.FLOW_RUN_URL, **names.LOSS_FACTS}
 
 
 def show_command(

@@ -13,8 +13,8 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-import ommx
 
+from ommx_prefect._pickling import OMMX_ENUMS
 from ommx_prefect._values.members import (
     fields_of,
     instance_of,
@@ -45,16 +45,6 @@ def _member_name(value: Any) -> str:
     return repr(value).rpartition(".")[2]
 
 
-_OMMX_ENUMS = (
-    ommx.DecisionVariableRole,
-    ommx.Equality,
-    ommx.Kind,
-    ommx.Optimality,
-    ommx.ProvenanceKind,
-    ommx.Relaxation,
-    ommx.Sense,
-    ommx.SpecialConstraintKind,
-)
 _PLAIN = frozenset({str, int, float, bool, NoneType})
 _AS_THEY_STAND = _PLAIN | {dict, list, tuple}
 # The first row that fits decides: np.float64 is a float, np.timedelta64 an np.integer.
@@ -68,7 +58,7 @@ _LEAVES: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((np.bool_,), bool),
     ((np.integer,), int),
     ((np.floating,), float),
-    (_OMMX_ENUMS, _member_name),
+    (OMMX_ENUMS, _member_name),
 )
 _JSON_TYPES = (
     *(kind for kinds, _ in _LEAVES for kind in kinds),

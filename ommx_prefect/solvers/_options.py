@@ -30,6 +30,18 @@ LIMITS: dict[str, tuple[type, float, float]] = {
 _NOT_OPTIONS = frozenset({"ommx_instance", "diagnostics", "kwargs", "args"})
 
 
+def option_value(text: str) -> bool | int | float | str:
+    """Return the text of an option as the number or truth value it writes, else as it is."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 def given_limits(adapter: type[SolverAdapter], limits: Mapping[str, Any]) -> dict[str, Any]:
     """Return the limits that are not None, checked and as float or int."""
     given = plain_values({name: x for name, x in limits.items() if x is not None})
