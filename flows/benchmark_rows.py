@@ -10,13 +10,13 @@ from typing import Any
 Row = dict[str, Any]
 Columns = tuple[tuple[str, str, str], ...]
 
+# Columns are key, title, format; one without values is not shown.
+SOLVED_BY: Columns = (("adapter", "adapter", "s"), ("variant", "variant", "s"))
 SUMMARY_COLUMNS: Columns = (
-    # key, title, format; a column without values is not shown
     ("instance", "instance", "s"),
     ("variables", "vars", "d"),
     ("constraints", "cons", "d"),
-    ("adapter", "adapter", "s"),
-    ("variant", "variant", "s"),
+    *SOLVED_BY,
     ("seed", "seed", "d"),
     ("outcome", "outcome", "s"),
     ("objective", "objective", ".10g"),
@@ -25,8 +25,7 @@ SUMMARY_COLUMNS: Columns = (
     ("reason", "reason", "s"),
 )
 TOTALS_COLUMNS: Columns = (
-    ("adapter", "adapter", "s"),
-    ("variant", "variant", "s"),
+    *SOLVED_BY,
     ("runs", "runs", "d"),
     ("optimal", "optimal", "d"),
     ("feasible", "feasible", "d"),

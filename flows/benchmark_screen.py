@@ -6,7 +6,7 @@ Names of files are text, never rich's markup: a file may be called `[/red].mps`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import shorten
 
@@ -124,12 +124,17 @@ def printable(text: str) -> str:
     )
 
 
-def announce(sealed: SealedExperiment) -> None:
-    """Say what was sealed and how it is opened, in lines that no terminal cuts."""
+def announce(sealed: SealedExperiment, columns: Sequence[str] = OPENED_COLUMNS) -> None:
+    """Say what was sealed and how it is opened, in lines that no terminal cuts.
+
+    Args:
+        sealed: What was sealed.
+        columns: The run parameters that are shown to whoever opens it.
+    """
     counts = ", ".join(f"{count} {status}" for status, count in sealed.counts.items())
     print(f"\nSealed {sealed.image_name}\n       {sealed.manifest_digest} ({counts})")
     for warning in sealed.warnings:
         print(f"Warning: {warning}")
     code = f"from ommx.experiment import Experiment; e = Experiment.load('{sealed.image_name}')"
-    columns = f"filter({OPENED_COLUMNS}).to_string()"
-    print(f'Open it:\n  python -c "{code}; print(e.run_parameters_df().{columns})"')
+    shown = f"filter({list(columns)}).to_string()"
+    print(f'Open it:\n  python -c "{code}; print(e.run_parameters_df().{shown})"')

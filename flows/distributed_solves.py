@@ -36,6 +36,7 @@ if __name__ == "__main__":
 import cloudpickle
 import hard_instances
 import typer
+from benchmark_screen import announce
 from hard_instances import FAMILIES
 from ommx import Instance
 from ommx.experiment import Experiment
@@ -193,13 +194,7 @@ def show(sealed: SealedExperiment, seconds: float) -> None:
     for row in frame.sort_values("instance").to_dict("records"):
         table.add_row(*(cell(row.get(column)) for column in COLUMNS.values()))
     console.print(table)
-    counts = ", ".join(f"{count} {status}" for status, count in sealed.counts.items())
-    print(f"Sealed {sealed.image_name}\n       {sealed.manifest_digest} ({counts})")
-    for warning in sealed.warnings:
-        print(f"Warning: {warning}")
-    code = f"from ommx.experiment import Experiment; e = Experiment.load('{sealed.image_name}')"
-    columns = f"filter({list(COLUMNS.values())}).to_string()"
-    print(f'Open it:\n  python -c "{code}; print(e.run_parameters_df().{columns})"')
+    announce(sealed, list(COLUMNS.values()))
 
 
 def cell(value: object) -> str:

@@ -7,7 +7,6 @@ python -m tests.benchmarks.json_cost --write             # and write the table o
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import json
@@ -20,6 +19,7 @@ import tests.benchmarks.quiet  # noqa: F401 (first: it sets what Prefect and OMM
 # isort: split
 from ommx_prefect.codecs import JsonCodec
 from tests.benchmarks.measures import alternating, ratio, report, shown, table
+from tests.benchmarks.options import size_and_rounds
 
 
 class Kind(Enum):
@@ -71,13 +71,8 @@ def rows_of(size: int, rounds: int) -> list[list[str]]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--size", type=int, default=200_000)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--tiny", action="store_true", help="2,000 values, one round")
-    parser.add_argument("--write", action="store_true", help="write the table of docs/costs.md")
-    options = parser.parse_args()
-    size, rounds = (2_000, 1) if options.tiny else (options.size, options.rounds)
+    options = size_and_rounds(__doc__, "--size", size=200_000, rounds=7, tiny=2_000)
+    size, rounds = options.size, options.rounds
     titles = ("value", "`json.dumps` and SHA-256, ms of processor", "as an output", "ratio")
     report("json_cost", table(titles, rows_of(size, rounds)), write=options.write)
 

@@ -10,7 +10,6 @@ The value is made before; memory is the most that the process holds beyond it wh
 
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import itertools
@@ -33,6 +32,7 @@ from ommx_prefect._sealing.seal import seal_task_run
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.resolve import tell_stage
 from tests.benchmarks.measures import PeakMemory, alternating, ratio, report, shown, table
+from tests.benchmarks.options import size_and_rounds
 
 MEGABYTE = 2**20
 CHUNK = 4 * MEGABYTE
@@ -121,13 +121,8 @@ def row_of(kind: str, megabytes: int, rounds: int) -> list[str]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--megabytes", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tiny", action="store_true", help="8 MB, one round")
-    parser.add_argument("--write", action="store_true", help="write the table of docs/costs.md")
-    options = parser.parse_args()
-    size, rounds = (8, 1) if options.tiny else (options.megabytes, options.rounds)
+    options = size_and_rounds(__doc__, "--megabytes", size=256, rounds=3, tiny=8)
+    size, rounds = options.size, options.rounds
     titles = ("output", "SHA-256 and write, ms", "recorded, ms", "ratio",
               "memory while recorded, MB", "while sealed, MB")  # fmt: skip
     rows = [row_of(kind, size, rounds) for kind in KINDS]

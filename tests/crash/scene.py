@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from tests.crash.judge import lines_of
+from tests.support.ending import stop
 from tests.support.watchdog import without_coverage
 
 HERE = Path(__file__).resolve().parent
@@ -115,16 +116,6 @@ def running(*arguments: object, env: dict[str, str] | None = None) -> Iterator[A
         yield process
     finally:
         stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process, gently if it lets us."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 # ---------------------------------------------------------------- waiting

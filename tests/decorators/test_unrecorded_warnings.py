@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 import prefect
 import pytest
 
 from ommx_prefect import flow, recorded, seal_hooks, task
+from tests.support.logs import warnings_in
 from tests.support.reading import run_flow
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -16,19 +15,8 @@ pytestmark = pytest.mark.usefixtures("server")
 @pytest.fixture
 def warnings():
     """The warnings of this package, and of runs."""
-    found: list[str] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record):
-            found.append(record.getMessage())
-
-    handler = Handler(level=logging.WARNING)
-    loggers = [logging.getLogger(f"prefect.{x}") for x in ("task_runs", "flow_runs")]
-    for logger in loggers:
-        logger.addHandler(handler)
-    yield found
-    for logger in loggers:
-        logger.removeHandler(handler)
+    with warnings_in("prefect.task_runs", "prefect.flow_runs") as found:
+        yield found
 
 
 def unlike_wraps(fn):

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 import time
 import uuid
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from prefect.client.orchestration import get_client
 from ommx_prefect._recovery.recover import recover
 from ommx_prefect._shards.process import host_name
 from ommx_prefect._shards.shard import Attempt
+from tests.support.started import start_script
 
 SCRIPT = """
 import sys, time
@@ -43,13 +43,7 @@ one()
 
 
 def start(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    process = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    return process, process.stdout.readline().strip()
+    return start_script(tmp_path, SCRIPT)
 
 
 def command(*arguments, **env):

@@ -28,6 +28,7 @@ from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_flow
 from tests.support.stage_tasks import note
+from tests.support.started import start_script
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -75,13 +76,8 @@ one()
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_interrupts_the_attempt_and_seals(tmp_path, number):
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    process = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    flow_run_id = process.stdout.readline().split()[1]
+    process, line = start_script(tmp_path, SCRIPT)
+    flow_run_id = line.split()[1]
     process.send_signal(number)
     process.wait(240)
     experiment = load_experiment(flow_run_id)
@@ -90,13 +86,8 @@ def test_a_signal_interrupts_the_attempt_and_seals(tmp_path, number):
 
 
 def test_a_killed_script_is_sealed_by_hand_once_prefect_knows(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT))
-    process = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    flow_run_id = process.stdout.readline().split()[1]
+    process, line = start_script(tmp_path, SCRIPT)
+    flow_run_id = line.split()[1]
     process.kill()
     process.wait(240)
     from prefect.states import Crashed

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 
 from ommx_prefect import current_experiment, flow, task
+from tests.support.logs import warnings_in
 from tests.support.reading import run_flow
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -15,16 +14,8 @@ pytestmark = pytest.mark.usefixtures("server")
 @pytest.fixture
 def warnings():
     """What the log of flow runs warns of."""
-    found: list[str] = []
-
-    class Handler(logging.Handler):
-        def emit(self, record):
-            found.append(record.getMessage())
-
-    handler, logger = Handler(level=logging.WARNING), logging.getLogger("prefect.flow_runs")
-    logger.addHandler(handler)
-    yield found
-    logger.removeHandler(handler)
+    with warnings_in("prefect.flow_runs") as found:
+        yield found
 
 
 @flow(flow_run_name="part-{number}")

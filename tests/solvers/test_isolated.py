@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 from ommx.experiment import Experiment
 from ommx_highs_adapter import HighsDiagnosticsAnalyzer
@@ -13,7 +10,7 @@ from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers import outcome_of
 from ommx_prefect.solvers._solve import solve_in
-from tests.solvers.test_obedience import hard, raise_in
+from tests.solvers.test_obedience import seconds_to_end
 from tests.support import dying_adapters
 from tests.support.instance_files import instance_file
 from tests.support.solving import X, check, eight_capacities, instance_of, recorded
@@ -69,23 +66,8 @@ def test_a_solver_that_dies_is_a_failed_run_that_says_so(adapter, reason):
 
 def test_it_ends_with_its_task_and_keeps_its_best_solution():
     experiment = Experiment.with_temp_local_registry()
-    ended: list[float] = []
-
-    def solving() -> None:
-        try:
-            with experiment.run() as run:
-                solve_in(run, "highs", hard(), limits={}, isolate=True, checkpoint_seconds=0.2)
-        except KeyboardInterrupt:
-            ended.append(time.monotonic())
-
-    thread = threading.Thread(target=solving)
-    thread.start()
-    time.sleep(25)
-    since = time.monotonic()
-    raise_in(thread, KeyboardInterrupt)
-    thread.join(60)
-    assert ended
-    assert ended[0] - since < 4
+    how = {"limits": {}, "isolate": True, "checkpoint_seconds": 0.2}
+    assert seconds_to_end(experiment, 25, "highs", **how) < 4
     experiment.commit()
     [run] = experiment.runs
     [row] = experiment.run_parameters_df().to_dict("records")

@@ -18,6 +18,7 @@ from ommx_prefect import (
     seal,
 )
 from ommx_prefect._shards.digests import with_digest
+from tests.support.places import take_run_from
 from tests.support.reading import run_again, run_flow
 from tests.support.stage_tasks import note
 
@@ -128,11 +129,7 @@ def test_a_record_that_comes_after_the_seal_extends_the_experiment(shared):
         # No task run: Prefect would tell of one whose record is missing.
         with current_experiment().run() as run:
             run.log_json("output", {"x": 2})
-        objects = shared.objects(prefect.runtime.flow_run.id)
-        name = next(name for name in objects if "/shards/run-" in name)
-        kept[name] = objects[name]
-        shared.delete(name)
-        shared.delete(name.replace("/shards/", "/starts/"))
+        kept.update(take_run_from(shared, str(prefect.runtime.flow_run.id)))
 
     sealed = run_flow(one)
     assert seal(sealed.flow_run_id).counts == {"finished": 1}

@@ -33,6 +33,7 @@ from ommx_prefect._registry.names import find
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_manifests import name_of, tag_of
 from tests.support.images import Elsewhere, read_elsewhere, tags_of
+from tests.support.places import take_run_from
 from tests.support.reading import run_again, run_flow, shown_of
 from tests.support.registry_server import running_registry
 from tests.support.stage_tasks import lose_here, note
@@ -206,11 +207,7 @@ def test_what_comes_after_the_seal_extends_the_experiment_there(place, tmp_path)
         # No task run: Prefect would tell of one whose record is missing.
         with current_experiment().run() as run:
             run.log_json("output", {"x": 2})
-        objects = place.objects(prefect.runtime.flow_run.id)
-        name = next(name for name in objects if "/shards/run-" in name)
-        kept[name] = objects[name]
-        place.delete(name)
-        place.delete(name.replace("/shards/", "/starts/"))
+        kept.update(take_run_from(place, str(prefect.runtime.flow_run.id)))
 
     sealed = run_flow(night)
     first = seal(sealed.flow_run_id)

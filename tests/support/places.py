@@ -48,6 +48,15 @@ class Place(Protocol):
     def come_back(self) -> None: ...
 
 
+def take_run_from(place: Place, flow_run_id: str) -> dict[str, bytes]:
+    """Take the record of a Run out of a stage, as if it had not come yet; return its object."""
+    objects = place.objects(flow_run_id)
+    name = next(name for name in objects if "/shards/run-" in name)
+    place.delete(name)
+    place.delete(name.replace("/shards/", "/starts/"))
+    return {name: objects[name]}
+
+
 class Folder(Place):
     """A folder; away while a file stands in its place."""
 

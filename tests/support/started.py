@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TypeVar
 from ommx.experiment import Experiment
 
 from ommx_prefect import exceptions, load_experiment
+from tests.support.ending import stop
 
 T = TypeVar("T")
 
@@ -33,14 +34,15 @@ def start(
         return subprocess.Popen(arguments, env=env, stdout=file, stderr=file)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process as Ctrl-C does; kill it if it does not end."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def start_script(folder: Path, code: str) -> tuple[subprocess.Popen[str], str]:
+    """Start a script that says something on its first line; return the process, and the line."""
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(code))
+    process = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
 
 
 @contextlib.contextmanager
