@@ -10,21 +10,15 @@ import uuid
 import pytest
 from ommx.experiment import list_experiment_checkpoints
 
-from ommx_prefect import current_experiment, current_run, flow, load_experiment, seal, task
+from ommx_prefect import current_experiment, flow, load_experiment, seal
 from ommx_prefect._registry import names as registry
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_again, run_flow
+from tests.support.stage_tasks import note
 
 pytestmark = pytest.mark.usefixtures("server")
-
-
-@task(log_inputs=["x"])
-def note(x, value=None):
-    if value is not None:
-        current_run().log_parameter("mixed", value)
-    return {"x": x}
 
 
 def test_a_second_seal_gives_the_same_answer():
