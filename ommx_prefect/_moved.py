@@ -1,4 +1,4 @@
-"""Old module paths, which pickled flows, delayed tasks and persisted results still name.
+"""Keep old module paths importable, which pickled flows and persisted results still name.
 
 Release 0.1 had all modules in one folder. What it pickled refers to these by module and name.
 """

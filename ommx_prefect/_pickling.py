@@ -1,4 +1,4 @@
-"""How OMMX objects travel between processes: by pickle and cloudpickle, after `install()`.
+"""Make OMMX objects picklable, by pickle and cloudpickle, once `install()` was called.
 
 OMMX 3.0 classes refuse to be pickled, and they claim to live in `builtins`, so that cloudpickle
 fails even on a function annotated with one of them. `install` heals both, through `copyreg` and by

@@ -1,4 +1,4 @@
-"""The settings of this package: what flows that say nothing themselves are given.
+"""The package's settings: defaults for flows that do not set an option themselves.
 
 Each is `PREFECT_INTEGRATIONS_OMMX_<NAME>` in the environment, or a key of `[integrations.ommx]` in
 `prefect.toml`, `pyproject.toml` or a Prefect profile; `docs/reference/settings.md` has the table.

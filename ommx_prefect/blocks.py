@@ -1,4 +1,4 @@
-"""The block that says once, for many flows, where experiments go and with which credentials."""
+"""The Prefect block that holds where experiments are published, and with which credentials."""
 
 from __future__ import annotations
 

@@ -305,7 +305,7 @@ class RegistryError(OmmxPrefectError, RuntimeError):
 
 
 class RegistryAuthError(RegistryError):
-    """The registry does not let us in, or not so far as this."""
+    """The registry refuses the credentials, or they do not allow this."""
 
     cure = (
         "Log in with `docker login <registry>`, or set OMMX_BASIC_AUTH_DOMAIN (host[:port]), "
@@ -351,7 +351,7 @@ class ManifestTooLargeError(OmmxPrefectError, ValueError):
 
 
 class InstanceFileError(OmmxPrefectError, ValueError):
-    """No instance to believe comes from this source; fields: path, reason."""
+    """No trustworthy instance could be loaded from this source; fields: path, reason."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)

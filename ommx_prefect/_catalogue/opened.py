@@ -1,4 +1,4 @@
-"""Open the experiment that somebody means: by image name, digest, or id of a flow run.
+"""Open an experiment by image name, digest, or id of a flow run.
 
 A finished night is found under its name, a failed one as the checkpoint that OMMX keeps for that
 name, and a name without a tag means the newest of its repository. What the Local Registry does not

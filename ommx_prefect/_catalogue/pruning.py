@@ -1,4 +1,4 @@
-"""What can go from a Local Registry, and how it comes back.
+"""What can be removed from a Local Registry, and how it can be restored.
 
 | what | when | how |
 |---|---|---|
@@ -82,7 +82,7 @@ def prunable(
 
 
 def age_of(each: Listed) -> float:
-    """Return the seconds since something was written last; 0 where that cannot be told."""
+    """Return the seconds since something was written last; 0 where that is unknown."""
     try:
         then = datetime.fromisoformat(each.updated_at)
     except ValueError:
@@ -91,7 +91,7 @@ def age_of(each: Listed) -> float:
 
 
 def _nights(idle: list[Listed], listed: list[Listed], keep: int) -> Iterator[Prunable]:
-    """Yield the nights of each repository that are older than those that stay.
+    """Yield the experiments of each repository that are older than those to keep.
 
     Several names of one manifest, such as `latest`, are one night.
     """
@@ -107,7 +107,7 @@ def _nights(idle: list[Listed], listed: list[Listed], keep: int) -> Iterator[Pru
 
 
 def _checkpoints(idle: list[Listed], listed: list[Listed], min_age: float) -> Iterator[Prunable]:
-    """Yield old checkpoints of nights that were sealed later, under their name or another tag."""
+    """Yield old checkpoints of flow runs that were sealed later, under that name or another."""
     for each in idle:
         if each.kind != "checkpoint" or age_of(each) <= min_age:
             continue

@@ -1,4 +1,4 @@
-"""File names for attachments: what people called them, as far as every file system takes it."""
+"""File names for attachments: the names users gave, made valid on every file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much room experiments take: by the sizes that their manifests state, each blob once."""
+"""Disk space of experiments, by the sizes in their manifests, each blob counted once."""
 
 from __future__ import annotations
 

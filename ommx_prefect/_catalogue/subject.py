@@ -1,4 +1,4 @@
-"""Seal an experiment that says which other one it is about: its manifest's OCI `subject`."""
+"""Seal an experiment that refers to another one by the OCI `subject` of its manifest."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Prefect's `task` and `flow`, recording."""
+"""The `task` and `flow` decorators: Prefect's own, and what runs under them is recorded."""

@@ -1,4 +1,4 @@
-"""How a generator is recorded: its Run is the current one only while its own code runs."""
+"""Record a generator: its Run is the current one only while its own code runs."""
 
 from __future__ import annotations
 

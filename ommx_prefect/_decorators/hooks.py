@@ -1,4 +1,4 @@
-"""How a flow carries its experiment: one object among its state hooks, and on its function.
+"""Attach the experiment's settings to a flow: one object among its state hooks.
 
 Prefect calls hooks with the keywords `flow, flow_run, state`, in whatever process it finds itself,
 perhaps twice, perhaps never.

@@ -1,4 +1,4 @@
-"""How a wrapper passes for the function it wraps, wherever Prefect looks at a function.
+"""Make a wrapper look like the function it wraps, wherever Prefect inspects a function.
 
 | Prefect looks at | and finds |
 |---|---|
@@ -72,7 +72,7 @@ def passing_for(wrapper: Callable[..., Any], fn: Callable[..., Any]) -> Callable
 
 
 def user_function(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that a wrapper of ours stands for; any other as it is."""
+    """Return the function that a wrapper of this package wraps; any other function as it is."""
     source: Callable[..., Any] | None = getattr(fn, SOURCE, None)
     is_ours = source is getattr(fn, "__wrapped__", None)
     return source if source is not None and is_ours else fn

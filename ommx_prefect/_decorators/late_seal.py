@@ -1,4 +1,4 @@
-"""The late seal: an attempt that no flow hook waits for has its experiment sealed itself."""
+"""Seal the experiment of an attempt that no flow hook will seal: a late seal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Prefect flow that stays sealed in its copies: `with_options` may replace its hooks."""
+"""A Prefect flow that is still sealed when `with_options` has replaced its hooks."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class RecordedTask(Task[P, R]):
 
     @property
     def on_completion_hooks(self) -> list[Any]:
-        """The user's hooks; and ours where the task run was cached, its only trace.
+        """The user's hooks, and for a cached task run the hook that records it.
 
         Prefect logs each hook it runs: one that waits for a cache hit would fill the log.
         """

@@ -1,4 +1,4 @@
-"""How a function becomes a recorded one of the same kind: sync, async, or a generator of either.
+"""Wrap a function so that it is recorded: sync, async, or a generator of either kind.
 
 A wrapper travels by value to workers, so it holds what it calls: plain data and importable
 functions. It uses no globals, for it gets those of the function.

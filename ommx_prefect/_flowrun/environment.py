@@ -1,4 +1,4 @@
-"""On what machine, with what software and of what code does a flow run here?"""
+"""Describe the machine, software and code version with which a flow run is executed."""
 
 from __future__ import annotations
 

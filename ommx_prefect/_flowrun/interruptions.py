@@ -1,4 +1,4 @@
-"""Which flow runs of this process were interrupted while tasks of theirs still run in threads.
+"""Remember which flow runs of this process were interrupted while their tasks still run in threads.
 
 Prefect interrupts the flow's thread alone, and then waits for the tasks that were submitted: they
 do not learn of it. What a task can stop, such as a solver, looks here.

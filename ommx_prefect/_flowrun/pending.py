@@ -1,4 +1,4 @@
-"""Task runs that this process has submitted or begun: a flow hook can fire before they end."""
+"""Track the task runs that this process has started: a flow hook can run before they end."""
 
 from __future__ import annotations
 

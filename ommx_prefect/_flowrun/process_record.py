@@ -1,4 +1,4 @@
-"""Which process runs a flow run, and whether it still does.
+"""Record which process executes a flow run, and tell whether that process is still alive.
 
 A flow run can be run by several processes, one after the other (a retry from the UI, a resume),
 so this is no part of the flow record: each start writes `process.json` of the stage anew.
@@ -37,5 +37,5 @@ def is_fork_of_flow_process(flow_run_id: str) -> bool:
 
 
 def read_flow_process(stage: Stage) -> FlowProcess | None:
-    """Return who runs the flow run, or None where no release that notes it started it."""
+    """Return the process of a flow run, or None where the release that started it noted none."""
     return read_document(stage, PROCESS_RECORD, FlowProcess)

@@ -1,4 +1,4 @@
-"""Which secrets a flow run hands to its tasks and subflows, wherever they run.
+"""Pass the secrets known in a flow run on to its tasks and subflows, wherever they run.
 
 | what is secret | how it gets there |
 |---|---|

@@ -1,4 +1,4 @@
-"""What a flow wants of its experiment: a few settings, carried by its hooks and by its function.
+"""The settings of a flow's experiment, carried by the flow's hooks and by its function.
 
 Hooks survive pickling and the import of a flow in Prefect's worker and runner, but `with_options`
 may replace them. Attributes of the function survive all three; those of the Flow do not.

@@ -1,4 +1,4 @@
-"""What happens when a recorded flow run starts: its experiment gets a name and a stage."""
+"""Start recording a flow run: choose its experiment, image name and stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many Runs become one Experiment: numbered, with columns of one type each, as exact bytes.
+"""Compose one Experiment of many Runs: numbered, with one type per column, as exact bytes.
 
 Pure functions over records: nothing here knows Prefect or a registry. Payloads are never
 decoded; a Run keeps its layers by descriptor, and an identical descriptor is stored once.

@@ -1,4 +1,4 @@
-"""How to read an OMMX Experiment from its exact bytes, refusing by name what is not known."""
+"""Read an OMMX Experiment from its exact bytes, refusing by name what is not known."""
 
 from __future__ import annotations
 

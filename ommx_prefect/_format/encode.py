@@ -1,4 +1,4 @@
-"""How to write an OMMX Experiment in the byte form that OMMX itself writes."""
+"""Write an OMMX Experiment in the byte form that OMMX itself writes."""
 
 from __future__ import annotations
 

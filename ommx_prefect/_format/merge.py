@@ -1,4 +1,4 @@
-"""How the checkpoints of an attempt and what its Run holds itself become one Run.
+"""Merge the checkpoints of an attempt into its Run.
 
 Pure functions over records. A name has one value: the one that the Run holds itself, for the task
 logged it on purpose. A checkpoint of that name with another value is kept as `name@checkpoint`.

@@ -1,4 +1,4 @@
-"""What an OMMX Experiment consists of: frozen records, and the bytes that are their identity.
+"""The parts of an OMMX Experiment as frozen records, identified by their exact bytes.
 
 An Experiment is an OCI image manifest (`artifactType` application/org.ommx.v1.experiment), a
 config JSON that refers to layers by index, and one MessagePack layer of run parameters (OMMX

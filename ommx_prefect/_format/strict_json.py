@@ -1,4 +1,4 @@
-"""Read JSON that others wrote: each key once, finite numbers, and no depth that ends Python.
+"""Parse untrusted JSON strictly: no duplicate keys, only finite numbers, limited depth.
 
 Readers differ in which of two equal keys counts, and some (Go's) take a key in other letters for
 the same. So a key that stands twice is refused here, and one in other letters by the closed table

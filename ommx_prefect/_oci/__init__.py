@@ -1,1 +1,1 @@
-"""A repository of an OCI registry, spoken to over HTTP."""
+"""Talk to a repository of an OCI registry over HTTP."""

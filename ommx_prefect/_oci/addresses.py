@@ -1,4 +1,4 @@
-"""Where a registry may send a request on: every address that an answer holds is made here.
+"""Check every address to which a registry's answer may send the next request.
 
 | address | where it may point to |
 |---|---|
@@ -30,7 +30,7 @@ Origin: TypeAlias = "tuple[str, str, int | None]"
 
 
 class AddressError(ValueError):
-    """An answer sends us to where nothing is sent; its text says why."""
+    """A registry's answer names an address that is refused; the text says why."""
 
 
 def origin_of(url: httpx.URL) -> Origin:

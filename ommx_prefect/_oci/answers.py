@@ -1,4 +1,4 @@
-"""How much of an answer is read: no more than was to be expected, as it is sent.
+"""Limit how many bytes of a registry's answer are read.
 
 Nothing is decompressed: all requests say `Accept-Encoding: identity`, and a few kilobytes in
 gzip can be gigabytes.

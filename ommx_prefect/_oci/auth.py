@@ -1,4 +1,4 @@
-"""How a registry is answered when it asks who we are: basic, or a bearer token for each scope.
+"""Authenticate to an OCI registry: basic, or a bearer token for each scope.
 
 The protocol is https://distribution.github.io/distribution/spec/auth/token/. Credentials go to
 the registry itself and to the token server that it names, never to where either redirects.

@@ -1,4 +1,4 @@
-"""How the blobs of a repository are read, written, and made those of another one."""
+"""Read and write the blobs of a repository, and mount them from another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the credentials of a registry come from, first found first.
+"""Find the credentials of a registry; the first source that has any is used.
 
 | place | what it holds |
 |---|---|

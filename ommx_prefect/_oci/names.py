@@ -1,4 +1,4 @@
-"""What an OCI registry is told: addresses, names, digests, scopes, and how large a manifest may be.
+"""Names in the OCI protocol: addresses, digests, scopes, and the size limit of manifests.
 
 Pure: nothing here touches the network. The rules are those of the OCI distribution spec 1.1
 (https://github.com/opencontainers/distribution-spec/blob/main/spec.md).

@@ -1,4 +1,4 @@
-"""How often an operation on a registry is tried again: with exponential backoff, in bounds.
+"""Retry operations on a registry: exponential backoff, a limited number of times.
 
 Retry lives here and nowhere else. What is tried again is a whole operation (an upload begins
 anew: the registry may have lost the session), and every operation may safely happen twice.
@@ -67,7 +67,7 @@ def _backoff(error: Exception) -> bool | float:
 
 
 def retry_after_of(response: httpx.Response) -> float | None:
-    """Return how many seconds a registry asks us to wait, None where it does not say."""
+    """Return the seconds that a registry asks to wait (`Retry-After`), or None."""
     # The header may also hold a date; then the usual backoff has to do.
     try:
         seconds = float(response.headers["Retry-After"])

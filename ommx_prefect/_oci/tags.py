@@ -1,4 +1,4 @@
-"""Which tags a repository of a registry has: all pages of its list, in bounds."""
+"""List the tags of a repository, page by page, up to a limit."""
 
 from __future__ import annotations
 

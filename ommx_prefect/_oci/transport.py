@@ -1,4 +1,4 @@
-"""How a request reaches an OCI registry, and its answer us: in bounds, its errors made ours."""
+"""Send HTTP requests to an OCI registry within limits; its errors become those of this package."""
 
 from __future__ import annotations
 
@@ -220,5 +220,5 @@ def _complaint(response: httpx.Response) -> str:
 
 
 def _send_unknown(client: httpx.Client, request: httpx.Request) -> httpx.Response:
-    """Send a request to a host that is not the registry: nobody is told who we are."""
+    """Send a request to a host that is not the registry, without credentials."""
     return client.send(request, stream=True)

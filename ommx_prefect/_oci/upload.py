@@ -1,4 +1,4 @@
-"""Upload blobs to a repository, some at a time."""
+"""Upload blobs to a repository, several at a time."""
 
 from __future__ import annotations
 

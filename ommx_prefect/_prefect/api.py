@@ -1,4 +1,4 @@
-"""What Prefect's API is asked: always with explicit ids, limits and sort, never for long.
+"""Query Prefect's API: always with explicit ids, limits and sort order, and a short timeout.
 
 Servers answer late (20-30 ms per task run), forget (an ephemeral one at its exit), and keep
 killed task runs Running for ever; so nothing here decides what is recorded.

@@ -1,4 +1,4 @@
-"""What a recorded attempt says of itself on its task run, where Prefect's API shows it."""
+"""The labels that a recorded attempt puts on its task run in Prefect's API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which blocks are loaded in this process: what they hold may be secret, and no argument says so.
+"""Track the Prefect blocks loaded in this process, since what they hold may be secret.
 
 Prefect (3.8.0 to 3.9.1) tells nobody that a block was loaded. All its ways to load one end in one
 classmethod of `Block`, which is wrapped here; where a release of Prefect has no such method, blocks

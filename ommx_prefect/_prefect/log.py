@@ -1,4 +1,4 @@
-"""Where this package says what a person should know: the run's own log in Prefect."""
+"""Write warnings to the log of the flow run or task run that is executed here."""
 
 from __future__ import annotations
 

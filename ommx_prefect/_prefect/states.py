@@ -1,4 +1,4 @@
-"""How Prefect's states become OMMX statuses: the two tables, and who falls under which row."""
+"""Map Prefect's states to OMMX statuses: two tables, and the choice of a row."""
 
 from __future__ import annotations
 

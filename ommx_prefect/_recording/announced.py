@@ -1,4 +1,4 @@
-"""What a Run's parameters and input will be, made durable before a solver starts.
+"""Store the parameters and the input of a solve durably before its solver starts.
 
 A Run is in memory until it closes, and `kill -9` in the middle of a solve leaves none of it. What
 is announced waits beside the attempt's checkpoints, and becomes its Run's parameters and

@@ -1,4 +1,4 @@
-"""How values become part of an attempt's record: its output, yielded values, and checkpoints."""
+"""Attach values to an attempt's record: its output, yielded values, and checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a solve of many hours keeps what it has found: `checkpoint`.
+"""The function `checkpoint`, by which a long solve keeps what it has found so far.
 
     def improved(event):                                # HiGHS
         found = instance.evaluate(state_of(event.data_out.mip_solution))

@@ -1,4 +1,4 @@
-"""What one attempt has checkpointed: the latest value of every name, made durable at each call."""
+"""Keep the latest checkpointed value of every name of an attempt, durable at each call."""
 
 from __future__ import annotations
 

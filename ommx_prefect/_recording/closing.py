@@ -1,4 +1,4 @@
-"""How the record of an attempt is closed: its Run is stored, and its shard staged."""
+"""Close the record of an attempt: store its Run, and stage its shard."""
 
 from __future__ import annotations
 

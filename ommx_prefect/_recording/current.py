@@ -1,4 +1,4 @@
-"""Which recording is the current one, in a thread and in the whole process."""
+"""Find the current recording, in a thread and in the whole process."""
 
 from __future__ import annotations
 

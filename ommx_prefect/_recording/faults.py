@@ -1,4 +1,4 @@
-"""What goes wrong in recording: it is noted, and never reaches the task."""
+"""Note what goes wrong in recording, and keep it away from the user's task."""
 
 from __future__ import annotations
 

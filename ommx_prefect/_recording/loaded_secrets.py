@@ -1,4 +1,4 @@
-"""How a block that a task or a flow loads itself becomes a secret of it."""
+"""Treat the blocks that a task or flow loads itself as its secrets."""
 
 from __future__ import annotations
 

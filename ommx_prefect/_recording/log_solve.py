@@ -1,4 +1,4 @@
-"""How a user's `log_solve` and `log_sample` leave their input when the process is killed.
+"""Keep the input of a user's `log_solve` or `log_sample` even if the process is killed.
 
 OMMX (3.0.0b7) stores the input when the solve has ended, and its `Run` cannot be extended. But each
 adapter asks `SolverAdapter.require_applicable` before it builds its model; there the input and the

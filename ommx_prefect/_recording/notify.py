@@ -1,4 +1,4 @@
-"""What Prefect is told of an attempt that is recorded: labels, and whose a transaction is."""
+"""Tell Prefect about a recorded attempt: labels, and the owner of a transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Let `log_parameter` of an OMMX Run take what is a number, of numpy or else.
+"""Let `log_parameter` of an OMMX Run take numbers of numpy and other libraries.
 
 OMMX 3.0.0b7 refuses `np.int64(5)` and the like with a TypeError: after a solve of hours, the task
 would fail for a count. `Run` cannot be inherited from, so its method is wrapped, in the whole

@@ -1,4 +1,4 @@
-"""How the record of an attempt is opened, before the task's function runs."""
+"""Open the record of an attempt, before the task's function runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task wants recorded."""
+"""The recording options of a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an output is recorded of a function that never asked for its Run: without OMMX's session.
+"""Record the output of a function that never used its Run, without a session of OMMX.
 
 A session costs more than all else of a record: each payload and each document is a file of its own
 that OMMX flushes and reads back. What OMMX would write is known (see `_format`), so it is composed

@@ -1,4 +1,4 @@
-"""What is known of one attempt while it is recorded, and where its record waits.
+"""All facts of one attempt that is being recorded, and the stage its record goes to.
 
 A `Record` holds facts and answers questions about them. The steps that fill it in are functions
 beside it: `opening`, `attach`, `notify` and `closing`.

@@ -1,4 +1,4 @@
-"""How what OMMX has written of a Run is rid of secrets: names, file names, options, annotations."""
+"""Remove secrets from what OMMX has written of a Run: names, file names, options, annotations."""
 
 from __future__ import annotations
 

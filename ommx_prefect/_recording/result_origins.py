@@ -1,4 +1,4 @@
-"""Which task run made a result that Prefect finds in its cache.
+"""Remember which task run produced a result that Prefect finds in its cache.
 
 A result remembers where it is stored, not who made it. So each attempt whose result Prefect
 persists leaves the key of its transaction beside the stages, and a cache hit looks there.

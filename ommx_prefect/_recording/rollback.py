@@ -1,4 +1,4 @@
-"""How a rollback is recorded: it comes after the attempt has left its shard."""
+"""Record a rollback, which happens after the attempt has left its shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OMMX Run of an attempt, from when it is first asked for to the documents it leaves."""
+"""The OMMX Run of an attempt: created when it is first used, stored as documents at the end."""
 
 from __future__ import annotations
 

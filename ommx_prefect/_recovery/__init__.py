@@ -1,1 +1,1 @@
-"""How flow runs are sealed whose hook never ran."""
+"""Seal flow runs whose hook never ran."""

@@ -1,4 +1,4 @@
-"""Seal one flow run, or task run outside flows, because somebody asks for it."""
+"""Seal one flow run, or one task run outside flows, on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decide what is to be done about unsealed records, by what Prefect says and who is alive.
+"""Decide what to do about unsealed records, by Prefect's state and the processes alive.
 
 Prefect is asked before anything is called dead. A flow run that Prefect calls Running for ever
 is dead only where its process is known, and gone from this machine.

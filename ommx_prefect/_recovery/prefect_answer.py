@@ -1,4 +1,4 @@
-"""Ask Prefect how a flow run is, and tell it that one is Crashed."""
+"""Ask Prefect for the state of a flow run, and set it to Crashed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the stages of the Local Registry that hold records which no seal has taken."""
+"""Find the stages of the Local Registry that hold unsealed records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a file so that readers see all of it or none of it, and read none that is no file."""
+"""Write files atomically, and read only regular files."""
 
 from __future__ import annotations
 

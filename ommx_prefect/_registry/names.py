@@ -83,7 +83,7 @@ def _names_locked() -> FileLock:
 
 
 class NameMovedError(RuntimeError):
-    """Another process has moved a name meanwhile; whoever wanted it has to decide again."""
+    """Another process has moved a name meanwhile; the caller has to decide again."""
 
 
 def drop_name(name: str) -> None:

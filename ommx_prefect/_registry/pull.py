@@ -1,4 +1,4 @@
-"""Open what a container registry has under a name now, whatever this machine loaded before."""
+"""Pull the current image of a name from a container registry, ignoring what is cached here."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people and automations are told of a night: events and pages."""
+"""Report sealed flow runs in Prefect: events for automations, and pages for people."""

@@ -1,4 +1,4 @@
-"""The repository of an experiment as an asset of Prefect's: `oci://registry/repository`.
+"""Register the repository of an experiment as a Prefect asset: `oci://registry/repository`.
 
 A finished night materializes it, with name, digest and counts of that night as metadata, from the
 assets that the flow's tasks have used or made. An anonymous experiment is no asset: its name is
@@ -28,7 +28,7 @@ def asset_key(image_name: str) -> str:
 
 
 def tell_materialized(night: Night) -> None:
-    """Tell Prefect that a finished night has made a new version of its asset."""
+    """Tell Prefect that a finished experiment is a new version of its asset."""
     sealed, key = night.sealed, asset_key(night.sealed.image_name)
     if sealed.status != "finished" or not key:
         return

@@ -1,4 +1,4 @@
-"""Tell automations of a night by events: what was sealed, pushed, and what went wrong.
+"""Emit Prefect events: what was sealed, what was pushed, and what went wrong.
 
 The table of events and their payloads is in `docs/reference/events.md`. An event that cannot be
 sent is no failure of the night, and what repeats itself has the same id, so that a server which
@@ -71,13 +71,13 @@ def tell_seal_failed(facts: FlowRunFacts, error: Exception) -> None:
 
 
 def tell_regressed(night: Night, before: str, regressions: Sequence[str]) -> None:
-    """Tell what became worse since an earlier night, by its image name."""
+    """Emit what became worse since an earlier experiment, by its image name."""
     payload = {"before": before, **_listed("regressions", regressions)}
     _emit(REGRESSED, night.facts, payload, night.sealed)
 
 
 def tell_contradicted(night: Night, contradictions: Sequence[str]) -> None:
-    """Tell which claims of a night cannot all be true."""
+    """Emit which claims of an experiment contradict each other."""
     payload = _listed("contradictions", contradictions)
     _emit(CONTRADICTED, night.facts, payload, night.sealed)
 

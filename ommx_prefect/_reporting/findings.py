@@ -1,4 +1,4 @@
-"""What a night found in its solves: contradictions, and what changed since the previous night.
+"""Find what deserves attention in a sealed flow run: contradictions, and changes since the last.
 
 Where an experiment holds no solve, or is composed in a registry and not here, there is nothing to
 find, and nothing is read.
@@ -29,7 +29,7 @@ MOST_NIGHTS = 8
 
 @dataclass(frozen=True)
 class Findings:
-    """What a night found.
+    """Contradictions and changes that were found in an experiment.
 
     Attributes:
         before: Image name of the night that it is compared with; empty without one.
@@ -55,7 +55,7 @@ class Findings:
 
 
 def find(night: Night) -> Findings:
-    """Look for what a night found; a comparison that fails is a note, and no failure."""
+    """Find contradictions and changes in an experiment; a comparison that fails becomes a note."""
     solves = sum(len(run.solves) for run in night.experiment.runs)
     if not solves:
         return Findings()
@@ -106,14 +106,14 @@ def _find(night: Night, most_solves: int) -> Findings:
 
 
 def _paired(nights: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Pair a solver with itself though its options changed, where each night has it but once."""
+    """Pair a solver with itself although its options changed, where each experiment has it once."""
     key = ["instance", "digest", "adapter", "seed"]
     is_once = not any(night.duplicated(key).any() for night in nights)
     return [night.assign(variant="") for night in nights] if is_once else nights
 
 
 def _earlier(night: Night, most_solves: int) -> list[tuple[ExperimentRef, Experiment]]:
-    """Return the last nights before this one in order of time, as many as there is room for."""
+    """Return the last experiments before this one in order of time, as many as fit."""
     series = Series.of_annotations(night.experiment.annotations, night.sealed.image_name)
     found: list[tuple[ExperimentRef, Experiment]] = []
     for ref in previous_nights(series)[: MOST_NIGHTS - 1]:

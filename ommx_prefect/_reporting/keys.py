@@ -1,4 +1,4 @@
-"""Under which keys a flow's pages stand in Prefect's UI, so that a key's history is one series."""
+"""The keys of a flow's artifacts in Prefect's UI, stable so that each key has one history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is to tell of a sealed flow run, read once for events and pages."""
+"""Collect what is reported of a sealed flow run, read once for events and pages."""
 
 from __future__ import annotations
 

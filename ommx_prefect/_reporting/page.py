@@ -1,4 +1,4 @@
-"""The morning page: what became of a night, for the person who opens Prefect's UI.
+"""The summary page of a sealed flow run in Prefect's UI.
 
 Verdict first; then what failed, what contradicts, what changed, pictures, and what the experiment
 is. All text of others is shown cleaned, and the page stays within `MOST_BYTES`: pictures give way
@@ -38,7 +38,7 @@ class Page:
 def page_of(
     night: Night, found: Findings, pictures: Sequence[str] = (), table_note: str = ""
 ) -> Page:
-    """Write the page of a night.
+    """Write the page of a sealed flow run.
 
     Args:
         night: The night.
@@ -63,7 +63,7 @@ def page_of(
 
 
 def description(night: Night, found: Findings) -> str:
-    """Return the verdict of a night in one sentence, the worst of it named."""
+    """Return the verdict on a flow run in one sentence that names the worst."""
     sealed = night.sealed
     counts = {status: n for status, n in sealed.counts.items() if status != "finished" and n}
     parts = [sealed.status, _many(sum(sealed.counts.values()), "Run")]
@@ -101,7 +101,7 @@ def _where(night: Night) -> str:
 
 
 def link(title: str, url: str) -> str:
-    """Return a link; the title alone where the address is none that can be believed."""
+    """Return a link, or the title alone where the address is not trusted."""
     return f"[{title}]({url})" if _SAFE_URL.fullmatch(url) else ""
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a night as data URIs in markdown, which both UIs of Prefect show."""
+"""Figures of a sealed flow run as data URIs in markdown, which both UIs of Prefect show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAPER = {"dpi": 90, "facecolor": "white", "format": "png", "metadata": {"Softwar
 
 
 def pictures(nights: Mapping[str, pd.DataFrame]) -> Iterator[str]:
-    """Return the pictures of a night as markdown: what compares solvers, and the trend.
+    """Return the figures of an experiment as markdown: the comparison of solvers, and the trend.
 
     Args:
         nights: Tables of solves by name of the night, this one last.

@@ -1,4 +1,4 @@
-"""Show how far a flow run is while it runs: one progress artifact, from one thread of its process.
+"""Show the progress of a running flow: one progress artifact, updated from one thread.
 
 Nothing here is called by a task. The thread counts what the process has submitted, begun and seen
 end, which costs no request, and writes at most once in `LEAST_SECONDS`, and only where the share

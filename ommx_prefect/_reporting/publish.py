@@ -1,4 +1,4 @@
-"""Put a night's pages into Prefect's UI; what cannot be shown is no failure of the night.
+"""Publish the pages of a sealed flow run in Prefect's UI; a failure there is only logged.
 
 Artifacts are made with the client and the flow run's id: Prefect's own helpers attach them to
 the flow run only in some hooks, and make nothing in a sync hook of an async flow.
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def report_sealed(facts: FlowRunFacts, sealed: SealedExperiment) -> None:
-    """Show a night that was sealed, and tell automations of it."""
+    """Publish the pages of a sealed flow run, and emit its events."""
     night = Night(facts, sealed)
     found = _shielded(Findings(), lambda: find(night))
     cut = _shielded("", lambda: _show_table(night))
@@ -58,7 +58,7 @@ def report_unsealed(facts: FlowRunFacts, error: Exception) -> None:
 
 
 def report_push(sealed: SealedExperiment) -> None:
-    """Show anew the page of a night whose push has gone otherwise than before, and tell of it."""
+    """Publish the page again after a push with another result than before, and emit its event."""
 
     def report() -> None:
         with api_client() as client:
@@ -72,7 +72,7 @@ def report_push(sealed: SealedExperiment) -> None:
 
 
 def _shielded(otherwise: T, do: Callable[[], T]) -> T:
-    """Do something that people want to see; a UI that cannot be told loses no night."""
+    """Publish something; where that fails, log it and go on."""
     try:
         return do()
     except Exception as error:
@@ -94,7 +94,7 @@ def _show_table(night: Night) -> str:
 
 
 def table_of(night: Night) -> tuple[Page | None, str]:
-    """Return the table of a night's Runs, and a sentence where it is cut."""
+    """Return the table of an experiment's Runs, and a sentence where it is cut."""
     rows = runs_table(night.experiment)
     if not rows:
         return None, ""

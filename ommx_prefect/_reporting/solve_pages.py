@@ -1,4 +1,4 @@
-"""A small page on the task runs that solved something: what came of it, and where the night is.
+"""A small page on each task run that solved something: its result, and a link to the experiment.
 
 Only the first `MOST_PAGES` Runs of a night get one, those that failed before those that did not, so
 that a night of any size makes a bounded number of writes.
@@ -36,7 +36,7 @@ SHOWN = {
 
 
 def show_solves(night: Night) -> int:
-    """Put pages on the task runs of a night's solves; return how many."""
+    """Put pages on the task runs of an experiment's solves; return how many."""
     wanted = list(islice(_solves(night), MOST_PAGES))
     if not wanted:
         return 0

@@ -1,4 +1,4 @@
-"""Join what the bodies of flows have logged on their experiment: attachments and annotations."""
+"""Join what flow bodies have logged on their experiment: attachments and annotations."""
 
 from __future__ import annotations
 

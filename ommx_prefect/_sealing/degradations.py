@@ -1,4 +1,4 @@
-"""Say in sentences what of an experiment is not as it should be."""
+"""Describe in sentences what is missing or damaged in an experiment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def warnings_of(inputs: SealInputs, entries: Sequence[Entry], name: str) -> tupl
 
 
 def _aside_warning(names: Sequence[str]) -> list[str]:
-    """Say which records were set aside; a night's damage can be a whole disk's."""
+    """Say which records were set aside, without listing more than a few."""
     if not names:
         return []
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""

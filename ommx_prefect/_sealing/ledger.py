@@ -1,4 +1,4 @@
-"""What the ledger of an experiment says: every task run Prefect knows of, and its Runs.
+"""The ledger of an experiment: all task runs that Prefect knows of, and the Runs sealed.
 
 The ledger is one JSON attachment of the experiment, named `ledger`:
 
@@ -27,7 +27,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class RunPlace:
-    """What places one Run in an experiment: who, when, and what it lacks."""
+    """Facts of one Run in an experiment: its task run, its start, and what it lacks."""
 
     __pydantic_config__ = CLOSED
 

@@ -1,4 +1,4 @@
-"""Which earlier night an experiment follows: the OCI subject of its manifest.
+"""Choose the earlier experiment that a new one follows: the OCI subject of its manifest.
 
 The previous night is the last finished experiment of the same deployment in the Local Registry that
 was scheduled before this one. Without a deployment it is that of the same flow under the same
@@ -29,7 +29,7 @@ PREVIOUS = "previous"
 
 @dataclass(frozen=True)
 class Series:
-    """What tells the nights of one series from others, and this one from the rest of it."""
+    """What identifies a series of flow runs, and this flow run within it."""
 
     flow_run_id: str
     deployment_id: str
@@ -60,7 +60,7 @@ class Series:
         )
 
     def is_before(self, other: Series) -> bool:
-        """Tell whether this is an earlier night of the same series."""
+        """Tell whether this is an earlier experiment of the same series."""
         if not self.flow_run_id or self.flow_run_id == other.flow_run_id:
             return False
         if self.deployment_id != other.deployment_id:
@@ -74,7 +74,7 @@ class Series:
 
 
 def subject_of(inputs: SealInputs) -> Descriptor | None:
-    """Return the descriptor of the night that an experiment follows, or None."""
+    """Return the descriptor of the experiment that this one follows, or None."""
     if inputs.contents.documents is not None:
         return decode(inputs.contents.documents).subject
     if inputs.record.lineage != PREVIOUS:
@@ -87,7 +87,7 @@ def subject_of(inputs: SealInputs) -> Descriptor | None:
 
 
 def previous_nights(series: Series) -> list[ExperimentRef]:
-    """Return the finished nights before one, as the Local Registry lists them, the last first."""
+    """Return the finished experiments before one, as the Local Registry lists them, last first."""
     found: dict[str, tuple[str, ExperimentRef]] = {}
     for each in list_experiments():
         night = Series.of_annotations(each.annotations, each.image_name)

@@ -1,4 +1,4 @@
-"""Choose the name of an experiment, and the aliases that move to it.
+"""Choose the image name of an experiment, and the aliases that are moved to it.
 
 Two flow runs may end in the same moment and want the same name; none takes it from a later one.
 

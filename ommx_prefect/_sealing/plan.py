@@ -1,4 +1,4 @@
-"""Plan what is sealed: the experiment that staged Runs make, and where it is to be published.
+"""Plan a seal: compose the experiment from the staged Runs, and choose where it is published.
 
 Nothing is written here: the same inputs and the same names make the same bytes.
 """

@@ -1,4 +1,4 @@
-"""Find what was sealed of a flow run before, and read it back so that it can be extended.
+"""Find the previous seal of a flow run, and read its experiment back to extend it.
 
 `sealed.json` lies on the host that sealed, and somebody may have moved it away. Where an experiment
 was composed in a registry, that tells the same to any other host which finds the records: because

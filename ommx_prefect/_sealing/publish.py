@@ -1,4 +1,4 @@
-"""Store a planned experiment, publish it, and let its shards go; each step may be killed.
+"""Store a planned experiment, publish it, and discard its shards; killing any step is safe.
 
 Moving names, writing the answer down and letting the shards go are several steps. What they are
 is written to the stage first (`sealing.json`); the next seal of the flow run takes all of them
@@ -72,7 +72,7 @@ def store(plan: SealPlan) -> None:
 
 
 def publish(plan: SealPlan) -> PreviousSeal:
-    """Publish an experiment that is stored and verified, and let its shards go.
+    """Publish an experiment that is stored and verified, and discard its shards.
 
     Raises:
         NameMovedError: Another flow run has one of the names meanwhile; the shards are kept, and

@@ -1,4 +1,4 @@
-"""Describe what a seal leaves, and open the experiment that a flow run has sealed."""
+"""The result of a seal, and how a sealed experiment is opened."""
 
 from __future__ import annotations
 

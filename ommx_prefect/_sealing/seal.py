@@ -1,4 +1,4 @@
-"""Seal a flow run: a function of what its stage holds and of what Prefect's API explains.
+"""Seal a flow run from the records in its stage and the task runs in Prefect's API.
 
     load -> plan -> store -> publish
 

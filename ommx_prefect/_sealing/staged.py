@@ -1,4 +1,4 @@
-"""Read which attempts of a flow run wait in its stage: those that ended, and those that did not.
+"""Read the staged attempts of a flow run: those that ended, and those that did not.
 
 What was staged is the truth. Prefect's API only names the state of attempts that began and left
 no shard, and lists the task runs that never began.

@@ -1,4 +1,4 @@
-"""Add the attempts that ended, as Prefect tells, and left no record that reached the seal.
+"""Add a Run for each attempt that Prefect saw end but whose record never arrived.
 
 A recorded attempt labels its task run, and Prefect carries the labels to its API with the state
 in which the attempt ends. So a disk that took not one more byte, or a worker whose registry is
@@ -21,7 +21,7 @@ NONCE = "unrecorded"
 def with_unrecorded(
     entries: Iterable[Entry], rows: Iterable[TaskRunRow], running: Sequence[Attempt]
 ) -> list[Entry]:
-    """Add a Run for each attempt without a record; let it go once its record has come after all."""
+    """Add a Run for each attempt without a record; drop it once its record has arrived."""
     known: list[Entry] = []
     unrecorded: list[Entry] = []
     for entry in entries:

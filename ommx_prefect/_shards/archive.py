@@ -1,4 +1,4 @@
-"""How a shard travels: one object that carries the shard and every payload blob it names.
+"""Pack a shard and all payload blobs it names into one object for transport.
 
 A shard archive is a MessagePack map:
 

@@ -1,4 +1,4 @@
-"""The digest that a record carries over all of itself: one flipped bit, and it is refused.
+"""A digest over a whole record, by which any changed bit is detected.
 
 It is the last member of the record, so that it is about bytes and not about what a parser makes of
 them. That of a JSON document is over its name, too: some say with it what they say. It shows

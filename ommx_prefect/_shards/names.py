@@ -1,4 +1,4 @@
-"""Names that become files: ids of flow runs and keys of records, as types that parsing makes.
+"""Types for names that become file names: ids of flow runs and keys of records.
 
 They come from stages, documents and arguments. What is no such name is refused before a path, a
 tag or a URL is made of it.

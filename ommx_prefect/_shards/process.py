@@ -84,7 +84,7 @@ def host_name() -> str:
 
 
 def whereabouts(process: Process) -> Whereabouts:
-    """Tell whether a process lives on this machine, is gone from it, or belongs to another."""
+    """Tell whether a process runs on this machine, has ended, or belongs to another machine."""
     if process.host != host_name():
         return "elsewhere"
     found = process_start(process.pid)

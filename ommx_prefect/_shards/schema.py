@@ -1,4 +1,4 @@
-"""How the documents that this package writes are read again: their format number, then their types.
+"""Parse the documents that this package writes: first their format number, then their fields.
 
 A document is the fields of a frozen dataclass, and `format` beside them. Release 0.1.0 wrote no
 `format`, which reads as 0. Whoever adds, renames or removes a field raises the number of that

@@ -1,4 +1,4 @@
-"""What this process could not write down: kept in memory for a seal in the same process."""
+"""Keep records that could not be written in memory, for a seal in the same process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage is called: `local`, a storage block, an OCI registry, or somebody's own store.
+"""The syntax of stage addresses: `local`, a storage block, an OCI registry, or a custom store.
 
 | address | the stage |
 |---|---|

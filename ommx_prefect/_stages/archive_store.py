@@ -1,4 +1,4 @@
-"""How any store of objects holds shards: each as one archive, with all of its payload.
+"""Hold shards in any store of objects: each as one archive, with all of its payload.
 
 Whoever seals gets the payload with the record, so nothing is fetched later, and no experiment is
 composed there.

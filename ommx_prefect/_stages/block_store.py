@@ -1,4 +1,4 @@
-"""How a Prefect storage block holds shards: through its own methods, and a listing by its kind.
+"""Hold shards in a Prefect storage block, by its own methods and a listing for its kind.
 
 `WritableFileSystem` has `read_path` and `write_path`, and neither a listing nor a removal. A seal
 has to find what it does not know the name of, so `KINDS` says how the known kinds of block do it.

@@ -1,4 +1,4 @@
-"""Where the checkpoints of attempts wait for the seal: one directory for each attempt.
+"""Store the checkpoints of attempts until the seal: one directory for each attempt.
 
     <stage>/checkpoints/<key>/record       a shard: the latest value of every name
     <stage>/checkpoints/<key>/blobs/<hex>  the payloads that it names, and no others
@@ -79,7 +79,7 @@ class CheckpointFiles:
         return _blob(self.path / RecordKey(key), digest)
 
     def attempts(self) -> list[Attempt]:
-        """Return who has checkpointed."""
+        """Return the attempts that have checkpointed."""
         keys = {path.name for folder in self._folders for path in _listed(folder)}
         found = [self.record(key) for key in sorted(keys)]
         return [shard.attempt for shard in found if shard is not None]

@@ -1,4 +1,4 @@
-"""What lies in a stage: one table of its files and folders, and the documents among them.
+"""The files and folders of a stage in one table, and the documents among them.
 
 Each document is a JSON object: the fields of its schema, and the number of its `format` (see
 `_shards.schema`). Shards, parts and checkpoints are MessagePack, and bear their own number.
@@ -274,5 +274,5 @@ def read_flow_record(stage: Stage) -> FlowRecord | None:
 
 
 def read_end(stage: Stage) -> End | None:
-    """Read how a flow run ended, as its hook was told it; None until it was."""
+    """Read how a flow run ended, as Prefect told its hook; None before that."""
     return read_document(stage, STATE_RECORD, End)

@@ -1,4 +1,4 @@
-"""How records outlive a power failure: flushed to the disk together, soon after they were written.
+"""Write records to the disk so that they survive a power failure, several at a time.
 
 A record is whole and in the system's hands once it is written: whatever kills its process, it is
 there. Only a machine that loses power, or whose system dies, forgets what was not flushed. A flush

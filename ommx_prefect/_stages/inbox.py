@@ -1,4 +1,4 @@
-"""What comes in from a shared place to the host that seals, and what is let go there.
+"""Copy records from a shared stage to the host that seals, and delete them there afterwards.
 
 Each object is believed only as far as it is a record of this flow run that hosts share, of a kind
 that `documents.KINDS` lists, and parses as what the kind holds.
@@ -255,7 +255,7 @@ class Inbox:
 
 
 def _is_to_come(time: str) -> bool:
-    """Tell whether a time lies ahead; who is scheduled later takes a name from who is earlier."""
+    """Tell whether a time lies ahead: who is scheduled later takes names from earlier ones."""
     try:
         ahead = datetime.fromisoformat(time) - datetime.now(timezone.utc)
     except (ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Where the shards of a flow run wait to be sealed: a directory beside the Local Registry.
+"""The local stage: a directory beside the Local Registry where shards wait to be sealed.
 
     <registry root>/ommx-prefect/<owner>/   what `documents.KINDS` lists, of this host
         blobs/sha256/<hex>                  payload, as hard links to the registry's own files

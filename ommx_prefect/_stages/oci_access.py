@@ -1,4 +1,4 @@
-"""How a repository is opened on behalf of a stage: once per process, and as whom.
+"""Open a repository for a stage: once per process, with the right credentials.
 
 Credentials are those of this machine (see _oci_credentials), or those of the Prefect block that
 the stage names, `oci://ghcr.io/acme/shards?credentials=docker-registry-credentials/ghcr`: any

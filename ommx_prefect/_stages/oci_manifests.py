@@ -1,4 +1,4 @@
-"""How the records of a stage are written as OCI manifests, one for each.
+"""Write each record of a stage as an OCI manifest.
 
 A shard is a manifest whose layers are its payload, as OMMX describes it, and whose config is the
 shard itself (see _shards), with the documents of its Experiment. So the registry keeps the payload

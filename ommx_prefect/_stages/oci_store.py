@@ -1,4 +1,4 @@
-"""How a repository of an OCI registry holds the records of a stage: as manifests with tags.
+"""Store the records of a stage in a repository of an OCI registry, as tagged manifests.
 
     <repository>:<owner>_flow.json          what the seal needs to know of the flow run
     <repository>:<owner>_starts_<key>       an attempt that began

@@ -1,4 +1,4 @@
-"""What goes out to a shared place; and what waits on this host where that is away.
+"""Send records to a shared stage; while it is unreachable, keep them on this host.
 
 What cannot be written there is written into the local stage of this host, its outbox. It goes out
 with the next record that can, or by `ommx-prefect recover` on this host; a seal here takes it from

@@ -1,4 +1,4 @@
-"""How another package brings a store for stages of its own scheme: by an entry point.
+"""Load stores of other packages for stages of their own scheme, by entry point.
 
     [project.entry-points."ommx_prefect.stores"]
     redis = "my_package:open_store"

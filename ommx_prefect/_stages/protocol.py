@@ -1,4 +1,4 @@
-"""What a stage is: the place where the shards of one flow run wait to be sealed.
+"""The interface of a stage: where the shards of one flow run wait to be sealed.
 
 | class | where | what comes to the host that seals |
 |---|---|---|

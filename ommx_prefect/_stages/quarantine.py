@@ -1,4 +1,4 @@
-"""Where damaged records are set aside, so that the rest of a flow run can be sealed without them.
+"""Set damaged records aside, so that the rest of a flow run can be sealed without them.
 
     <stage>/quarantine/shards.<key>            as it was found
     <stage>/quarantine/shards.<key>.reported   the same, once an experiment tells of it
@@ -75,14 +75,14 @@ class Quarantine:
         return False
 
     def names(self) -> list[str]:
-        """Return the names of what was set aside and is told of in no experiment yet."""
+        """Return the names of records set aside that no experiment mentions yet."""
         with contextlib.suppress(FileNotFoundError):
             found = [x for x in os.listdir(self.folder) if x[0] != "." and not _is_reported(x)]
             return sorted(x.replace(".", "/", 1) if _kind_of(x) else x for x in found)
         return []
 
     def attempts(self) -> list[Attempt]:
-        """Return who left what was set aside, as far as the names of their records tell."""
+        """Return the attempts whose records were set aside, as far as the file names tell."""
         keys = {x.partition("/")[2] for x in self.names() if x.partition("/")[0] in OF_ATTEMPTS}
         found = (self._attempt(key) for key in sorted(keys))
         return [attempt for attempt in found if attempt is not None]

@@ -1,4 +1,4 @@
-"""Which stage a flow run has: said by whoever knows, or by Prefect's settings."""
+"""Find the stage of a flow run: from the caller, its record, or Prefect's settings."""
 
 from __future__ import annotations
 

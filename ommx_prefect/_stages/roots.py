@@ -1,4 +1,4 @@
-"""In which Local Registry the stage of a flow run is, and in which folder of it."""
+"""Locate the Local Registry and the folder in which the stage of a flow run is."""
 
 from __future__ import annotations
 

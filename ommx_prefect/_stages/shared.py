@@ -1,4 +1,4 @@
-"""Where shards wait for a seal on another host: a place that all hosts reach, and a local stage.
+"""A stage that several hosts share: a store that all reach, and a local stage on each.
 
 Each record is one object, named as in the directory of a local stage:
 

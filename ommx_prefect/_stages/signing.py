@@ -1,4 +1,4 @@
-"""Signatures of records in a shared stage: who has no key writes nothing that a seal takes.
+"""Sign the records in a shared stage, so that only holders of the key can add to a seal.
 
 Each record that goes out carries an HMAC-SHA256, over the name of its object (flow run, kind and
 key) and its bytes, as its last member. It is part of the way and not of the record: what reads it

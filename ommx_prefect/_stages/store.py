@@ -1,4 +1,4 @@
-"""What a place that many hosts share has to be able to do: hold objects, and shards among them.
+"""The interface of a store that many hosts share: it holds objects, among them shards.
 
 `Store` is what somebody writes for a place of their own: four methods over bytes. `ShardStore` is
 what a shared stage needs. `ArchiveStore` makes the one of the other.

@@ -1,1 +1,1 @@
-"""Where an experiment is published: in the Local Registry, or in an OCI registry."""
+"""Publish an experiment: in the Local Registry, or in an OCI registry."""

@@ -1,4 +1,4 @@
-"""Choose where the experiment of a flow run is published, or find where it was.
+"""Choose where an experiment is published, or find where it was.
 
 | stage | flow run | the experiment is |
 |---|---|---|

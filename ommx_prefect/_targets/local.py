@@ -69,7 +69,7 @@ class LocalTarget:
 
 
 def import_and_verify(stage: Stage, documents: Documents, wanted: ExperimentRecord) -> None:
-    """Import documents under a name of ours, and check that `ommx` reads what was meant.
+    """Import documents under a temporary name, and check that `ommx` reads what was meant.
 
     Raises:
         DocumentError: It reads something else; the shards are kept.
@@ -80,14 +80,14 @@ def import_and_verify(stage: Stage, documents: Documents, wanted: ExperimentReco
 
 
 def import_scratch(stage: Stage, documents: Documents) -> Experiment:
-    """Import documents, with the payload that the stage holds, under a name of ours."""
+    """Import documents, with the payload that the stage holds, under a temporary name."""
     name = sealing_name(stage.owner)
     drop_name(name)
     return import_layout(stage.path, documents, name)
 
 
 def publish_names(stage: Stage, digest: str, names: Mapping[str, str | None]) -> None:
-    """Point names to the imported experiment, and remove the name of ours.
+    """Point names to the imported experiment, and remove the temporary name.
 
     Raises:
         NameMovedError: One does not point any more to what it is said to.

@@ -1,4 +1,4 @@
-"""Store and publish an experiment in an OCI registry, in which its payload is already.
+"""Store and publish an experiment in an OCI registry that already has its payload.
 
 What travels is the documents: manifest, config and run parameters, and the ledger. A payload that
 the repository of the experiment's name lacks is mounted from the stage's repository. Where the

@@ -1,4 +1,4 @@
-"""What a seal needs of the place where it publishes an experiment.
+"""The interface of a place where a seal publishes an experiment.
 
 | class | where |
 |---|---|

@@ -1,1 +1,1 @@
-"""What the values of a call hold: scalars, members, secrets."""
+"""Inspect the values of a call: scalars, members, secrets."""

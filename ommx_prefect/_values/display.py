@@ -1,4 +1,4 @@
-"""Clean texts for terminals and for markdown: names, reasons and tags may hold anything.
+"""Escape texts for terminals and for markdown, since names and reasons may hold anything.
 
 | function | for | what it makes harmless |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""What a value holds: the members of containers, dataclass instances and pydantic models."""
+"""The members of containers, dataclass instances and pydantic models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which arguments become run parameters, and how they are written."""
+"""Choose which arguments become run parameters, and convert them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a secret may show: its parts that are secrets themselves, and the forms in which each is met.
+"""The forms in which a secret may appear in texts, and its parts that are secrets themselves.
 
 | shown | found as |
 |---|---|

@@ -1,4 +1,4 @@
-"""Which names look like a credential's: of arguments, keys, fields, solver options, URL queries."""
+"""Names that look like a credential's: of arguments, keys, fields, options, URL queries."""
 
 from __future__ import annotations
 

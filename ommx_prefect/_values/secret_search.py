@@ -1,4 +1,4 @@
-"""Which texts among the arguments of a call are secrets: by their name, their type, or a URL."""
+"""Find secrets among the arguments of a call: by name, by type, or in a URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must never be written anywhere, and how it is cut out of all that is.
+"""Redact secrets from everything that is written.
 
 A secret is what has a name like a credential's, a pydantic secret, what is secret in a Prefect
 Block (Prefect's `Secret` is one), and the password of a URL. It is left out, and its text is cut

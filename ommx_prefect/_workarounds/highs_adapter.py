@@ -1,4 +1,4 @@
-"""When is OMMX's HiGHS adapter mended? As its class is made: no import of ours loads HiGHS.
+"""Apply the workarounds for OMMX's HiGHS adapter when its class is created.
 
 Python tells a base class of each subclass (`__init_subclass__`), so the adapter is found whoever
 imports it, before or after this package.

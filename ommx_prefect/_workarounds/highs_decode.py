@@ -1,4 +1,4 @@
-"""How the HiGHS adapter reads a solution: the whole vector once, not once for each variable.
+"""Read a HiGHS solution as one vector, not once for each variable as the adapter does.
 
 `OMMXHighsAdapter.decode_to_state` (ommx-highs-adapter 3.0.0b7) asks `solution.col_value[i]` for
 each variable, and highspy hands out `col_value` as a new Python list each time: with n variables

@@ -1,4 +1,4 @@
-"""How the HiGHS adapter builds its rows: together, and a warning of HiGHS ends nothing.
+"""Pass all rows to HiGHS at once, and let a warning of HiGHS not end the solve.
 
 `OMMXHighsAdapter` (ommx-highs-adapter 3.0.0b7, highspy 1.16) adds each row by `addConstr`, which
 raises `HighsStatusError` for a *warning*, too. HiGHS warns where it leaves out a coefficient below

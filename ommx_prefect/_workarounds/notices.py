@@ -1,4 +1,4 @@
-"""Who is told what a workaround has found: whoever registered, for this is the lowest row.
+"""Callbacks that are told what a workaround has found, since higher layers cannot be imported.
 
 A solver that warns while its model is built has no Run to tell it to. The recording of the task
 that runs in this thread, and `ommx_prefect.solvers`, listen here.
@@ -37,7 +37,7 @@ def tell(notice: str) -> None:
 
 @contextmanager
 def notices_collected() -> Iterator[list[str]]:
-    """Collect what is told in this thread while the block runs."""
+    """Collect the notices of this thread while the block runs."""
     found: list[str] = []
     token = _collected.set(found)
     try:

@@ -1,4 +1,4 @@
-"""Panics of OMMX's Rust core, which arrive as a BaseException that no module exports."""
+"""Recognize panics of OMMX's Rust core: a BaseException that no module exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decide once per process whether OMMX's Rust core sends its spans to Python: it can hang there.
+"""Decide once per process whether OMMX's Rust core sends spans to Python, which can hang.
 
 OMMX 3.0.0b7 (pyo3-tracing-opentelemetry 0.3.2) exports each Rust span under a Rust lock, by calls
 of Python that let go of the GIL. A second thread that ends a span in that moment waits for the lock

@@ -1,4 +1,4 @@
-"""Keep OMMX from adding spans of ours to the user's OpenTelemetry traces.
+"""Keep OMMX from adding this package's spans to the user's OpenTelemetry traces.
 
 OMMX 3.0.0b7 makes a span `Run` for the time between a Run's `__enter__` and `__exit__`, by whatever
 TracerProvider the process has, and only `__exit__` can give a Run another status than finished. So

@@ -1,4 +1,4 @@
-"""What became better or worse between nights: instance by instance, and solver by solver.
+"""What became better or worse between experiments, by instance and solver.
 
 Solves are paired by instance (digest, else name), adapter, variant and seed. Time counts as worse
 only where it is significant over many instances and large enough, and only between nights whose
@@ -47,7 +47,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """The difference between nights.
+    """The differences between experiments.
 
     Attributes:
         table: One row for each pair, and for what is new or gone; the columns of `COLUMNS`.
@@ -96,7 +96,7 @@ def compare(
     relative: float = 1e-4,
     absolute: float = 1e-6,
 ) -> Comparison:
-    """Compare the solves of a night with those of one or more earlier nights.
+    """Compare the solves of an experiment with those of one or more earlier ones.
 
     Args:
         before: Tables as `solves` returns them. Of several nights the median time and the best

@@ -1,4 +1,4 @@
-"""Claims about one instance that cannot all be true: some solver, file or limit is wrong.
+"""Contradictory claims of solvers about one instance: some solver, file or limit is wrong.
 
 | kind | claim | against |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""On what a night ran, and whether the times of nights can be compared at all."""
+"""The machine and software of an experiment, and whether times of two are comparable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def environment_of(experiment: Experiment) -> dict[str, Any] | None:
 
 
 def differences(environments: Sequence[Mapping[str, Any] | None]) -> tuple[str, ...]:
-    """Say why the times of nights cannot be compared; nothing where they can."""
+    """Say why the times of experiments cannot be compared; nothing where they can."""
     if any(not environment for environment in environments):
         return ("the environment of a night is not recorded",)
     found = []
@@ -44,7 +44,7 @@ def differences(environments: Sequence[Mapping[str, Any] | None]) -> tuple[str, 
 
 
 def crowds(nights: Sequence[pd.DataFrame]) -> tuple[str, ...]:
-    """Say that nights had differently many solves on a host at once: a crowd takes longer."""
+    """Say that different numbers of solves ran on a host at once, which makes times differ."""
     most = {int(night["solves_at_once"].max()) for night in nights if night["solves_at_once"].any()}
     if len(most) < 2:
         return ()

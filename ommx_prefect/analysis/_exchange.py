@@ -1,4 +1,4 @@
-"""Solves for other tools: GAMS trace files, which PAVER and Mittelmann's scripts read.
+"""Write solves for other tools: GAMS trace files, which PAVER and Mittelmann's scripts read.
 
 A trace file has one line of comma-separated fields for each solve. The fields written are named in
 the file's own header, with the model and solver status codes of GAMS: 1 optimal, 8 integer

@@ -1,4 +1,4 @@
-"""Objective values that are known of instances: from a table, a `.solu` file, or MIPLIB 2017.
+"""Known objective values of instances: from a table, a `.solu` file, or MIPLIB 2017.
 
 A `.solu` file has one line for each instance (as SCIP's check tests use it):
 

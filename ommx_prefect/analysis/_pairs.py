@@ -1,4 +1,4 @@
-"""Which solves of several nights belong together: by digest of the instance, then by its name."""
+"""Match the solves of several experiments: by digest of the instance, then by its name."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ VALUES = ["instance", "digest", "outcome", "objective", "dual_bound", "seconds",
 
 
 def keyed(nights: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Return the nights with the columns of `KEY` filled, and their seconds censored."""
+    """Return the tables with the columns of `KEY` filled, and their seconds censored."""
     return [_filled(night, keys) for night, keys in zip(nights, instance_keys(nights), strict=True)]
 
 
 def instance_keys(nights: Sequence[pd.DataFrame]) -> list[pd.Series]:
-    """Return for each night what its rows are paired by.
+    """Return for each experiment the keys by which its rows are paired.
 
     An instance is the one of an earlier night that has its digest; else, where no other content of
     its night has its name, the one that has its name; else one of its own.

@@ -1,4 +1,4 @@
-"""The figures of a night's page, as SVG in data URIs; none where matplotlib is not installed."""
+"""The figures of a report as SVG in data URIs; none where matplotlib is not installed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Pictures:
 def pictures_of(
     night: Experiment, table: pd.DataFrame, earlier: Mapping[str, pd.DataFrame], name: str
 ) -> Pictures:
-    """Draw the profile of a night, the gaps of its hardest instances, and its trend."""
+    """Draw the profile of an experiment, the gaps of its hardest instances, and the trend."""
     if importlib.util.find_spec("matplotlib") is None:
         return Pictures(missing="Figures need matplotlib: pip install matplotlib")
     return Pictures(

@@ -1,4 +1,4 @@
-"""Figures of a night, drawn with matplotlib (`pip install -e ".[plots]"`).
+"""Figures of an experiment, drawn with matplotlib (`pip install -e ".[plots]"`).
 
 Each function returns a `matplotlib.figure.Figure` that belongs to no window: save it with
 `figure.savefig("night.png")`, or let a notebook show it.
@@ -49,7 +49,7 @@ def plot_gap(trajectory: pd.DataFrame) -> Figure:
 
 
 def plot_trend(nights: Mapping[str, pd.DataFrame], shift: float = 10.0) -> Figure:
-    """Draw each solver's shifted geometric mean of seconds over nights.
+    """Draw each solver's shifted geometric mean of seconds over successive experiments.
 
     Args:
         nights: Tables of solves by the name of the night, in order of time.

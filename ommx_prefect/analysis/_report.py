@@ -1,4 +1,4 @@
-"""One HTML page about a night: its verdict, totals, failures, contradictions, and all its solves.
+"""One HTML page about an experiment: verdict, totals, failures, contradictions, all solves.
 
 The page is one file that loads nothing: style, script and figures are in it, and its content policy
 allows no other. It opens from a disk, and prints. Every name in it is text, whatever it holds.
@@ -49,7 +49,7 @@ def write_report(
     known: pd.DataFrame | str | Path | None = None,
     name: str | None = None,
 ) -> Path:
-    """Write the page of a night, and return where it is.
+    """Write the report of an experiment as one HTML file, and return its path.
 
     Args:
         night: A sealed experiment.
@@ -70,7 +70,7 @@ def report_html(
     known: pd.DataFrame | str | Path | None = None,
     name: str | None = None,
 ) -> str:
-    """Return the page of a night; as `write_report`."""
+    """Return the report of an experiment as HTML; as `write_report`."""
     table = solves(night)
     wrong = contradictions(table, known)
     tables = [solves(each) for each in earlier]

@@ -1,4 +1,4 @@
-"""What stands in the parts of a night's page: its verdict, facts, failures, and cells."""
+"""The parts of an HTML report: its verdict, facts, failures, and cells."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FEW_DIGITS = 4
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a night comes to, in a word and a few sentences; `level` is good, mixed or bad."""
+    """The verdict on an experiment, in a word and sentences; `level` is good, mixed or bad."""
 
     level: str
     word: str
@@ -62,7 +62,7 @@ def verdict_of(
     comparison: Comparison | None,
     failures: list[dict[str, Any]],
 ) -> Verdict:
-    """Judge a night: bad where it failed, contradicts itself or became worse."""
+    """Judge an experiment: bad where it failed, contradicts itself or became worse."""
     solved = int(is_solved(table).sum())
     worse = comparison.regressions if comparison else []
     said = [f"{solved} of {len(table)} solves ended with a proof."]
@@ -78,7 +78,7 @@ def verdict_of(
 
 
 def facts_of(night: Experiment) -> dict[str, str]:
-    """Return what the annotations of a night say of its flow run, by title."""
+    """Return what the annotations of an experiment say of its flow run, by title."""
     said = night.annotations
     return {title: said[key] for title, key in FACTS.items() if said.get(key)}
 

@@ -1,4 +1,4 @@
-"""What a night was like for each solver, in the numbers that benchmarks of solvers report.
+"""Totals of an experiment for each solver, in the measures that benchmarks report.
 
 | column | meaning |
 |---|---|

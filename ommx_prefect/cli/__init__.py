@@ -1,4 +1,4 @@
-"""The command line: look at what nights found, and seal what no hook has sealed."""
+"""The command line: inspect experiments, and seal what no hook has sealed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this package would use here, in one screen, and what to do where that cannot work."""
+"""Check the set-up of this machine on one screen, with a cure for what cannot work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files an export writes, and from what."""
+"""The files that an export writes, and their sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was solved in a Run, so that it can be solved again: instance, adapter, options and answer.
+"""Read a recorded solve back from a Run: instance, adapter, options and answer.
 
 Nothing is imported because an artifact names it: an adapter that the table of backends does not
 know is solved with only where the user names it.

@@ -1,4 +1,4 @@
-"""Solve again what was recorded, and say whether the answer is the same, and if not, why."""
+"""Solve a recorded instance again, and compare the answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room on the disk: `du` and `prune`."""
+"""Disk space: `du` and `prune`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a Python value becomes attachments: the registry of codecs and `log_value`.
+"""Turn Python values into attachments: the registry of codecs, and `log_value`.
 
     log_value(run, "output", {"x": array, "gap": 0.01})    # -> output.x (npy), output.gap (JSON)
 

@@ -1,4 +1,4 @@
-"""How figures and states become bytes; each library is imported when it is used."""
+"""Codecs of figures and states; each library is imported when it is used."""
 
 from __future__ import annotations
 

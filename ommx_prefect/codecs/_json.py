@@ -1,4 +1,4 @@
-"""How values become JSON that plain `ommx` reads back, deterministic and without secrets."""
+"""The JSON codec: JSON that plain `ommx` reads back, deterministic and without secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which codec takes a value: one registry, the last registered first."""
+"""The registry of codecs: the last one registered that takes a value is used."""
 
 from __future__ import annotations
 

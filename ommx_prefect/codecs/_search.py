@@ -1,4 +1,4 @@
-"""Where secrets are looked for in what a codec stores, beside the bytes that it made.
+"""Find the parts of an encoded value in which secrets have to be looked for.
 
 | value | what is searched |
 |---|---|

@@ -1,4 +1,4 @@
-"""How bytes, arrays and tables become bytes; each library is imported when it is used."""
+"""Codecs of bytes, arrays and tables; each library is imported when it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load instances from files, archives and datasets, and believe only what is whole and confirmed.
+"""Load instances from files, archives and datasets, accepting only what is complete and confirmed.
 
 | source | example | read by |
 |---|---|---|

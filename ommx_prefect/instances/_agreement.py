@@ -1,4 +1,4 @@
-"""Decide which reading of a file is believed: one that two independent readers agree on."""
+"""Decide which reading of a file is accepted: one that two independent readers agree on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KNOWN_OF_OMMX = {"constant", "products", "row_products"}
 
 @dataclass(frozen=True)
 class Agreed:
-    """A believed instance, who agreed on it (`highs+ommx`), and what to know about it."""
+    """An accepted instance, the readers that agreed on it (`highs+ommx`), and remarks."""
 
     instance: Instance
     readers: str
@@ -60,7 +60,7 @@ def _most_trusted_first(readings: Sequence[Reading]) -> list[Reading]:
 
 
 def _alone(readings: Sequence[Reading], min_readers: int) -> tuple[Reading, ...]:
-    """Return the one reader that is believed though no other agrees."""
+    """Return the one reader that is accepted although no other agrees."""
     if min_readers == 1:
         return tuple(_most_trusted_first(readings)[:1])
     return _alone_with_quadratic_rows(readings)

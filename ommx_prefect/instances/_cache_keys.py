@@ -1,4 +1,4 @@
-"""Where Prefect's cache looks for what an instance is: its digest."""
+"""Make Prefect's cache keys of instances depend on their digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of an instance counts as its content? One JSON text, written without a tree of lists.
+"""Write the content of an instance as one JSON text, without building a tree of lists.
 
 `json.dumps` of nested lists takes seven times as long where an instance has 100,000 entries; the
 text is the same, character by character, as that of release 0.1 (`tests/instances`).

@@ -1,4 +1,4 @@
-"""Which function defines each dependent variable of an instance? OMMX tells only in its bytes.
+"""Find the function that defines each dependent variable, which OMMX only tells in its bytes.
 
 `Instance.substitute` and `log_encode` replace a variable by a function of others. The function
 returns in every Solution, so it belongs to the content of an instance, but no accessor shows it.

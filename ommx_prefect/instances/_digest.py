@@ -1,4 +1,4 @@
-"""What is the content of an instance? A digest that no order of terms and no round trip changes.
+"""The digest of an instance's content, which no order of terms and no round trip changes.
 
 OMMX keeps terms in hash maps: `to_v2_bytes` differs between two loads of one file. Here every part
 is sorted by id before it is hashed.

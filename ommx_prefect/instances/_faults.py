@@ -1,4 +1,4 @@
-"""List the known faults of the readers, for which no single one is believed.
+"""List the known faults of the readers, for which no reader is trusted alone.
 
 Each has an example in `tests/instances/odd`, and a test that fails when the reader has been mended.
 """

@@ -1,4 +1,4 @@
-"""What is an instance, and what is it called? As it was loaded, else by its title."""
+"""The name of an instance: that under which it was loaded, else its title."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read files for another process, which asks on standard input, and outlives whatever happens here.
+"""The main module of a child process that reads files for its parent.
 
 This is the main module of a process of its own: HiGHS 1.16 does not end on some damaged files, and
 SCIP 10 dies on some. It imports neither Prefect nor OMMX, so it starts quickly.

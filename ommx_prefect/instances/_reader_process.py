@@ -1,4 +1,4 @@
-"""Let a reader read in a process of its own, so that its death or endless loop is an error here."""
+"""Run a reader in a process of its own, so that its crash or endless loop is an error here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say why no reading of a file is believed, and what helps."""
+"""Explain why no reading of a file is accepted, and what helps."""
 
 from __future__ import annotations
 

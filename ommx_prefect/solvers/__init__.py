@@ -1,4 +1,4 @@
-"""Ready-made recorded tasks: solve or sample an instance, and know what came of it.
+"""Ready-made recorded tasks that solve or sample an instance, and report its outcome.
 
     from ommx_prefect import flow
     from ommx_prefect.instances import load_instance

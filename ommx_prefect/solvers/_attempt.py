@@ -1,4 +1,4 @@
-"""What is known of one call of a solver: before it, durably, and after it.
+"""The facts of one call of a solver: what is stored before it, and what is known after it.
 
 A process that is killed in the middle of a solve leaves what `keep` was given: the input and every
 parameter. Of an attempt that ends, however it ends, the Run itself tells this, and the copy goes.

@@ -1,4 +1,4 @@
-"""Which solver stands behind an adapter, and what are its options called? One table.
+"""The table of backends: the adapter of each solver, and the names of its options.
 
 An adapter is known by the module it or a base class comes from, so the table imports nothing. An
 adapter that is not in it still solves, through its own `solve`: `options` become its keyword

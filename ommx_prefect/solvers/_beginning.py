@@ -1,4 +1,4 @@
-"""How is a solver given its start, and what is told where it does not take it?"""
+"""Give a solver its start solution, and say so where it does not take it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does the best solution of a solve become durable while the solver goes on?
+"""Store the best solution so far durably while the solver goes on.
 
 It is written in the task's thread, which only waits: the solver's own callbacks leave the values
 and go on. What is written stands for the Run only where the attempt leaves no record of its own.

@@ -1,4 +1,4 @@
-"""How is each solver's own model driven? One class per backend, doing what its adapter does.
+"""Drive the model of each solver: one class per backend, doing what its adapter does.
 
 The adapters' `solve` take no limits, so `Run.open_solve` hands out the backend's model and these
 classes set its options, run it, and read what it says. No class imports its solver: whoever has a
@@ -67,7 +67,7 @@ class Driver(Protocol):
         """Let the next run start from a feasible solution; False where the solver refuses it."""
 
     def stop(self, model: Any) -> None:
-        """Tell a run in another thread to end soon, where that can be told."""
+        """Ask a run in another thread to end soon, where the solver supports it."""
 
     def watched(self, adapter: Any, watch: Watch) -> AbstractContextManager[None]:
         """Tell a watch of all progress of the run in the block, before and after it."""

@@ -1,4 +1,4 @@
-"""Which solution does an earlier solve of the same instance leave to start from?
+"""Find the solution of an earlier solve of the same instance to start from.
 
 | asked | looked at, the newest first |
 |---|---|
@@ -60,7 +60,7 @@ def earlier_solution(instance: str, adapter: str, *, resume: bool) -> Solution |
 
 
 def _in_stage(stage: Stage, own: TaskAttempt, instance: str, adapter: str) -> Iterator[Solution]:
-    """Yield the solutions of earlier attempts, ended ones and dead ones."""
+    """Yield the solutions of earlier attempts, also of those whose process was killed."""
     files = CheckpointFiles(stage)
     for shard in reversed(stage.shards()):
         if shard.documents and shard.attempt.task == own.task and shard.attempt.key != own.key:

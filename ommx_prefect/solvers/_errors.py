@@ -1,4 +1,4 @@
-"""Which outcome is an exception of an adapter? One table from foreign errors to ours."""
+"""Map the exceptions of adapters to outcomes: one table from foreign errors to ours."""
 
 from __future__ import annotations
 

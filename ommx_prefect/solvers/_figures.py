@@ -1,4 +1,4 @@
-"""What a solver itself says of a run that has ended, under the same names for every solver."""
+"""Statistics of a finished solve, under the same names for every solver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is HiGHS's model driven? Its options, its run, and what its statuses mean."""
+"""Drive HiGHS: its options, its run, and the meaning of its statuses."""
 
 from __future__ import annotations
 

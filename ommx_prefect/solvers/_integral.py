@@ -1,4 +1,4 @@
-"""What is the primal-dual integral of a solve? The area under its gap over time.
+"""The primal-dual integral of a solve: the area under its gap over time.
 
 Timo Berthold, "Measuring the impact of primal heuristics", Operations Research Letters 41 (2013):
 the gap is a step function of time, |primal - dual| / max(|primal|, |dual|), 0 where both agree, and

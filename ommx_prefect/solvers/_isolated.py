@@ -1,4 +1,4 @@
-"""How is a solve kept apart from its worker? In a process of its own, which may be killed or die.
+"""Run a solve in a process of its own, which may be killed or crash without the worker.
 
 The record of the Solve is made here, by OMMX's `log_solve` with an adapter of the same name whose
 `solve` asks the other process. It is stopped with the task's timeout or interruption, and killed

@@ -1,4 +1,4 @@
-"""Solve in a process of its own: the main module of it.
+"""The main module of the process in which an isolated solve runs.
 
 It is asked once, on standard input, and answers on what was its standard output; what solvers
 print goes to a file of its parent. When standard input ends, its parent is gone, or wants it to

@@ -1,4 +1,4 @@
-"""How do a task and its solver's process talk? In MessagePack, each message after its length."""
+"""The messages between a task and its solver's process: MessagePack, each after its length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process in which one solve runs, from its start to its end, whatever ends it."""
+"""The process of one isolated solve, from its start to its end."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class SolverProcess:
         self._process.wait()
 
     def _note(self, folder: Path, seconds: float) -> None:
-        """Say of a process that died what is known without its answer."""
+        """Record what is known of a process that ended without an answer."""
         if "result" not in self.last:
             known = {"peak_memory_mb": self._peak, "cpu_seconds": self._cpu}
             self.last = {"parameters": known, "seconds": seconds, "kept": self._kept}

@@ -1,4 +1,4 @@
-"""What of a night all its solves share: the environment, recorded once, and each other's company.
+"""What all solves of a flow run share: its environment, recorded once, and how many run at once.
 
 Solves of one flow run on one host know of each other by small files in the host's temporary
 folder: `<flow run>/<process>-<number>`, one for each solve that runs. Whoever makes the folder
@@ -42,7 +42,7 @@ class Company:
         self.most = 1
 
     def look(self) -> None:
-        """Count those who run now, once in a while."""
+        """Count the solves that run now, once in a while."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + LOOK_SECONDS
@@ -105,7 +105,7 @@ def _folder(root_flow_run_id: str) -> Path:
 
 
 def _tidy(parent: Path) -> None:
-    """Remove the folders of nights long gone."""
+    """Remove the folders of flow runs that ended long ago."""
     long_ago = time.time() - OLD_SECONDS
     for folder in parent.iterdir():
         with contextlib.suppress(OSError):

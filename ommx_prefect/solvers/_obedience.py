@@ -1,4 +1,4 @@
-"""When is a solve to end, whatever its own limit says? At its task's timeout, and with its flow."""
+"""Stop a solve when its task times out, or its flow run is cancelled."""
 
 from __future__ import annotations
 

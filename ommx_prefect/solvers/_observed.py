@@ -1,4 +1,4 @@
-"""How is a solver's model run so that its progress is seen and the task can stop it?"""
+"""Run a solver's model so that its progress is seen and the task can stop it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can this backend take these options? Each is checked, set, and read back before a solve.
+"""Set the options of a backend: each is checked, set, and read back before a solve.
 
 Three layers: the four limits every user knows (`time_limit_seconds`, `mip_gap`, `seed`,
 `threads`), translated by the table of backends; raw options under the backend's own names; and

@@ -1,4 +1,4 @@
-"""What do a Run's parameters say of a solve? The same of a result just made and of a cached one."""
+"""The run parameters of a solve, the same for a fresh result and for a cached one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def give_measured(solution: Solution, measured: Mapping[str, Any]) -> None:
 
 
 def _measured_of(solution: Solution) -> Parameters:
-    """Return what a Solution says of its solve; whoever wrote it, only what it may say."""
+    """Return the measures that a Solution carries of its solve, as far as they are valid."""
     try:
         told = json.loads(solution.get_user_annotations().get(_MEASURED, "{}"))
     except ValueError:
@@ -109,7 +109,7 @@ def _sampled(samples: SampleSet) -> Parameters:
 
 
 def effort_of(options: Mapping[str, Any]) -> Parameters:
-    """Return how much a sampler was told to do; what it was not told is its own affair."""
+    """Return the effort that a sampler was given (reads, sweeps), as far as it was given any."""
     told = {"reads": options.get("num_reads"), "sweeps": options.get("num_sweeps")}
     return {name: value for name, value in told.items() if value is not None}
 

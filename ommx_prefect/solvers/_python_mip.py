@@ -1,4 +1,4 @@
-"""How is python-mip's model driven? Like the others', and CBC is not taken at its word.
+"""Drive python-mip, whose solver CBC is not trusted without a check.
 
 Seen with mip 1.17.6 and its CBC, on small random models against SCIP and HiGHS: with integers whose
 relaxation is unbounded it calls infeasible unbounded and the other way round; it calls 1e21 the

@@ -1,4 +1,4 @@
-"""What is known of the CBC behind python-mip, beside what its model says."""
+"""Statistics of a solve by CBC that python-mip's model does not give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who proves first? Solvers race on one instance, and the first proof stops the others.
+"""Let several solvers race on one instance; the first proof stops the others.
 
 They know of each other by one file in the host's temporary folder, made by the first and read by
 the rest. So they race on one host; on others each solver runs to its own end.
@@ -44,7 +44,7 @@ def racing(race: str) -> Iterator[None]:
 
 
 def winner_of(race: str) -> str | None:
-    """Return who has won, if somebody has."""
+    """Return the solver that has won, or None."""
     try:
         return Path(race).read_text()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How does one call of a solver end in a Solution or an error? Believing nothing.
+"""Run one call of a solver, and check its answer, to a Solution or an error.
 
 A Solution counts only when the backend's own status says there is one *and* OMMX finds it feasible:
 HiGHS hands out zeros at a time limit, and all adapters forget the bounds of binary variables.

@@ -1,4 +1,4 @@
-"""How is SCIP's model driven? Its parameters, its run, and what its statuses mean."""
+"""Drive SCIP: its parameters, its run, and the meaning of its statuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of SCIP's progress is told while it runs: new solutions, better bounds, solved nodes.
+"""Report SCIP's progress while it runs: new solutions, better bounds, solved nodes.
 
 PySCIPOpt wants an event handler of its own class, which is made when PySCIPOpt is there.
 """
@@ -16,7 +16,7 @@ _NODES = ("NODEFEASIBLE", "NODEINFEASIBLE", "NODEBRANCHED")
 
 
 class ScipEvents:
-    """Tells a watch what SCIP's event handler is told.
+    """Passes the events of SCIP's event handler on to a watch.
 
     Args:
         adapter: The adapter whose model will run.

@@ -1,4 +1,4 @@
-"""How does one solve or sampling become a record in an open Run?"""
+"""Record one solve or sampling in an open Run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a solver start from? A solution of the same variables, by id or by name.
+"""Read a start solution: values of the same variables, by id or by name.
 
 | the start | its values are |
 |---|---|

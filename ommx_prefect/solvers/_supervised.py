@@ -1,4 +1,4 @@
-"""How does a solve obey? It runs in a thread of its own, and the task's thread waits for it.
+"""Run a solve in a thread of its own, while the task's thread waits and can stop it.
 
 Timeouts and signals are exceptions that Python raises between two steps of Python code, in the
 task's thread or the main one. A solver at work there takes none, and a task with two seconds ended

@@ -1,4 +1,4 @@
-"""How a ready-made task names its runs, and answers an argument that it does not have."""
+"""Name the runs of the ready-made tasks, and refuse unknown arguments with a hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a solve is recorded, and what of it becomes parameters and attachments of its Run.
+"""Record measures of a solve: parameters and attachments of its Run.
 
 | telemetry | run parameters | attachments | diagnostics of OMMX |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""What a solver says while it runs, told by its callbacks in the thread of the solver.
+"""Collect what a solver reports while it runs, from callbacks in its thread.
 
 A callback must be quick and must not raise: a solver ends with an error for it. So it leaves rows
 of numbers and, of the best solution, its values; what is made of them is made in the task's thread.

@@ -1,4 +1,4 @@
-"""Tests that a store of your own has to pass before flows can keep their records in it.
+"""Tests that your own store has to pass before flows can keep their records in it.
 
 A store is a class with the four methods of `Store`: write, read, names and remove, over bytes. It
 needs to import nothing of this package. Hold it to the contract with pytest, in a test module of

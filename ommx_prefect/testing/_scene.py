@@ -1,4 +1,4 @@
-"""What the tests of a store need: hosts that share it, and attempts that leave shards."""
+"""Fixtures for tests of a store: hosts that share it, and attempts that leave shards."""
 
 from __future__ import annotations
 

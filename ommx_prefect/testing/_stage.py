@@ -1,4 +1,4 @@
-"""What a place has to do as the stage of flow runs: what one host leaves, another one seals."""
+"""The tests of a store as the stage of flow runs: one host writes, another one seals."""
 
 from __future__ import annotations
 

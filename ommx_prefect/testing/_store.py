@@ -1,4 +1,4 @@
-"""What a store of objects has to do: hold bytes under names, for many threads and hosts."""
+"""The tests of a store of objects: bytes under names, for many threads and hosts."""
 
 from __future__ import annotations
 
