@@ -132,6 +132,7 @@ def test_installing_again_changes_nothing():
     assert copyreg.dispatch_table == before
 
 
+@pytest.mark.server
 def test_a_fresh_process_needs_no_import_of_ours_to_unpickle():
     code = (
         "import sys, pickle; value = pickle.load(sys.stdin.buffer);"
@@ -147,6 +148,7 @@ def test_a_fresh_process_needs_no_import_of_ours_to_unpickle():
     assert found.stdout.split() == [b"knapsack", b"True"]
 
 
+@pytest.mark.server
 def test_a_spawned_pool_takes_and_returns_values():
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:

@@ -177,6 +177,7 @@ def test_a_shell_completes_commands(command):
     assert command("--help").code == 0
 
 
+@pytest.mark.server
 def test_it_runs_as_a_module_and_wrong_use_is_2():
     done = subprocess.run(
         [sys.executable, "-m", "ommx_prefect", "show"], capture_output=True, text=True, timeout=240

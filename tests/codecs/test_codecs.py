@@ -252,12 +252,14 @@ def run_python(code, **environment):
     return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
 
 
+@pytest.mark.server
 def test_bytes_do_not_depend_on_the_process():
     assert run_python(PRINT_BYTES, PYTHONHASHSEED="1") == run_python(
         PRINT_BYTES, PYTHONHASHSEED="2"
     )
 
 
+@pytest.mark.server
 def test_importing_the_package_imports_no_optional_library():
     code = """
 import sys, ommx.experiment, pandas, prefect

@@ -106,6 +106,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("name", SEALS)
 def test_what_waits_is_sealed_to_the_same_bytes(sealed, name):
     assert_as_ever(sealed[name], EXPECTED["sealed"][name])
@@ -129,12 +130,14 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return answered(registry, describe=ids)["described"]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("name", EXPECTED["standing"])
 def test_what_was_sealed_is_loaded(standing, name):
     found = standing[OWNERS[name]]
     assert found == EXPECTED["standing"][name]
 
 
+@pytest.mark.server
 def test_recover_finds_what_waits_and_seals_what_it_may(tmp_path):
     registry = copied("local", tmp_path)
     read_back.moved_here(registry, OWNERS["killed"])
@@ -240,6 +243,7 @@ def unpickled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return program("unpickle.py", folder, registry=folder / "registry")["found"]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("name", EXPECTED["unpickled"])
 def test_what_was_pickled_is_unpickled(unpickled, name):
     if not is_of_this_python(name):

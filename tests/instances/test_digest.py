@@ -255,6 +255,7 @@ print(INPUTS.compute_key(None, inputs, {}))
 """
 
 
+@pytest.mark.server
 def test_prefects_inputs_policy_gives_one_key_in_two_processes(open_instances):
     def key(name: str) -> str:
         command = [sys.executable, "-c", KEY, str(open_instances / name)]

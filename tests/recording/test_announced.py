@@ -62,6 +62,7 @@ def named() -> Instance:
     return instance_of([x], x)
 
 
+@pytest.mark.server
 def test_a_process_that_is_killed_in_a_solve_leaves_its_input_and_parameters():
     owner = f"killed-{uuid.uuid4()}"
     process = subprocess.Popen([sys.executable, "-c", KILLED, owner])

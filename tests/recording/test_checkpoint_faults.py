@@ -95,6 +95,7 @@ def test_secrets_in_checkpoints_are_nowhere_in_the_artifact(tmp_path):
     assert secrets_in(sealed.experiment.artifact.image_name, tmp_path, secrets) == []
 
 
+@pytest.mark.server
 def test_a_full_disk_warns_and_the_solve_goes_on(tmp_path):
     outcome = on_small_disk(
         tmp_path,

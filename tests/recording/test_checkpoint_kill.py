@@ -146,6 +146,7 @@ for number in itertools.count():
 """
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("milliseconds", [1, 30])
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_no_older_than_the_last_return(milliseconds):
     stage = LocalStage(f"endless-{uuid.uuid4()}")

@@ -163,6 +163,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(("window", "waiting"), [("1", "1"), ("0", "0")])
 def test_a_process_that_is_killed_at_once_has_left_its_record(window, waiting):
     environment = {**os.environ, "PREFECT_INTEGRATIONS_OMMX_FLUSH_SECONDS": window}

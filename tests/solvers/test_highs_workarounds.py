@@ -132,6 +132,7 @@ def test_the_solution_vector_is_read_once():
     assert reads == 1
 
 
+@pytest.mark.server
 def test_the_adapter_is_mended_where_it_was_imported_before_us():
     code = (
         "from ommx_highs_adapter import OMMXHighsAdapter as A; import ommx_prefect; "

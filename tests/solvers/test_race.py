@@ -30,6 +30,7 @@ def test_only_the_first_wins():
     assert winner_of(begun) is None
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("isolate", [False, True])
 def test_who_is_not_first_is_stopped_and_says_who_was(isolate):
     begun = new_race()
