@@ -17,6 +17,7 @@ from tests.crash.deaths import settle
 from tests.crash.judge import Found, Row
 from tests.crash.scene import FLOWS, HERE, count, flow_of, python, stop, until
 from tests.crash.suite import cases, exit_code, table
+from tests.support.watchdog import without_coverage
 
 CHECKOUT = HERE.parents[1]
 # Cases mostly wait, so two suites run beside each other, each with a server of its own.
@@ -39,6 +40,7 @@ class Suites:
             return subprocess.Popen(
                 [sys.executable, "-m", "tests.crash.suite", *options, "--json", file],
                 cwd=CHECKOUT,
+                env=without_coverage(),
                 stdout=log,
                 stderr=log,
             )
