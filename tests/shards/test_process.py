@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import pathlib
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ def no_proc(monkeypatch):
         return opened
 
     monkeypatch.setattr(builtins, "open", without(open))
+    if accessor := getattr(pathlib, "_NormalAccessor", None):  # of Python 3.10, which keeps its own
+        monkeypatch.setattr(accessor, "open", staticmethod(without(io.open)))
     monkeypatch.setattr(io, "open", without(io.open))
     monkeypatch.setattr(process.sys, "platform", "darwin")
     with pytest.raises(FileNotFoundError):
