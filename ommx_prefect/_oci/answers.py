@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from ommx_prefect.exceptions import RegistryError
+
 # Of a document: the largest manifest, and the largest page of tags, have as much.
 MOST_DOCUMENT_BYTES = 4 * 1024 * 1024
 # Of an answer that nobody wants, so that its connection can be used again.
@@ -26,6 +28,14 @@ PATIENCE_SECONDS = 60.0
 
 class AnswerError(ValueError):
     """An answer is larger or slower than was to be expected; its text says so."""
+
+
+class TooLargeError(AnswerError):
+    """An answer is larger than was to be expected."""
+
+
+class OtherBytesError(RegistryError):
+    """What a registry has under a digest is not what the digest names: it is damaged there."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +81,12 @@ def chunks_of(response: httpx.Response, most_bytes: int) -> Iterator[bytes]:
     """Yield the bytes of a response as they come; AnswerError as for `read_at_most`."""
     announced = response.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced[:20]) > most_bytes:
-        raise AnswerError(_too_large(most_bytes))
+        raise TooLargeError(_too_large(most_bytes))
     size, began = 0, time.monotonic()
     for chunk in response.iter_raw():
         size += len(chunk)
         if size > most_bytes:
-            raise AnswerError(_too_large(most_bytes))
+            raise TooLargeError(_too_large(most_bytes))
         if size < (time.monotonic() - began - PATIENCE_SECONDS) * LEAST_BYTES_PER_SECOND:
             raise AnswerError("its answer comes too slowly")
         yield chunk

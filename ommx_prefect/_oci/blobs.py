@@ -48,7 +48,7 @@ def save_blob(connection: Connection, digest: str, path: Path, size: int | None)
             checked.update(chunk)
             file.write(chunk)
         if digest != f"sha256:{checked.hexdigest()}":
-            raise connection.error(_other_digest(digest))
+            raise connection.other_bytes(_other_digest(digest))
         file.close()
         os.replace(scratch, path)
 
@@ -86,7 +86,7 @@ def upload_address(
 def check_digest(connection: Connection, data: bytes, digest: str) -> None:
     """Raise RegistryError where bytes have another digest than was asked for."""
     if digest_of(data) != digest:
-        raise connection.error(_other_digest(digest))
+        raise connection.other_bytes(_other_digest(digest))
 
 
 @contextlib.contextmanager

@@ -22,6 +22,8 @@ from ommx_prefect._oci.addresses import (
 from ommx_prefect._oci.answers import (
     Answer,
     AnswerError,
+    OtherBytesError,
+    TooLargeError,
     discard,
     parsed,
     read_answer,
@@ -189,6 +191,8 @@ class Connection:
         except httpx.TransportError as error:
             reason = f"it cannot be reached ({type(error).__name__}: {error})"[:LONGEST_REASON]
             raise RegistryUnavailableError(self.registry, self.repository, reason) from error
+        except TooLargeError as error:
+            raise self.other_bytes(str(error)) from error
         except (AddressError, AnswerError) as error:
             raise self.error(str(error)) from error
         except (httpx.InvalidURL, httpx.HTTPError, httpx.StreamError, UnicodeError) as error:
@@ -197,6 +201,10 @@ class Connection:
     def error(self, reason: str) -> RegistryError:
         """Return an error of this registry and repository, to be raised."""
         return RegistryError(self.registry, self.repository, reason[:LONGEST_REASON])
+
+    def other_bytes(self, reason: str) -> OtherBytesError:
+        """Return an error of something that is there and damaged, to be raised."""
+        return OtherBytesError(self.registry, self.repository, reason[:LONGEST_REASON])
 
     def _error_of(self, method: str, response: httpx.Response) -> RegistryError:
         status = response.status_code

@@ -13,9 +13,10 @@ from ommx_prefect._reporting.seal import seal
 from ommx_prefect._sealing.publish import read_publication
 from ommx_prefect._sealing.result import SealedExperiment, read_previous
 from ommx_prefect._sealing.seal import seal_flow_run
+from ommx_prefect._stages.damage import set_aside_files
 from ommx_prefect._stages.documents import INTENT, SEALED_RECORD, End, read_end
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._stages.quarantine import Quarantine, set_aside_files
+from ommx_prefect._stages.quarantine import Quarantine
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._stages.shared import SharedStage
 from ommx_prefect.exceptions import DocumentError, SealError, UnknownFormatError

@@ -24,9 +24,9 @@ from ommx_prefect._reporting.night import facts_of
 from ommx_prefect._reporting.publish import report_sealed
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_flow_run, seal_task_run
+from ommx_prefect._stages.damage import damaged_files, named
 from ommx_prefect._stages.documents import OUTBOX_RECORD
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._stages.quarantine import damaged_files, named
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._stages.shared import SharedStage
 from ommx_prefect._values.secrets import redact_known

@@ -123,10 +123,13 @@ def read_regular(path: str | Path, *, owned: bool = True) -> bytes:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise DocumentError("it is no regular file") from error
         raise
-    with open(number, "rb", buffering=0) as file:
+    try:
         found = os.fstat(number)
         if not stat.S_ISREG(found.st_mode):
             raise DocumentError("it is no regular file")
         if owned and found.st_uid != os.geteuid():
             raise DocumentError(f"it belongs to user {found.st_uid}, not to {os.geteuid()}")
-        return file.readall()
+        with open(number, "rb", buffering=0, closefd=False) as file:
+            return file.readall()
+    finally:
+        os.close(number)

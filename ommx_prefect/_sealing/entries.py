@@ -6,13 +6,13 @@ import dataclasses
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 
-from ommx_prefect._format.decode import decode
 from ommx_prefect._format.merge import merged, without
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import TaskRunRow
 from ommx_prefect._sealing.interrupted import SUPERSEDED, followers, interrupted_shard
 from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.staged import Staged
+from ommx_prefect._shards.archive import run_of
 from ommx_prefect._shards.shard import STATE_COLUMN, Attempt, Shard
 from ommx_prefect._stages.checkpoints import announced_in
 
@@ -63,7 +63,7 @@ def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
 
 
 def _record_of(shard: Shard, checkpoint: Shard | None) -> RunRecord:
-    run = _with_inputs(_run_of(shard), shard.attempt)
+    run = _with_inputs(run_of(shard), shard.attempt)
     if checkpoint is not None:
         run = merged(run, _kept_of(shard, checkpoint))
     return dataclasses.replace(
@@ -77,15 +77,11 @@ def _record_of(shard: Shard, checkpoint: Shard | None) -> RunRecord:
 
 def _kept_of(shard: Shard, checkpoint: Shard) -> RunRecord:
     """Return what a checkpoint adds to the Run of its attempt."""
-    kept = _run_of(checkpoint)
+    kept = run_of(checkpoint)
     if shard.documents is None:
         return kept
     # The Run holds itself what was announced before its solver started.
     return without(kept, announced_in(checkpoint))
-
-
-def _run_of(shard: Shard) -> RunRecord:
-    return decode(shard.documents).runs[0] if shard.documents else RunRecord("finished")
 
 
 def _with_inputs(run: RunRecord, attempt: Attempt) -> RunRecord:

@@ -14,10 +14,8 @@ from ommx_prefect._sealing.task_runs import ask_for_task_runs
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import End, FlowRecord
-from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._stages.quarantine import damaged_files, named
-from ommx_prefect.exceptions import DocumentError, SealError
+from ommx_prefect.exceptions import SealError
 
 # What is known here is a checkpoint, and less than what the other host has composed.
 SEALED_ELSEWHERE = (
@@ -98,7 +96,7 @@ def load(stage: Stage, record: FlowRecord, end: End, last: PreviousSeal | None) 
     previous = last if last is not None and is_held(last) else None
     keys = previous.keys if previous else frozenset()
     stage.collect(keys)
-    inputs = SealInputs(stage, record, end, last, previous, _read(stage, keys))
+    inputs = SealInputs(stage, record, end, last, previous, read_staged(stage, keys))
     if inputs.is_sealed:
         return inputs
     _require_records(inputs)
@@ -147,14 +145,4 @@ def _read_again(inputs: SealInputs) -> Staged:
     if not (staged.running or staged.interrupted):
         return staged
     inputs.stage.collect(keys)
-    return _read(inputs.stage, keys)
-
-
-def _read(stage: Stage, keys: frozenset[str]) -> Staged:
-    """Read what is staged; where something is damaged, name all of it and what can be done."""
-    try:
-        return read_staged(stage, keys)
-    except DocumentError as error:
-        found = damaged_files(LocalStage(stage.owner, stage.path))
-        errors = {name: each for name, _, each in found}
-        raise named(stage.owner, errors or {"": error}) from error
+    return read_staged(inputs.stage, keys)

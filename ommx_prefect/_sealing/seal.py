@@ -31,6 +31,7 @@ from ommx_prefect._sealing.result import (
 )
 from ommx_prefect._sealing.staged import has_more
 from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages.damage import damaged_files, is_named, named, set_aside_payload
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
     STATE_RECORD,
@@ -40,7 +41,18 @@ from ommx_prefect._stages.documents import (
 )
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect.exceptions import DocumentError, NotSealedError, OmmxPrefectError, SealError
+from ommx_prefect._stages.store import GoneError
+from ommx_prefect.exceptions import (
+    DocumentError,
+    NotSealedError,
+    OmmxPrefectError,
+    SealError,
+    StageError,
+)
+
+# What a damaged record, or lost payload, makes a seal raise: of ours, and of OMMX.
+DAMAGE = (DocumentError, RuntimeError, ValueError, FileNotFoundError)
+LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True)
@@ -140,10 +152,29 @@ def _seal_or_explain(stage: Stage, record: FlowRecord, end: End) -> Seal:
             return Seal(push_if_wanted(stage, record, published), was_pushed)
     except SealError:
         raise
-    except DocumentError as error:  # it names all that is damaged
-        raise SealError(stage.owner, f"{type(error).__name__}: {error.reason[:1000]}") from error
     except (OmmxPrefectError, OSError, RuntimeError, ValueError) as error:
-        raise SealError(stage.owner, describe_error(error)) from error
+        raise SealError(stage.owner, _explained(stage, error)) from error
+
+
+def _explained(stage: Stage, error: Exception) -> str:
+    """Say why a seal failed; where that are damaged records, name them and what can be done."""
+    if isinstance(error, DocumentError) and is_named(error):  # as a shared place has them
+        return f"{type(error).__name__}: {error.reason[:LONGEST_REASON]}"
+    if not isinstance(error, DAMAGE) or _is_of_the_place(error):
+        return describe_error(error)
+    local = LocalStage(stage.owner, stage.path)
+    errors = {name: each for name, _, each in damaged_files(local)}
+    set_aside_payload(local)
+    if not errors and isinstance(error, DocumentError):
+        errors = {"": error}
+    if not errors:
+        return describe_error(error)
+    found = named(stage.owner, errors)
+    return f"{type(found).__name__}: {found.reason[:LONGEST_REASON]}"
+
+
+def _is_of_the_place(error: Exception) -> bool:
+    return isinstance(error, StageError) and not isinstance(error, GoneError)
 
 
 def _seal_all(

@@ -17,7 +17,13 @@ from collections.abc import Callable, Mapping
 import msgpack
 
 from ommx_prefect._format.decode import check_blob, decode, layers_in, manifest_of
-from ommx_prefect._format.model import PARAMETERS_MEDIA_TYPE, Descriptor, Documents, hex_of
+from ommx_prefect._format.model import (
+    PARAMETERS_MEDIA_TYPE,
+    Descriptor,
+    Documents,
+    RunRecord,
+    hex_of,
+)
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
@@ -80,6 +86,28 @@ def check_attempt(attempt: Attempt, owner: str, key: str) -> None:
         raise DocumentError(f"it belongs to flow run {attempt.owner}, not to {owner}")
     if attempt.key != key:
         raise DocumentError(f"it is the record of {attempt.key}")
+
+
+def run_of(shard: Shard) -> RunRecord:
+    """Return the Run that a shard's Experiment holds.
+
+    Raises:
+        DocumentError: It holds more or less than one Run, or is damaged.
+    """
+    if shard.documents is None:
+        return RunRecord("finished")
+    runs = decode(shard.documents).runs
+    if len(runs) != 1:
+        raise DocumentError(f"its Experiment has {len(runs)} Runs instead of one")
+    return runs[0]
+
+
+def check_experiment(shard: Shard, *, is_attempt: bool) -> None:
+    """Raise DocumentError unless a shard's Experiment can be read; an attempt's is one Run."""
+    if is_attempt:
+        run_of(shard)
+    elif shard.documents is not None:
+        decode(shard.documents)
 
 
 def payload_of(shard: Shard) -> list[Descriptor]:

@@ -17,7 +17,7 @@ from ommx_prefect._shards.archive import open_archive, pack_archive
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.signing import Signer
 from ommx_prefect._stages.store import READERS, GoneError, Store
-from ommx_prefect.exceptions import StageError
+from ommx_prefect.exceptions import DocumentError, StageError
 
 
 class ArchiveStore:
@@ -85,6 +85,8 @@ class ArchiveStore:
     def _opened(self, what: str) -> Iterator[Store]:
         try:
             yield self._open()
+        except DocumentError:
+            raise
         except StageError:
             self._reopen()
             raise

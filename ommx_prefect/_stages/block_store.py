@@ -23,7 +23,7 @@ from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.files import read_regular, write_whole
 from ommx_prefect._stages.store import Store
 from ommx_prefect._values.secrets import Redactor
-from ommx_prefect.exceptions import StageError
+from ommx_prefect.exceptions import DocumentError, StageError
 
 
 class BlockStore:
@@ -70,6 +70,8 @@ class BlockStore:
     def _translated(self, what: str) -> Iterator[None]:
         try:
             yield
+        except DocumentError:  # what is there is no file
+            raise
         except Exception as error:
             reason = self._redact.text(f"could not {what}: {describe_error(error)}")
             # Not `from error`: its text would show in the traceback, credentials and all.

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ommx_prefect._format.model import Documents, hex_of
-from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._registry.blobs import blob_path, read_checked
 from ommx_prefect._registry.files import read_regular, write_whole
 from ommx_prefect._registry.layout import BLOBS, blob_in
 from ommx_prefect._shards.archive import check_attempt, payload_layers
@@ -61,7 +61,7 @@ class CheckpointFiles:
             blobs: The payloads, by digest; one that is here already is not written again.
         """
         folder = self.path / RecordKey(shard.attempt.key)
-        files = {_blob(folder, digest): data for digest, data in blobs.items()}
+        files = {checkpoint_blob(folder, digest): data for digest, data in blobs.items()}
         for _ in range(REPLACEMENTS):
             for path, data in files.items():
                 if not path.exists():
@@ -69,14 +69,14 @@ class CheckpointFiles:
             write_whole(folder / RECORD, shard.to_bytes(), durable=True)
             if all(path.exists() for path in (*files, folder / RECORD)):
                 break  # else a seal that takes the attempt for dead has let go of it meanwhile
-        named = {_blob(folder, digest).name for digest in _payloads(shard.documents)}
+        named = {checkpoint_blob(folder, digest).name for digest in _payloads(shard.documents)}
         with contextlib.suppress(FileNotFoundError):  # no payload so far
             for name in set(os.listdir(folder / BLOBS)) - named:
                 (folder / BLOBS / name).unlink(missing_ok=True)
 
     def payload(self, key: str, digest: str) -> Path:
         """Return the file with a payload of an attempt's checkpoint."""
-        return _blob(self.path / RecordKey(key), digest)
+        return checkpoint_blob(self.path / RecordKey(key), digest)
 
     def attempts(self) -> list[Attempt]:
         """Return the attempts that have checkpointed."""
@@ -98,9 +98,17 @@ class CheckpointFiles:
             folder, shard = self._last(key)
             with contextlib.suppress(FileNotFoundError):  # an attempt that lives has replaced it
                 for digest in _payloads(shard.documents) if shard else ():
-                    link_or_copy(_blob(folder, digest), blob_in(self.stage.path, digest))
+                    self._pin(checkpoint_blob(folder, digest), digest)
                 return shard
         raise DocumentError(f"the checkpoint of {key} has lost its payload")
+
+    def _pin(self, path: Path, digest: str) -> None:
+        """Put a payload among the stage's; a copy of damaged bytes would outlast their mending."""
+        try:
+            read_checked(path, digest)
+        except DocumentError as error:
+            raise damaged(path, error) from error
+        link_or_copy(path, blob_in(self.stage.path, digest))
 
     def record(self, key: str) -> Shard | None:
         """Return the last checkpoint of an attempt, if there is one."""
@@ -117,9 +125,11 @@ class CheckpointFiles:
         try:
             shard = Shard.from_bytes(read_regular(folder / RECORD))
             check_attempt(shard.attempt, self.stage.owner, folder.name)
+            number_of(shard)
+            announced_in(shard)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except MALFORMED as error:
+        except (*MALFORMED, OverflowError, RecursionError) as error:
             raise damaged(folder / RECORD, error) from error
         return shard
 
@@ -165,7 +175,8 @@ def _write(path: Path, data: bytes) -> None:
     write_whole(path, data, durable=True)
 
 
-def _blob(folder: Path, digest: str) -> Path:
+def checkpoint_blob(folder: Path, digest: str) -> Path:
+    """Return where the folder of a checkpoint has a payload."""
     return folder / BLOBS / hex_of(digest)
 
 

@@ -59,6 +59,8 @@ STARTS, SHARDS, PARTS = "starts", "shards", "parts"
 CHECKPOINTS = "checkpoints"
 # One file for each task run that was rolled back, and for each subflow run, by its id.
 ROLLED_BACK, SUBFLOWS = "rolled-back", "subflows"
+# What holds one file, or folder, for each record; all else is one document.
+FOLDERS = frozenset({STARTS, SHARDS, PARTS, CHECKPOINTS, ROLLED_BACK, SUBFLOWS})
 # Where copies of shared documents wait that could not be sent, the slash of a name as a dot.
 UNSENT = "unsent"
 # Copies of what other hosts have left in the shared place: the one folder that names from there

@@ -21,6 +21,7 @@ from ommx_prefect._shards.archive import payload_of
 from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.schema import fields_of, parsed
 from ommx_prefect._stages.checkpoints import CheckpointFiles, number_of
+from ommx_prefect._stages.damage import is_damage, named
 from ommx_prefect._stages.documents import (
     CHECKPOINTS,
     FLOW_RECORD,
@@ -40,7 +41,7 @@ from ommx_prefect._stages.documents import (
     write_document,
 )
 from ommx_prefect._stages.local import LocalStage, read_start
-from ommx_prefect._stages.quarantine import Quarantine, is_damage, named
+from ommx_prefect._stages.quarantine import Quarantine
 from ommx_prefect._stages.store import READERS, GoneError, ShardStore
 from ommx_prefect.exceptions import DocumentError, StageError, UnknownFormatError
 
@@ -83,7 +84,7 @@ class Inbox:
             with self._refusing(name):
                 data = self._store.read(name)
                 return self._checked_document("", FLOW_RECORD, data)
-        except DocumentError:
+        except (DocumentError, GoneError):
             if self._quarantine.holds(FLOW_RECORD, data):
                 return None
             raise
@@ -145,7 +146,9 @@ class Inbox:
         try:
             with self._refusing(name):
                 self._bring(name, own, data)
-        except GoneError:
+        except GoneError as error:
+            if self._sets_aside:
+                return own, b"".join(data), DocumentError(f"something of it is gone: {error}")
             # A seal that was cut off while it removed what it holds.
             if not is_extended:
                 raise
@@ -161,6 +164,8 @@ class Inbox:
         RecordKey(key)
         data = self._store.read(name)
         read.append(data)
+        if self._quarantine.holds(own, data):  # its payload is damaged, perhaps
+            return
         if directory == CHECKPOINTS:
             self._brought[name] = sha256_digest(data)
         _KEEP[directory](self, directory, key, data)
@@ -241,7 +246,7 @@ class Inbox:
         try:
             held = [x for x, is_it in zip(self._seen, is_held, strict=True) if is_it]
             self._store.remove_all(held)
-        except StageError as error:
+        except (StageError, DocumentError) as error:  # DocumentError: one that is damaged there
             warn(f"The experiment is sealed; {error}. What is left there is in it already")
 
     def _is_held(self, name: str) -> bool:

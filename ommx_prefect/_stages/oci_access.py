@@ -16,12 +16,14 @@ from typing import Any
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
+from ommx_prefect._oci.answers import OtherBytesError
 from ommx_prefect._oci.credentials import Credentials
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._stages.address import split_stage
 from ommx_prefect._stages.block_store import load_block
 from ommx_prefect._stages.store import GoneError
 from ommx_prefect.exceptions import (
+    DocumentError,
     ManifestTooLargeError,
     NotInRegistryError,
     RegistryAuthError,
@@ -50,9 +52,11 @@ def open_repository(stage: str, repository: str = "", *, brief: bool = False) ->
 
 @contextlib.contextmanager
 def translated(stage: str, what: str) -> Iterator[None]:
-    """Raise what a registry complains of as a StageError of this stage."""
+    """Raise what a registry complains of as a StageError of this stage; damage as damage."""
     try:
         yield
+    except OtherBytesError as error:
+        raise DocumentError(f"could not {what}: {error.reason}") from error
     except (RegistryError, ManifestTooLargeError) as error:
         if isinstance(error, RegistryAuthError):
             open_repository.cache_clear()  # somebody may have logged in by the next time

@@ -13,32 +13,18 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ommx_prefect._registry.files import make_folder, read_regular, write_whole
 from ommx_prefect._shards.names import RecordKey
-from ommx_prefect._shards.schema import fields_of, parsed
 from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages.checkpoints import CheckpointFiles
-from ommx_prefect._stages.documents import (
-    CHECKPOINTS,
-    INBOX,
-    KINDS,
-    PARTS,
-    QUARANTINE,
-    SHARDS,
-    STARTS,
-)
-from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._stages.protocol import MALFORMED, Stage, damaged
-from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+from ommx_prefect._stages.documents import CHECKPOINTS, KINDS, QUARANTINE, SHARDS, STARTS
+from ommx_prefect._stages.protocol import Stage
+from ommx_prefect.exceptions import DocumentError
 
 REPORTED = ".reported"
 # Records that stand for an attempt, which gets a Run though they are damaged.
 OF_ATTEMPTS = (STARTS, SHARDS, CHECKPOINTS)
-# How many damaged records an error names, and how much it says of each.
-MOST_NAMED, REASON_LETTERS = 5, 100
 _KEY = re.compile(r"(?P<task_run_id>.+)-(?P<attempt>\d{1,9})-(?P<nonce>[^-]+)")
 
 
@@ -112,83 +98,6 @@ class Quarantine:
             path = self.folder / _file_name(name)
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, path.with_name(path.name + REPORTED))
-
-
-def damaged_files(stage: LocalStage) -> Iterator[tuple[str, Path, DocumentError]]:
-    """Yield the damaged records in a stage's own folder and its inbox: name, file, and error."""
-    for name, path in _files(stage.path):
-        try:
-            _check(stage, name, path)
-        except DocumentError as error:
-            yield name, path, error
-        except FileNotFoundError:
-            continue
-
-
-def _check(stage: LocalStage, name: str, path: Path) -> None:
-    """Raise DocumentError where the file of a document, or of a record, is damaged."""
-    kind = KINDS[name.partition("/")[0]]
-    if kind.name == CHECKPOINTS:
-        CheckpointFiles(stage).read(path)
-    elif kind.name == STARTS:
-        stage.start_in(path)
-    elif kind.name in (SHARDS, PARTS):
-        stage.shard_in(path)
-    elif kind.schema is not None:
-        try:
-            fields = fields_of(read_regular(path), kind.format, f"{stage.owner}/{name}")
-            parsed(kind.schema, fields)
-        except MALFORMED as error:
-            raise damaged(path, error) from error
-
-
-def set_aside_files(stage: LocalStage) -> None:
-    """Set the damaged records in a stage's own folder and its inbox aside."""
-    quarantine = Quarantine(stage)
-    for name, path, error in list(damaged_files(stage)):
-        if is_damage(error):
-            quarantine.move(path, name)
-
-
-def is_damage(error: DocumentError) -> bool:
-    """Tell damage from a record that a later release wrote: that waits for an upgrade."""
-    return not isinstance(error, UnknownFormatError)
-
-
-def named(owner: str, errors: Mapping[str, DocumentError]) -> DocumentError:
-    """Return one error that names each damaged record, and what can be done without them.
-
-    Args:
-        owner: The flow run.
-        errors: Why each record is refused, by its name.
-    """
-    how = f"ommx-prefect seal --quarantine {owner}"
-    if len(errors) == 1:
-        (error,) = errors.values()
-        return type(error)(f"{error}. The rest is sealed without it, by: {how}")
-    shown = sorted(errors)[:MOST_NAMED]
-    said = "; ".join(f"{name}: {_reason_of(errors[name])}" for name in shown)
-    more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
-    return DocumentError(
-        f"{len(errors)} records are refused; the rest is sealed without them, by: {how}. They are "
-        f"{said}{more}"
-    )
-
-
-def _reason_of(error: DocumentError) -> str:
-    """Say what is wrong with a record, without what the error says of its place."""
-    return str(error.__cause__ or error)[:REASON_LETTERS]
-
-
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    for place in (folder, folder / INBOX):
-        for kind in (kind for kind in KINDS.values() if kind.schema is not None):
-            path = place / kind.name
-            if path.is_dir() and not path.is_symlink():
-                entries = (x for x in sorted(path.iterdir()) if x.name[0] != ".")
-                yield from ((f"{kind.name}/{each.name}", each) for each in entries)
-            elif os.path.lexists(path):
-                yield kind.name, path
 
 
 def _file_name(name: str) -> str:

@@ -25,8 +25,10 @@ from ommx_prefect._registry.files import make_folder, read_regular
 from ommx_prefect._shards import unwritten
 from ommx_prefect._shards.archive import payload_layers, payload_of
 from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.damage import set_aside_files
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
+    INBOX,
     PARTS,
     RELEASED,
     SHARDS,
@@ -34,11 +36,13 @@ from ommx_prefect._stages.documents import (
     UNSENT,
     kind_of,
 )
+from ommx_prefect._stages.files import entries_in
 from ommx_prefect._stages.inbox import Inbox
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.outbox import Outbox
-from ommx_prefect._stages.quarantine import set_aside_files
+from ommx_prefect._stages.quarantine import Quarantine
 from ommx_prefect._stages.store import READERS, GoneError, ShardStore
+from ommx_prefect.exceptions import DocumentError
 
 
 class SharedStage:
@@ -133,6 +137,17 @@ class SharedStage:
         """Set aside what is damaged, here and there."""
         set_aside_files(self._local)
         self._inbox.set_aside()
+        self._set_aside_without_payload()
+
+    def _set_aside_without_payload(self) -> None:
+        quarantine = Quarantine(self._local)
+        for directory in (SHARDS, PARTS):
+            for path in entries_in(self.path / INBOX / directory):
+                try:
+                    for layer in payload_of(Shard.from_bytes(read_regular(path))):
+                        self.bring(layer.digest)
+                except (GoneError, DocumentError):
+                    quarantine.move(path, f"{directory}/{path.name}")
 
     def shards(self, directory: str = SHARDS) -> list[Shard]:
         """Read all shards that are here, in order of start."""

@@ -1,0 +1,170 @@
+"""Which records of a stage are damaged: found and named, and set aside where somebody says so.
+
+A seal reads no more of a record than it needs. Where it fails, all of each is looked at, payload
+too, so that the error names what is to blame.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from ommx_prefect._format.decode import check_blob
+from ommx_prefect._registry.blobs import blob_path, read_checked
+from ommx_prefect._registry.files import read_regular
+from ommx_prefect._registry.layout import BLOBS, blob_folder
+from ommx_prefect._shards.archive import check_experiment, payload_of
+from ommx_prefect._shards.schema import fields_of, parsed
+from ommx_prefect._shards.shard import Shard
+from ommx_prefect._stages.checkpoints import CheckpointFiles, checkpoint_blob
+from ommx_prefect._stages.documents import (
+    CHECKPOINTS,
+    FOLDERS,
+    INBOX,
+    KINDS,
+    PARTS,
+    SHARDS,
+    STARTS,
+)
+from ommx_prefect._stages.files import entries_in
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.protocol import MALFORMED, damaged
+from ommx_prefect._stages.quarantine import Quarantine
+from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+
+# How many damaged records an error names, and how much it says of each.
+MOST_NAMED, REASON_LETTERS = 5, 100
+QUARANTINE_COMMAND = "ommx-prefect seal --quarantine"
+
+
+def damaged_files(stage: LocalStage) -> Iterator[tuple[str, Path, DocumentError]]:
+    """Yield the damaged records in a stage's own folder and its inbox: name, file, and error."""
+    for name, path in _files(stage.path):
+        try:
+            _check(stage, name, path)
+        except DocumentError as error:
+            yield name, path, error
+        except FileNotFoundError:
+            continue
+
+
+def _check(stage: LocalStage, name: str, path: Path) -> None:
+    """Raise DocumentError where the file of a document, or of a record, is damaged."""
+    kind, is_record, _ = name.partition("/")
+    schema = KINDS[kind].schema
+    if kind in FOLDERS and not is_record:
+        raise damaged(path, DocumentError("it is no folder"))
+    if kind == CHECKPOINTS:
+        _check_checkpoint(stage, path)
+    elif kind == STARTS:
+        stage.start_in(path)
+    elif kind in (SHARDS, PARTS):
+        _check_shard(stage, path)
+    elif schema is not None:
+        _check_document(path, schema, KINDS[kind].format, f"{stage.owner}/{name}")
+
+
+def _check_document(path: Path, schema: type, newest: int, name: str) -> None:
+    try:
+        parsed(schema, fields_of(read_regular(path), newest, name))
+    except MALFORMED as error:
+        raise damaged(path, error) from error
+
+
+def _check_shard(stage: LocalStage, path: Path) -> None:
+    """Look at all that a shard holds; the payload of another host's may not be here yet."""
+    shard = stage.shard_in(path)
+    is_own = path.parent.parent == stage.path
+
+    def find(digest: str) -> Path | None:
+        pinned = stage.pinned(digest)
+        return pinned if pinned.exists() else blob_path(digest) if is_own else None
+
+    if shard is not None:
+        _check_content(path, shard, find)
+
+
+def _check_checkpoint(stage: LocalStage, path: Path) -> None:
+    shard = CheckpointFiles(stage).read(path)
+    if shard is None:
+        raise damaged(path, DocumentError("it has no record"))
+    _check_content(path, shard, lambda digest: checkpoint_blob(path, digest))
+
+
+def _check_content(path: Path, shard: Shard, find: Callable[[str], Path | None]) -> None:
+    """Raise DocumentError where a shard's Experiment, or its payload, is not what it is to be."""
+    try:
+        check_experiment(shard, is_attempt=path.parent.name != PARTS)
+        for layer in payload_of(shard):
+            if (found := find(layer.digest)) is not None:
+                check_blob(layer, read_checked(found, layer.digest))
+    except FileNotFoundError as error:
+        raise damaged(path, DocumentError(f"its payload is lost: {error.filename}")) from error
+    except MALFORMED as error:
+        raise damaged(path, error) from error
+
+
+def set_aside_files(stage: LocalStage) -> None:
+    """Set the damaged records in a stage's own folder and its inbox aside."""
+    set_aside_payload(stage)
+    quarantine = Quarantine(stage)
+    for name, path, error in list(damaged_files(stage)):
+        if is_damage(error):
+            quarantine.move(path, name)
+
+
+def set_aside_payload(stage: LocalStage) -> None:
+    """Set aside the stage's own copies of payload that are damaged: a seal brings them anew."""
+    quarantine = Quarantine(stage)
+    for path in entries_in(blob_folder(stage.path)):
+        try:
+            read_checked(path, f"sha256:{path.name}")
+        except DocumentError:
+            quarantine.move(path, f"{BLOBS}/{path.name}")
+
+
+def is_damage(error: DocumentError) -> bool:
+    """Tell damage from a record that a later release wrote: that waits for an upgrade."""
+    return not isinstance(error, UnknownFormatError)
+
+
+def is_named(error: DocumentError) -> bool:
+    """Tell whether an error names what is damaged, and what can be done."""
+    return QUARANTINE_COMMAND in error.reason
+
+
+def named(owner: str, errors: Mapping[str, DocumentError]) -> DocumentError:
+    """Return one error that names each damaged record, and what can be done without them.
+
+    Args:
+        owner: The flow run.
+        errors: Why each record is refused, by its name.
+    """
+    how = f"{QUARANTINE_COMMAND} {owner}"
+    if len(errors) == 1:
+        (error,) = errors.values()
+        return type(error)(f"{error}. The rest is sealed without it, by: {how}")
+    shown = sorted(errors)[:MOST_NAMED]
+    said = "; ".join(f"{name}: {_reason_of(errors[name])}" for name in shown)
+    more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
+    return DocumentError(
+        f"{len(errors)} records are refused; the rest is sealed without them, by: {how}. They are "
+        f"{said}{more}"
+    )
+
+
+def _reason_of(error: DocumentError) -> str:
+    """Say what is wrong with a record, without what the error says of its place."""
+    return str(error.__cause__ or error)[:REASON_LETTERS]
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for place in (folder, folder / INBOX):
+        for kind in (kind for kind in KINDS.values() if kind.schema is not None):
+            path = place / kind.name
+            if kind.name in FOLDERS and path.is_dir() and not path.is_symlink():
+                entries = (x for x in sorted(path.iterdir()) if x.name[0] != ".")
+                yield from ((f"{kind.name}/{each.name}", each) for each in entries)
+            elif os.path.lexists(path):
+                yield kind.name, path

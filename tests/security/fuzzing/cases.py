@@ -1,0 +1,259 @@
+"""One case of a changed stage: change, seal, and look whether all is as it must be.
+
+Whatever was changed, what is sealed has the Runs of all records that were left alone, with all
+that they hold; or there is one error that names what was changed. After an error nothing is lost:
+what was mended is sealed as if nothing had been, or all is sealed but what is set aside. Nothing
+outside of the stage is read, written or moved, and no case takes 10 s or 500 MB.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ommx.artifact import list_artifacts, remove_image, restore_image
+
+from ommx_prefect import exceptions
+from ommx_prefect._recovery.recover import recover
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._shards import unwritten
+from ommx_prefect._stages import resolve
+from tests.security.fuzzing.changes import Change, damaged, forged
+from tests.security.fuzzing.scenes import Runs, Scene, runs_in, seal
+
+MOST_SECONDS, MOST_BYTES = 10, 500 * 2**20
+LONGEST_ERROR = 3000
+# Set, it shows the errors that setting aside does not end.
+SHOW = "OMMX_PREFECT_FUZZ_SHOW"
+# It comes and goes with the connections to it.
+SQLITE = "index.sqlite3"
+KEY = re.compile(r"(?:[0-9a-f-]{36}|run)-\d+-[0-9a-f]{12}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+# What an error of this host's own settings says: no object is to blame.
+NO_END = "does not tell how it ended"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a case ended.
+
+    Attributes:
+        what: `same`, `refused`, and so on: a column of the table.
+        problem: What is not as it must be; empty where all is.
+    """
+
+    what: str
+    problem: str = ""
+
+
+class Trial:
+    """The cases of one scene, in a process whose Local Registry is the scene's.
+
+    Args:
+        scene: The scene.
+        template: A copy of its folder, as it is before each case.
+    """
+
+    def __init__(self, scene: Scene, template: Path) -> None:
+        self.scene, self.template = scene, template
+        resolve.store_at = lambda name: scene.store()  # type: ignore[assignment]
+        self.names = _names()
+        self.outside = self._outside()
+        self.keys_of = _keys_of(template, scene)
+        seal(scene)
+        self.wanted: Runs = runs_in(scene)
+
+    def case(self, seed: int) -> Outcome:
+        """Try one change."""
+        dice = random.Random(f"{self.scene.place.name}-{seed}")
+        self._reset()
+        change = self._changed(dice)
+        began = time.monotonic()
+        _forget_peak()
+        try:
+            outcome = self._sealed(change, heals=bool(dice.randrange(2)))
+        except Exception:
+            outcome = Outcome("raised", traceback.format_exc()[-3000:])
+        seconds, used = time.monotonic() - began, _peak_bytes()
+        problem = outcome.problem or self._escaped()
+        if not problem and seconds > MOST_SECONDS:
+            problem = f"it took {seconds:.0f} s"
+        if not problem and used > MOST_BYTES:
+            problem = f"it took {used / 2**20:.0f} MB"
+        names = [str(path.relative_to(self.scene.folder)) for path in change.paths]
+        return Outcome(outcome.what, f"{change.how} {names}: {problem}" if problem else "")
+
+    # ------------------------------------------------------------ before
+
+    def _reset(self) -> None:
+        shared = self.scene.place.shared.partition("/")[0]  # all repositories of a registry
+        for folder in (self.scene.own, *([self.scene.folder / shared] if shared else [])):
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(self.template / folder.relative_to(self.scene.folder), folder)
+        root = registry_root()
+        for name in _names().keys() - self.names.keys():
+            remove_image(name, root=root)
+        for name, digest in self.names.items():
+            if _names().get(name) != digest:
+                remove_image(name, root=root)
+                restore_image(name, digest, root=root)
+        unwritten.forget(self.scene.owner, list(self.wanted))
+
+    def _changed(self, dice: random.Random) -> Change:
+        scene = self.scene
+        root = scene.shared if scene.place.shared else scene.own
+        root = root / scene.owner if scene.place.shared == "shared" else root
+        paths = _files(root) + (_files(scene.own) if root != scene.own else [])
+        if dice.randrange(2):
+            return damaged(paths, root, scene.folder / "outside", dice)
+        return forged(_files(root), root, scene.owner, dice)
+
+    # ------------------------------------------------------------ the seal
+
+    def _sealed(self, change: Change, *, heals: bool) -> Outcome:
+        list(recover(min_age_seconds=0, dry_run=True))
+        error = _error_of(lambda: seal(self.scene))
+        if not error:
+            return self._compared("same", change)
+        if problem := self._misnamed(error, change):
+            return Outcome("refused", problem)
+        if heals:
+            self._heal(change)
+            seal(self.scene)
+            return self._compared("refused, mended", Change("mended", ()))
+        error = _error_of(lambda: seal(self.scene, quarantine=True))
+        if error:
+            if SHOW in os.environ:
+                print("refused for good:", change, error, flush=True)
+            return Outcome("refused for good", self._misnamed(error, change))
+        return self._compared("refused, set aside", change)
+
+    def _heal(self, change: Change) -> None:
+        for path in change.paths:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            path.unlink(missing_ok=True)
+            source = self.template / path.relative_to(self.scene.folder)
+            if source.exists():
+                shutil.copyfile(source, path)
+
+    # ------------------------------------------------------------ after
+
+    def _compared(self, what: str, change: Change) -> Outcome:
+        found = runs_in(self.scene)
+        touched = {key for path in change.paths for key in self.keys_of.get(path.name, ())}
+        touched |= {key for path in change.paths for key in KEY.findall(str(path))}
+        for key in self.wanted.keys() - touched:
+            if key not in found:
+                return Outcome(what, f"{key} is lost")
+            if _told(found[key], change) != _told(self.wanted[key], change):
+                return Outcome(what, f"{key} is {found[key]}, not {self.wanted[key]}"[:2000])
+        if change.is_forged:
+            return Outcome(what)
+        for key, run in found.items():
+            if run[0] != "interrupted" and run != self.wanted.get(key):
+                return Outcome(what, f"{key} became {run}, from {self.wanted.get(key)}"[:2000])
+        return Outcome(what)
+
+    def _misnamed(self, error: str, change: Change) -> str:
+        """Say what is wrong with an error; empty if nothing is."""
+        if len(error) > LONGEST_ERROR:
+            return f"an error of {len(error)} characters: {error[:500]}"
+        if "Traceback" in error:
+            return error
+        names = {x for path in change.paths for x in _names_of(path, self.keys_of)}
+        if NO_END in error or any(name in error for name in names):
+            return ""
+        return f"it is not named in: {error}"
+
+    def _outside(self) -> list[Any]:
+        """What nobody may touch: what lies outside, other flow runs, and which folders exist."""
+        scene = self.scene
+        tops = (scene.folder, scene.folder / "registry")
+        found: list[Any] = [
+            x for top in tops for x in sorted(os.listdir(top)) if not x.startswith(SQLITE)
+        ]
+        stages = scene.own.parent
+        others = [path for x in sorted(stages.iterdir()) if x != scene.own for path in x.rglob("*")]
+        for path in sorted([*(scene.folder / "outside").rglob("*"), *others]):
+            found.append((str(path), path.stat().st_size, path.stat().st_mtime_ns))
+        return found
+
+    def _escaped(self) -> str:
+        found = self._outside()
+        if odd := [x for x in (*found, *self.outside) if x not in found or x not in self.outside]:
+            return f"something outside of the stage is not as it was: {odd}"
+        moved = [name for name, digest in self.names.items() if _names().get(name) != digest]
+        own = {name for name in moved if "payroll" in name}
+        return f"names have moved: {own}" if own else ""
+
+
+def _told(run: list[Any], change: Change) -> list[Any]:
+    """What must be as it was: a forged record may give columns of others another name."""
+    return run[:3] if change.is_forged else run
+
+
+def _error_of(work: Any) -> str:
+    """Return what a person is told; anything but an error of ours is raised."""
+    try:
+        work()
+    except (exceptions.OmmxPrefectError, OSError) as error:
+        return str(error) or repr(error)
+    return ""
+
+
+def _files(root: Path) -> list[Path]:
+    """The files of a stage that can be changed: of a registry, tags and blobs."""
+    found = sorted(path for path in root.rglob("*") if path.is_file())
+    return [x for x in found if x.name != ".lock" and not _is_by_digest(x)]
+
+
+def _is_by_digest(path: Path) -> bool:
+    return path.parent.name == "manifests" and path.name.startswith("sha256:")
+
+
+def _keys_of(template: Path, scene: Scene) -> dict[str, set[str]]:
+    """Return which records name a blob, by the name of the file of the blob."""
+    found: dict[str, set[str]] = {}
+    for root in {scene.own, scene.shared}:
+        here = template / root.relative_to(scene.folder)
+        for path in (x for x in here.rglob("*") if x.is_file() and x.stat().st_size < 10**6):
+            keys = set(KEY.findall(str(path.relative_to(here))))
+            text = path.read_bytes().decode("latin-1")
+            for digest in DIGEST.findall(text) if keys else ():
+                found.setdefault(digest, set()).update(keys)
+                found.setdefault(f"sha256:{digest}", set()).update(keys)
+    # A shard's own bytes are a blob there; what it names, its manifest names, too.
+    return found
+
+
+def _names_of(path: Path, keys_of: dict[str, set[str]]) -> set[str]:
+    tag = path.name.replace("_", "/")
+    keys = set(KEY.findall(str(path))) | keys_of.get(path.name, set())
+    return {path.name, tag, path.name.removeprefix("sha256:"), *keys}
+
+
+def _names() -> dict[str, str]:
+    refs = list_artifacts(root=registry_root(), include_internal=True)
+    return {ref.image_name: ref.manifest_digest for ref in refs}
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int:
+    """The most memory since then, beyond what the process has anyway."""
+    status = Path("/proc/self/status").read_text()
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(peak[1]) * 1024 - BASE_BYTES if peak else 0
+
+
+BASE_BYTES = 250 * 2**20
