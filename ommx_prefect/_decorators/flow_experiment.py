@@ -21,7 +21,7 @@ from ommx_prefect._flowrun.secrets import secrets_of_flow_run
 from ommx_prefect._flowrun.settings import settings_of
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
-from ommx_prefect._recording.redaction import without_secrets
+from ommx_prefect._recording.redaction import redaction_notes, without_secrets
 from ommx_prefect._registry.unnamed import open_experiment, store
 from ommx_prefect._sealing.ledger import NAME as LEDGER
 from ommx_prefect._shards.process import host_name, new_nonce, own_start, time_in_order
@@ -103,8 +103,11 @@ class FlowExperiment:
             self._put(experiment, f"experiment.{method}")
 
     def _put(self, experiment: Experiment, task: str) -> None:
-        documents = without_secrets(store(experiment), self._redactor())
-        self._stage.put(Shard(self._attempt(task), "finished", documents=documents), PARTS)
+        redact = self._redactor()
+        documents = without_secrets(store(experiment), redact)
+        notes = redaction_notes(redact)
+        shard = Shard(self._attempt(task), "finished", notes=notes, documents=documents)
+        self._stage.put(shard, PARTS)
 
     def _redactor(self) -> Redactor:
         redact = Redactor()

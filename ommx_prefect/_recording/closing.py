@@ -7,12 +7,11 @@ import time
 from ommx_prefect._prefect.states import one_line
 from ommx_prefect._recording.attach import note_unattached
 from ommx_prefect._recording.record import Record
-from ommx_prefect._recording.redaction import without_secrets
+from ommx_prefect._recording.redaction import redaction_notes, without_secrets
 from ommx_prefect._registry import keepalive
 from ommx_prefect._shards import unwritten
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._values.secrets import REDACTED
 from ommx_prefect.exceptions import RecordingError
 
 
@@ -78,8 +77,7 @@ def _shard_of(record: Record) -> Shard:
     duration = time.monotonic() - record.began
     degradation = (f"degraded: {faults.first}",) if faults.first else ()
     reason = _reason_of(record)
-    count = record.redact.count
-    redacted = (f"{count} texts with a secret are replaced by {REDACTED}",) if count else ()
+    redacted = redaction_notes(record.redact)  # of the reason, too
     return Shard(
         attempt=record.attempt,
         status=end.status,

@@ -9,7 +9,7 @@ from typing import Any
 from ommx_prefect._format.compose import compose
 from ommx_prefect._format.decode import decode
 from ommx_prefect._format.model import Descriptor, Documents
-from ommx_prefect._values.secrets import Redactor, unused
+from ommx_prefect._values.secrets import REDACTED, Redactor, unused
 
 # Words of OMMX's and digests, which are no texts.
 KEPT = frozenset({"status", "media_type", "digest"})
@@ -25,6 +25,12 @@ def without_secrets(documents: Documents, redact: Redactor) -> Documents:
     record = decode(documents)
     shown = _shown(record, "", redact)
     return documents if shown == record else compose(shown).documents
+
+
+def redaction_notes(redact: Redactor) -> tuple[str, ...]:
+    """Say how many texts with a secret were replaced; nothing where none was."""
+    count = redact.count
+    return (f"{count} texts with a secret are replaced by {REDACTED}",) if count else ()
 
 
 def _shown(value: Any, name: str, redact: Redactor) -> Any:

@@ -19,7 +19,8 @@ class Logged:
         entries: Attachments by name.
         filenames: The names of files, by name of their attachment.
         annotations: The latest of each key.
-        warnings: One sentence for each name that several flow runs have given.
+        warnings: One sentence for each name that several flow runs have given, and for each call
+            out of which a secret was cut.
     """
 
     entries: dict[str, Descriptor]
@@ -51,6 +52,7 @@ def join_parts(
     found = [(part.attempt, decode(part.documents)) for part in parts if part.documents]
     for _, experiment in found:
         logged.annotations.update(experiment.annotations)
+    logged.warnings.extend(f"{x.attempt.task}: {note}" for x in parts for note in x.notes)
     holders: dict[str, str] = {}
     for attempt, experiment in sorted(found, key=lambda each: _is_of_subflow(each[0])):
         whose = str(subflows.get(attempt.flow_run_id, {}).get("flow_run") or attempt.flow_run_id)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._stages.documents import FlowRecord
+from ommx_prefect._values.secrets import REDACTED
 
 # Of a task run, in a warning.
 LONGEST_NAME = 80
@@ -26,7 +27,16 @@ def warnings_of(inputs: SealInputs, entries: Sequence[Entry], name: str) -> tupl
     missing = [] if inputs.problems else _unaccounted_for(inputs, entries)
     notes = (note for entry in entries for note in _notes_of(entry))
     aside = _aside_warning(inputs.staged.aside)
-    return (*inputs.problems, *missing, *notes, *aside, *_name_warning(inputs.record, name))
+    told = (*missing, *notes, *_redacted(inputs), *aside, *_name_warning(inputs.record, name))
+    return (*inputs.problems, *told)
+
+
+def _redacted(inputs: SealInputs) -> list[str]:
+    """Say how often a secret was cut out of what is told of the flow run and its subflows."""
+    told = (vars(inputs.record), *inputs.staged.subflows.values())
+    count = sum(str(fields).count(REDACTED) for fields in told)
+    said = f"{count} texts with a secret are replaced by {REDACTED}"
+    return [f"{said} in names and parameters of the flow run"] if count else []
 
 
 def _aside_warning(names: Sequence[str]) -> list[str]:

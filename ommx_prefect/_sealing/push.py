@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ommx_prefect._flowrun.registry import credentials_for
+from ommx_prefect._flowrun.registry import credentials_for, load_registry
 from ommx_prefect._format.decode import manifest_of
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE
 from ommx_prefect._oci.credentials import Credentials
@@ -29,6 +29,7 @@ from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import blob_path, read_blob
 from ommx_prefect._registry.names import find
 from ommx_prefect._sealing.result import PreviousSeal, SealedExperiment, write_sealed
+from ommx_prefect._settings import OmmxSettings
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._targets.annotations import FLOW_NAME, FLOW_RUN_ID
@@ -49,17 +50,18 @@ def push_if_wanted(stage: Stage, record: FlowRecord, published: PreviousSeal) ->
     sealed = published.sealed
     if not record.push or sealed.pushed:
         return sealed
-    problem = _push(record, sealed, is_own=stage.is_own())
+    problem = _push(stage, record, sealed)
     answer = replace(sealed, pushed=not problem, push_problem=problem)
     write_sealed(stage, answer, published.keys)
     return answer
 
 
-def _push(record: FlowRecord, sealed: SealedExperiment, *, is_own: bool) -> str:
+def _push(stage: Stage, record: FlowRecord, sealed: SealedExperiment) -> str:
     """Push, and return what went wrong; empty where nothing did."""
-    aliases = _aliases_of(record, sealed)
+    is_own, aliases = stage.is_own(), _aliases_of(record, sealed)
     try:
         if not is_own:
+            _check_registry(stage, sealed.remote_name)
             _check_free(record, sealed.remote_name, aliases)
         push_image(
             sealed.remote_name,
@@ -81,6 +83,25 @@ def _credentials_of(record: FlowRecord, name: str) -> Credentials | None:
     A record that another host wrote may name any block: it gets what this machine knows itself.
     """
     return credentials_for(record.registry, split_name(name).registry)
+
+
+def _check_registry(stage: Stage, name: str) -> None:
+    """Raise RegistryError unless this host has reasons of its own to speak to a registry.
+
+    For a record that another host wrote: whoever writes to the stage may have chosen it. A signed
+    record is as good as this host's own; with the stage's registry, and that of its Prefect
+    settings, this host speaks anyway.
+    """
+    where, settings = split_name(name), OmmxSettings()
+    if settings.stage_key.get_secret_value() or stage.serves(name):
+        return
+    if settings.registry and load_registry(settings.registry).registry == where.registry:
+        return
+    reason = (
+        "this host did not start the flow run, and its record is not signed: whoever writes to "
+        f"the stage may have chosen the registry. Push it by: ommx-prefect push {name}"
+    )
+    raise RegistryError(where.registry, where.repository, reason)
 
 
 def _check_free(record: FlowRecord, name: str, tags: Sequence[str]) -> None:

@@ -73,7 +73,9 @@ class ArchiveStore:
         """Read an archive, and check all of it."""
         return open_archive(data, owner, key)
 
-    def fetch(self, digest: str, target: Path, image_name: str = "") -> None:
+    def fetch(
+        self, digest: str, target: Path, image_name: str = "", size: int | None = None
+    ) -> None:
         """Raise GoneError: payload comes with its shard, and never by itself."""
         raise GoneError(self.name, f"blob {digest} is not on this host, nor in a shard of it")
 

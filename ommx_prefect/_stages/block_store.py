@@ -110,8 +110,10 @@ class FolderStore(BlockStore):
         path = self._folder / name
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty, or being filled
-            path.parent.rmdir()
-            path.parent.parent.rmdir()
+            for folder in path.parents:
+                if folder == self._folder:  # which is not ours
+                    break
+                folder.rmdir()
 
 
 class S3Store(BlockStore):

@@ -29,9 +29,9 @@ from ommx_prefect._shards.schema import (
     parsed,
 )
 from ommx_prefect._shards.shard import SHARD_FORMAT, Attempt, Shard
-from ommx_prefect._stages.address import LOCAL
+from ommx_prefect._stages.address import LOCAL, checked_stage
 from ommx_prefect._stages.protocol import Stage, damaged, well_formed
-from ommx_prefect.exceptions import DocumentError
+from ommx_prefect.exceptions import DocumentError, StageError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -73,6 +73,17 @@ QUARANTINE = "quarantine"
 # Held while the stage is sealed.
 LOCK = ".lock"
 
+
+def _is_stage(text: str) -> str:
+    try:
+        checked_stage(text)
+    except StageError as error:
+        raise DocumentError(error.reason) from None
+    return text
+
+
+# The address of a stage.
+Address = Annotated[Text, AfterValidator(_is_stage)]
 # Whose a record is: seen by all hosts where the stage is shared, or this host's alone.
 Reach = Literal["shared", "host"]
 
@@ -114,7 +125,7 @@ class FlowRecord:
     scheduled_time: Word
     parameters: Scalars
     push: bool = False
-    stage: Text = LOCAL
+    stage: Address = LOCAL
     registry: Text = ""
     lineage: Text = ""
 
@@ -152,7 +163,7 @@ class PlaceRecord:
 
     __pydantic_config__ = CLOSED
 
-    stage: Text
+    stage: Address
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ class Inbox:
         bring: Returns a file with the payload of a digest, fetched if need be.
     """
 
-    def __init__(self, local: LocalStage, store: ShardStore, bring: Callable[[str], Path]) -> None:
+    def __init__(
+        self, local: LocalStage, store: ShardStore, bring: Callable[[str, int], Path]
+    ) -> None:
         self._local, self._store, self._bring_payload = local, store, bring
         self._prefix = f"{local.owner}/"
         self._folder = local.path / INBOX
@@ -189,10 +191,9 @@ class Inbox:
 
     def _keep_checkpoint(self, directory: str, key: str, data: bytes) -> None:
         checkpoint, blobs = self._store.unpack(data, self._local.owner, key)
-        wanted = {layer.digest for layer in payload_of(checkpoint)}
-        absent = {digest for digest in wanted if hex_of(digest) not in blobs}
+        absent = {x.digest: x.size for x in payload_of(checkpoint) if hex_of(x.digest) not in blobs}
         came = {f"sha256:{x}": data for x, data in blobs.items()}
-        came |= {x: read_checked(self._bring_payload(x), x) for x in absent}
+        came |= {x: read_checked(self._bring_payload(x, size), x) for x, size in absent.items()}
         files = CheckpointFiles(self._local, INBOX)
         here = files.record(checkpoint.attempt.key)
         if here is None or number_of(here) < number_of(checkpoint):

@@ -272,7 +272,7 @@ class LocalStage:
         """Return where the stage keeps a payload."""
         return blob_in(self.path, digest)
 
-    def bring(self, digest: str) -> Path:
+    def bring(self, digest: str, size: int | None = None) -> Path:
         """Return a file with a payload: the stage's own, or the Local Registry's."""
         pinned = self.pinned(digest)
         return pinned if pinned.exists() else blob_path(digest)

@@ -126,12 +126,14 @@ class OciStore:
             decode(shard.documents)  # checks the digests of its documents
         return shard, {}
 
-    def fetch(self, digest: str, target: Path, image_name: str = "") -> None:
+    def fetch(
+        self, digest: str, target: Path, image_name: str = "", size: int | None = None
+    ) -> None:
         """Write a payload of this repository, or of an experiment's, into a file."""
         # Asked for as ever where it is the stage's own: a block cannot be loaded in every thread.
         other = (split_name(image_name).repository,) if self.serves(image_name) else ()
         with translated(self.name, f"fetch {digest}"):
-            open_repository(self.name, *other).save_blob(digest, target)
+            open_repository(self.name, *other).save_blob(digest, target, size)
 
     def serves(self, image_name: str) -> bool:
         """Tell whether an image name belongs to the registry of the stage."""

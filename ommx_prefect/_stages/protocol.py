@@ -54,8 +54,13 @@ class Stage(Protocol):
     def pin_sealed(self, documents: Documents) -> None:
         """Likewise that of an experiment which this host has sealed of this flow run."""
 
-    def bring(self, digest: str) -> Path:
-        """Return a file with a payload, fetched where this host does not have it."""
+    def bring(self, digest: str, size: int | None = None) -> Path:
+        """Return a file with a payload, fetched where this host does not have it.
+
+        Args:
+            digest: Its `sha256:<hex>`.
+            size: The bytes that its descriptor states; more are not fetched.
+        """
 
     # ------------------------------------------------------------ documents
 

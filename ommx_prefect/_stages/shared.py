@@ -145,7 +145,7 @@ class SharedStage:
             for path in entries_in(self.path / INBOX / directory):
                 try:
                     for layer in payload_of(Shard.from_bytes(read_regular(path))):
-                        self.bring(layer.digest)
+                        self.bring(layer.digest, layer.size)
                 except (GoneError, DocumentError):
                     quarantine.move(path, f"{directory}/{path.name}")
 
@@ -185,7 +185,7 @@ class SharedStage:
         """Tell whether the stage is in the registry of an image name."""
         return self._store.serves(image_name)
 
-    def bring(self, digest: str) -> Path:
+    def bring(self, digest: str, size: int | None = None) -> Path:
         """Return a file with a payload: pinned here by this flow run, or fetched from there.
 
         The Local Registry is not asked. It has what other flow runs recorded, and whoever writes
@@ -197,16 +197,16 @@ class SharedStage:
         pinned = self._local.pinned(digest)
         if not pinned.exists():
             make_folder(pinned.parent)
-            self._fetch(digest, pinned)
+            self._fetch(digest, pinned, size)
         return pinned
 
-    def _fetch(self, digest: str, target: Path) -> None:
+    def _fetch(self, digest: str, target: Path, size: int | None) -> None:
         """Fetch a payload with its shard, or with the experiment of an earlier seal."""
         try:
-            self._store.fetch(digest, target)
+            self._store.fetch(digest, target, size=size)
         except GoneError:
             image_name = str((self.read(FLOW_RECORD) or {}).get("image_name", ""))
-            self._store.fetch(digest, target, image_name)
+            self._store.fetch(digest, target, image_name, size)
 
     def pin(self, *documents: Documents) -> None:
         """Keep the payload of what is staged within reach; what is not here is fetched.
@@ -215,11 +215,12 @@ class SharedStage:
             StageError: It is not there, either.
         """
         own = {layer.digest for shard in self._own_shards() for layer in payload_of(shard)}
-        digests = {layer.digest for each in documents for layer in payload_layers(each)}
-        for digest in own & digests:
-            self._pin(digest)
+        sizes = {layer.digest: layer.size for each in documents for layer in payload_layers(each)}
+        for digest in own & sizes.keys():
+            self._pin(digest, sizes[digest])
+        fetched = sorted(sizes.keys() - own)
         with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(self.bring, sorted(digests - own)))
+            list(pool.map(self.bring, fetched, map(sizes.__getitem__, fetched)))
 
     def _own_shards(self) -> Iterator[Shard]:
         """Yield what attempts on this host left here, because the place was away."""
@@ -231,10 +232,10 @@ class SharedStage:
     def pin_sealed(self, documents: Documents) -> None:
         """Keep the payload of an experiment that this host sealed within reach."""
         for layer in payload_layers(documents):
-            self._pin(layer.digest)
+            self._pin(layer.digest, layer.size)
 
-    def _pin(self, digest: str) -> None:
+    def _pin(self, digest: str, size: int) -> None:
         try:
             self._local.pin_blob(digest)
         except FileNotFoundError:
-            self.bring(digest)
+            self.bring(digest, size)

@@ -79,13 +79,16 @@ class ShardStore(Protocol):
             DocumentError: It is damaged, or another's.
         """
 
-    def fetch(self, digest: str, target: Path, image_name: str = "") -> None:
+    def fetch(
+        self, digest: str, target: Path, image_name: str = "", size: int | None = None
+    ) -> None:
         """Write a payload that did not come with its shard into a file.
 
         Args:
             digest: Its `sha256:<hex>`.
             target: The file.
             image_name: The experiment that has it, where the shard has gone.
+            size: The bytes that it has, where they are known; more are not taken.
 
         Raises:
             GoneError: It is not there.

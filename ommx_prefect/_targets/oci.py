@@ -130,7 +130,7 @@ class OciTarget:
         if self._path == where.repository or not repository.mount_blob(
             layer.digest, where.repository
         ):
-            repository.push_blob(self._stage.bring(layer.digest), layer.digest)
+            repository.push_blob(self._stage.bring(layer.digest, layer.size), layer.digest)
         if not repository.has_blob(layer.digest, layer.size):
             raise DocumentError(f"the registry has lost the payload {layer.digest}")
 

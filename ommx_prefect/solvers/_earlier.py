@@ -65,7 +65,7 @@ def _in_stage(stage: Stage, own: TaskAttempt, instance: str, adapter: str) -> It
     for shard in reversed(stage.shards()):
         if shard.documents and shard.attempt.task == own.task and shard.attempt.key != own.key:
             for layer in _layers(shard.documents, instance, adapter):
-                yield Solution.from_v2_bytes(stage.bring(layer.digest).read_bytes())
+                yield Solution.from_v2_bytes(stage.bring(layer.digest, layer.size).read_bytes())
     for attempt in reversed(files.attempts()):
         checkpoint = files.record(attempt.key)
         if attempt.key == own.key or attempt.task != own.task or checkpoint is None:

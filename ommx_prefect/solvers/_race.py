@@ -1,13 +1,16 @@
 """Let several solvers race on one instance; the first proof stops the others.
 
-They know of each other by one file in the host's temporary folder, made by the first and read by
-the rest. So they race on one host; on others each solver runs to its own end.
+They know of each other by one file in a temporary folder of the host, made by the first and read
+by the rest. So they race on one host; on others each solver runs to its own end. The folder is
+this user's alone: who could write there would say who has won.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -16,15 +19,14 @@ from typing import cast
 
 from ommx import Instance, Sense, Solution
 
+from ommx_prefect._registry.files import read_regular
+from ommx_prefect.exceptions import DocumentError
 from ommx_prefect.solvers._obedience import Outrun, lead
 
 
 def new_race() -> str:
     """Return the file of a new race, which does not exist until somebody has won."""
-    who = os.getuid() if hasattr(os, "getuid") else "user"
-    folder = Path(tempfile.gettempdir(), f"ommx-prefect-{who}", "races")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return str(folder / uuid.uuid4().hex)
+    return str(Path(tempfile.mkdtemp(prefix="ommx-prefect-race-"), "winner"))
 
 
 @contextlib.contextmanager
@@ -45,14 +47,18 @@ def racing(race: str) -> Iterator[None]:
 
 def winner_of(race: str) -> str | None:
     """Return the solver that has won, or None."""
+    if not _is_ours(race):
+        return None
     try:
-        return Path(race).read_text()
-    except FileNotFoundError:
+        return read_regular(race).decode()
+    except (FileNotFoundError, DocumentError):
         return None
 
 
 def win(race: str, name: str) -> None:
     """Win, unless somebody else was first."""
+    if not _is_ours(race):  # on another host, where nobody else races
+        return
     own = Path(f"{race}.{uuid.uuid4().hex}")
     own.write_text(name)
     try:
@@ -64,7 +70,20 @@ def win(race: str, name: str) -> None:
 
 def end_race(race: str) -> None:
     """Forget a race, once nobody runs any more."""
-    Path(race).unlink(missing_ok=True)
+    if _is_ours(race):
+        shutil.rmtree(os.path.dirname(race), ignore_errors=True)
+
+
+def _is_ours(race: str) -> bool:
+    """Tell whether the folder of a race is here, is this user's, and nobody else's to write to."""
+    try:
+        found = os.lstat(os.path.dirname(race))
+    except OSError:
+        return False
+    is_own = not hasattr(os, "geteuid") or (
+        found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
+    return stat.S_ISDIR(found.st_mode) and is_own
 
 
 def result_of_race(ends: Mapping[str, object], winner: str | None, instance: Instance) -> Solution:
