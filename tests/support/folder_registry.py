@@ -81,7 +81,9 @@ class FolderRegistry:
     ) -> None:
         source = self.folder / query.get("from", "-") / "blobs" / query.get("mount", "-")
         if handler.command == "POST" and source.is_file():
-            self._store(place / "blobs" / query["mount"], source.read_bytes())
+            # One blob of both repositories, as in any registry.
+            (place / "blobs").mkdir(parents=True, exist_ok=True)
+            (place / "blobs" / query["mount"]).symlink_to(source)
             return handler.answer(201, b"")
         if handler.command == "POST":
             name = place.relative_to(self.folder)
