@@ -46,9 +46,9 @@ print(json.dumps({
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a file system of `DISK_BYTES`, where this machine lets us."""
-    options = ["-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs"]
+def small_disk(folder: Path, *more: str) -> Iterator[Path]:
+    """Mount a file system of `DISK_BYTES`, with more options of it, where this machine lets us."""
+    options = ["-t", "tmpfs", "-o", ",".join((f"size={DISK_BYTES}", *more)), "tmpfs"]
     mounted = subprocess.run(["mount", *options, str(folder)], capture_output=True)
     if mounted.returncode != 0:
         pytest.skip("a small file system cannot be mounted here")
