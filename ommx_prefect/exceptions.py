@@ -76,6 +76,10 @@ __all__ = [
 ]
 
 
+# Letters that an error shows of what is wrong with a document, which may quote all of it.
+LONGEST_REASON = 3000
+
+
 class OmmxPrefectError(Exception):
     """Base of everything this package raises on purpose."""
 
@@ -224,6 +228,8 @@ class DocumentError(OmmxPrefectError, ValueError):
     """Bytes of an Experiment are not what their descriptor or format says; field: reason."""
 
     def __init__(self, reason: str) -> None:
+        if len(reason) > LONGEST_REASON:
+            reason = f"{reason[:LONGEST_REASON]}…"
         super().__init__(reason)
         self.reason = reason
 

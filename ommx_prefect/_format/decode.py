@@ -11,6 +11,7 @@ from ommx_prefect._format.model import (
     ARTIFACT_TYPE,
     COLUMN_TYPES,
     CONFIG_MEDIA_TYPE,
+    INT64,
     PARAMETERS_MEDIA_TYPE,
     Attachments,
     Call,
@@ -179,4 +180,6 @@ def _cells(name: str, column: ColumnJson) -> Iterable[tuple[int, Scalar]]:
     for run_id, value in column["values"].items():
         if type(value) is not kind:
             raise DocumentError(f"run parameter {name!r} holds {value!r}, not a {column['type']}")
+        if kind is int and value not in INT64:
+            raise DocumentError(f"run parameter {name!r} holds an integer beyond 64 bits")
         yield run_id, value

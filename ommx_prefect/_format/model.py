@@ -25,6 +25,8 @@ MANIFEST_MEDIA_TYPE = "application/vnd.oci.image.manifest.v1+json"
 COLUMN_TYPES: dict[str, type] = {"bool": bool, "int64": int, "float64": float, "string": str}
 
 Scalar = bool | int | float | str
+# The integers that a column of them holds.
+INT64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from ommx_prefect._format.model import (
     RunRecord,
     hex_of,
 )
+from ommx_prefect._shards.digests import unpacked
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
@@ -66,7 +67,7 @@ def open_archive(data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str,
         UnknownFormatError: A later release wrote it.
     """
     try:
-        document = msgpack.unpackb(data)
+        document = unpacked(data)
         found, packed, blobs = (document[name] for name in ("format", "shard", "blobs"))
         if found != ARCHIVE_FORMAT:
             raise UnknownFormatError(f"format {found!r} is not {ARCHIVE_FORMAT!r}")

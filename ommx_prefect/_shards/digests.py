@@ -8,6 +8,7 @@ damage; whoever means harm can compute it (see `_stages.signing`).
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import msgpack
 
@@ -41,6 +42,21 @@ def check_digest(data: bytes, name: str) -> None:
 def packed_with_digest(packed: bytes) -> bytes:
     """Return a small map of MessagePack with its digest."""
     return bytes([packed[0] + 1]) + packed[1:] + _PACKED + hashlib.sha256(packed).digest()
+
+
+def unpacked(data: bytes) -> Any:
+    """Read a small map of MessagePack; what is none is not read at all, and copied nowhere.
+
+    Raises:
+        ValueError: It is none, or something follows it.
+    """
+    if not data or data[0] not in _SMALL_MAP:
+        raise ValueError("it is no map of MessagePack")
+    try:
+        return msgpack.unpackb(data)
+    except msgpack.ExtraData as error:  # which holds all that follows
+        error.extra = b""
+        raise ValueError("something follows it") from None
 
 
 def check_packed_digest(data: bytes) -> None:

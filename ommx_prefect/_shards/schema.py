@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ommx_prefect._format.model import Digest
+from ommx_prefect._format.model import INT64, Digest
 from ommx_prefect._format.schemas import LONGEST_TEXT
 from ommx_prefect._format.strict_json import strict_json
 from ommx_prefect._shards.digests import (
@@ -59,8 +59,19 @@ Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 # Seconds since the epoch, of a year with four digits.
 Seconds = Annotated[float, Field(ge=0, le=253402300799, allow_inf_nan=False)]
 Status = Annotated[str, Field(pattern="^(?:finished|failed|interrupted)$")]
+
+
+def _storable(values: Mapping[str, object]) -> Mapping[str, object]:
+    for name, value in values.items():
+        if isinstance(value, int) and value not in INT64:
+            raise ValueError(f"{name[:100]!r} is an integer beyond 64 bits")
+    return values
+
+
 # Values by name. Those of users may be NaN or infinite.
 Scalars = Mapping[Text, bool | int | float | Text]
+# Those that become run parameters.
+Columns = Annotated[Scalars, AfterValidator(_storable)]
 
 
 def to_document(fields: Mapping[str, Any], number: int, name: str) -> bytes:
@@ -99,7 +110,7 @@ def fields_of(data: bytes, newest: int, name: str | None = None) -> dict[str, An
 def check_format(found: object, newest: int) -> int:
     """Return the format of a document; raise unless it is one that this release can read."""
     if not isinstance(found, int) or isinstance(found, bool) or found < RELEASE_0_1_0:
-        raise DocumentError(f"its format is {found!r}, and no number")
+        raise DocumentError(f"its format is {repr(found)[:100]}, and no number")
     if found > newest:
         raise UnknownFormatError(
             f"it has format {found}, and this release of ommx_prefect reads up to {newest}: "

@@ -21,15 +21,16 @@ from ommx_prefect._shards.digests import (
     FIRST_SHARD_FORMAT,
     check_packed_digest,
     packed_with_digest,
+    unpacked,
 )
 from ommx_prefect._shards.schema import (
     CLOSED,
     FORMAT_KEY,
+    Columns,
     Count,
     Key,
     OtherId,
     OwnerId,
-    Scalars,
     Seconds,
     Status,
     Text,
@@ -81,7 +82,7 @@ class Attempt:
     pid: Count
     parent_task_run_id: OtherId = ""
     process_start: Word = ""
-    inputs: Scalars = field(default_factory=dict)
+    inputs: Columns = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -120,7 +121,7 @@ class Shard:
     attempt: Attempt
     status: Status
     reason: Text | None = None
-    parameters: Scalars = field(default_factory=dict)
+    parameters: Columns = field(default_factory=dict)
     notes: tuple[Text, ...] = ()
     documents: Documents | None = None
     # Payload that travels inside of the record: bytes by digest.
@@ -158,7 +159,7 @@ class Shard:
             UnknownFormatError: A later release wrote them.
         """
         try:
-            fields: dict[str, Any] = msgpack.unpackb(data)
+            fields: dict[str, Any] = unpacked(data)
             if check_format(fields.pop(FORMAT_KEY), SHARD_FORMAT) >= FIRST_SHARD_FORMAT:
                 check_packed_digest(data)
                 del fields[DIGEST_KEY]

@@ -130,7 +130,7 @@ class CheckpointFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (*MALFORMED, OverflowError, RecursionError) as error:
-            raise damaged(folder / RECORD, error) from error
+            raise damaged(folder / RECORD, error) from error.with_traceback(None)
         return shard
 
     def discard(self, numbers: Mapping[str, int]) -> list[str]:

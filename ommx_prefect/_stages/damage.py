@@ -69,7 +69,7 @@ def _check_document(path: Path, schema: type, newest: int, name: str) -> None:
     try:
         parsed(schema, fields_of(read_regular(path), newest, name))
     except MALFORMED as error:
-        raise damaged(path, error) from error
+        raise damaged(path, error) from error.with_traceback(None)
 
 
 def _check_shard(stage: LocalStage, path: Path) -> None:
@@ -102,7 +102,7 @@ def _check_content(path: Path, shard: Shard, find: Callable[[str], Path | None])
     except FileNotFoundError as error:
         raise damaged(path, DocumentError(f"its payload is lost: {error.filename}")) from error
     except MALFORMED as error:
-        raise damaged(path, error) from error
+        raise damaged(path, error) from error.with_traceback(None)
 
 
 def set_aside_files(stage: LocalStage) -> None:

@@ -179,8 +179,8 @@ class Inbox:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             kind = UnknownFormatError if isinstance(error, UnknownFormatError) else DocumentError
             raise kind(
-                f"{name} in stage {self._store.name!r} is refused: {error}. Remove the object, or "
-                "put the right one in its place"
+                f"{name} in stage {self._store.name!r} is refused: {str(error)[:1000]}. Remove the "
+                "object, or put the right one in its place"
             ) from error
 
     def _keep_shard(self, directory: str, key: str, data: bytes) -> None:

@@ -296,4 +296,5 @@ def _parsed(path: Path, parse: Callable[[str, bytes], T]) -> T:
     try:
         return parse(path.name, read_regular(path))
     except MALFORMED as error:
-        raise damaged(path, error) from error
+        # Its traceback would keep all bytes of the record.
+        raise damaged(path, error) from error.with_traceback(None)

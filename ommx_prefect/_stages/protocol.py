@@ -122,11 +122,16 @@ class Stage(Protocol):
 MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
 
 
+# Of what is wrong with a file, before what can be done about it.
+REASON_LETTERS = 1000
+
+
 def damaged(path: Path, error: Exception) -> DocumentError:
     """Return the error that says which file of a stage is damaged, and what to do."""
     if isinstance(error, UnknownFormatError):
-        return UnknownFormatError(f"{path}: {error}")
-    reason = error.reason if isinstance(error, DocumentError) else describe_error(error)
+        return UnknownFormatError(f"{path}: {error.reason[:REASON_LETTERS]}")
+    found = error.reason if isinstance(error, DocumentError) else describe_error(error)
+    reason = found[:REASON_LETTERS]
     what = f"{path} is damaged: {reason}"
     return DocumentError(f"{what}. Restore it, or move it away to go on without it")
 

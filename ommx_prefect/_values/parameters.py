@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from ommx_prefect._format.model import Scalar
+from ommx_prefect._format.model import INT64, Scalar
 from ommx_prefect._values.secrets import is_secret, is_secret_name
 
 # Python type -> how it is written as a run parameter.
@@ -30,7 +30,6 @@ WRITTEN_AS_TEXT: tuple[type, ...] = (
 # What is a number, and neither Python's nor of a type that its numbers inherit.
 OTHER_NUMBERS = (numbers.Real, decimal.Decimal)
 LONGEST_TEXT = 1_000
-INT64 = range(-(2**63), 2**63)
 
 
 def as_parameter(value: object) -> Scalar | None:

@@ -168,6 +168,22 @@ def test_any_map_is_one_error_or_a_shard(value):
         Shard.from_bytes(packed)
 
 
+def test_an_integer_beyond_64_bits_is_refused_where_it_stands():
+    """OMMX would refuse the whole experiment, and name nobody."""
+    attempt = attempt_of(new_id())
+    for wrong in ({"n": 2**63}, {"n": -(2**63) - 1}):
+        with pytest.raises(exceptions.DocumentError, match="beyond 64 bits"):
+            parsed(Attempt, {**vars(attempt), "inputs": wrong})
+    assert parsed(Attempt, {**vars(attempt), "inputs": {"n": 2**63 - 1}})
+
+
+def test_an_error_shows_no_more_than_people_read():
+    with pytest.raises(exceptions.DocumentError) as caught:
+        fields_of(b'{"format": "%s"}' % (b"x" * 3_000_000), 1)
+    assert len(str(caught.value)) < 200
+    assert len(str(exceptions.DocumentError("x" * 10**6))) <= exceptions.LONGEST_REASON + 1
+
+
 def test_a_changed_stage_gives_the_same_runs_or_one_error_that_names_the_object(tmp_path):
     """Whole stages, one byte-level change each, as the next host sees them."""
     disk = Disk(tmp_path / "shared")

@@ -86,7 +86,8 @@ class Trial:
             outcome = Outcome("raised", traceback.format_exc()[-3000:])
         seconds, used = time.monotonic() - began, _peak_bytes()
         problem = outcome.problem or self._escaped()
-        if not problem and seconds > self.most_seconds:
+        # To set 200 MB aside is to write them.
+        if not problem and seconds > self.most_seconds * (5 if change.how == "large" else 1):
             problem = f"it took {seconds:.0f} s"
         if not problem and used > MOST_BYTES:
             problem = f"it took {used / 2**20:.0f} MB"

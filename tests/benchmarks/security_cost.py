@@ -1,0 +1,105 @@
+"""What it costs that no record is believed: reading and writing with the checks, and without.
+
+    python -m tests.benchmarks.security_cost            # 300 records, 20 rounds
+    python -m tests.benchmarks.security_cost --tiny     # for CI
+
+Both ways are measured in turns in one process. Without the checks a record has no digest, and its
+fields are taken as they are; all else is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import tests.benchmarks.quiet  # noqa: F401 (first: it sets what Prefect and OMMX read)
+
+# isort: split
+from ommx_prefect._prefect.states import Outcome
+from ommx_prefect._recording.options import RecordingOptions
+from ommx_prefect._recording.recording import Recording
+from ommx_prefect._sealing.seal import seal_task_run
+from ommx_prefect._shards import schema, shard
+from ommx_prefect._shards.shard import Attempt
+from ommx_prefect._stages import local
+from ommx_prefect._stages.resolve import tell_stage
+from tests.benchmarks.measures import alternating, ratio, shown, table
+
+
+def believed(kind: type, fields: Any) -> Any:
+    """Make a document of its fields, as they are."""
+    if kind is shard.Shard:
+        fields = {**fields, "attempt": Attempt(**fields["attempt"])}
+    return kind(**fields)
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """Write no digests, check none, and take fields as they are."""
+    with contextlib.ExitStack() as stack:
+        for place, name, other in (
+            (schema, "with_digest", lambda document, name: document),
+            (schema, "FIRST_DOCUMENT_FORMAT", 99),
+            (shard, "packed_with_digest", lambda packed: packed),
+            (shard, "FIRST_SHARD_FORMAT", 99),
+            (shard, "parsed", believed),
+            (local, "parsed", believed),
+        ):
+            stack.enter_context(mock.patch.object(place, name, other))
+        yield
+
+
+def record(runs: int) -> tuple[str, Attempt]:
+    """Record attempts, each with a small output; return whose they are, and the last."""
+    owner = str(uuid.uuid4())
+    tell_stage(owner, "local")
+    for i in range(runs):
+        attempt = Attempt(owner, owner, 1, str(uuid.uuid4()), "solve", f"solve-{i}", 1,
+                          f"{i:012x}", time.time(), "here", 1)  # fmt: skip
+        with Recording(attempt, RecordingOptions(), {"i": i}) as recording:
+            recording.returned({"value": i, "gap": 0.25})
+    return owner, attempt
+
+
+def record_and_seal(runs: int) -> None:
+    """Record and seal, as a flow run does."""
+    seal_task_run(record(runs)[1], Outcome("finished", "Completed"))
+
+
+def without_checks(work: Callable[[], object]) -> Callable[[], object]:
+    """Do something without the checks."""
+
+    def run() -> object:
+        with unchecked():
+            return work()
+
+    return run
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--tiny", action="store_true")
+    options = parser.parse_args()
+    runs, rounds = (10, 1) if options.tiny else (options.runs, options.rounds)
+    rows = []
+    for what, work in (
+        ("record", lambda: record(runs)),
+        ("record and seal", lambda: record_and_seal(runs)),
+    ):
+        found = alternating({"without": without_checks(work), "with": work}, rounds)
+        base, full = found["without"].cpu, found["with"].cpu
+        rows.append([what, shown(base, runs), shown(full, runs), ratio(full, base)])
+    titles = ("what", "ms of processor a Run, without", "with", "ratio")
+    print(table(titles, rows))
+
+
+if __name__ == "__main__":
+    main()
