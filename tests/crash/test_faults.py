@@ -16,6 +16,7 @@ GOOD = {"status": "finished", "pushed": True, "waits": [], "names": ["h/acme/x:o
 RUNS = [["a", "finished", 0, ""], ["b", "finished", 1, ""]]
 
 
+@pytest.mark.server
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("place", "every"), [("local", 60), ("disk", 80), ("oci", 150)])
 def test_nothing_is_lost_or_doubled_wherever_something_fails(place, every):

@@ -20,6 +20,7 @@ RUN = ["finished", None, "payload", {"objective": "1.5"}]
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.server
 def test_changed_stages_of_all_places_are_sealed_or_refused_by_name():
     command = [sys.executable, "-m", "tests.security.fuzz_stages", "--cases", str(CASES)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
