@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 # The old path -> the module that has its names now: of all that users import, for their functions
 # are pickled by value with references to what they use, and of what wrappers and hooks refer to.
@@ -37,7 +41,21 @@ MOVED = {
 }
 
 
+class _OldPaths(MetaPathFinder, Loader):
+    """Finds a module under its old path when somebody asks for it: no import waits for them all."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        old = fullname.removeprefix(f"{__package__}.")
+        return ModuleSpec(fullname, self) if old in MOVED and old != fullname else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        new = MOVED[module.__name__.removeprefix(f"{__package__}.")]
+        sys.modules[module.__name__] = importlib.import_module(f"{__package__}.{new}")
+
+
 def keep_old_paths() -> None:
-    """Let the old paths resolve: import every module that has moved, and name it by both."""
-    for old, new in MOVED.items():
-        sys.modules[f"{__package__}.{old}"] = importlib.import_module(f"{__package__}.{new}")
+    """Let the old paths resolve, to the module that has their names now."""
+    if not any(isinstance(each, _OldPaths) for each in sys.meta_path):
+        sys.meta_path.append(_OldPaths())

@@ -3,6 +3,13 @@
 `RecordingOptions` is named here, for tasks that release 0.1 pickled refer to it by this path.
 """
 
+from ommx_prefect._recording.current import note_here
+from ommx_prefect._recording.log_solve import keep_inputs
 from ommx_prefect._recording.options import RecordingOptions
+from ommx_prefect._workarounds.notices import listen
 
 __all__ = ["RecordingOptions"]
+
+# Where nothing of this package is imported, nothing is recorded, and nobody needs these.
+listen(note_here)
+keep_inputs()
