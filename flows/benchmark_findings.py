@@ -17,7 +17,7 @@ from ommx_prefect.analysis import (
     Comparison,
     compare,
     contradictions,
-    environment_of,
+    environments_of,
     solves,
     totals,
     write_report,
@@ -96,7 +96,7 @@ def earlier_night(image: str, experiment: str) -> Experiment | None:
 
 def compared(before: Experiment, after: Experiment) -> Comparison:
     """Compare two nights, and their times where they ran on comparable machines."""
-    environments = [environment_of(night) for night in (before, after)]
+    environments = [environments_of(night) for night in (before, after)]
     return compare(solves(before), solves(after), environments=environments)
 
 

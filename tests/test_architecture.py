@@ -63,8 +63,8 @@ PUBLIC = {
         race resolve_adapter sample solve
     """,
     "ommx_prefect.analysis": """
-        Comparison compare contradictions data_profile differences environment_of gap_over_time
-        known_values performance_profile plot_gap plot_profile plot_scatter plot_trend
+        Comparison compare contradictions data_profile differences environment_of environments_of
+        gap_over_time known_values performance_profile plot_gap plot_profile plot_scatter plot_trend
         read_solu report_html shifted_geometric_mean solves totals virtual_best write_report
         write_solu write_trc
     """,

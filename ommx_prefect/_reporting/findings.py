@@ -88,7 +88,7 @@ def _find(night: Night, most_solves: int) -> Findings:
     if not earlier:
         return Findings(contradictions=contradictions, nights=nights)
     last = earlier[-1][0]
-    environments = [_environment(each) for each in (earlier[-1][1], opened)]
+    environments = [analysis.environments_of(each) for each in (earlier[-1][1], opened)]
     pair = _paired([nights[_short(last.image_name)], table])
     compared = analysis.compare(pair[0], pair[1], environments=environments)
     verdicts = compared.table["verdict"]
@@ -124,14 +124,6 @@ def _earlier(night: Night, most_solves: int) -> list[tuple[ExperimentRef, Experi
         if opened is not None:
             found.insert(0, (ref, opened))
     return found
-
-
-def _environment(experiment: Experiment) -> Mapping[str, object] | None:
-    """Return what an experiment says of the machine it ran on."""
-    from ommx_prefect import analysis
-
-    read = getattr(analysis, "environment_of", None)
-    return read(experiment) if read else None
 
 
 def _short(name: str) -> str:

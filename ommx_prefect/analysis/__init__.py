@@ -14,7 +14,7 @@ server. Times are seconds, gaps are relative.
 
 from ommx_prefect.analysis._compare import Comparison, compare
 from ommx_prefect.analysis._contradictions import contradictions
-from ommx_prefect.analysis._environment import differences, environment_of
+from ommx_prefect.analysis._environment import differences, environment_of, environments_of
 from ommx_prefect.analysis._exchange import write_trc
 from ommx_prefect.analysis._known import known_values, read_solu, write_solu
 from ommx_prefect.analysis._plots import plot_gap, plot_profile, plot_scatter, plot_trend
@@ -30,6 +30,7 @@ __all__ = [
     "data_profile",
     "differences",
     "environment_of",
+    "environments_of",
     "gap_over_time",
     "known_values",
     "performance_profile",

@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ommx_prefect.analysis._environment import crowds, differences, missing_library
+from ommx_prefect.analysis._environment import (
+    NightEnvironment,
+    crowds,
+    differences,
+    missing_library,
+)
 from ommx_prefect.analysis._pairs import KEY, VALUES, keyed
 from ommx_prefect.analysis._totals import shifted_geometric_mean
 
@@ -90,7 +95,7 @@ def compare(
     before: pd.DataFrame | Sequence[pd.DataFrame],
     after: pd.DataFrame,
     *,
-    environments: Sequence[Mapping[str, Any] | None] | None = None,
+    environments: Sequence[NightEnvironment] | None = None,
     time_threshold: float = 1.1,
     significance: float = SIGNIFICANCE,
     relative: float = 1e-4,
@@ -102,7 +107,7 @@ def compare(
         before: Tables as `solves` returns them. Of several nights the median time and the best
             outcome, objective and bound of each pair count.
         after: The table of the later night.
-        environments: What `environment_of` tells of each night, the later one last; None where
+        environments: What `environments_of` tells of each night, the later one last; None where
             times are to be compared whatever the nights ran on.
         time_threshold: From which ratio of the shifted geometric means time is a regression.
         significance: Below which p-value the times of two nights differ.

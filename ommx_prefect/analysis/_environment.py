@@ -1,11 +1,15 @@
-"""The machine and software of an experiment, and whether times of two are comparable."""
+"""The machine and software of an experiment, and whether times of two are comparable.
+
+Each host that took part has left an attachment of its own: `environment`, and beside it
+`environment@1` or `environment@<subflow>`.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import pandas as pd
 from ommx.experiment import Experiment
@@ -19,28 +23,70 @@ COMPARED: dict[str, tuple[str, ...]] = {
     "solvers": ("solvers", "solver_versions"),
 }
 
+Document: TypeAlias = "Mapping[str, Any]"
+NightEnvironment: TypeAlias = "Document | Sequence[Document] | None"
+
+
+def environments_of(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return what an experiment says of each host that took part, in the order of their names.
+
+    They are the experiment's attachments `environment` and `environment@...`.
+    """
+    names = [x for x in experiment.attachment_names if x.partition("@")[0] == ATTACHMENT]
+    found = [document for name in names if (document := _document(experiment, name))]
+    return sorted(found, key=lambda document: (str(document.get("host", "")), repr(document)))
+
 
 def environment_of(experiment: Experiment) -> dict[str, Any] | None:
     """Return what an experiment says of the machine and software it ran on.
 
-    It is the experiment's attachment `environment`; None where it has none.
+    Where several hosts took part, what they differ in is a list of what each of them says. None
+    where nothing is recorded.
     """
-    if ATTACHMENT not in experiment.attachment_names:
+    return _joined(environments_of(experiment)) or None
+
+
+def _document(experiment: Experiment, name: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(experiment.get_blob(name))
+    except ValueError:  # a user's own, of another kind
         return None
-    found = json.loads(experiment.get_blob(ATTACHMENT))
     return found if isinstance(found, dict) else None
 
 
-def differences(environments: Sequence[Mapping[str, Any] | None]) -> tuple[str, ...]:
-    """Say why the times of experiments cannot be compared; nothing where they can."""
-    if any(not environment for environment in environments):
+def _joined(documents: Sequence[Document]) -> dict[str, Any]:
+    keys = dict.fromkeys(key for document in documents for key in document)
+    return {key: _one([x[key] for x in documents if key in x]) for key in keys}
+
+
+def _one(values: list[Any]) -> Any:
+    if all(isinstance(value, Mapping) for value in values):
+        return _joined(values)
+    distinct = [x for number, x in enumerate(values) if x not in values[:number]]
+    return distinct[0] if len(distinct) == 1 else distinct
+
+
+def differences(environments: Sequence[NightEnvironment]) -> tuple[str, ...]:
+    """Say why the times of experiments cannot be compared; nothing where they can.
+
+    Args:
+        environments: What `environments_of` tells of each night, or of a night on one host what
+            `environment_of` does. Hosts of one night that differ are as bad as nights that do.
+    """
+    nights = [list(_hosts(each)) for each in environments]
+    if not all(nights):
         return ("the environment of a night is not recorded",)
     found = []
     for title, keys in COMPARED.items():
-        values = {_value(environment, keys) for environment in environments if environment}
+        values = {_value(host, keys) for night in nights for host in night}
         if len(values) > 1:
             found.append(f"{title} differs: {', '.join(sorted(values))}")
     return tuple(found)
+
+
+def _hosts(night: NightEnvironment) -> Iterator[Document]:
+    hosts = [night] if isinstance(night, Mapping) else night or ()
+    yield from (host for host in hosts if host)
 
 
 def crowds(nights: Sequence[pd.DataFrame]) -> tuple[str, ...]:
@@ -51,7 +97,7 @@ def crowds(nights: Sequence[pd.DataFrame]) -> tuple[str, ...]:
     return (f"solves at once differ: {', '.join(map(str, sorted(most)))}",)
 
 
-def _value(environment: Mapping[str, Any], keys: Sequence[str]) -> str:
+def _value(environment: Document, keys: Sequence[str]) -> str:
     return repr(next((environment[key] for key in keys if key in environment), None))
 
 

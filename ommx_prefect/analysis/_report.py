@@ -21,7 +21,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect.analysis._compare import Comparison, compare
 from ommx_prefect.analysis._contradictions import contradictions
-from ommx_prefect.analysis._environment import environment_of
+from ommx_prefect.analysis._environment import environment_of, environments_of
 from ommx_prefect.analysis._pictures import pictures_of
 from ommx_prefect.analysis._report_parts import (
     SOLVE_COLUMNS,
@@ -98,7 +98,7 @@ def report_html(
 def _compared(
     before: Sequence[pd.DataFrame], after: pd.DataFrame, nights: Sequence[Experiment]
 ) -> Comparison:
-    return compare(before, after, environments=[environment_of(each) for each in nights])
+    return compare(before, after, environments=[environments_of(each) for each in nights])
 
 
 def _changes(comparison: Comparison | None) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def compare_command(
     Exit code: 1 where something became worse, or the later night contradicts itself or what is
     known.
     """
-    from ommx_prefect.analysis import compare, contradictions, environment_of, solves
+    from ommx_prefect.analysis import compare, contradictions, environments_of, solves
 
     if len(images) < 2:
         raise refused("give two images at least: an earlier night and the later one")
@@ -86,7 +86,7 @@ def compare_command(
             nights.append(open_image(image))
             work.advance(f"reading {image}")
         tables = [solves(each.experiment) for each in nights]
-        environments = [environment_of(each.experiment) for each in nights]
+        environments = [environments_of(each.experiment) for each in nights]
         found = compare(
             tables[:-1],
             tables[-1],

@@ -136,16 +136,17 @@ def _reasons(opened: Opened, before: Mapping[str, Any], after: Mapping[str, Any]
 def _environment_changes(opened: Opened) -> Iterator[str]:
     """Say what is other on this machine than the experiment says of its own."""
     for key, value in _leaves(environment_of(opened.experiment) or {}):
-        if (now := _version(key)) is not None and now != str(value):
-            yield f"{key} was {value}, and is {now}"
-        if key in ("cores", "cpu_cores") and value != os.cpu_count():
-            yield f"{value} cores, now {os.cpu_count()}"
-    said = opened.experiment.annotations
+        said = [str(x) for x in (value if isinstance(value, list) else [value])]  # one of each host
+        if (now := _version(key)) is not None and now not in said:
+            yield f"{key} was {', '.join(said)}, and is {now}"
+        if key in ("cores", "cpu_cores") and str(os.cpu_count()) not in said:
+            yield f"{', '.join(said)} cores, now {os.cpu_count()}"
+    told = opened.experiment.annotations
     for annotation, package in VERSIONS.items():
-        if said.get(annotation) not in (None, now := _version(package)):
-            yield f"{package} was {said[annotation]}, and is {now}"
-    if said.get(names.PYTHON_VERSION) not in (None, platform.python_version()):
-        yield f"Python was {said[names.PYTHON_VERSION]}, and is {platform.python_version()}"
+        if told.get(annotation) not in (None, now := _version(package)):
+            yield f"{package} was {told[annotation]}, and is {now}"
+    if told.get(names.PYTHON_VERSION) not in (None, platform.python_version()):
+        yield f"Python was {told[names.PYTHON_VERSION]}, and is {platform.python_version()}"
 
 
 def _leaves(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
