@@ -117,7 +117,8 @@ class PythonMipDriver:
 
     @contextmanager
     def watched(self, adapter: Any, watch: Watch) -> Iterator[None]:
-        # CBC's handler of events (cbcbox of mip 1.17.6) ends the process by SIGSEGV at a limit.
+        # CBC tells of its progress by its handler of events alone: SIGSEGV ends the process
+        # in strong branching (mip 1.17.6, cbcbox 2.935: `CbcBnBOutput::onStrongStats`).
         yield
 
     def log_into(self, model: Any, path: Path) -> bool:
