@@ -11,7 +11,9 @@ The same instance is one of the same name; that a solution fits is tried before 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 from ommx import Solution
 from ommx.experiment import (
@@ -26,6 +28,7 @@ from ommx_prefect._format.decode import decode
 from ommx_prefect._format.model import Descriptor, Documents
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._shards.shard import Attempt as TaskAttempt
+from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import FlowRecord, read_flow_record
 from ommx_prefect._stages.protocol import Stage
@@ -60,19 +63,21 @@ def earlier_solution(instance: str, adapter: str, *, resume: bool) -> Solution |
 
 
 def _in_stage(stage: Stage, own: TaskAttempt, instance: str, adapter: str) -> Iterator[Solution]:
-    """Yield the solutions of earlier attempts, also of those whose process was killed."""
+    """Yield the solutions of earlier attempts, ended ones and dead ones, the newest first."""
     files = CheckpointFiles(stage)
-    for shard in reversed(stage.shards()):
-        if shard.documents and shard.attempt.task == own.task and shard.attempt.key != own.key:
+    dead = filter(None, (files.record(attempt.key) for attempt in files.attempts()))
+    found: list[tuple[Shard, Callable[[Descriptor], Path]]] = [
+        *((shard, lambda layer: stage.bring(layer.digest, layer.size)) for shard in stage.shards()),
+        *((shard, partial(_payload, files, shard.attempt.key)) for shard in dead),
+    ]
+    for shard, bring in sorted(found, key=lambda each: each[0].attempt.order, reverse=True):
+        if shard.attempt.task == own.task and shard.attempt.key != own.key:
             for layer in _layers(shard.documents, instance, adapter):
-                yield Solution.from_v2_bytes(stage.bring(layer.digest, layer.size).read_bytes())
-    for attempt in reversed(files.attempts()):
-        checkpoint = files.record(attempt.key)
-        if attempt.key == own.key or attempt.task != own.task or checkpoint is None:
-            continue
-        for layer in _layers(checkpoint.documents, instance, adapter):
-            payload = files.payload(attempt.key, layer.digest)
-            yield Solution.from_v2_bytes(payload.read_bytes())
+                yield Solution.from_v2_bytes(bring(layer).read_bytes())
+
+
+def _payload(files: CheckpointFiles, key: str, layer: Descriptor) -> Path:
+    return files.payload(key, layer.digest)
 
 
 def _layers(documents: Documents | None, instance: str, adapter: str) -> Iterator[Descriptor]:
