@@ -13,8 +13,10 @@ import contextlib
 import dataclasses
 import importlib
 import os
+import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,12 +32,17 @@ from ommx_prefect.solvers._python_mip import PythonMipDriver
 from ommx_prefect.solvers._run_solve import solution_of
 from ommx_prefect.solvers._telemetry import Watching
 
+# So long after its input has ended, nobody waits for its answer any more.
+STOPPING_SECONDS = 5.0
+
 
 def main() -> None:
     """Answer one request."""
     answers = _own_output()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
+    # A shell starts what runs in its background with Ctrl-C ignored, and this process inherits it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     request = receive(sys.stdin.buffer)
     if request is None:
         return
@@ -55,6 +62,8 @@ def _stop_with_input() -> None:
     while os.read(0, 1):
         pass
     _thread.interrupt_main()
+    time.sleep(STOPPING_SECONDS)
+    os._exit(1)  # a solver that takes no word from outside, such as CBC
 
 
 def _solved(request: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:

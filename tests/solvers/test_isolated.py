@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
+import psutil
 import pytest
 from ommx.experiment import Experiment
 from ommx_highs_adapter import HighsDiagnosticsAnalyzer
@@ -13,6 +16,7 @@ from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers import outcome_of
 from ommx_prefect.solvers._attempt import Attempt
+from ommx_prefect.solvers._isolated_process import MODULE
 from ommx_prefect.solvers._solve import solve_in
 from tests.solvers.test_obedience import raise_in
 from tests.support import dying_adapters
@@ -112,3 +116,26 @@ def test_what_cannot_be_is_refused():
         recorded(
             solve_in, "highs", instance_of([X], X), limits={}, memory_limit_mb=-5, isolate=True
         )
+
+
+WORKER = """
+from ommx_prefect.solvers._attempt import Attempt
+from ommx_prefect.solvers._solve import solve_in
+from tests.support.solving import recorded, slow_instance
+Attempt.keep_incumbent = lambda *_: print("told", flush=True)
+given = {"limits": {}, "isolate": True, "checkpoint_seconds": 0.2}
+recorded(solve_in, "scip", slow_instance(), **given)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and shells are POSIX")
+def test_it_does_not_outlive_its_worker():
+    """Also where a shell has started the worker in its background, with Ctrl-C ignored."""
+    command = ["sh", "-c", 'trap "" INT; exec "$0" -c "$1"', sys.executable, WORKER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert "told\n" in iter(worker.stdout.readline, "")  # HiGHS says hello first
+        [solver] = psutil.Process(worker.pid).children()
+        assert MODULE in solver.cmdline()
+        worker.kill()
+    solver.wait(60)
