@@ -49,7 +49,10 @@ class ScipEvents:
         if name in (_NEW, _BOUND):
             primal = self._primal(model)
             numbers = (primal, model.getDualbound(), int(model.getNTotalNodes()))
-            self._watch.progress(model.getSolvingTime(), *numbers, is_new=name == _NEW)
+            # A solution that it started from comes with no event of its own.
+            is_start = not self._watch.incumbents and known(primal) is not None
+            is_new = name == _NEW or is_start
+            self._watch.progress(model.getSolvingTime(), *numbers, is_new=is_new)
             # In this stage SCIP refuses what the snapshot asks, and says so on standard error.
             if self._snapshot is not None and model.getStage() != self._silent_stage:
                 self._watch.diagnostics.append(self._snapshot.from_event(model, event))

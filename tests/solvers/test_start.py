@@ -16,6 +16,7 @@ from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers import solve
+from ommx_prefect.solvers._attempt import Attempt
 from ommx_prefect.solvers._earlier import _in_stage
 from ommx_prefect.solvers._solve import solve_in
 from ommx_prefect.testing._scene import attempt_of, new_id
@@ -42,6 +43,17 @@ def test_the_solver_starts_from_it(adapter):
         trajectory = found.run.get_json("trajectory")
         first = next(x for x in trajectory["primal"] if x is not None)
         assert first == pytest.approx(known.objective)
+
+
+@pytest.mark.parametrize("adapter", ["highs", "scip"])
+def test_a_start_that_is_never_beaten_is_durable_as_any_other_solution(adapter, monkeypatch):
+    told: list[float] = []
+    monkeypatch.setattr(Attempt, "keep_incumbent", lambda _, x, __: told.append(x.objective))
+    known = best(eight_capacities())
+    given = {"limits": {"threads": 1}, "start": known, "checkpoint_seconds": 0.01}
+    found = recorded(solve_in, adapter, eight_capacities(), **given).parameters
+    assert told[0] == pytest.approx(known.objective) == found["objective"]
+    assert found["incumbents"] == 1
 
 
 def test_a_state_values_and_a_run_are_starts():
