@@ -1,0 +1,30 @@
+"""`kill -9` at a random moment leaves what the solver had an interval ago, and the retry has it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.support.instance_files import instance_file
+from tests.support.killed_solves import killed
+
+# By hand, ten in a row: OMMX_PREFECT_KILLS=10 pytest -n 0 -s tests/solvers/test_killed_solves.py
+KILLS = int(os.environ.get("OMMX_PREFECT_KILLS", "2"))
+SECONDS = 1.0
+# A look at the solver, a write, and a machine that has other things to do.
+SLACK = 2.0
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("adapter", ["highs", "scip"])
+def test_an_incumbent_is_no_older_than_its_interval_and_a_retry_goes_on_from_it(tmp_path, adapter):
+    path, flow_run_id, before = instance_file("gen-ip054.mps"), "", None
+    for _ in range(KILLS):
+        found = killed(tmp_path, path, adapter, SECONDS, flow_run_id)
+        print(found, f"load {os.getloadavg()[0]:.1f}")
+        assert found.late_seconds <= SECONDS + SLACK
+        if before is not None:  # the first solution of a retry is no worse than what was left
+            assert found.first <= before + 1e-6 * abs(before)
+            assert found.durable <= before
+        flow_run_id, before = found.flow_run_id, found.durable if found.durable else before
