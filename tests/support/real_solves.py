@@ -173,7 +173,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("files", nargs="*", default=sorted(reference().keys() - SLOW_NODES))
     parser.add_argument("--solver", action="append", choices=SOLVERS)
+    parser.add_argument("--nodes", type=int, default=NODES, help="at which each solve ends")
     given = parser.parse_args()
+    for options in SOLVERS.values():
+        options |= {name: given.nodes for name in options if "nodes" in name}
     say(f"load {os.getloadavg()[0]:.1f}")
     wrong = list(check("localhost/tests/real:one", given.files, given.solver or list(SOLVERS)))
     print("\n".join(wrong) or "all agrees")
