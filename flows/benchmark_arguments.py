@@ -71,6 +71,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="IMAGE",
         help="OCI image name to seal under (default: %(default)s)",
     )
+    add(
+        "--checkpoint-seconds",
+        type=positive,
+        metavar="SECONDS",
+        help="make the best solution so far durable at most that often, while HiGHS or SCIP runs",
+    )
     add("--report", metavar="FILE", help="write one HTML page about the night")
     add(
         "--compare-with",

@@ -48,11 +48,12 @@ ORDER = ("instance", "source", "adapter", "variant", "seed")
 
 @dataclass(frozen=True)
 class Choice:
-    """How an instance is solved: by which solver, with which options and seed."""
+    """How an instance is solved: by which solver, with which options, seed and checkpoints."""
 
     adapter: str
     options: tuple[tuple[str, Any], ...] = ()
     seed: int | None = None
+    checkpoint_seconds: float | None = None
 
     @property
     def variant(self) -> str:

@@ -52,6 +52,8 @@ from ommx_prefect.solvers import SolveOutcomeError, outcome_of, resolve_adapter,
 
 # A sampler stops after its sweeps, not after so many seconds.
 WITHOUT_TIME_LIMIT = frozenset({"openjij"})
+# The others have no solution to give before they end.
+WITH_CHECKPOINTS = frozenset({"highs", "scip"})
 WORKERS = 2
 
 STOPPING = """
@@ -76,6 +78,7 @@ def solver_benchmark(
     seeds: list[int] | None = None,
     experiment: str = EXPERIMENT,
     variants: list[str] | None = None,
+    checkpoint_seconds: float | None = None,
 ) -> list[Row]:
     """Solve every instance with every adapter and seed; return one row for each.
 
@@ -92,11 +95,13 @@ def solver_benchmark(
         seeds: Random seeds of the solvers; without any, each solver's own.
         experiment: Image name to seal under; without a tag it gets one of its own.
         variants: Solvers with options of their own, too, such as `highs:presolve=off`.
+        checkpoint_seconds: Make the best solution of a solve durable at most that often.
     """
     console = console_here()
     plain = [Choice(adapter) for adapter in adapters or ADAPTERS[:2]]
     wanted = [*plain, *map(choice_of, variants or [])]
-    choices = [replace(each, seed=seed) for each, seed in product(wanted, seeds or [None])]
+    each_time = {"checkpoint_seconds": checkpoint_seconds}
+    choices = [replace(x, seed=y, **each_time) for x, y in product(wanted, seeds or [None])]
     for choice in choices:
         resolve_adapter(choice.adapter)  # its import counts in no solve; without it the flow ends
     try:
@@ -170,11 +175,12 @@ def benchmark(named: NamedInstance, choice: Choice, time_limit_seconds: float) -
     row["sense"] = "minimize" if instance.sense == Sense.Minimize else "maximize"
     limit = None if choice.adapter in WITHOUT_TIME_LIMIT else time_limit_seconds
     row["limit"] = limit
-    options = dict(choice.options) or None
+    often = choice.checkpoint_seconds if choice.adapter in WITH_CHECKPOINTS else None
+    given = {"seed": choice.seed, "options": dict(choice.options) or None}
     start = time.perf_counter()
     try:
         solution = solve.fn(
-            choice.adapter, instance, time_limit_seconds=limit, seed=choice.seed, options=options
+            choice.adapter, instance, time_limit_seconds=limit, checkpoint_seconds=often, **given
         )
         row["outcome"], row["objective"] = outcome_of(solution), solution.objective
     except SolveOutcomeError as error:
@@ -235,6 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
             seeds=given.seeds,
             experiment=given.experiment,
             variants=given.variant,
+            checkpoint_seconds=given.checkpoint_seconds,
             return_state=True,
         )
     except RuntimeError as error:  # of OMMX: the earlier night cannot be opened

@@ -7,11 +7,15 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.instance_files import TINY
+from ommx_prefect._stages.roots import stage_root
+from tests.support.instance_files import TINY, instance_file
+from tests.support.killed_solves import incumbents
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "flows"))
 import solver_benchmark
@@ -104,3 +108,22 @@ def test_a_benchmark_that_could_read_nothing_fails_and_says_why(own_place, tmp_p
     assert "Traceback" not in output + errors
     assert "no source holds an instance" in errors
     assert "no such file" in errors
+
+
+def test_a_killed_benchmark_leaves_the_best_solution_so_far(server):
+    before = {x.name for x in stage_root().glob("*")}
+    given = ["--adapter", "highs", "--time-limit", "120", "--checkpoint-seconds", "0.2"]
+    process = start(dict(os.environ), str(instance_file("gen-ip054.mps")), *given)
+    try:
+        while not (found := list(left({x.name for x in stage_root().glob("*")} - before))):
+            assert process.poll() is None
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+    assert min(found) >= 6840.96  # the optimum, of feasible solutions
+
+
+def left(flow_runs: set[str]) -> Iterator[float]:
+    for flow_run_id in flow_runs:
+        yield from (objective for _, objective in incumbents(flow_run_id))

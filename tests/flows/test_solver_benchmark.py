@@ -178,4 +178,5 @@ def test_a_deployment_can_pass_every_parameter_as_json():
         "seeds",
         "experiment",
         "variants",
+        "checkpoint_seconds",
     }
