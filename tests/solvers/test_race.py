@@ -17,7 +17,13 @@ from ommx_prefect.solvers._race import end_race, new_race, racing, result_of_rac
 from ommx_prefect.solvers._solve import solve_in
 from tests.support.instance_files import instance_file
 from tests.support.reading import run_flow
-from tests.support.solving import X, eight_capacities, instance_of, slow_instance
+from tests.support.solving import (
+    X,
+    close_weights,
+    eight_capacities,
+    instance_of,
+    slow_instance,
+)
 
 
 def test_only_the_first_wins():
@@ -67,13 +73,21 @@ def test_who_is_not_first_is_stopped_and_says_who_was(isolate):
 def test_a_race_has_one_winner_and_a_run_for_each():
     @flow
     def night():
+        race(["highs", "scip"], close_weights(), isolate=False, checkpoint_seconds=60)
         return race(["highs", "scip"], eight_capacities(), isolate=False).objective
 
     sealed = run_flow(night)
     assert sealed.state.result() == 1787.0
-    outcomes = set(sealed.column("outcome"))
-    assert "optimal" in outcomes
-    assert len(sealed.runs) == 2
+    states = zip(sealed.column("prefect.state"), sealed.runs[:2], strict=False)
+    (done, won), (stopped, lost) = sorted(states, key=lambda each: each[1].status)
+    assert (done, won.status, won.solves[0].status) == ("Completed", "finished", "finished")
+    assert (stopped, lost.status) == ("Cancelled", "interrupted")
+    assert lost.lifecycle_reason.endswith("highs was first")
+    for each in lost.solves:  # none, where the other was first before it began
+        assert each.status == "interrupted"
+        assert lost.get_solution("incumbent").feasible
+    assert "optimal" in sealed.column("outcome")[2:]
+    assert len(sealed.runs) == 4
     for run in sealed.runs:
         if run.status == "interrupted":
             assert "was first" in run.lifecycle_reason

@@ -108,6 +108,17 @@ def eight_capacities() -> Instance:
     return instance
 
 
+def close_weights() -> Instance:
+    """A knapsack that HiGHS proves at once, within its gap of 1e-4, and SCIP, within 0, never."""
+    draw = random.Random(1).randint
+    x = [DecisionVariable.binary(i) for i in range(40)]
+    weights = [2 * draw(1_000_000, 2_000_000) for _ in x]
+    weight = sum(w * v for w, v in zip(weights, x, strict=True))
+    instance = instance_of(x, weight, {0: weight <= sum(weights) // 2 | 1}, Sense.Maximize)
+    instance.title = "close"
+    return instance
+
+
 def slow_qubo() -> Instance:
     """Forty binary variables without a constraint, to be sampled fifty million times."""
     x = [DecisionVariable.binary(i) for i in range(40)]
