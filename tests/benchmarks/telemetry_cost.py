@@ -1,7 +1,7 @@
 """What telemetry and checkpoints add to a solve of ten seconds.
 
     python -m tests.benchmarks.telemetry_cost                   # HiGHS and SCIP, some minutes
-    python -m tests.benchmarks.telemetry_cost --nodes 200       # seconds; for CI
+    python -m tests.benchmarks.telemetry_cost --tiny            # seconds; for CI
     python -m tests.benchmarks.telemetry_cost --solver scip --rounds 5
 
 Each solve of gen-ip054 (MIPLIB 2017) ends at a number of nodes with one thread and a seed, so that
@@ -103,7 +103,10 @@ def main() -> None:
     parser.add_argument("--solver", action="append", choices=NODES)
     parser.add_argument("--nodes", type=int, help="fewer or more than some ten seconds take")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tiny", action="store_true", help="50 nodes, one round")
     options = parser.parse_args()
+    if options.tiny:
+        options.nodes, options.rounds = 50, 1
     print(machine(), "\n", flush=True)
     for line in table(options.solver or list(NODES), options.nodes, options.rounds):
         print(line, flush=True)
