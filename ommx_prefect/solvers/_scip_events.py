@@ -33,13 +33,15 @@ class ScipEvents:
         self._watch = watch
         self._variables = {int(x): y for x, y in adapter.varname_map.items() if x.isdigit()}
         self._silent_stage = sys.modules["pyscipopt"].SCIP_STAGE.INITSOLVE
+        self._nodes = {int(getattr(_kinds(), name)) for name in _NODES}
         self._snapshot = of_adapter("SCIPProgressSnapshot")
         handler = _handler_class()(self)
         adapter.model.includeEventhdlr(handler, "ommx_prefect", "tells of the solver's progress")
 
     def told(self, model: Any, event: Any) -> None:
         """Note an event; nothing is raised."""
-        if self.is_over:
+        # Of a thousand nodes a second, nearly none is waited for.
+        if self.is_over or (event.getType() in self._nodes and not self._watch.wants_values):
             return
         with self._watch.guarded():
             self._note(model, event)
@@ -77,10 +79,14 @@ def of_adapter(name: str) -> Any:
     return getattr(sys.modules.get("ommx_pyscipopt_adapter"), name, None)
 
 
+def _kinds() -> Any:
+    return sys.modules["pyscipopt"].SCIP_EVENTTYPE
+
+
 @functools.cache
 def _handler_class() -> Any:
     pyscipopt: Any = sys.modules["pyscipopt"]
-    kinds = pyscipopt.SCIP_EVENTTYPE
+    kinds = _kinds()
     always = [getattr(kinds, name) for name in (_NEW, _BOUND)]
     nodes = [getattr(kinds, name) for name in _NODES]
 
