@@ -73,9 +73,9 @@ def test_many_task_runs_write_what_fifty_do(server, monkeypatch):
         monkeypatch.setattr(progress, "LEAST_SECONDS", 3600.0)  # how long it takes is no matter
         monkeypatch.setattr(solve_pages, "MOST_PAGES", 8)
     with counting_proxy(server) as counting:
+        plain, _ = played(prefect, counting, 50)
         few, few_id = play(counting, 50)
         many, many_id = play(counting, MANY)
-        plain, _ = played(prefect, counting, 50)
     ours = {kind: number for kind, number in many.items() if kind not in plain}
     print(f"\n{MANY} task runs: ours {ours}, with Prefect's {dict(many)}")
     # A busy server is asked again, so what it keeps says how much there was of a kind.
