@@ -46,9 +46,17 @@ def recovery(min_age: str = "10m") -> None:
 
 
 @flow(name="nightly-prune", log_prints=True)
-def prune(repository: str = "localhost/nightly", keep: int = 30) -> None:
-    """Let go of all but the last nights; `ommx.artifact.gc(delete=True)` frees their room."""
-    ommx_prefect("prune", repository, "--keep", str(keep), "--delete")
+def prune(repository: str = "localhost/nightly", keep: int = 30, registry: str = "") -> None:
+    """Let go of all but the last nights; `ommx.artifact.gc(delete=True)` frees their room.
+
+    Args:
+        repository: Whose nights go.
+        keep: How many of them stay.
+        registry: An OMMX Registry block, `ommx-registry/prod`, whose repository and retention
+            count instead.
+    """
+    which = ["--registry", registry] if registry else [repository, "--keep", str(keep)]
+    ommx_prefect("prune", *which, "--delete")
 
 
 @flow(name="nightly-missing", log_prints=True)

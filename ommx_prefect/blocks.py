@@ -67,7 +67,8 @@ class OMMXRegistry(Block):
     retention: int | None = Field(
         default=None,
         ge=1,
-        description="How many finished nights a clean-up keeps; empty to keep them all.",
+        description="How many finished nights `ommx-prefect prune --registry` keeps of each "
+        "repository; empty to keep them all.",
     )
 
     @field_validator("registry")

@@ -98,7 +98,9 @@ def server() -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
     log = (SESSION / "server.log").open("wb")
-    process = subprocess.Popen(command, stdout=log, stderr=log, env=without_coverage())
+    # Its UI has to be told where the API is, unless that is on port 4200.
+    environment = {**without_coverage(), "PREFECT_UI_API_URL": url}
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         _await_health(url, process)
         os.environ["PREFECT_API_URL"] = url

@@ -25,6 +25,7 @@ from ommx_prefect._flowrun.secrets import remember_root, secrets_around
 from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._oci.image_name import suffix_of, with_suffix, with_tag
 from ommx_prefect._oci.names import split_name
+from ommx_prefect._prefect.api import find_night
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._registry.names import anonymous_name, canonical_name, find
 from ommx_prefect._stages.address import LOCAL
@@ -186,7 +187,14 @@ def _named_record(
         name = with_suffix(name, suffix_of(facts.flow_run_id))
     deployment = str(flow_run.deployment_id or "")
     record = record_of(facts, settings, name, chosen=chosen, deployment=deployment)
-    return replace(record, stage=stage.name)
+    scheduled = _scheduled_with(flow_run) or facts.scheduled_time
+    return replace(record, stage=stage.name, scheduled_time=scheduled.isoformat())
+
+
+def _scheduled_with(flow_run: FlowRun) -> datetime | None:
+    """Return when the flow run around a subflow was scheduled: of each of its attempts the same."""
+    is_subflow = flow_run.parent_task_run_id is not None
+    return find_night(flow_run).expected_start_time if is_subflow else None
 
 
 def _wanted_name(

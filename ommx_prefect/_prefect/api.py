@@ -94,6 +94,20 @@ def find_flow_of(flow_run_id: str) -> str:
     return ""
 
 
+def find_night(flow_run: FlowRun) -> FlowRun:
+    """Return the flow run in which all of this happens; itself, where it is no subflow's.
+
+    A subflow's run is made anew where its parent is retried; what was scheduled is the parent.
+    """
+    with contextlib.suppress(Exception), api_client() as client:
+        while flow_run.parent_task_run_id is not None:
+            tracked = client.read_task_run(flow_run.parent_task_run_id)
+            if tracked.flow_run_id is None:
+                break
+            flow_run = client.read_flow_run(tracked.flow_run_id)
+    return flow_run
+
+
 def find_deployment_name(deployment_id: str) -> str:
     """Return the name of a deployment; nothing where there is none, or it cannot be asked for."""
     if not deployment_id:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from ommx_prefect._prefect.states import Outcome, describe_error
 from ommx_prefect._recovery.decision import Decision, decide
+from ommx_prefect._recovery.failures import tell_failed
 from ommx_prefect._recovery.prefect_answer import (
     UNKNOWN,
     PrefectAnswer,
@@ -20,7 +21,7 @@ from ommx_prefect._recovery.prefect_answer import (
     mark_crashed,
 )
 from ommx_prefect._recovery.unsealed import Unsealed, read_unsealed, unsealed_flow_runs
-from ommx_prefect._reporting.night import facts_of
+from ommx_prefect._reporting.night import FlowRunFacts, facts_of
 from ommx_prefect._reporting.publish import report_sealed
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_flow_run, seal_task_run
@@ -108,6 +109,14 @@ def recover(
 
 def recover_one(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterator[Recovered]:
     """Recover one flow run, or lone task run; yield nothing where nothing of it is unsealed."""
+    for row in _recovered(owner, how, prefect):
+        if row.done == "failed" and not how.dry_run:
+            mend = f"ommx-prefect seal {owner} --interrupted"  # of one that Prefect does not know
+            tell_failed(prefect, FlowRunFacts(owner, row.name, "", row.flow, mend=mend), row.why)
+        yield row
+
+
+def _recovered(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterator[Recovered]:
     try:
         unsealed = read_unsealed(owner)
     except Exception as error:

@@ -16,7 +16,7 @@ from prefect.events import emit_event
 
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import describe_error, text_of_error
+from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._reporting.night import FlowRunFacts, Night
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._values.display import for_terminal
@@ -59,13 +59,13 @@ def tell_pushed(night: Night) -> None:
         _emit(PUSH_FAILED, night.facts, _push_failed_payload(night), sealed)
 
 
-def tell_seal_failed(facts: FlowRunFacts, error: Exception) -> None:
+def tell_seal_failed(facts: FlowRunFacts, error: str) -> None:
     """Tell of a seal that failed; under the name of release 0.1.0, too."""
     resource = {
         "prefect.resource.id": f"prefect.flow-run.{facts.flow_run_id}",
         "prefect.resource.name": facts.flow_run_name,
     }
-    payload = {"error": for_terminal(text_of_error(error)), "mend": facts.command}
+    payload = {"error": for_terminal(error), "mend": facts.command}
     _send(OLD_SEAL_FAILED, resource, facts, payload)
     _emit(SEAL_FAILED, facts, payload)
 

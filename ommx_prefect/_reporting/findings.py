@@ -1,22 +1,18 @@
 """Find what deserves attention in a sealed flow run: contradictions, and changes since the last.
 
-Where an experiment holds no solve, or is composed in a registry and not here, there is nothing to
-find, and nothing is read.
+Where an experiment holds no solve there is nothing to find, and nothing is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-
-from ommx.experiment import Experiment, ExperimentRef
 
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
-from ommx_prefect._registry.names import load_named
 from ommx_prefect._reporting.night import Night
-from ommx_prefect._sealing.lineage import Series, previous_nights
+from ommx_prefect._reporting.solved import Solved, earlier, solved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,10 +55,9 @@ def find(night: Night) -> Findings:
     solves = sum(len(run.solves) for run in night.experiment.runs)
     if not solves:
         return Findings()
-    if night.sealed.composed_in:
-        return Findings(note="It is composed in its registry: compare it by the command below.")
     if solves > MOST_SOLVES:
-        return Findings(note=f"It holds {solves} solves: compare it by the command below.")
+        many = f"It holds {solves} solves, too many to compare here"
+        return Findings(note=f"{many}: ommx-prefect compare EARLIER {night.sealed.image_name}")
     try:
         return _find(night, MOST_SOLVES - solves)
     except Exception as error:
@@ -73,35 +68,37 @@ def find(night: Night) -> Findings:
 def _find(night: Night, most_solves: int) -> Findings:
     from ommx_prefect import analysis  # brings pandas, which a night without solves does not need
 
-    opened = load_named(night.sealed.stored_name, night.sealed.manifest_digest)
-    if opened is None:
+    tonight = solved(night)
+    if tonight is None:
         return Findings(note="Its name points to another experiment meanwhile.")
-    table = analysis.solves(opened)
-    said = analysis.contradictions(table)
+    before = earlier(night, MOST_NIGHTS - 1, most_solves)
     contradictions = tuple(
         f"{x.instance}: {x.claim_by} says {x.claim}, {x.against_by} says {x.against}"
-        for x in said.itertuples()
+        for x in analysis.contradictions(tonight.table).itertuples()
     )
-    earlier = _earlier(night, most_solves)
-    nights = {_short(ref.image_name): analysis.solves(each) for ref, each in earlier}
-    nights[_short(night.sealed.image_name)] = table
-    if not earlier:
-        return Findings(contradictions=contradictions, nights=nights)
-    last = earlier[-1][0]
-    environments = [analysis.environments_of(each) for each in (earlier[-1][1], opened)]
-    pair = _paired([nights[_short(last.image_name)], table])
+    found = Findings(
+        contradictions=contradictions,
+        nights={_short(each.image_name): each.table for each in [*before, tonight]},
+    )
+    return _compared(found, before[-1], tonight) if before else found
+
+
+def _compared(found: Findings, last: Solved, tonight: Solved) -> Findings:
+    from ommx_prefect import analysis
+
+    pair = _paired([last.table, tonight.table])
+    environments = [last.environments, tonight.environments]
     compared = analysis.compare(pair[0], pair[1], environments=environments)
     verdicts = compared.table["verdict"]
     better = compared.table[verdicts == "better"]
-    return Findings(
+    return replace(
+        found,
         before=last.image_name,
-        before_url=last.annotations.get("org.ommx-prefect.flow-run-url", ""),
+        before_url=last.url,
         worse=tuple(compared.regressions),
         better=tuple(f"{x.instance} {x.adapter}: {x.why}" for x in better.itertuples()),
         counts={str(key): int(n) for key, n in verdicts.value_counts().items()},
         not_comparable=tuple(compared.not_comparable),
-        contradictions=contradictions,
-        nights=nights,
     )
 
 
@@ -110,20 +107,6 @@ def _paired(nights: list[pd.DataFrame]) -> list[pd.DataFrame]:
     key = ["instance", "digest", "adapter", "seed"]
     is_once = not any(night.duplicated(key).any() for night in nights)
     return [night.assign(variant="") for night in nights] if is_once else nights
-
-
-def _earlier(night: Night, most_solves: int) -> list[tuple[ExperimentRef, Experiment]]:
-    """Return the last experiments before this one in order of time, as many as fit."""
-    series = Series.of_annotations(night.experiment.annotations, night.sealed.image_name)
-    found: list[tuple[ExperimentRef, Experiment]] = []
-    for ref in previous_nights(series)[: MOST_NIGHTS - 1]:
-        most_solves -= ref.solve_count
-        if most_solves < 0:
-            break
-        opened = load_named(ref.image_name, ref.manifest_digest)
-        if opened is not None:
-            found.insert(0, (ref, opened))
-    return found
 
 
 def _short(name: str) -> str:

@@ -20,7 +20,10 @@ UNWELL = ("failed", "interrupted")
 
 @dataclass(frozen=True)
 class FlowRunFacts:
-    """A flow run, its flow and its deployment, by id and name; empty where there is none."""
+    """A flow run, its flow and its deployment, by id and name; empty where there is none.
+
+    `mend` is what mends its seal, where that is another command than usual.
+    """
 
     flow_run_id: str
     flow_run_name: str
@@ -28,11 +31,12 @@ class FlowRunFacts:
     flow_name: str
     deployment_id: str = ""
     deployment_name: str = ""
+    mend: str = ""
 
     @property
     def command(self) -> str:
         """What mends a seal or a push of it that failed."""
-        return f"ommx-prefect seal {self.flow_run_id}"
+        return self.mend or f"ommx-prefect seal {self.flow_run_id}"
 
 
 @dataclass(frozen=True)

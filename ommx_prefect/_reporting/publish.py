@@ -11,6 +11,12 @@ from typing import TypeVar
 from uuid import UUID
 
 from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
+from prefect.client.schemas.sorting import ArtifactSort
 
 from ommx_prefect._prefect.api import api_client, find_flow_name, read_flow_run
 from ommx_prefect._prefect.log import warn
@@ -50,25 +56,45 @@ def report_sealed(facts: FlowRunFacts, sealed: SealedExperiment) -> None:
         tell_contradicted(night, found.contradictions)
 
 
-def report_unsealed(facts: FlowRunFacts, error: Exception) -> None:
+def report_unsealed(facts: FlowRunFacts, error: Exception | str) -> None:
     """Show why a flow run was not sealed, with the command that finishes it, and tell of it."""
-    page = unsealed_page(text_of_error(error), facts.command)
+    said = error if isinstance(error, str) else text_of_error(error)
+    page = unsealed_page(said, facts.command)
     _shielded(None, lambda: _attach(facts, page_key(facts), "markdown", page))
-    tell_seal_failed(facts, error)
+    tell_seal_failed(facts, said)
+
+
+def report_still_unsealed(facts: FlowRunFacts, why: str) -> None:
+    """Show and tell that a flow run cannot be sealed, unless its page says so already.
+
+    Recovery finds it again every few minutes; a server that has the event keeps one of it.
+    """
+    page = unsealed_page(why, facts.command)
+    none: list[object] = []
+    if page.text not in _shielded(none, lambda: _texts_of(facts, page_key(facts))):
+        report_unsealed(facts, why)
+
+
+def report_again(sealed: SealedExperiment) -> None:
+    """Show a flow run that was sealed by hand, and tell of it."""
+    _shielded(None, lambda: report_sealed(_facts_by_id(sealed.flow_run_id), sealed))
 
 
 def report_push(sealed: SealedExperiment) -> None:
     """Publish the page again after a push with another result than before, and emit its event."""
 
     def report() -> None:
-        with api_client() as client:
-            flow_run = read_flow_run(client, sealed.flow_run_id)
-            facts = facts_of(flow_run, find_flow_name(client, flow_run))
-        night = Night(facts, sealed)
+        night = Night(_facts_by_id(sealed.flow_run_id), sealed)
         _show_page(night, find(night), table_of(night)[1])
         tell_pushed(night)
 
     _shielded(None, report)
+
+
+def _facts_by_id(flow_run_id: str) -> FlowRunFacts:
+    with api_client() as client:
+        flow_run = read_flow_run(client, flow_run_id)
+        return facts_of(flow_run, find_flow_name(client, flow_run))
 
 
 def _shielded(otherwise: T, do: Callable[[], T]) -> T:
@@ -103,6 +129,18 @@ def table_of(night: Night) -> tuple[Page | None, str]:
         return Page(f"{fitting} Runs, the worst first", table), ""
     said = f"the first {fitting} of {len(rows)} Runs, the worst first"
     return Page(said, table), f"The table shows {said}."
+
+
+def _texts_of(facts: FlowRunFacts, key: str) -> list[object]:
+    """Return what the newest page of a flow run under a key says; nothing where there is none."""
+    wanted = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(facts.flow_run_id)]),
+        key=ArtifactFilterKey(any_=[key]),
+    )
+    with api_client() as client:
+        newest = ArtifactSort.CREATED_DESC
+        found = client.read_artifacts(artifact_filter=wanted, sort=newest, limit=1)
+    return [each.data for each in found]
 
 
 def _attach(facts: FlowRunFacts, key: str, kind: str, page: Page) -> None:

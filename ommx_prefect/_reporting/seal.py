@@ -1,8 +1,8 @@
-"""Seal a flow run by hand, and show what came of its push."""
+"""Seal a flow run by hand, and show what came of it and of its push."""
 
 from __future__ import annotations
 
-from ommx_prefect._reporting.publish import report_push
+from ommx_prefect._reporting.publish import report_again, report_push
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_by_id
 
@@ -29,6 +29,8 @@ def seal(flow_run_id: object, *, stage: str | None = None) -> SealedExperiment:
         StageError: The stage does not answer.
     """
     done = seal_by_id(flow_run_id, stage=stage)
-    if done.sealed.pushed is not None and done.sealed.pushed != done.was_pushed:
+    if done.sealed.manifest_digest != done.was_digest:
+        report_again(done.sealed)
+    elif done.sealed.pushed is not None and done.sealed.pushed != done.was_pushed:
         report_push(done.sealed)
     return done.sealed

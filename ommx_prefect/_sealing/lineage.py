@@ -3,7 +3,9 @@
 The previous night is the last finished experiment of the same deployment in the Local Registry that
 was scheduled before this one. Without a deployment it is that of the same flow under the same
 repository. Nights that overlap, or start in the same minute, so have the same previous one, in
-whatever order they end; a failed night is no previous night, and a missed one leaves no gap.
+whatever order they end; a failed night is no previous night, and a missed one leaves no gap. A
+subflow was scheduled when the flow run around it was, so that a night which is retried follows what
+its first attempt follows.
 
 What was chosen stays: a seal that extends an experiment keeps its subject.
 """

@@ -62,10 +62,12 @@ class Seal:
     Attributes:
         sealed: The experiment.
         was_pushed: `pushed` of the seal before, where that is still published.
+        was_digest: Digest of that seal, likewise; empty where there is none.
     """
 
     sealed: SealedExperiment
     was_pushed: bool | None
+    was_digest: str = ""
 
 
 def seal_by_id(flow_run_id: object, *, stage: str | None = None) -> Seal:
@@ -147,9 +149,12 @@ def _seal_or_explain(stage: Stage, record: FlowRecord, end: End) -> Seal:
     try:
         with stage.locked():
             last = read_previous(stage)
-            was_pushed = last.sealed.pushed if last and last.is_published() else None
+            was = last.sealed if last and last.is_published() else None
             published = _seal_all(stage, record, end, finish_publication(stage, last))
-            return Seal(push_if_wanted(stage, record, published), was_pushed)
+            sealed = push_if_wanted(stage, record, published)
+            if was is None:
+                return Seal(sealed, None)
+            return Seal(sealed, was.pushed, was.manifest_digest)
     except SealError:
         raise
     except (OmmxPrefectError, OSError, RuntimeError, ValueError) as error:

@@ -26,8 +26,11 @@ def for_terminal(text: object, longest: int = LONGEST) -> str:
 
 
 def for_markdown(text: object, longest: int = LONGEST) -> str:
-    """Return a text as markdown that shows just this text, also in a cell of a table."""
-    return "".join(f"&#{ord(x)};" if x in MARKUP else x for x in for_terminal(text, longest))
+    """Return a text as markdown that shows just this text, also in a cell of a table.
+
+    With backslashes: the V1 UI of Prefect 3.9.1 shows character references, `&#58;`, as they are.
+    """
+    return "".join(f"\\{x}" if x in MARKUP else x for x in for_terminal(text, longest))
 
 
 def as_code(text: object, longest: int = LONGEST) -> str:

@@ -27,12 +27,17 @@ Document: TypeAlias = "Mapping[str, Any]"
 NightEnvironment: TypeAlias = "Document | Sequence[Document] | None"
 
 
+def is_environment(name: str) -> bool:
+    """Tell whether an attachment of this name says on what machine an experiment ran."""
+    return name.partition("@")[0] == ATTACHMENT
+
+
 def environments_of(experiment: Experiment) -> list[dict[str, Any]]:
     """Return what an experiment says of each host that took part, in the order of their names.
 
     They are the experiment's attachments `environment` and `environment@...`.
     """
-    names = [x for x in experiment.attachment_names if x.partition("@")[0] == ATTACHMENT]
+    names = [name for name in experiment.attachment_names if is_environment(name)]
     found = [document for name in names if (document := _document(experiment, name))]
     return sorted(found, key=lambda document: (str(document.get("host", "")), repr(document)))
 

@@ -57,11 +57,15 @@ def plot_trend(nights: Mapping[str, pd.DataFrame], shift: float = 10.0) -> Figur
     """
     sums = {name: totals(table, shift) for name, table in nights.items()}
     rows = pd.concat([each.assign(night=name) for name, each in sums.items()])
+    order = list(nights)
     figure, axes = _figure()
     for solver, own in rows.groupby(solver_names(rows), sort=True):
-        axes.plot(own["night"], own["seconds_mean"], marker="o", label=_label(solver))
+        # By number: a solver that some nights lack must not change their order.
+        places = [order.index(night) for night in own["night"]]
+        axes.plot(places, own["seconds_mean"], marker="o", label=_label(solver))
+    axes.set_xticks(range(len(order)), order)
     axes.set_ylim(bottom=0.0)
-    axes.set_ylabel(f"seconds, geometric mean shifted by {shift:g}")
+    axes.set_ylabel(f"mean of seconds, shift {shift:g}")
     axes.tick_params(axis="x", labelrotation=30)
     _legend(axes)
     return figure

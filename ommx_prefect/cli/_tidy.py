@@ -8,15 +8,17 @@ from typing import Annotated, Any
 import typer
 from ommx.artifact import gc
 
-from ommx_prefect._catalogue.listing import listed
+from ommx_prefect._catalogue.listing import Listed, listed
 from ommx_prefect._catalogue.pruning import Prunable, prunable
 from ommx_prefect._catalogue.sizes import layer_sizes, own_bytes, total_bytes
+from ommx_prefect._flowrun.registry import load_registry
 from ommx_prefect._recovery.recover import Recovered, recover
 from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect.blocks import OMMXRegistry
 from ommx_prefect.cli._options import AsJson, seconds_of
-from ommx_prefect.cli._output import finding, print_json, print_table, say, shown_bytes
+from ommx_prefect.cli._output import finding, print_json, print_table, refused, say, shown_bytes
 from ommx_prefect.cli._waiting import working
-from ommx_prefect.exceptions import DocumentError
+from ommx_prefect.exceptions import DocumentError, InvalidImageNameError
 
 # What frees the room of blobs that no name reaches: OMMX installs no command for it.
 FREE = "python -c 'from ommx.artifact import gc; gc(delete=True)'"
@@ -74,6 +76,13 @@ def prune_command(
         int | None,
         typer.Option("--keep", min=1, help="Let go of all but so many nights of a repository."),
     ] = None,
+    registry: Annotated[
+        str,
+        typer.Option(
+            help="An OMMX Registry block, such as ommx-registry/prod: its repository, and as many "
+            "nights as its retention says, where PREFIX and --keep say nothing."
+        ),
+    ] = "",
     older_than: Annotated[
         str,
         typer.Option(help="Checkpoints and unsealed flow runs untouched for so long: 12h, 30d."),
@@ -90,8 +99,10 @@ def prune_command(
     flow run that is open, here or for Prefect, stays.
     """
     min_age = seconds_of(older_than)
+    block = _block(registry) if registry else None
     with working("looking"):
-        found = listed(prefix)
+        found = _listed_of(block) if block and not prefix else listed(prefix)
+        keep = block.retention if block and keep is None else keep
         unsealed = any(each.kind == "unsealed" for each in found)
         rows: list[Recovered] = list(recover(dry_run=True)) if unsealed else []
         gone = list(prunable(found, rows, keep=keep, min_age=min_age))
@@ -102,6 +113,19 @@ def prune_command(
         _show(gone, delete)
     if failed:
         raise finding("; ".join(failed))
+
+
+def _block(name: str) -> OMMXRegistry:
+    try:
+        return load_registry(name)
+    except InvalidImageNameError as error:
+        raise refused(error) from error
+
+
+def _listed_of(block: OMMXRegistry) -> list[Listed]:
+    """Return what is in the repository of a block and below it, and not in one named likewise."""
+    base = f"{block.registry}/{block.repository}".rstrip("/")
+    return [x for x in listed(base) if f"{x.repository}/".startswith(f"{base}/")]
 
 
 def _document(each: Prunable) -> dict[str, Any]:

@@ -48,3 +48,13 @@ def test_a_trace_file_has_a_line_for_each_solve(tmp_path):
     assert len(lines) == 2 + len(NIGHT)
     assert lines[2] == "a,highs,0,0,1,1,1.0,NA,1.0,NA,NA"
     assert lines[-1] == "d,scip,0,0,13,10,NA,NA,0.1,NA,NA"
+
+
+def test_a_trend_keeps_the_order_of_nights_whichever_solver_they_lack():
+    only = NIGHT[NIGHT["adapter"] == "highs"]
+    axes = plot_trend({"monday": only, "tuesday": NIGHT, "wednesday": only}).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        *("monday", "tuesday", "wednesday")
+    ]
+    lines = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
+    assert lines == {"highs": [0, 1, 2], "scip": [1]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import uuid
 
@@ -17,6 +16,7 @@ from ommx_prefect._reporting.page import MOST_BYTES, link, page_of
 from ommx_prefect._reporting.pictures import pictures
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect.analysis._solves import COLUMNS
+from tests.support.reading import as_rendered
 
 EVIL = "a|b `c` <script>alert(1)</script> [x](javascript:y) ![i](http://e/x.png)\n\n# head\x1b[31m"
 
@@ -71,14 +71,14 @@ def test_nothing_from_a_name_or_a_reason_becomes_markup():
         contradictions=(EVIL,),
     )
     text = page_of(night, found).text
-    assert "<script" not in text
-    assert "](javascript" not in text
+    assert not re.search(r"(?<!\\)<", text)
+    assert not re.search(r"(?<!\\)\]\(javascript", text)
     assert "![i]" not in text
     assert "\x1b" not in text
     assert not [line for line in text.splitlines() if line.startswith("# ")]
-    assert "<script>alert(1)</script>" in html.unescape(text)  # and yet it is shown
+    assert "<script>alert(1)</script>" in as_rendered(text)  # and yet it is shown
     cells = [line for line in text.splitlines() if line.startswith("| ")]
-    assert {len(re.findall(r"\|", line)) for line in cells} == {3}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in cells} == {3}
 
 
 def test_a_page_stays_within_its_bounds_and_says_what_is_left_out():

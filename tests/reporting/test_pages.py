@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 
@@ -61,7 +62,8 @@ def test_two_nights_in_the_ui_the_second_worse(server, monkeypatch):
     assert "2 failed, 1 worse than last night" in page.description
     assert page.data.splitlines()[2].startswith(f"{page.description} ·")
     assert f"against `{before}`" in page.data
-    assert "<script" not in page.data
+    assert "\\<script\\>alert(1)\\</script\\>" in page.data
+    assert not re.search(r"(?<!\\)<", page.data)
     assert "data:image/png;base64," in page.data
     assert "ommx-prefect compare" in page.data
     rows = json.loads(keyed[f"ommx-{slug}-runs"].data)

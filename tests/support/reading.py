@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import html
+import re
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
@@ -69,6 +69,11 @@ def sealed_of(state: State) -> Sealed:
     return Sealed(state, str(state.state_details.flow_run_id))
 
 
+def as_rendered(markdown: str) -> str:
+    """Return what is to be read of escaped markdown: each escaped character as itself."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown)
+
+
 def shown_of(flow_run_id: str) -> dict[str, str]:
     """What the page of a flow run shows; the newest of each, as it is rendered.
 
@@ -80,7 +85,9 @@ def shown_of(flow_run_id: str) -> dict[str, str]:
             artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=200
         )
     return {
-        KEYS.get(str(artifact.type), str(artifact.key)): html.unescape(str(artifact.data))
+        KEYS.get(str(artifact.type), str(artifact.key)): (
+            as_rendered(str(artifact.data)) if artifact.type == "markdown" else str(artifact.data)
+        )
         for artifact in reversed(found)
         if artifact.key is not None
     }

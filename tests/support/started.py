@@ -55,9 +55,9 @@ def running(*command: object, **options: object) -> Iterator[subprocess.Popen[by
         stop(process)
 
 
-def until(ask: Callable[[], T | None]) -> T:
+def until(ask: Callable[[], T | None], patience_seconds: float = PATIENCE_SECONDS) -> T:
     """Ask until the answer is not None."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     while time.monotonic() < deadline:
         if (found := ask()) is not None:
             return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import html
 import itertools
 import json
 import uuid
@@ -22,7 +21,7 @@ from pydantic import Secret as AnySecret
 
 from ommx_prefect import exceptions, flow, task
 from ommx_prefect._values.secrets import Redactor, is_secret_name
-from tests.support.reading import Sealed, run_flow, secrets_in, shown_of
+from tests.support.reading import Sealed, as_rendered, run_flow, secrets_in, shown_of
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -52,7 +51,7 @@ def test_secrets_are_nowhere_in_the_artifact_nor_in_the_ui(tmp_path):
     assert secrets_in(image, tmp_path, secrets) == []
     with get_client(sync_client=True) as client:
         shown = [
-            html.unescape(str(a.data))
+            as_rendered(str(a.data)) + str(a.data)
             for a in client.read_artifacts(limit=200, sort="CREATED_DESC")
         ]
     assert not any(secret in str(shown) for secret in secrets)

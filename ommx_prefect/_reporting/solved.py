@@ -1,0 +1,171 @@
+"""Nights as tables of solves, to be compared: of the Local Registry, or composed elsewhere.
+
+An experiment that was composed in its registry has its payload there. What is compared is in its
+run parameters, and its documents are small: manifest, config and parameters. So nothing else is
+fetched, and a solve whose Run does not say its outcome is left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ommx.experiment import Experiment, ExperimentRef
+
+from ommx_prefect._format.decode import decode
+from ommx_prefect._format.model import ExperimentRecord, RunRecord
+from ommx_prefect._registry.names import load_named
+from ommx_prefect._reporting.night import Night
+from ommx_prefect._sealing.lineage import Series, previous_nights
+from ommx_prefect._sealing.result import SealedExperiment, read_previous, target_of_sealed
+from ommx_prefect._stages.documents import read_flow_record
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import stage_root
+from ommx_prefect._targets import annotations as names
+from ommx_prefect._targets.protocol import Target
+from ommx_prefect.exceptions import OmmxPrefectError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A night that can be compared.
+
+    Attributes:
+        image_name: Its name.
+        url: Address of its flow run in the UI.
+        table: Its solves, as `analysis.solves` has them.
+        environments: What it says of each host that it ran on.
+    """
+
+    image_name: str
+    url: str
+    table: pd.DataFrame
+    environments: Sequence[Mapping[str, Any]]
+
+
+# How many solves an earlier night has, and what reads it.
+Earlier = tuple[int, Callable[[], Solved | None]]
+
+
+def solved(night: Night) -> Solved | None:
+    """Return a night as it can be compared; None where its name points elsewhere meanwhile."""
+    sealed = night.sealed
+    if sealed.composed_in:
+        return _of_record(sealed.image_name, night.experiment, target_of_sealed(sealed))
+    opened = load_named(sealed.stored_name, sealed.manifest_digest)
+    return _of_experiment(sealed.image_name, opened) if opened else None
+
+
+def earlier(night: Night, most: int, most_solves: int) -> list[Solved]:
+    """Return the last nights before one in order of time, as many as there is room for."""
+    series = Series.of_annotations(night.experiment.annotations, night.sealed.image_name)
+    is_composed = bool(night.sealed.composed_in)
+    read = _earlier_composed(series) if is_composed else _earlier_here(series)
+    found: list[Solved] = []
+    for count, load in islice(read, most):
+        most_solves -= count
+        if most_solves < 0:
+            break
+        if each := load():
+            found.insert(0, each)
+    return found
+
+
+def _earlier_here(series: Series) -> Iterator[Earlier]:
+    """Yield the nights of the Local Registry, the last first."""
+    for ref in previous_nights(series):
+
+        def load(ref: ExperimentRef = ref) -> Solved | None:
+            opened = load_named(ref.image_name, ref.manifest_digest)
+            return _of_experiment(ref.image_name, opened) if opened else None
+
+        yield ref.solve_count, load
+
+
+def _earlier_composed(series: Series) -> Iterator[Earlier]:
+    """Yield the nights that this host composed in a registry, the last first."""
+    for sealed in _composed_before(series):
+        with contextlib.suppress(OmmxPrefectError):  # deleted there
+            target = target_of_sealed(sealed)
+            record = decode(target.read(sealed.manifest_digest))
+            solves = sum(len(run.solves) for run in record.runs)
+            yield solves, functools.partial(_of_record, sealed.image_name, record, target)
+
+
+def _composed_before(series: Series) -> list[SealedExperiment]:
+    """Return what was composed of earlier nights, as the stages of this host remember it."""
+    found: list[tuple[str, SealedExperiment]] = []
+    for folder in stage_root().iterdir():
+        with contextlib.suppress(OmmxPrefectError, OSError):
+            stage = LocalStage(folder.name)
+            previous, record = read_previous(stage), read_flow_record(stage)
+            if previous is None or record is None or not previous.sealed.composed_in:
+                continue
+            if Series.of_record(record).is_before(series):
+                found.append((record.scheduled_time, previous.sealed))
+    return [each for _, each in sorted(found, key=lambda x: x[0], reverse=True)]
+
+
+def _of_experiment(image_name: str, experiment: Experiment) -> Solved:
+    from ommx_prefect import analysis  # brings pandas, which a night without solves does not need
+
+    url = experiment.annotations.get(names.FLOW_RUN_URL, "")
+    environments = analysis.environments_of(experiment)
+    return Solved(image_name, url, analysis.solves(experiment), environments)
+
+
+def _of_record(image_name: str, record: ExperimentRecord, target: Target) -> Solved:
+    import pandas as pd
+
+    from ommx_prefect.analysis._solves import COLUMNS
+
+    rows = [
+        {"experiment": image_name, "run": run_id, **row}
+        for run_id, run in enumerate(record.runs)
+        for row in _rows(run)
+    ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    url = record.annotations.get(names.FLOW_RUN_URL, "")
+    return Solved(image_name, url, table, list(_environments(record, target)))
+
+
+def _rows(run: RunRecord) -> Iterator[dict[str, Any]]:
+    from ommx_prefect.analysis._solves import PARAMETERS, short_name, variant_of
+
+    known = run.parameters
+    if len(run.solves) > 1 or "outcome" not in known or "adapter" not in known:
+        return
+    said = {column: known[name] for column, name in PARAMETERS.items() if name in known}
+    yield {
+        "adapter": short_name(str(known["adapter"])),
+        "variant": variant_of(_options(run)),
+        "cached": not run.solves,
+        "reason": known.get("reason") or run.reason,
+        **said,
+    }
+
+
+def _options(run: RunRecord) -> Mapping[str, Any]:
+    """Return the adapter options of its solve, which OMMX keeps as JSON in a text."""
+    options = run.solves[0].get("adapter_options") if run.solves else None
+    options = json.loads(options) if isinstance(options, str) else options
+    return options if isinstance(options, Mapping) else {}
+
+
+def _environments(record: ExperimentRecord, target: Target) -> Iterator[Mapping[str, Any]]:
+    from ommx_prefect.analysis._environment import is_environment
+
+    for name, layer in record.attachments.entries.items():
+        if is_environment(name):
+            with contextlib.suppress(OmmxPrefectError, ValueError):
+                found = json.loads(target.read_blob(layer))
+                if isinstance(found, dict):
+                    yield found
