@@ -16,8 +16,10 @@ from rich.text import Text
 
 from ommx_prefect._values.display import for_terminal
 
-# Where output is no terminal: in a mail of cron, say.
-PLAIN_WIDTH = 160
+# Where output is no terminal, in a mail of cron or a pipe, a table is as wide as it needs; a cell
+# has lines of so many letters, unless it stands under a heading of what people copy.
+PLAIN_WIDTH, CELL_WIDTH = 10_000, 60
+COPIED = frozenset({"id", "image", "flow run"})
 STYLES = {
     "sealed": "green",
     "sent": "green",
@@ -96,6 +98,11 @@ def _other(value: Any) -> str | None:
     return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
 
 
+def width_of(title: str) -> int | None:
+    """Return how wide a column may be; None where a terminal, or nothing, bounds it."""
+    return None if title in COPIED or sys.stdout.isatty() else CELL_WIDTH
+
+
 def print_table(
     titles: Sequence[str],
     rows: Iterable[Sequence[Any]],
@@ -117,7 +124,12 @@ def print_table(
     shown = [[plain(each) for each in row] for row in rows]
     for column, name in enumerate(titles):
         is_right = name in right or _is_number([row[column] for row in shown])
-        table.add_column(name, overflow="fold", justify="right" if is_right else "left")
+        table.add_column(
+            name,
+            overflow="fold",
+            justify="right" if is_right else "left",
+            max_width=width_of(name),
+        )
     for row in shown:
         digits = [DIGITS if name in EXACT else FEW_DIGITS for name in titles]
         table.add_row(*map(cell, row, digits))

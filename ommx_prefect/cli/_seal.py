@@ -18,7 +18,7 @@ from ommx_prefect._registry.blobs import ROOT_VARIABLE, registry_root
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect.cli._options import AsJson, DryRun, MinAge, seconds_of
-from ommx_prefect.cli._output import STYLES, complain, console, print_json
+from ommx_prefect.cli._output import STYLES, complain, console, print_json, width_of
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError, StageError
 
@@ -150,7 +150,7 @@ def _require_registry() -> None:
 def _table(rows: Iterable[Recovered]) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("flow", "flow run", "id", "Prefect", "waits since", "records", "done", "why"):
-        table.add_column(title, overflow="fold", no_wrap=title == "id")
+        table.add_column(title, overflow="fold", no_wrap=title == "id", max_width=width_of(title))
     for row in rows:
         why = f"{row.why}; {_said(row.sealed)}" if row.sealed else row.why
         records = f"{row.ended} ended, {row.open} open"
