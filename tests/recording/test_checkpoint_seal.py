@@ -250,7 +250,7 @@ def test_a_checkpoint_that_lost_its_payload_stops_the_seal():
             blob.unlink()
 
     state = one(return_state=True)
-    with pytest.raises(exceptions.SealError, match="has lost its payload"):
+    with pytest.raises(exceptions.SealError, match="run-1-n is damaged: its payload is lost"):
         seal(state.state_details.flow_run_id)
 
 
