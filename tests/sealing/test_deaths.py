@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 import time
 import uuid
 
+import prefect
 import pytest
 from prefect.client.orchestration import get_client
 
@@ -25,10 +27,9 @@ from ommx_prefect import (
 from ommx_prefect._sealing.seal import seal_flow_run
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._stages.roots import stage_root
 from tests.support.reading import run_flow
 from tests.support.stage_tasks import note
-from tests.support.started import start_script
+from tests.support.started import start_script, until
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -156,6 +157,7 @@ def test_a_seal_by_hand_knows_the_secrets_of_the_flow_run(tmp_path):
 
 def test_a_task_that_ends_after_its_experiment_was_sealed_waits_for_nobody():
     late = threading.Event()
+    owners: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     @task
     def waits():
@@ -164,18 +166,20 @@ def test_a_task_that_ends_after_its_experiment_was_sealed_waits_for_nobody():
 
     @flow
     def one():
+        owners.put(str(prefect.runtime.flow_run.id))
         waits.submit()
 
     def seal_meanwhile():
-        until = time.monotonic() + 240
-        while time.monotonic() < until:
-            for stage in (LocalStage(name) for name in os.listdir(stage_root())):
-                if any(attempt.task == "waits" for attempt in stage.starts()):
-                    with contextlib.suppress(exceptions.OmmxPrefectError):
-                        seal_flow_run(stage.owner, pending_seconds=0)
-                        late.set()
-                        return
-            time.sleep(0.2)
+        owner = owners.get(timeout=240)
+
+        def ask():
+            if any(attempt.task == "waits" for attempt in LocalStage(owner).starts()):
+                with contextlib.suppress(exceptions.OmmxPrefectError):
+                    return seal_flow_run(owner, pending_seconds=0)
+            return None
+
+        until(ask)
+        late.set()
 
     thread = threading.Thread(target=seal_meanwhile)
     thread.start()
