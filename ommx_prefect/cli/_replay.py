@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import time
 from typing import Annotated, Any
 
@@ -114,10 +114,10 @@ def _solve_one(
 def _name(opened: Opened) -> str:
     """Return the name of a replay, in a repository of its own: it is no night.
 
-    `ghcr.io/acme/nightly:one` is replayed as `ghcr.io/acme/nightly-replays:one-<time>-<process>`.
+    `ghcr.io/acme/nightly:one` is replayed as `ghcr.io/acme/nightly-replays:one-<time>-<random>`.
     """
     repository, _, tag = opened.name.rpartition(":")
-    now = f"{time.strftime('%Y%m%d%H%M%S')}-{os.getpid()}"
+    now = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(3)}"
     return with_suffix(f"{repository}-replays:{tag}", now)
 
 
