@@ -76,10 +76,6 @@ __all__ = [
 ]
 
 
-# Letters that an error shows of what is wrong with a document, which may quote all of it.
-LONGEST_REASON = 3000
-
-
 class OmmxPrefectError(Exception):
     """Base of everything this package raises on purpose."""
 
@@ -227,9 +223,12 @@ class FlowRunNotFinishedError(SealError):
 class DocumentError(OmmxPrefectError, ValueError):
     """Bytes of an Experiment are not what their descriptor or format says; field: reason."""
 
+    # Letters that it shows of what is wrong, which may quote all of the document.
+    longest: ClassVar[int] = 3000
+
     def __init__(self, reason: str) -> None:
-        if len(reason) > LONGEST_REASON:
-            reason = f"{reason[:LONGEST_REASON]}…"
+        if len(reason) > self.longest:
+            reason = f"{reason[: self.longest]}…"
         super().__init__(reason)
         self.reason = reason
 
@@ -239,6 +238,8 @@ class DocumentError(OmmxPrefectError, ValueError):
 
 class UnknownFormatError(DocumentError):
     """A media type, key or column type that this release does not know: refused, never dropped."""
+
+    longest = 1000  # it quotes one thing
 
 
 class NotSealedError(OmmxPrefectError, LookupError):
