@@ -7,7 +7,6 @@ third is killed, and sealed by the recovery flow. Then one is missed.
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,10 +16,11 @@ import pytest
 from prefect.client.schemas.objects import Artifact, FlowRun
 
 from ommx_prefect._reporting import events
+from ommx_prefect._stages.documents import SHARDS, STARTS
 from ommx_prefect.blocks import OMMXRegistry
 from tests.reporting.test_events import events_of
 from tests.support.browser import browser_tab
-from tests.support.deployed import Deployed, deployed
+from tests.support.deployed import PATIENCE_SECONDS, Deployed, deployed
 from tests.support.rendered import PLACES, Gallery
 from tests.support.started import until
 
@@ -102,11 +102,17 @@ def first_of(place: Deployed, name: str) -> FlowRun:
 
 
 def kill_amid(place: Deployed, flow_run_id: uuid.UUID) -> None:
-    """Kill a night once one of its solves has ended and another is at work."""
+    """Kill a night once both solvers have solved the easy instance, and one is at the hard one."""
     solves = until(lambda: next(iter(place.subflows(flow_run_id)), None))
     stage = place.registry / "ommx-prefect" / str(solves.id)
-    until(lambda: any(stage.rglob("shards/*")) or None)
-    time.sleep(1)
+
+    def is_amid() -> bool:
+        began, ended = (
+            {path.name for path in stage.glob(f"{kind}/*")} for kind in (STARTS, SHARDS)
+        )
+        return len(ended) >= 2 and bool(began - ended)
+
+    until(lambda: is_amid() or None, PATIENCE_SECONDS)
     place.kill(flow_run_id)
 
 

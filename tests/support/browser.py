@@ -79,7 +79,10 @@ class Tab:
         return found["result"].get("value")
 
     def until(self, expression: str) -> Any:
-        """Wait until a JavaScript expression is true in the page, and return its value."""
+        """Wait until a JavaScript expression is true in the page, or a list that is not empty.
+
+        Its value comes from the same moment: a page may be drawn anew the moment after.
+        """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not (found := self.value(expression)):
             text = self.value("document.body ? document.body.innerText : ''") or ""

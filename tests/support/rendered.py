@@ -37,14 +37,12 @@ class Gallery:
 
     def cells(self) -> Sequence[str]:
         """Return what stands in the cells of tables, once there are any."""
-        self.tab.until(f"{CELLS}.length > 0")
-        found: Sequence[str] = self.tab.value(CELLS)
+        found: Sequence[str] = self.tab.until(CELLS)
         return found
 
     def pictures(self) -> Sequence[str]:
         """Return the titles of the pictures that are drawn, once there are any."""
-        self.tab.until(f"{DRAWN}.length > 0")
-        found: Sequence[str] = self.tab.value(f"{DRAWN}.map(x => x.alt)")
+        found: Sequence[str] = self.tab.until(f"{DRAWN}.map(x => x.alt)")
         return found
 
     def keep(self, name: str, height: int = 900) -> bytes:
