@@ -101,7 +101,7 @@ def _where(night: Night) -> str:
 
 
 def link(title: str, url: str) -> str:
-    """Return a link, or the title alone where the address is not trusted."""
+    """Return a link, or nothing where the address is not trusted."""
     return f"[{title}]({url})" if _SAFE_URL.fullmatch(url) else ""
 
 

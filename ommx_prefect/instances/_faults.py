@@ -61,8 +61,13 @@ FAULTS = (
         "objsense-one-line.mps",
         "ERGO-Code/HiGHS#2220",
     ),
-    Fault(*_HIGHS, "of two entries in COLUMNS the first wins", "repeated-entry.mps"),
+    Fault(
+        *_HIGHS,
+        "of two entries in COLUMNS the first wins",
+        "repeated-entry.mps",
+        "ERGO-Code/HiGHS#824",
+    ),
     Fault(*_HIGHS, "the header LAZYCONS is taken for a row", "lazycons.mps"),
-    Fault(*_HIGHS, "quadratic constraints are refused", "qcmatrix.mps"),
+    Fault(*_HIGHS, "quadratic constraints are refused", "qcmatrix.mps", "ERGO-Code/HiGHS#779"),
     Fault(*_SCIP, "MAXIMISE in an LP file is no objective", "maximise.lp"),
 )

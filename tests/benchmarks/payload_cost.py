@@ -14,7 +14,6 @@ import functools
 import hashlib
 import itertools
 import os
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +24,7 @@ import numpy as np
 from tests.benchmarks.quiet import SCRATCH  # first: it sets what Prefect and OMMX read
 
 # isort: split
-from ommx_prefect._prefect.states import Outcome
-from ommx_prefect._recording.options import RecordingOptions
-from ommx_prefect._recording.recording import Recording
-from ommx_prefect._sealing.seal import seal_task_run
-from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages.resolve import tell_stage
+from tests.benchmarks.attempts import new_owner, record, seal
 from tests.benchmarks.measures import PeakMemory, alternating, ratio, report, shown, table
 from tests.benchmarks.options import size_and_rounds
 
@@ -85,30 +79,17 @@ def pieces_of(value: Any) -> Any:
         yield view[start : start + CHUNK]
 
 
-def recorded(value: Any) -> Attempt:
-    """Record an attempt that returns the value."""
-    owner = str(uuid.uuid4())
-    tell_stage(owner, "local")
-    ids = owner, owner, 1, str(uuid.uuid4())
-    attempt = Attempt(
-        *ids, "solve", "solve", 1, uuid.uuid4().hex[:12], time.time(), "here", os.getpid()
-    )
-    with Recording(attempt, RecordingOptions(), {}) as recording, recording.active():
-        recording.returned(value)
-    return attempt
-
-
 def row_of(kind: str, megabytes: int, rounds: int) -> list[str]:
     """Measure one kind of value."""
     values = iter([KINDS[kind](megabytes) for _ in range(rounds + 1)])
     value = KINDS[kind](megabytes)
-    ways = {"plain": lambda: by_hand(value), "ours": lambda: recorded(next(values))}
+    ways = {"plain": lambda: by_hand(value), "ours": lambda: record(new_owner(), next(values))}
     found = alternating(ways, rounds)
     fresh = KINDS[kind](megabytes)
     with PeakMemory() as recording:
-        attempt = recorded(fresh)
+        attempt = record(new_owner(), fresh)
     with PeakMemory() as sealing:
-        seal_task_run(attempt, Outcome("finished", "Completed"))
+        seal(attempt)
     return [
         f"{kind}, {megabytes} MB",
         shown(found["plain"].wall),

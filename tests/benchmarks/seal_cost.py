@@ -13,49 +13,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
-import uuid
 
-import tests.benchmarks.quiet  # noqa: F401 (first: it sets what Prefect and OMMX read)
-
-# isort: split
-from ommx_prefect._prefect.states import Outcome
-from ommx_prefect._recording.options import RecordingOptions
-from ommx_prefect._recording.recording import Recording
-from ommx_prefect._sealing.seal import seal_task_run
-from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages.resolve import tell_stage
+from tests.benchmarks.attempts import new_owner, record_small, seal
 from tests.benchmarks.measures import PeakMemory, report, shown, table
 
 SIZES = [100, 1_000, 10_000]
 
 
-def stage_runs(owner: str, runs: int) -> Attempt:
-    """Leave the shards of `runs` attempts, each with an output of its own; return the last."""
-    tell_stage(owner, "local")
-    for i in range(runs):
-        nonce = f"{i:012x}"
-        attempt = Attempt(owner, owner, 1, str(uuid.uuid4()), "solve", f"solve-{i}", 1, nonce,
-                          time.time(), "here", os.getpid())  # fmt: skip
-        with Recording(attempt, RecordingOptions(), {"i": i}) as recording, recording.active():
-            recording.returned({"value": i, "gap": 0.25})
-    return attempt
-
-
 def measured(runs: int) -> dict[str, float]:
     """Stage and seal; return what each took."""
-    owner = str(uuid.uuid4())
-    seal_task_run(stage_runs(str(uuid.uuid4()), 5), Outcome("finished", "Completed"))
+    seal(record_small(new_owner(), 5))
     begin = time.process_time()
-    last = stage_runs(owner, runs)
+    last = record_small(new_owner(), runs)
     recording = time.process_time() - begin
     with PeakMemory() as peak:
         wall, cpu = time.perf_counter(), time.process_time()
-        sealed = seal_task_run(last, Outcome("finished", "Completed"))
+        sealed = seal(last)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     assert sum(sealed.counts.values()) == runs
     return {"record": recording, "wall": wall, "cpu": cpu, "kilobytes": peak.megabytes * 1024}

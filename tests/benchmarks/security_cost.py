@@ -11,23 +11,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-import tests.benchmarks.quiet  # noqa: F401 (first: it sets what Prefect and OMMX read)
+from tests.benchmarks.attempts import new_owner, record_small, seal  # first
 
 # isort: split
-from ommx_prefect._prefect.states import Outcome
-from ommx_prefect._recording.options import RecordingOptions
-from ommx_prefect._recording.recording import Recording
-from ommx_prefect._sealing.seal import seal_task_run
 from ommx_prefect._shards import schema, shard
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages import local
-from ommx_prefect._stages.resolve import tell_stage
 from tests.benchmarks.measures import alternating, ratio, shown, table
 
 
@@ -54,21 +47,9 @@ def unchecked() -> Iterator[None]:
         yield
 
 
-def record(runs: int) -> tuple[str, Attempt]:
-    """Record attempts, each with a small output; return whose they are, and the last."""
-    owner = str(uuid.uuid4())
-    tell_stage(owner, "local")
-    for i in range(runs):
-        attempt = Attempt(owner, owner, 1, str(uuid.uuid4()), "solve", f"solve-{i}", 1,
-                          f"{i:012x}", time.time(), "here", 1)  # fmt: skip
-        with Recording(attempt, RecordingOptions(), {"i": i}) as recording:
-            recording.returned({"value": i, "gap": 0.25})
-    return owner, attempt
-
-
 def record_and_seal(runs: int) -> None:
     """Record and seal, as a flow run does."""
-    seal_task_run(record(runs)[1], Outcome("finished", "Completed"))
+    seal(record_small(new_owner(), runs))
 
 
 def without_checks(work: Callable[[], object]) -> Callable[[], object]:
@@ -91,7 +72,7 @@ def main() -> None:
     runs, rounds = (10, 1) if options.tiny else (options.runs, options.rounds)
     rows = []
     for what, work in (
-        ("record", lambda: record(runs)),
+        ("record", lambda: record_small(new_owner(), runs)),
         ("record and seal", lambda: record_and_seal(runs)),
     ):
         found = alternating({"without": without_checks(work), "with": work}, rounds)
