@@ -6,6 +6,7 @@ blob can be a link to another's file.
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -19,6 +20,7 @@ LAYOUT_FILE = "oci-layout"
 INDEX_FILE = "index.json"
 
 
+@functools.lru_cache(maxsize=64)
 def blob_folder(layout: Path) -> Path:
     """Return the directory of a layout that holds its blobs."""
     return layout / BLOBS / "sha256"

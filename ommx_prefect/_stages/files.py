@@ -16,6 +16,14 @@ def entries_in(folder: Path) -> list[Path]:
     return []
 
 
+def has_content(path: Path) -> bool:
+    """Tell whether a file is there and is not empty, as one is whose power failed too early."""
+    try:
+        return os.lstat(path).st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Put a blob where the seal looks for it, without a copy where the file system can."""
     try:

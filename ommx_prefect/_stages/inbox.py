@@ -40,8 +40,9 @@ from ommx_prefect._stages.documents import (
     path_in,
     write_document,
 )
-from ommx_prefect._stages.local import LocalStage, read_start
+from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.quarantine import Quarantine
+from ommx_prefect._stages.start_record import read_start
 from ommx_prefect._stages.store import READERS, GoneError, ShardStore
 from ommx_prefect.exceptions import DocumentError, StageError, UnknownFormatError
 

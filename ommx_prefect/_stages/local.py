@@ -32,14 +32,13 @@ from ommx_prefect._registry.files import (
 from ommx_prefect._registry.layout import BLOBS, INDEX_FILE, LAYOUT_FILE, blob_in
 from ommx_prefect._shards.archive import check_attempt, payload_layers
 from ommx_prefect._shards.names import FlowRunId
-from ommx_prefect._shards.schema import fields_of, parsed, to_document
+from ommx_prefect._shards.schema import fields_of, to_document
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
     CHECKPOINTS,
     FLOW_RECORD,
     INBOX,
-    KINDS,
     LOCK,
     PARTS,
     SHARDS,
@@ -48,14 +47,13 @@ from ommx_prefect._stages.documents import (
     kind_of,
     path_in,
 )
-from ommx_prefect._stages.files import entries_in, link_or_copy
+from ommx_prefect._stages.files import entries_in, has_content, link_or_copy
 from ommx_prefect._stages.flushing import write_record
 from ommx_prefect._stages.protocol import MALFORMED, damaged
 from ommx_prefect._stages.roots import DIRECTORY, root_of
+from ommx_prefect._stages.start_record import read_start, start_document
 
 T = TypeVar("T")
-
-_START_FORMAT = KINDS[STARTS].format
 
 
 class LocalStage:
@@ -132,9 +130,11 @@ class LocalStage:
         return shard.bare
 
     def starts(self) -> list[Attempt]:
-        """Read the start records, in order of start; DocumentError as for shards."""
+        """Read the start records that have no shard, in order; DocumentError as for shards."""
         # Not worth a flush to the disk each: after a power failure one may be empty.
-        found = (self.start_in(path) for path in self._all_files(STARTS))
+        ended = {path.name for path in self._all_files(SHARDS) if has_content(path)}
+        begun = (path for path in self._all_files(STARTS) if path.name not in ended)
+        found = (self.start_in(path) for path in begun)
         return sorted((x for x in found if x is not None), key=lambda attempt: attempt.order)
 
     def read(self, name: str) -> dict[str, Any] | None:
@@ -266,7 +266,9 @@ class LocalStage:
 
     def pin_blob(self, digest: str) -> None:
         """Keep one payload within reach of the seal; FileNotFoundError where it is not here."""
-        link_or_copy(blob_path(digest), self.pinned(digest))
+        pinned = self.pinned(digest)
+        if not pinned.exists():  # what came inside of a record is here already
+            link_or_copy(blob_path(digest), pinned)
 
     def pinned(self, digest: str) -> Path:
         """Return where the stage keeps a payload."""
@@ -276,20 +278,6 @@ class LocalStage:
         """Return a file with a payload: the stage's own, or the Local Registry's."""
         pinned = self.pinned(digest)
         return pinned if pinned.exists() else blob_path(digest)
-
-
-def start_document(attempt: Attempt) -> bytes:
-    """Write the record of an attempt that has begun."""
-    name = f"{attempt.owner}/{STARTS}/{attempt.key}"
-    return to_document(vars(attempt), _START_FORMAT, name)
-
-
-def read_start(data: bytes, owner: str, key: str) -> Attempt:
-    """Read the record of an attempt that has begun; DocumentError where it is another's."""
-    fields = fields_of(data, _START_FORMAT, f"{owner}/{STARTS}/{key}")
-    attempt = parsed(Attempt, fields)
-    check_attempt(attempt, owner, key)
-    return attempt
 
 
 def _parsed(path: Path, parse: Callable[[str, bytes], T]) -> T:

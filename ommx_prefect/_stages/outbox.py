@@ -32,7 +32,8 @@ from ommx_prefect._stages.documents import (
     path_in,
     write_document,
 )
-from ommx_prefect._stages.local import LocalStage, start_document
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.start_record import start_document
 from ommx_prefect._stages.store import ShardStore
 from ommx_prefect.exceptions import StageError
 

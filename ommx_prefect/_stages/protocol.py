@@ -97,7 +97,7 @@ class Stage(Protocol):
         """Read all shards that are here, in order of start."""
 
     def starts(self) -> list[Attempt]:
-        """Read all start records that are here, in order of start."""
+        """Read the start records that are here of attempts without a shard, in order of start."""
 
     def add_blob(self, data: bytes, media_type: str) -> Descriptor:
         """Write a payload blob of our own."""

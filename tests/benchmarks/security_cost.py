@@ -20,7 +20,7 @@ from tests.benchmarks.attempts import new_owner, record_small, seal  # first
 # isort: split
 from ommx_prefect._shards import schema, shard
 from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages import local
+from ommx_prefect._stages import start_record
 from tests.benchmarks.measures import alternating, ratio, shown, table
 
 
@@ -41,7 +41,7 @@ def unchecked() -> Iterator[None]:
             (shard, "packed_with_digest", lambda packed: packed),
             (shard, "FIRST_SHARD_FORMAT", 99),
             (shard, "parsed", believed),
-            (local, "parsed", believed),
+            (start_record, "parsed", believed),
         ):
             stack.enter_context(mock.patch.object(place, name, other))
         yield

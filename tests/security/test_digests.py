@@ -11,7 +11,8 @@ from ommx_prefect import exceptions
 from ommx_prefect._shards.digests import check_digest, with_digest
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.documents import FLOW_RECORD, read_flow_record, write_document
-from ommx_prefect._stages.local import LocalStage, read_start, start_document
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.start_record import read_start, start_document
 from ommx_prefect.testing._scene import attempt_of, flow_record, new_id, shard_of
 
 OWNER = new_id()

@@ -37,9 +37,9 @@ from ommx_prefect._stages.documents import (
     read_flow_record,
     write_document,
 )
-from ommx_prefect._stages.local import read_start, start_document
 from ommx_prefect._stages.oci_manifests import document_of, record_manifest, shard_manifest
 from ommx_prefect._stages.signing import Signer
+from ommx_prefect._stages.start_record import read_start, start_document
 from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id, shard_of
 from tests.security.fuzzing.changes import changed_bytes
 from tests.security.scene import Disk
