@@ -43,6 +43,7 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 START_SECONDS = 240
+FULL = "cases marked `full`: further runners, places and kinds of death of what runs once anyhow"
 
 
 # Fixtures that start servers and other processes which take long.
@@ -50,11 +51,26 @@ SERVERS = {"server", "s3", "registry", "locked", "dask_address", "ray_here", "de
 SERVERS |= {"tokens", "suites", "own_place"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `server` what takes a fixture that starts one."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let people ask for the cases that take long."""
+    parser.addoption("--full", action="store_true", help=f"run {FULL} as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark as `server` what takes a fixture that starts one, and leave out what takes long."""
     for item in items:
         if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.server)
+    if not config.getoption("full"):
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what was left out, for workers of xdist tell nobody."""
+    if not config.getoption("full"):
+        terminalreporter.write_line(f"Not run without --full: {FULL}.")
 
 
 @pytest.fixture(autouse=True)

@@ -87,3 +87,15 @@ def test_names_that_are_loaded_late_are_those_that_type_checkers_see():
     assert set(ommx_prefect.__all__) <= set(dir(ommx_prefect))
     with pytest.raises(AttributeError, match="module 'ommx_prefect' has no attribute 'flwo'"):
         ommx_prefect.flwo  # noqa: B018
+
+
+def test_the_help_of_the_command_line_needs_neither_prefect_nor_pandas():
+    ask = """
+import sys
+from ommx_prefect.cli import app
+try:
+    app(["--help"])
+except SystemExit:
+    print({"prefect", "pandas", "ommx_prefect.solvers"} & set(sys.modules))
+"""
+    assert python(ask).splitlines()[-1] == "set()"

@@ -2,53 +2,84 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import platform
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from ommx_prefect.cli._compare import compare_command
-from ommx_prefect.cli._doctor import doctor_command
-from ommx_prefect.cli._export import export_command
-from ommx_prefect.cli._find import find_command
-from ommx_prefect.cli._list import list_command
 from ommx_prefect.cli._output import complain
-from ommx_prefect.cli._replay import replay_command
-from ommx_prefect.cli._report import report_command
-from ommx_prefect.cli._seal import recover_command, seal_command, status_command
-from ommx_prefect.cli._share import pull_command, push_command
-from ommx_prefect.cli._show import show_command
-from ommx_prefect.cli._tidy import du_command, prune_command
 from ommx_prefect.exceptions import OmmxPrefectError
 
-# Panel of the help -> its commands by name, in the order in which people need them.
-COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+# Panel of the help -> command -> its module, and its line there. A module is imported when its
+# command is called, or asked for its own help: most need pandas or Prefect, which take seconds.
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Look": {
-        "list": list_command,
-        "show": show_command,
-        "compare": compare_command,
-        "report": report_command,
-        "replay": replay_command,
-        "find": find_command,
+        "list": ("_list", "Show sealed experiments, checkpoints, and flow runs left unsealed."),
+        "show": ("_show", "Show what a night came to, its Runs the worst first; or one Run."),
+        "compare": (
+            "_compare",
+            "Compare a night with earlier ones: what is better, what is worse.",
+        ),
+        "report": ("_report", "Write one HTML page about a night, which opens without a network."),
+        "replay": ("_replay", "Solve recorded instances again, and say whether it agrees."),
+        "find": ("_find", "Find the Runs of all experiments by their parameters."),
     },
     "Share and tidy": {
-        "export": export_command,
-        "push": push_command,
-        "pull": pull_command,
-        "du": du_command,
-        "prune": prune_command,
+        "export": ("_export", "Write tables, attachments, .solu and .trc, or an RO-Crate."),
+        "push": ("_share", "Push an experiment to the registry of its name."),
+        "pull": ("_share", "Fetch what the registry has under a name now."),
+        "du": ("_tidy", "Show the room that experiments take, and what is theirs alone."),
+        "prune": ("_tidy", "Let go of old nights, superseded checkpoints and dead flow runs."),
     },
-    "Seal": {"status": status_command, "recover": recover_command, "seal": seal_command},
-    "Look after": {"doctor": doctor_command},
+    "Seal": {
+        "status": ("_seal", "Show what waits unsealed, and what `recover` would do about it."),
+        "recover": ("_seal", "Seal every flow run that ended, or died, and was not sealed."),
+        "seal": ("_seal", "Seal one flow run, or task run outside flows, now."),
+    },
+    "Look after": {
+        "doctor": ("_doctor", "Show what would be used here: server, registry, stage, versions.")
+    },
 }
 VERSIONS = ("ommx-prefect", "ommx", "prefect")
 
 
+class LazyCommand(TyperCommand):
+    """A command of which no more is known than its line in the help, until it is called.
+
+    Args:
+        name: Its name; its function is `<name>_command`.
+        module: The module of its function.
+        summary: Its line in the help.
+        panel: Its panel there.
+    """
+
+    def __init__(self, name: str, module: str, summary: str, panel: str) -> None:
+        super().__init__(name, help=summary, rich_help_panel=panel)
+        self._module = module
+
+    def imported(self) -> Any:
+        """Return the command itself."""
+        module = importlib.import_module(f"{__name__}.{self._module}")
+        only = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+        only.command(self.name)(getattr(module, f"{self.name}_command"))
+        return typer.main.get_command(only)
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parse the arguments of the command itself, which is what runs then."""
+        return self.imported().make_context(*args, **options)
+
+
 class Commands(TyperGroup):
     """The commands: an error that is told on purpose is one line, and the exit code 2."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for panel, commands in COMMANDS.items():
+            for name, (module, summary) in commands.items():
+                self.add_command(LazyCommand(name, module, summary, panel))
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command as click does."""
@@ -59,10 +90,6 @@ class Commands(TyperGroup):
         except ImportError as error:  # an extra that is not installed
             complain(error)
         raise typer.Exit(2)
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names in the order in which they are shown."""
-        return [name for commands in COMMANDS.values() for name in commands]
 
 
 app = typer.Typer(
@@ -86,10 +113,6 @@ app = typer.Typer(
 
     Begin with `ommx-prefect list`, which changes nothing.""",
 )
-
-for _panel, _commands in COMMANDS.items():
-    for _name, _command in _commands.items():
-        app.command(_name, rich_help_panel=_panel)(_command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -72,7 +72,8 @@ def test_the_command_line_is_described_as_it_is():
     for name, command in commands.items():
         assert f"## {name}" in described
         _, _, section = described.partition(f"## {name}\n")
-        options = [option for each in command.params for option in each.opts if option[0] == "-"]
+        params = command.imported().params
+        options = [option for each in params for option in each.opts if option[0] == "-"]
         section = section.partition("\n## ")[0]
         assert [x for x in options if f"`{x}" not in section] == []
 
