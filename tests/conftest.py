@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -32,6 +33,8 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 if TYPE_CHECKING:
+    from prefect.settings import Settings
+
     from ommx_prefect._oci.repository import Repository
     from tests.support.places import Place
     from tests.support.registry_server import RegistryServer
@@ -62,7 +65,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.server)
     if not config.getoption("full"):
-        items[:] = [item for item in items if not item.get_closest_marker("full")]
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_terminal_summary(
@@ -79,10 +84,20 @@ def _no_unmarked_server(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("server"):
         yield
         return
-    from prefect.settings import PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+    from prefect.context import SettingsContext, get_settings_context
 
-    with temporary_settings({PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}):
+    profile = get_settings_context().profile
+    with SettingsContext(profile=profile, settings=_settings_without_temporary_server()):
         yield
+
+
+@functools.cache
+def _settings_without_temporary_server() -> Settings:
+    """Make them once: that takes as long as many a test."""
+    from prefect.settings import PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, get_current_settings
+
+    updates = {PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}
+    return get_current_settings().copy_with_update(updates=updates)
 
 
 def pytest_sessionfinish() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import endless, watchdog
 from tests.support.started import until
+from tests.support.tiers import full
 
 pytestmark = [
     pytest.mark.server,
@@ -22,7 +23,7 @@ OUTER = (watchdog.VARIABLE, "PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST", "PREFE
 WAYS = [(signal.SIGKILL, 2), (signal.SIGTERM, 0), (signal.SIGINT, 1)]
 
 
-@pytest.mark.parametrize(("by", "workers"), WAYS)
+@pytest.mark.parametrize(("by", "workers"), [WAYS[0], *full(*WAYS[1:])])
 def test_an_aborted_run_leaves_nothing_behind(tmp_path, by, workers):
     said = tmp_path / "said.json"
     env = {name: value for name, value in os.environ.items() if name not in OUTER}

@@ -11,6 +11,7 @@ import pytest
 
 import ommx_prefect
 
+pytestmark = pytest.mark.server  # a process each, which imports everything
 PACKAGE = Path(ommx_prefect.__file__)
 WITHOUT_PREFECT = (
     "analysis",

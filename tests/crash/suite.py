@@ -30,6 +30,18 @@ from tests.support.watchdog import guarded_folder
 if TYPE_CHECKING:
     Case = Callable[[Suite, Row], None]
 
+# One of each kind of death, which pytest runs without --full.
+USUAL = (
+    "script, kill -9",
+    "script with a process pool, kill -9",
+    "Dask worker, kill -9",
+    "served flow, SIGTERM",
+    "worker's flow, kill -9",
+    "server away for ten seconds",
+    "registry, kill -9 in a push",
+    "disk full",
+    "sealing process, first seal",
+)
 COLUMNS = ("times", "ended", "found", "interrupted", "superseded", "lost", "doubled")
 
 
@@ -117,6 +129,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=1, help="how often each process is killed")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--without", nargs="*", default=[], help="cases to leave out, likewise")
+    parser.add_argument("--usual", action="store_true", help="one case of each kind of death")
     parser.add_argument("--part", default="1/1", help="2/3: every third case, from the second")
     parser.add_argument("--every", type=int, default=1, help="every n-th point of sealing")
     parser.add_argument("--seed", type=int, default=None, help="says when to kill")
@@ -128,7 +141,9 @@ def _chosen(arguments: argparse.Namespace) -> dict[str, Case]:
     found = {
         name: case
         for name, case in cases().items()
-        if arguments.only in name and not any(x in name for x in arguments.without)
+        if arguments.only in name
+        and not any(x in name for x in arguments.without)
+        and (name in USUAL or not arguments.usual)
     }
     part, parts = map(int, arguments.part.split("/"))
     return dict(list(found.items())[part - 1 :: parts])

@@ -1,4 +1,4 @@
-"""The crash suite in CI: each case once, some points of sealing; and proof that it can fail."""
+"""The crash suite in pytest: cases once, some points of sealing; and proof that it can fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ommx_prefect._stages.local import LocalStage
 from tests.crash.deaths import settle
 from tests.crash.judge import Found, Row
 from tests.crash.scene import FLOWS, HERE, count, flow_of, python, stop, until
-from tests.crash.suite import cases, exit_code, table
+from tests.crash.suite import USUAL, cases, exit_code, table
+from tests.support.tiers import some
 from tests.support.watchdog import without_coverage
 
 CHECKOUT = HERE.parents[1]
@@ -30,12 +31,13 @@ MAY_BE_MISSING = "cannot be mounted"
 class Suites:
     """Two crash suites that run beside the tests which wait for their lines."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, usual):
+        self._options = ["--every", str(EVERY_SEALING_POINT), *usual]
         self.files = [folder / f"part-{part}" for part in range(1, PARTS + 1)]
         self.processes = [self._start(part, file) for part, file in enumerate(self.files, 1)]
 
     def _start(self, part, file):
-        options = ["--part", f"{part}/{PARTS}", "--every", str(EVERY_SEALING_POINT)]
+        options = ["--part", f"{part}/{PARTS}", *self._options]
         with file.with_suffix(".log").open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "tests.crash.suite", *options, "--json", file],
@@ -64,14 +66,15 @@ class Suites:
 
 
 @pytest.fixture(scope="module")
-def suites(tmp_path_factory):
-    running = Suites(tmp_path_factory.mktemp("crashes"))
+def suites(request, tmp_path_factory):
+    usual = [] if request.config.getoption("full") else ["--usual"]
+    running = Suites(tmp_path_factory.mktemp("crashes"), usual)
     yield running
     for process in running.processes:
         stop(process)
 
 
-@pytest.mark.parametrize("name", cases())
+@pytest.mark.parametrize("name", some(cases(), USUAL))
 def test_nothing_is_lost_or_doubled(suites, name):
     row = suites.row(name)
     assert row is not None, suites.said

@@ -16,6 +16,7 @@ from tests.support.outcome_tasks import every_outcome, with_a_kill
 from tests.support.outcomes import CUT_OFF, OK, check_every_outcome, new_key, table_of
 from tests.support.reading import Sealed
 from tests.support.started import experiment_of, running, until
+from tests.support.tiers import full
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -44,7 +45,7 @@ def worked(folder: Path):
         yield name
 
 
-@pytest.fixture(scope="module", params=[served, worked])
+@pytest.fixture(scope="module", params=[worked, *full(served)])
 def deployment(request, server, tmp_path_factory):
     with request.param(tmp_path_factory.mktemp(request.param.__name__)) as name:
         yield name

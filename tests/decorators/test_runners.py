@@ -31,6 +31,7 @@ from tests.support.outcomes import (
 from tests.support.places import require
 from tests.support.reading import run_flow
 from tests.support.started import running, until
+from tests.support.tiers import full
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -85,7 +86,7 @@ def _address_of(file: Path) -> str:
     return address
 
 
-@pytest.fixture(params=["threads", "processes", "dask", "dask cluster", "ray"])
+@pytest.fixture(params=["threads", "processes", *full("dask"), "dask cluster", "ray"])
 def runner(request):
     """Its name, and the task runner."""
     return request.param, runner_of(request.param, request)
@@ -122,9 +123,8 @@ def test_every_outcome_is_in_the_artifact(runner):
     ("name", "then", "runs"),
     [
         ("processes", "ends", [CUT_OFF]),
-        ("dask", "ends", [LOST, OK]),
         ("dask cluster", "raises", [LOST, FAILED]),
-        ("ray", "ends", [LOST, OK]),
+        *full(("dask", "ends", [LOST, OK]), ("ray", "ends", [LOST, OK])),
     ],
 )
 def test_an_attempt_whose_worker_was_killed_is_interrupted(request, tmp_path, name, then, runs):
@@ -138,7 +138,7 @@ def test_an_attempt_whose_worker_was_killed_is_interrupted(request, tmp_path, na
     assert sealed.ledger["warnings"] == []
 
 
-@pytest.mark.parametrize("name", ["dask cluster", "ray"])
+@pytest.mark.parametrize("name", ["dask cluster", *full("ray")])
 def test_all_attempts_of_an_execution_that_was_lost_are_superseded(request, tmp_path, name):
     killed = with_a_kill_in_a_retry.with_options(task_runner=runner_of(name, request))
     sealed = run_flow(killed, str(tmp_path / "once"))

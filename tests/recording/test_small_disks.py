@@ -70,6 +70,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.server  # a process each, which waits for a server in vain
 @pytest.mark.parametrize(
     ("break_it", "mend_it", "reason"),
     [("fill()", "free()", "no inodes left"), ("remount('ro')", "remount('rw')", "read-only")],

@@ -30,6 +30,8 @@ from tests.support.solving import (
     slow_instance,
 )
 
+pytestmark = pytest.mark.server  # a process for each solve
+
 
 @pytest.mark.parametrize("adapter", ["highs", "scip", "python-mip"])
 def test_it_says_what_a_solve_in_the_worker_says(adapter):

@@ -16,6 +16,7 @@ from tests.support import dying_adapters
 from tests.support.places import require
 from tests.support.reading import run_flow
 from tests.support.solving import eight_capacities, slow_instance
+from tests.support.tiers import full
 
 
 def runner_of(name):
@@ -31,7 +32,7 @@ def runner_of(name):
 
 
 @pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("name", ["threads", "processes", "dask"])
+@pytest.mark.parametrize("name", ["processes", *full("threads", "dask")])
 def test_whatever_ends_it_its_run_says_so_and_its_worker_goes_on(name):
     @flow(task_runner=runner_of(name))
     def night():

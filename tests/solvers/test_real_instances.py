@@ -5,6 +5,8 @@ All that are here, with the large ones, by hand: `python -m tests.support.real_s
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.real_solves import SOLVERS, check
 
 SMALL = (
@@ -17,5 +19,6 @@ SMALL = (
 )
 
 
+@pytest.mark.server  # it takes long
 def test_the_record_is_what_the_solver_says_and_a_replay_agrees():
     assert list(check("localhost/tests/real:small", list(SMALL), list(SOLVERS))) == []

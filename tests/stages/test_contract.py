@@ -46,6 +46,7 @@ from tests.support.places import (
 )
 from tests.support.reading import run_flow, sealed_of
 from tests.support.stage_tasks import note
+from tests.support.tiers import full
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -55,7 +56,11 @@ EXPERIMENTS = {"oci": None, "oci-composed": "{host}/acme/{name}/night"}
 
 
 @pytest.fixture(
-    params=["local", "local-file-system", "remote-file-system", "s3-bucket", *EXPERIMENTS]
+    params=[
+        "local-file-system",
+        "oci-composed",
+        *full("local", "remote-file-system", "s3-bucket", "oci"),
+    ]
 )
 def place(request, tmp_path):
     name = f"place-{uuid.uuid4().hex[:8]}"
