@@ -86,15 +86,17 @@ class SolverProcess:
         )
 
     def _talk(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests is not None
+        assert answers is not None
         with contextlib.suppress(BrokenPipeError):
-            send(self._process.stdin, self._request)
-        while message := receive(self._process.stdout):
-            if "incumbent" in message:
-                self._newest = message
-            else:
-                self.last = message
+            send(requests, self._request)
+        with answers:
+            while message := receive(answers):
+                if "incumbent" in message:
+                    self._newest = message
+                else:
+                    self.last = message
 
     def _look(self) -> None:
         require_flow_run()
