@@ -15,8 +15,9 @@ from ommx.experiment import (
 )
 
 from ommx_prefect._catalogue.sizes import layer_sizes, stage_bytes
-from ommx_prefect._recovery.unsealed import read_unsealed, unsealed_flow_runs
+from ommx_prefect._recovery.unsealed import read_unsealed
 from ommx_prefect._registry.names import OUR_NAMES
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.exceptions import DocumentError, OmmxPrefectError
 
