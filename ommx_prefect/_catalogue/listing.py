@@ -15,8 +15,10 @@ from ommx.experiment import (
 )
 
 from ommx_prefect._catalogue.sizes import layer_sizes, stage_bytes
-from ommx_prefect._recovery.unsealed import read_unsealed, unsealed_flow_runs
+from ommx_prefect._format.earlier import earlier_solves, first_own_run
+from ommx_prefect._recovery.unsealed import read_unsealed
 from ommx_prefect._registry.names import OUR_NAMES
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.exceptions import DocumentError, OmmxPrefectError
 
@@ -35,6 +37,8 @@ class Listed:
         digest: Digest of its manifest, likewise.
         status: `finished`, `failed`, `interrupted`, `draft`; `unsealed`.
         updated_at: When it was written last, ISO 8601, UTC.
+        runs: How many Runs it has of its own, without those of nights before.
+        solves: Likewise how many solves.
         bytes: Its size on disk; blobs that several experiments share count in each.
         flags: `degraded`, and what else is to be looked at.
     """
@@ -96,8 +100,8 @@ def _listed(
         deployment=said.get(names.DEPLOYMENT_NAME, ""),
         flow_run=said.get(names.FLOW_RUN_NAME, ""),
         flow_run_id=said.get(names.FLOW_RUN_ID, ""),
-        runs=ref.run_count,
-        solves=ref.solve_count,
+        runs=ref.run_count - first_own_run(said),
+        solves=ref.solve_count - earlier_solves(said),
         bytes=_size(ref.manifest_digest),
         flags=tuple(flag for flag, key in FLAGS.items() if key in said),
         annotations=said,

@@ -25,9 +25,9 @@ from ommx.artifact import remove_image
 
 from ommx_prefect._catalogue.listing import Listed
 from ommx_prefect._recovery.recover import Recovered
-from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._stages.roots import stage_root
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
 
 ASIDE = "ommx-prefect-pruned"
 _RESTORE = "from ommx.artifact import restore_image; restore_image({name!r}, {digest!r})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.listing import Listed
 from ommx_prefect._catalogue.opened import Opened
+from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
 
 # Longer signs first, so that `>=` is not `>`.
 SIGNS: dict[str, Callable[[Any, Any], bool]] = {
@@ -72,15 +73,22 @@ class FoundRun:
 
 
 def find_runs(experiments: Iterable[Listed], conditions: Iterable[Condition]) -> Iterator[FoundRun]:
-    """Yield the Runs of some experiments that fulfil all conditions."""
-    wanted = list(conditions)
-    for each in experiments:
-        for found in _runs_of(each):
+    """Yield the Runs of some experiments that fulfil all conditions.
+
+    Experiments that accumulate hold the same Runs again: each is found once, in the experiment of
+    its own flow run, or where that was removed in the first one that still has it.
+    """
+    wanted, listed = list(conditions), list(experiments)
+    seen = {each.flow_run_id for each in listed if each.stored_name}
+    for each in listed:
+        runs = list(_runs_of(each, seen))
+        seen |= {str(run.parameters.get(FLOW_RUN_COLUMN, "")) for run in runs}
+        for found in runs:
             if all(condition.holds(found.parameters) for condition in wanted):
                 yield found
 
 
-def _runs_of(each: Listed) -> Iterator[FoundRun]:
+def _runs_of(each: Listed, seen: Container[str]) -> Iterator[FoundRun]:
     if not each.stored_name:
         return
     with contextlib.suppress(RuntimeError):  # damaged, or removed meanwhile
@@ -88,7 +96,10 @@ def _runs_of(each: Listed) -> Iterator[FoundRun]:
             each.image, each.stored_name, each.digest, Experiment.load(each.stored_name)
         )
         logged = parameters_of(opened)
+        first = first_own_run(opened.experiment.annotations)
         for run in opened.experiment.runs:
+            if run.run_id < first and str(logged[run.run_id].get(FLOW_RUN_COLUMN)) in seen:
+                continue
             own = {"status": run.status, "reason": run.lifecycle_reason}
             yield FoundRun(each.image, run.run_id, {**own, **logged[run.run_id]})
 

@@ -24,13 +24,14 @@ from ommx_prefect._flowrun.context import enclosing_root_id, label
 from ommx_prefect._flowrun.image_name import NameSource
 from ommx_prefect._flowrun.interruptions import forget_interruption, note_interruption
 from ommx_prefect._flowrun.secrets import handed_on, secrets_around
-from ommx_prefect._flowrun.settings import ExperimentSettings, Lineage, settings_of
+from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._reporting.progress import begin_progress
 from ommx_prefect._stages.address import LOCAL
+from ommx_prefect._stages.documents import Lineage
 from ommx_prefect._stages.roots import root_of
 from ommx_prefect.exceptions import ImageNameError, StageError
 
@@ -107,7 +108,9 @@ class FlowDecorator:
                 None. None: `PREFECT_INTEGRATIONS_OMMX_REGISTRY`, or none.
             lineage: `previous`: the sealed image names as its OCI subject the last finished one of
                 the same deployment (without one, of the same flow and repository) that was
-                scheduled before, as far as the Local Registry has it. None: it names none.
+                scheduled before, as far as the Local Registry has it. `accumulate`: it also holds
+                all that this one holds, before its own Runs, so that one image has all nights.
+                None: it names none.
             prefect_flow_options: Everything that `prefect.flow` takes.
 
         Raises:

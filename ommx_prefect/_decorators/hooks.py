@@ -18,10 +18,11 @@ from prefect.flows import FlowStateHook
 
 from ommx_prefect._decorators.seal_hook import seal_in_hook
 from ommx_prefect._flowrun.image_name import NameSource
-from ommx_prefect._flowrun.settings import SEALING_HOOKS, ExperimentSettings, Lineage
+from ommx_prefect._flowrun.settings import SEALING_HOOKS, ExperimentSettings
 from ommx_prefect._flowrun.start import open_in_hook
 from ommx_prefect._reporting.progress import begin_progress, end_progress
 from ommx_prefect._stages.address import BLOCK_NAME, checked_stage
+from ommx_prefect._stages.documents import Lineage
 from ommx_prefect.exceptions import InvalidImageNameError
 
 
@@ -105,7 +106,8 @@ def hook_of(
     if isinstance(aliases, str) or not all(isinstance(alias, str) for alias in aliases):
         raise TypeError(f"aliases={aliases!r} are no tags, such as ['latest']")
     if lineage not in (None, *get_args(Lineage)):
-        raise TypeError(f"lineage={lineage!r} is neither 'previous' nor None")
+        known = " nor ".join(map(repr, (*get_args(Lineage), None)))
+        raise TypeError(f"lineage={lineage!r} is neither {known}")
     return ExperimentHook(wanted, replace, tuple(aliases), pushed, place, block, lineage)
 
 

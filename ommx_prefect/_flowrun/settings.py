@@ -7,14 +7,12 @@ may replace them. Attributes of the function survive all three; those of the Flo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from prefect import Flow
 
 from ommx_prefect._flowrun.image_name import NameSource
-
-# How an experiment follows earlier ones of its flow.
-Lineage = Literal["previous"]
+from ommx_prefect._stages.documents import Lineage
 
 # The hook lists of a Flow in which a seal must be reachable.
 SEALING_HOOKS = ("on_completion", "on_failure", "on_cancellation", "on_crashed")
@@ -35,7 +33,8 @@ class ExperimentSettings:
             the block or Prefect's settings say.
         stage: Where shards wait; None for that of the block or of Prefect's settings.
         registry: The OMMX Registry block, as `ommx-registry/name`; None for that of the settings.
-        lineage: `previous` where the sealed image names the previous night as its OCI subject.
+        lineage: `previous` where the sealed image names the previous night as its OCI subject,
+            `accumulate` where it holds that and all nights before as well.
     """
 
     experiment: NameSource = None

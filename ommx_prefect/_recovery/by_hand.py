@@ -9,10 +9,9 @@ from ommx_prefect._recovery.decision import Decision
 from ommx_prefect._recovery.prefect_answer import UNKNOWN, connect
 from ommx_prefect._recovery.recover import Recovered, Recovery, recover_one, seal_decided
 from ommx_prefect._recovery.unsealed import Unsealed, read_unsealed
-from ommx_prefect._reporting.seal import seal
+from ommx_prefect._reporting.seal import seal, seal_shown
 from ommx_prefect._sealing.publish import read_publication
 from ommx_prefect._sealing.result import SealedExperiment, read_previous
-from ommx_prefect._sealing.seal import seal_flow_run
 from ommx_prefect._stages.damage import set_aside_files
 from ommx_prefect._stages.documents import INTENT, SEALED_RECORD, End, read_end
 from ommx_prefect._stages.local import LocalStage
@@ -80,7 +79,7 @@ def _seal_interrupted(owner: str, lone: Unsealed | None, stage: str | None) -> S
     end = End("interrupted", UNKNOWN, "it was called interrupted by hand")
     if lone is not None:
         return seal_decided(lone, Decision("seal", "", end=end))
-    return seal_flow_run(owner, end=end, stage=stage)
+    return seal_shown(owner, stage=stage, end=end)
 
 
 def _recover_now(owner: str) -> Iterator[Recovered]:

@@ -1,7 +1,13 @@
-"""Tell people of a flow run that recovery cannot seal: on its page, and by an event."""
+"""Tell people what recovery cannot seal: on the page of a flow run, and by an event.
+
+A task run outside flows has no page, and neither has a flow run that Prefect does not know.
+"""
 
 from __future__ import annotations
 
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
 
 from ommx_prefect._prefect.api import find_flow_name, read_flow_run
@@ -11,12 +17,11 @@ from ommx_prefect._recovery.prefect_answer import PrefectConnection
 from ommx_prefect._reporting.events import tell_seal_failed
 from ommx_prefect._reporting.night import FlowRunFacts, facts_of
 from ommx_prefect._reporting.publish import report_still_unsealed
+from ommx_prefect._values.secrets import redact_known
 
 
 def tell_failed(prefect: PrefectConnection, facts: FlowRunFacts, why: str) -> None:
-    """Show and tell that a flow run was not sealed, and which command mends that.
-
-    One that Prefect does not know has no page, and is told of by an event alone.
+    """Show and tell that a flow run, or lone task run, was not sealed, and what mends that.
 
     Args:
         prefect: Prefect's API; where it cannot be asked, nobody is told.
@@ -26,12 +31,24 @@ def tell_failed(prefect: PrefectConnection, facts: FlowRunFacts, why: str) -> No
     if prefect.client is None:
         return
     try:
-        flow_run = read_flow_run(prefect.client, facts.flow_run_id)
-        found = facts_of(flow_run, find_flow_name(prefect.client, flow_run))
-    except ObjectNotFound:
-        if facts.flow_name:  # else it may be a task run outside flows
-            tell_seal_failed(facts, why)
+        _tell(prefect.client, facts, why)
     except Exception as error:
         warn(f"Prefect was not told that {facts.flow_run_id} waits: {describe_error(error)}")
+
+
+def _tell(client: SyncPrefectClient, facts: FlowRunFacts, why: str) -> None:
+    try:
+        flow_run = read_flow_run(client, facts.flow_run_id)
+    except ObjectNotFound:
+        tell_seal_failed(_as_task_run(client, facts), why)
     else:
-        report_still_unsealed(found, why)
+        report_still_unsealed(facts_of(flow_run, find_flow_name(client, flow_run)), why)
+
+
+def _as_task_run(client: SyncPrefectClient, facts: FlowRunFacts) -> FlowRunFacts:
+    """Return what is known of a task run outside flows, where Prefect knows one of this id."""
+    try:
+        task_run = client.read_task_run(UUID(facts.flow_run_id))
+    except ObjectNotFound:
+        return facts
+    return FlowRunFacts(facts.flow_run_id, redact_known(task_run.name), "", "", kind="task-run")

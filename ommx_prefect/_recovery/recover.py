@@ -20,7 +20,7 @@ from ommx_prefect._recovery.prefect_answer import (
     connect,
     mark_crashed,
 )
-from ommx_prefect._recovery.unsealed import Unsealed, read_unsealed, unsealed_flow_runs
+from ommx_prefect._recovery.unsealed import Unsealed, read_unsealed
 from ommx_prefect._reporting.night import FlowRunFacts, facts_of
 from ommx_prefect._reporting.publish import report_sealed
 from ommx_prefect._sealing.result import SealedExperiment
@@ -30,6 +30,7 @@ from ommx_prefect._stages.documents import OUTBOX_RECORD
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._stages.shared import SharedStage
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect._values.secrets import redact_known
 from ommx_prefect.exceptions import DocumentError
 

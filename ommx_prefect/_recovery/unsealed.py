@@ -1,39 +1,29 @@
-"""Find the stages of the Local Registry that hold unsealed records."""
+"""Read what a stage of the Local Registry holds that no seal has taken."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ommx_prefect._flowrun.process_record import read_flow_process
-from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
     INBOX,
     INTENT,
-    PARTS,
     PROCESS_RECORD,
     SEALED_RECORD,
-    SHARDS,
-    STARTS,
     STATE_RECORD,
-    UNSENT,
     FlowProcess,
     FlowRecord,
     read_flow_record,
 )
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._stages.roots import stage_root
-from ommx_prefect.exceptions import DocumentError, StageError
+from ommx_prefect._stages.unsealed import RECORDS, has_unsealed, names_in
 
-# What an attempt, or a call on current_experiment(), leaves in a stage until it is sealed.
-RECORDS = (STARTS, SHARDS, PARTS, UNSENT)
 # What else tells that somebody was here.
 DOCUMENTS = (FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, INTENT)
 
@@ -90,31 +80,6 @@ class Unsealed:
         return has_unsealed(self.stage.path)
 
 
-def unsealed_flow_runs(*, unended: bool = False) -> list[str]:
-    """Return the ids of flow runs, and of lone task runs, that wait to be sealed.
-
-    It is cheap, for there can be thousands.
-
-    Args:
-        unended: Also those that were sealed before Prefect called their flow run ended.
-    """
-    try:
-        folders = [Path(entry.path) for entry in os.scandir(stage_root()) if entry.is_dir()]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StageError(LOCAL, f"{stage_root()} cannot be read: {error.strerror}") from error
-    stages = (x for x in folders if _is_stage(x.name))
-    return sorted(x.name for x in stages if has_unsealed(x) or (unended and _is_unended(x)))
-
-
-def _is_stage(name: str) -> bool:
-    try:
-        return bool(FlowRunId(name))
-    except DocumentError:  # somebody else's folder
-        return False
-
-
 def read_unsealed(root_flow_run_id: str) -> Unsealed | None:
     """Read what waits in a stage, or None where it is a subflow's, which its parent seals.
 
@@ -141,39 +106,10 @@ def read_unsealed(root_flow_run_id: str) -> Unsealed | None:
     )
 
 
-def has_unsealed(folder: Path) -> bool:
-    """Tell whether the directory of a stage holds what no seal has taken."""
-    if (folder / INTENT).exists():
-        return True
-    if any(any(_names(x / kind)) for x in (folder, folder / INBOX) for kind in RECORDS):
-        return True
-    if (folder / SEALED_RECORD).exists():
-        return False
-    return any((x / FLOW_RECORD).exists() for x in (folder, folder / INBOX)) or _is_blank(folder)
-
-
-def _is_blank(folder: Path) -> bool:
-    """Tell where nothing at all could be written, on a full disk: Prefect may know more."""
-    return folder.is_dir() and not any(x.is_file() for x in folder.rglob("*") if x.name[0] != ".")
-
-
-def _is_unended(folder: Path) -> bool:
-    return (folder / SEALED_RECORD).exists() and not (folder / STATE_RECORD).exists()
-
-
-def _names(folder: Path) -> Iterator[str]:
-    try:
-        for name in os.listdir(folder):
-            if not name.startswith("."):
-                yield name
-    except FileNotFoundError:
-        return
-
-
 def _files(folder: Path) -> list[Path]:
     files = [folder / name for name in DOCUMENTS]
     places = [place / record for place in (folder, folder / INBOX) for record in RECORDS]
-    return files + [place / name for place in places for name in _names(place)]
+    return files + [place / name for place in places for name in names_in(place)]
 
 
 def _times(paths: Iterable[Path]) -> list[float]:

@@ -62,7 +62,7 @@ def tell_pushed(night: Night) -> None:
 def tell_seal_failed(facts: FlowRunFacts, error: str) -> None:
     """Tell of a seal that failed; under the name of release 0.1.0, too."""
     resource = {
-        "prefect.resource.id": f"prefect.flow-run.{facts.flow_run_id}",
+        "prefect.resource.id": f"prefect.{facts.kind}.{facts.flow_run_id}",
         "prefect.resource.name": facts.flow_run_name,
     }
     payload = {"error": for_terminal(error), "mend": facts.command}
@@ -166,7 +166,7 @@ def related_to(facts: FlowRunFacts) -> list[dict[str, str]]:
     Prefect's own events name them in the same way.
     """
     found = (
-        ("flow-run", facts.flow_run_id, facts.flow_run_name),
+        (facts.kind, facts.flow_run_id, facts.flow_run_name),
         ("flow", facts.flow_id, facts.flow_name),
         ("deployment", facts.deployment_id, facts.deployment_name),
     )

@@ -52,7 +52,7 @@ class Findings:
 
 def find(night: Night) -> Findings:
     """Find contradictions and changes in an experiment; a comparison that fails becomes a note."""
-    solves = sum(len(run.solves) for run in night.experiment.runs)
+    solves = sum(len(run.solves) for _, run in night.runs)
     if not solves:
         return Findings()
     if solves > MOST_SOLVES:

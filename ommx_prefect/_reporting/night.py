@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from prefect.client.schemas.objects import FlowRun
 
 from ommx_prefect._format.decode import decode
+from ommx_prefect._format.earlier import own_runs
 from ommx_prefect._format.model import ExperimentRecord, RunRecord
 from ommx_prefect._prefect.api import find_deployment_name
 from ommx_prefect._sealing.result import SealedExperiment, target_of_sealed
@@ -22,7 +24,8 @@ UNWELL = ("failed", "interrupted")
 class FlowRunFacts:
     """A flow run, its flow and its deployment, by id and name; empty where there is none.
 
-    `mend` is what mends its seal, where that is another command than usual.
+    `mend` is what mends its seal, where that is another command than usual; `kind` is what Prefect
+    calls it: a task run outside flows has an experiment, too.
     """
 
     flow_run_id: str
@@ -32,6 +35,7 @@ class FlowRunFacts:
     deployment_id: str = ""
     deployment_name: str = ""
     mend: str = ""
+    kind: Literal["flow-run", "task-run"] = "flow-run"
 
     @property
     def command(self) -> str:
@@ -51,10 +55,15 @@ class Night:
         """The experiment's records, from the bytes that were stored."""
         return decode(target_of_sealed(self.sealed).read(self.sealed.manifest_digest))
 
+    @cached_property
+    def runs(self) -> list[tuple[int, RunRecord]]:
+        """Its own Runs with their ids: not those of nights before that the experiment holds."""
+        return own_runs(self.experiment)
+
     def unwell(self) -> Iterator[tuple[int, RunRecord]]:
         """Return the Runs that failed or were interrupted, by their ids, the worst first."""
         for status in UNWELL:
-            for run_id, run in enumerate(self.experiment.runs):
+            for run_id, run in self.runs:
                 if run.status == status:
                     yield run_id, run
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from prefect.utilities.urls import url_for
 
+from ommx_prefect._format.earlier import first_own_run
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._reporting.findings import Findings
@@ -36,7 +37,11 @@ class Page:
 
 
 def page_of(
-    night: Night, found: Findings, pictures: Sequence[str] = (), table_note: str = ""
+    night: Night,
+    found: Findings,
+    pictures: Sequence[str] = (),
+    table_note: str = "",
+    unsealed: int = 0,
 ) -> Page:
     """Write the page of a sealed flow run.
 
@@ -45,10 +50,12 @@ def page_of(
         found: What it found in its solves.
         pictures: Pictures of it, as markdown.
         table_note: What is to be said of the table of Runs.
+        unsealed: How many earlier flow runs of its series are not sealed.
     """
-    said = description(night, found)
+    said = description(night, found, unsealed)
     sections = [
         [f"## Experiment {night.sealed.status}", "", for_markdown(said) + _where(night)],
+        _unsealed(unsealed),
         _not_pushed(night),
         _failures(night),
         _listed("Contradictions", found.contradictions),
@@ -62,7 +69,7 @@ def page_of(
     return Page(said, _within_bounds(sections, pictures))
 
 
-def description(night: Night, found: Findings) -> str:
+def description(night: Night, found: Findings, unsealed: int = 0) -> str:
     """Return the verdict on a flow run in one sentence that names the worst."""
     sealed = night.sealed
     counts = {status: n for status, n in sealed.counts.items() if status != "finished" and n}
@@ -76,6 +83,8 @@ def description(night: Night, found: Findings) -> str:
         parts.append("not pushed")
     if night.experiment.annotations.get(names.DEGRADED):
         parts.append("degraded")
+    if unsealed:
+        parts.append(f"{_many(unsealed, 'earlier flow run')} not sealed")
     return ", ".join(parts)
 
 
@@ -103,6 +112,13 @@ def _where(night: Night) -> str:
 def link(title: str, url: str) -> str:
     """Return a link, or nothing where the address is not trusted."""
     return f"[{title}]({url})" if _SAFE_URL.fullmatch(url) else ""
+
+
+def _unsealed(count: int) -> list[str]:
+    if not count:
+        return []
+    what = f"{_many(count, 'earlier flow run')} of this series {'is' if count == 1 else 'are'}"
+    return [f"**{what} not sealed**: `ommx-prefect status` says why, `ommx-prefect recover` seals"]
 
 
 def _not_pushed(night: Night) -> list[str]:
@@ -176,10 +192,16 @@ def _experiment(night: Night) -> list[str]:
         ("Image", as_code(sealed.image_name)),
         ("Digest", as_code(sealed.manifest_digest)),
         ("Runs", runs),
+        *_earlier(night),
         *_places(night),
         ("Environment", for_markdown(_environment(night))),
     ]
     return ["### Experiment", "", "| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
+
+
+def _earlier(night: Night) -> list[tuple[str, str]]:
+    count = first_own_run(night.experiment.annotations)
+    return [("Earlier nights", f"{_many(count, 'Run')}, before its own")] if count else []
 
 
 def _places(night: Night) -> list[tuple[str, str]]:
@@ -199,7 +221,7 @@ def _environment(night: Night) -> str:
     versions = [("Python", names.PYTHON_VERSION), ("OMMX", names.OMMX_VERSION)]
     versions += [("Prefect", names.PREFECT_VERSION)]
     told = night.experiment.annotations
-    hosts = sorted({str(run.parameters.get("prefect.host", "")) for run in night.experiment.runs})
+    hosts = sorted({str(run.parameters.get("prefect.host", "")) for _, run in night.runs})
     shown = [host for host in hosts if host][:5]
     found = [f"{title} {told[name]}" for title, name in versions if name in told]
     return ", ".join([*found, *(f"on {host}" for host in shown)])

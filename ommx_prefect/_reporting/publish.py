@@ -6,6 +6,7 @@ the flow run only in some hooks, and make nothing in a sync hook of an async flo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
@@ -17,6 +18,7 @@ from prefect.client.schemas.filters import (
     ArtifactFilterKey,
 )
 from prefect.client.schemas.sorting import ArtifactSort
+from prefect.exceptions import ObjectNotFound
 
 from ommx_prefect._prefect.api import api_client, find_flow_name, read_flow_run
 from ommx_prefect._prefect.log import warn
@@ -35,6 +37,7 @@ from ommx_prefect._reporting.night import FlowRunFacts, Night, facts_of
 from ommx_prefect._reporting.page import Page, page_of, unsealed_page
 from ommx_prefect._reporting.pictures import pictures
 from ommx_prefect._reporting.solve_pages import show_solves
+from ommx_prefect._reporting.unsealed import unsealed_before
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.runs_table import runs_table, table_text
 
@@ -77,7 +80,12 @@ def report_still_unsealed(facts: FlowRunFacts, why: str) -> None:
 
 def report_again(sealed: SealedExperiment) -> None:
     """Show a flow run that was sealed by hand, and tell of it."""
-    _shielded(None, lambda: report_sealed(_facts_by_id(sealed.flow_run_id), sealed))
+
+    def report() -> None:
+        with contextlib.suppress(ObjectNotFound):  # Prefect does not know it: it has no page
+            report_sealed(_facts_by_id(sealed.flow_run_id), sealed)
+
+    _shielded(None, report)
 
 
 def report_push(sealed: SealedExperiment) -> None:
@@ -107,7 +115,8 @@ def _shielded(otherwise: T, do: Callable[[], T]) -> T:
 
 
 def _show_page(night: Night, found: Findings, cut: str) -> None:
-    page = page_of(night, found, list(pictures(found.nights)), cut)
+    waiting = _shielded(0, lambda: unsealed_before(night))
+    page = page_of(night, found, list(pictures(found.nights)), cut, waiting)
     _attach(night.facts, page_key(night.facts), "markdown", page)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ommx_prefect._reporting.publish import report_again, report_push
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_by_id
+from ommx_prefect._stages.documents import End
 
 
 def seal(flow_run_id: object, *, stage: str | None = None) -> SealedExperiment:
@@ -28,7 +29,20 @@ def seal(flow_run_id: object, *, stage: str | None = None) -> SealedExperiment:
         SealError: It could not be sealed; its records are kept.
         StageError: The stage does not answer.
     """
-    done = seal_by_id(flow_run_id, stage=stage)
+    return seal_shown(flow_run_id, stage=stage)
+
+
+def seal_shown(
+    flow_run_id: object, *, stage: str | None = None, end: End | None = None
+) -> SealedExperiment:
+    """Seal a flow run as `seal` does, and show it where something changed.
+
+    Args:
+        flow_run_id: As for `seal`.
+        stage: As for `seal`.
+        end: How it ended, where the caller knows better than Prefect.
+    """
+    done = seal_by_id(flow_run_id, stage=stage, end=end)
     if done.sealed.manifest_digest != done.was_digest:
         report_again(done.sealed)
     elif done.sealed.pushed is not None and done.sealed.pushed != done.was_pushed:

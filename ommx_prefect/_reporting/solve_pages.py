@@ -48,7 +48,7 @@ def show_solves(night: Night) -> int:
 
 def _solves(night: Night) -> Iterator[tuple[int, RunRecord]]:
     """Return the Runs that solved something in a task run of Prefect's, the worst first."""
-    well = ((i, run) for i, run in enumerate(night.experiment.runs) if run.status not in UNWELL)
+    well = ((i, run) for i, run in night.runs if run.status not in UNWELL)
     for run_id, run in chain(night.unwell(), well):
         is_solve = run.solves or run.samplings or "outcome" in run.parameters
         if is_solve and _task_run_id(run) is not None:

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 from ommx.experiment import Experiment, ExperimentRef
 
 from ommx_prefect._format.decode import decode
+from ommx_prefect._format.earlier import earlier_solves, own_runs
 from ommx_prefect._format.model import ExperimentRecord, RunRecord
 from ommx_prefect._registry.names import load_named
 from ommx_prefect._reporting.night import Night
+from ommx_prefect._sealing.composed import composed_before
 from ommx_prefect._sealing.lineage import Series, previous_nights
-from ommx_prefect._sealing.result import SealedExperiment, read_previous, target_of_sealed
-from ommx_prefect._stages.documents import read_flow_record
-from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._stages.roots import stage_root
+from ommx_prefect._sealing.result import target_of_sealed
 from ommx_prefect._targets import annotations as names
 from ommx_prefect._targets.protocol import Target
 from ommx_prefect.exceptions import OmmxPrefectError
@@ -87,31 +86,17 @@ def _earlier_here(series: Series) -> Iterator[Earlier]:
             opened = load_named(ref.image_name, ref.manifest_digest)
             return _of_experiment(ref.image_name, opened) if opened else None
 
-        yield ref.solve_count, load
+        yield ref.solve_count - earlier_solves(ref.annotations), load
 
 
 def _earlier_composed(series: Series) -> Iterator[Earlier]:
     """Yield the nights that this host composed in a registry, the last first."""
-    for sealed in _composed_before(series):
+    for sealed in composed_before(series):
         with contextlib.suppress(OmmxPrefectError):  # deleted there
             target = target_of_sealed(sealed)
             record = decode(target.read(sealed.manifest_digest))
-            solves = sum(len(run.solves) for run in record.runs)
+            solves = sum(len(run.solves) for _, run in own_runs(record))
             yield solves, functools.partial(_of_record, sealed.image_name, record, target)
-
-
-def _composed_before(series: Series) -> list[SealedExperiment]:
-    """Return what was composed of earlier nights, as the stages of this host remember it."""
-    found: list[tuple[str, SealedExperiment]] = []
-    for folder in stage_root().iterdir():
-        with contextlib.suppress(OmmxPrefectError, OSError):
-            stage = LocalStage(folder.name)
-            previous, record = read_previous(stage), read_flow_record(stage)
-            if previous is None or record is None or not previous.sealed.composed_in:
-                continue
-            if Series.of_record(record).is_before(series):
-                found.append((record.scheduled_time, previous.sealed))
-    return [each for _, each in sorted(found, key=lambda x: x[0], reverse=True)]
 
 
 def _of_experiment(image_name: str, experiment: Experiment) -> Solved:
@@ -129,7 +114,7 @@ def _of_record(image_name: str, record: ExperimentRecord, target: Target) -> Sol
 
     rows = [
         {"experiment": image_name, "run": run_id, **row}
-        for run_id, run in enumerate(record.runs)
+        for run_id, run in own_runs(record)
         for row in _rows(run)
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from prefect.utilities.urls import url_for
 
+from ommx_prefect._format.earlier import EARLIER_RUNS, EARLIER_SOLVES
+from ommx_prefect._sealing.earlier import Earlier
 from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._targets import annotations as names
 
@@ -15,7 +17,7 @@ from ommx_prefect._targets import annotations as names
 LONGEST_DEGRADED = 1000
 
 
-def annotations_of(inputs: SealInputs, warnings: Sequence[str]) -> dict[str, str]:
+def annotations_of(inputs: SealInputs, warnings: Sequence[str], earlier: Earlier) -> dict[str, str]:
     """Return the annotations of an experiment; those without a value are left out."""
     record = inputs.record
     found = {
@@ -32,5 +34,7 @@ def annotations_of(inputs: SealInputs, warnings: Sequence[str]) -> dict[str, str
         names.PYTHON_VERSION: platform.python_version(),
         names.WARNINGS: str(len(warnings)) if warnings else "",
         names.DEGRADED: "; ".join(x for x in warnings if "degraded" in x)[:LONGEST_DEGRADED],
+        EARLIER_RUNS: str(len(earlier.entries) or ""),
+        EARLIER_SOLVES: str(earlier.solves or ""),
     }
     return {key: value for key, value in found.items() if value}

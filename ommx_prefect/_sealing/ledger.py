@@ -5,7 +5,9 @@ The ledger is one JSON attachment of the experiment, named `ledger`:
     {"format": 1, "flow_run": {...}, "runs": [...], "task_runs": [...], "subflows": [...],
      "split_columns": {...}, "warnings": [...]}
 
-`runs[i]` belongs to the Run with `run_id` i. It holds no secret, and no message of Prefect's.
+`runs[i]` belongs to the Run with `run_id` i. It holds no secret, and no message of Prefect's. That
+of an accumulated experiment has `nights` as well: what the ledgers of the nights before said, whose
+Runs are the first in `runs`. All else there is of this night.
 """
 
 from __future__ import annotations
@@ -17,12 +19,21 @@ from typing import Any
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import TaskRunRow
 from ommx_prefect._sealing.json_stream import written
-from ommx_prefect._shards.schema import CLOSED, FORMAT_KEY, Key, fields_of, parsed
+from ommx_prefect._shards.schema import (
+    CLOSED,
+    FORMAT_KEY,
+    ContentDigest,
+    Count,
+    Key,
+    OwnerId,
+    fields_of,
+    parsed,
+)
 
 NAME = "ledger"
 MEDIA_TYPE = "application/json"
-# Release 0.1.0 wrote it already.
-FORMAT = 1
+# Release 0.1.0 wrote the first; the second has nights, and is written where there are any.
+FORMAT, FORMAT_WITH_NIGHTS = 1, 2
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,30 @@ class Entry(RunPlace):
 
 
 @dataclass(frozen=True)
+class Night:
+    """What a ledger says of a night before, whose Runs are in the same experiment.
+
+    Attributes:
+        flow_run_id: The flow run whose night it was.
+        manifest_digest: The image of that night.
+        first_run: The id of the first of its own Runs.
+        runs: How many there are.
+        flow_run: What its own ledger said, here and below.
+    """
+
+    __pydantic_config__ = CLOSED
+
+    flow_run_id: OwnerId
+    manifest_digest: ContentDigest
+    first_run: Count
+    runs: Count
+    flow_run: Mapping[str, Any]
+    task_runs: tuple[Mapping[str, Any], ...]
+    subflows: tuple[Mapping[str, Any], ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Ledger:
     """A ledger as it was read; what only people read of it stays as it is."""
 
@@ -79,6 +114,17 @@ class Ledger:
     subflows: tuple[Mapping[str, Any], ...]
     split_columns: Mapping[str, str]
     warnings: tuple[str, ...]
+    nights: tuple[Night, ...] = ()
+
+    @property
+    def first_own_run(self) -> int:
+        """The id of the first Run that is of no night before."""
+        return runs_of(self.nights)
+
+
+def runs_of(nights: Iterable[Night]) -> int:
+    """Return how many Runs some nights have."""
+    return sum(night.runs for night in nights)
 
 
 def read_ledger(data: bytes) -> Ledger:
@@ -88,7 +134,7 @@ def read_ledger(data: bytes) -> Ledger:
         DocumentError: It has another shape.
         UnknownFormatError: A later release wrote it.
     """
-    return parsed(Ledger, fields_of(data, FORMAT))
+    return parsed(Ledger, fields_of(data, FORMAT_WITH_NIGHTS))
 
 
 def ledger_bytes(
@@ -98,28 +144,37 @@ def ledger_bytes(
     subflows: Sequence[Mapping[str, Any]],
     split_columns: Mapping[str, str],
     warnings: Sequence[str],
+    nights: Sequence[Night] = (),
 ) -> bytes:
     """Write the ledger: the same facts give the same bytes."""
     document = {
-        FORMAT_KEY: FORMAT,
+        FORMAT_KEY: FORMAT_WITH_NIGHTS if nights else FORMAT,
         "flow_run": dict(flow_run),
         "runs": (entry.as_json(run_id) for run_id, entry in enumerate(entries)),
-        "task_runs": task_runs(entries, rows),
+        "task_runs": task_runs(entries, rows, runs_of(nights)),
         "subflows": list(subflows),
         "split_columns": dict(split_columns),
         "warnings": list(warnings),
+        **({"nights": map(vars, nights)} if nights else {}),
     }
     return written(document)
 
 
-def task_runs(entries: Sequence[Entry], rows: Iterable[TaskRunRow]) -> Iterator[dict[str, Any]]:
+def task_runs(
+    entries: Sequence[Entry], rows: Iterable[TaskRunRow], first: int = 0
+) -> Iterator[dict[str, Any]]:
     """Yield one row for each task run, with the ids of its Runs; rows without Runs come last.
 
     Where a task run has Runs, they tell its state: Prefect's API may be late.
+
+    Args:
+        entries: All Runs of the experiment.
+        rows: What Prefect's API knows.
+        first: The id of the first Run that is no earlier night's.
     """
     run_ids: dict[str, list[int]] = {}
-    for run_id, entry in enumerate(entries):
-        if entry.task_run_id:
+    for run_id in range(first, len(entries)):
+        if (entry := entries[run_id]).task_run_id:
             run_ids.setdefault(entry.task_run_id, []).append(run_id)
     for found in run_ids.values():
         yield _row_of(entries[found[0]], entries[found[-1]].state, found)

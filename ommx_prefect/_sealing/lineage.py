@@ -26,7 +26,7 @@ from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._targets import annotations as names
 
-PREVIOUS = "previous"
+ACCUMULATE = "accumulate"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def subject_of(inputs: SealInputs) -> Descriptor | None:
     """Return the descriptor of the experiment that this one follows, or None."""
     if inputs.contents.documents is not None:
         return decode(inputs.contents.documents).subject
-    if inputs.record.lineage != PREVIOUS:
+    if not inputs.record.lineage:
         return None
     earlier = previous_nights(Series.of_record(inputs.record))
     if not earlier:

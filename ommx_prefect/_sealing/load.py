@@ -135,8 +135,8 @@ def _completed(inputs: SealInputs) -> SealInputs:
 def _flow_of(inputs: SealInputs) -> str:
     """Return of which flow Prefect says a flow run is, where its record is another host's word."""
     record = inputs.record
-    wants_names = record.replace or record.aliases
-    return find_flow_of(record.flow_run_id) if wants_names and not inputs.stage.is_own() else ""
+    wants_others = record.replace or record.aliases or record.lineage
+    return find_flow_of(record.flow_run_id) if wants_others and not inputs.stage.is_own() else ""
 
 
 def _read_again(inputs: SealInputs) -> Staged:

@@ -17,11 +17,14 @@ from ommx_prefect._format.compose import (
 )
 from ommx_prefect._format.encode import columns_of
 from ommx_prefect._format.model import Attachments, ExperimentRecord, describe
+from ommx_prefect._oci.names import MOST_MANIFEST_BYTES
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._sealing import ledger
+from ommx_prefect._sealing.accumulate import earlier_of
 from ommx_prefect._sealing.annotations import annotations_of
 from ommx_prefect._sealing.attachments import Logged, join_parts
 from ommx_prefect._sealing.degradations import warnings_of
+from ommx_prefect._sealing.earlier import Earlier, joined, with_flow_run
 from ommx_prefect._sealing.entries import (
     count_by_status,
     entries_of,
@@ -29,7 +32,7 @@ from ommx_prefect._sealing.entries import (
     merge_entries,
 )
 from ommx_prefect._sealing.ledger import Entry
-from ommx_prefect._sealing.lineage import subject_of
+from ommx_prefect._sealing.lineage import ACCUMULATE
 from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._sealing.names import free_name, stored_name
 from ommx_prefect._sealing.result import SealedExperiment
@@ -49,6 +52,7 @@ class SealPlan:
         composition: Its exact bytes.
         ledger: The bytes of its ledger.
         sealed: The answer of the seal, once it is published.
+        earlier: What it has of the nights before.
     """
 
     inputs: SealInputs
@@ -56,6 +60,7 @@ class SealPlan:
     composition: Composition
     ledger: bytes
     sealed: SealedExperiment
+    earlier: Earlier
 
     @property
     def keys(self) -> frozenset[str]:
@@ -72,10 +77,28 @@ class SealPlan:
 
 @dataclass(frozen=True)
 class Runs:
-    """The Runs of an experiment in the order of their ids, and their columns of one type each."""
+    """The Runs of an experiment, and their columns of one type each.
 
-    entries: Sequence[Entry]
+    Attributes:
+        own: Those of the flow run that is sealed, in the order of their start.
+        earlier: Those of the nights before, which come first, and what belongs to them.
+        columns: The columns of all.
+    """
+
+    own: Sequence[Entry]
+    earlier: Earlier
     columns: SettledColumns
+
+    @classmethod
+    def of(cls, own: Sequence[Entry], earlier: Earlier) -> Runs:
+        """Join the Runs of a flow run to those of the nights before."""
+        records = (entry.record for entry in (*earlier.entries, *own))
+        return cls(own, earlier, settle_columns(columns_of(records)))
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All of them, in the order of their ids."""
+        return (*self.earlier.entries, *self.own)
 
     @property
     def split_columns(self) -> Mapping[str, str]:
@@ -83,13 +106,18 @@ class Runs:
         return self.columns[1]
 
 
+# Why earlier Runs are left out of an image that would be too large with them: in bytes.
+TOO_LARGE = (
+    "with them its manifest has {:,} bytes, and OCI registries take {:,}; nights accumulate anew "
+    "from this one on"
+)
 # Keys of the flow's record that most flows leave empty.
 RARELY_TOLD = ("registry", "lineage")
 
 
 def plan_experiment(inputs: SealInputs) -> SealPlan:
     """Compose an experiment for the best target that takes it."""
-    runs = _runs_of(inputs)
+    runs = Runs.of(_own_runs(inputs), earlier_of(inputs))
     *others, last = targets_for(inputs.stage, inputs.record.image_name, inputs.end.status)
     for target in others:
         plan = _plan_for(target, inputs, runs)
@@ -100,20 +128,33 @@ def plan_experiment(inputs: SealInputs) -> SealPlan:
     return _plan_for(last, inputs, runs)
 
 
-def _runs_of(inputs: SealInputs) -> Runs:
+def _own_runs(inputs: SealInputs) -> list[Entry]:
     """Return the Runs of what was sealed before, of what is staged, and of what Prefect knows."""
     rows = {row.task_run_id: row for row in inputs.rows}
     fresh = entries_of(inputs.staged, rows, inputs.checkpoints)
     entries = merge_entries(inputs.contents.entries, fresh, inputs.checkpoints)
     entries = with_unrecorded(entries, inputs.rows, inputs.staged.running)
     entries = mark_superseded(entries, inputs.staged.rolled_back)
-    return Runs(entries, settle_columns(columns_of(entry.record for entry in entries)))
+    is_told = inputs.record.lineage == ACCUMULATE
+    return with_flow_run(entries, inputs.record.flow_run_id) if is_told else entries
 
 
 def _plan_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
+    """Compose an experiment for a target; with earlier nights only where a registry takes it."""
+    plan = _composed_for(target, inputs, runs)
+    size = len(plan.composition.documents.manifest)
+    if size <= MOST_MANIFEST_BYTES or not runs.earlier.nights:
+        return plan
+    without = runs.earlier.left_out(TOO_LARGE.format(size, MOST_MANIFEST_BYTES))
+    return _composed_for(target, inputs, Runs.of(runs.own, without))
+
+
+def _composed_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
     name = free_name(target, inputs)
     logged = join_parts(inputs.staged.parts, inputs.contents.attachments, inputs.staged.subflows)
-    degradations = warnings_of(inputs, runs.entries, name)
+    degradations = warnings_of(inputs, runs.own, name)
+    if runs.earlier.note:
+        degradations = (runs.earlier.note, *degradations)
     warnings = (*degradations, *logged.warnings, *split_warnings(runs.split_columns))
     ledger_data = _ledger_of(inputs, runs, warnings)
     experiment = build_experiment(inputs, runs, logged, ledger_data, degradations, name)
@@ -123,13 +164,13 @@ def _plan_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
         image_name=name,
         manifest_digest=composition.documents.digest,
         status=inputs.end.status,
-        counts=count_by_status(runs.entries),
+        counts=count_by_status(runs.own),
         warnings=warnings,
         stored_name=stored_name(inputs, name),
         pushed=True if target.target_stage else None,
         composed_in=target.target_stage,
     )
-    return SealPlan(inputs, target, composition, ledger_data, sealed)
+    return SealPlan(inputs, target, composition, ledger_data, sealed, runs.earlier)
 
 
 def build_experiment(
@@ -150,20 +191,21 @@ def build_experiment(
         degradations: What of it is lost, out of reach, or named otherwise.
         name: Its name.
     """
-    before, end = inputs.contents, inputs.end
-    entries = {**logged.entries, ledger.NAME: describe(ledger.MEDIA_TYPE, ledger_data)}
+    before, end, earlier = inputs.contents, inputs.end, runs.earlier
+    attachments = joined(earlier.attachments, logged.attachments)
+    entries = {**attachments.entries, ledger.NAME: describe(ledger.MEDIA_TYPE, ledger_data)}
     return ExperimentRecord(
         status=end.status,
         reason=end.reason,
         requested_image_name=None if inputs.is_finished else name,
         runs=tuple(entry.record for entry in runs.entries),
-        attachments=Attachments(entries, logged.filenames),
+        attachments=Attachments(entries, attachments.filenames),
         annotations={
             **before.annotations,
             **logged.annotations,
-            **annotations_of(inputs, degradations),
+            **annotations_of(inputs, degradations, earlier),
         },
-        subject=subject_of(inputs),
+        subject=earlier.subject,
     )
 
 
@@ -175,5 +217,11 @@ def _ledger_of(inputs: SealInputs, runs: Runs, warnings: Sequence[str]) -> bytes
     flow_run = {**told, "state": end.state, "status": end.status}
     subflows = list(inputs.staged.subflows.values())
     return ledger.ledger_bytes(
-        flow_run, runs.entries, inputs.rows, subflows, runs.split_columns, warnings
+        flow_run,
+        runs.entries,
+        inputs.rows,
+        subflows,
+        runs.split_columns,
+        warnings,
+        runs.earlier.nights,
     )

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 
 from ommx_prefect._format.compose import rejoin
 from ommx_prefect._format.decode import decode
+from ommx_prefect._format.earlier import EARLIER_RUNS, EARLIER_SOLVES
 from ommx_prefect._format.model import Attachments, Documents, ExperimentRecord
 from ommx_prefect._registry.names import checkpoint_name
 from ommx_prefect._sealing import ledger
+from ommx_prefect._sealing.earlier import Earlier, split
 from ommx_prefect._sealing.entries import count_by_status
-from ommx_prefect._sealing.ledger import Entry
+from ommx_prefect._sealing.ledger import Entry, Ledger
 from ommx_prefect._sealing.result import PreviousSeal, SealedExperiment, write_sealed
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._stages.protocol import Stage
@@ -28,7 +30,7 @@ from ommx_prefect._targets.protocol import Target
 from ommx_prefect.exceptions import DocumentError
 
 # Annotations that tell of one seal, and not of the experiment that it extends.
-OF_ONE_SEAL = (WARNINGS, DEGRADED)
+OF_ONE_SEAL = (WARNINGS, DEGRADED, EARLIER_RUNS, EARLIER_SOLVES)
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ class SealedContents:
     Attributes:
         documents: Its exact bytes.
         status: Its status.
-        entries: Its Runs.
-        attachments: What the flow body logged on it.
+        entries: Its own Runs.
+        attachments: What its own flow body logged on it.
         annotations: Its annotations.
-        warnings: The warnings in its ledger.
+        ledger: Its ledger.
+        earlier: What it holds of the nights before.
     """
 
     documents: Documents | None = None
@@ -49,7 +52,13 @@ class SealedContents:
     entries: Sequence[Entry] = ()
     attachments: Attachments = field(default_factory=Attachments)
     annotations: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    ledger: Ledger | None = None
+    earlier: Earlier = field(default_factory=Earlier)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The warnings in its ledger."""
+        return self.ledger.warnings if self.ledger else ()
 
 
 def find_previous(
@@ -83,22 +92,41 @@ def is_held(previous: PreviousSeal) -> bool:
 def read_contents(previous: PreviousSeal) -> SealedContents:
     """Read the experiment of an earlier seal."""
     target = previous.target
-    return _contents_of(target, target.read(previous.sealed.manifest_digest))
+    return contents_of(target, target.read(previous.sealed.manifest_digest))
 
 
-def _contents_of(target: Target, documents: Documents) -> SealedContents:
-    """Take an experiment apart, with its ledger."""
+def contents_of(target: Target, documents: Documents) -> SealedContents:
+    """Take an experiment apart, with its ledger.
+
+    Raises:
+        DocumentError: It has none, or one that is not its own.
+    """
     experiment = decode(documents)
-    told = ledger.read_ledger(target.read_blob(experiment.attachments.entries[ledger.NAME]))
+    told = _ledger_of(target, experiment)
     runs = [rejoin(run, told.split_columns) for run in experiment.runs]
+    entries = [Entry.from_json(x, run) for x, run in zip(told.runs, runs, strict=True)]
+    first = told.first_own_run
+    logged, theirs = split(_logged_attachments(experiment), told.nights)
     return SealedContents(
         documents=documents,
         status=experiment.status,
-        entries=[Entry.from_json(entry, runs[entry["run_id"]]) for entry in told.runs],
-        attachments=_logged_attachments(experiment),
+        entries=entries[first:],
+        attachments=logged,
         annotations={k: v for k, v in experiment.annotations.items() if k not in OF_ONE_SEAL},
-        warnings=told.warnings,
+        ledger=told,
+        earlier=Earlier(None, entries[:first], told.nights, theirs),
     )
+
+
+def _ledger_of(target: Target, experiment: ExperimentRecord) -> Ledger:
+    layer = experiment.attachments.entries.get(ledger.NAME)
+    if layer is None:
+        raise DocumentError("it has no ledger")
+    told = ledger.read_ledger(target.read_blob(layer))
+    run_ids = [entry.get("run_id") for entry in told.runs]
+    if run_ids != list(range(len(experiment.runs))) or told.first_own_run > len(run_ids):
+        raise DocumentError("its ledger tells of other Runs")
+    return told
 
 
 def _logged_attachments(experiment: ExperimentRecord) -> Attachments:
@@ -115,7 +143,7 @@ def _restore(stage: Stage, record: FlowRecord) -> PreviousSeal | None:
     for target, image_name, stored_name in _places(stage, record):
         digest = target.find(stored_name)
         if digest and (documents := _own_documents(target, digest, record)):
-            contents = _contents_of(target, documents)
+            contents = contents_of(target, documents)
             sealed = _answer_of(stage, target, contents, digest, image_name, stored_name)
             ended = (x for x in contents.entries if x.record.status != "interrupted")
             return write_sealed(stage, sealed, {entry.key for entry in ended})

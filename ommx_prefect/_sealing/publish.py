@@ -66,6 +66,8 @@ def store(plan: SealPlan) -> None:
         inputs.stage.pin_sealed(before)
     elif before:
         target.keep(before)
+    if plan.earlier.documents:  # of this Local Registry, wherever the shards come from
+        inputs.stage.pin_sealed(plan.earlier.documents)
     target.keep(*inputs.staged.documents)
     inputs.stage.add_blob(plan.ledger, ledger.MEDIA_TYPE)
     target.store(plan.composition)

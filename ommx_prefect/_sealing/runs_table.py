@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, own_runs
 from ommx_prefect._format.model import ExperimentRecord, RunRecord, Scalar
 from ommx_prefect._shards.shard import STATE_COLUMN
 from ommx_prefect._values.display import for_terminal
@@ -35,6 +36,7 @@ FIRST_COLUMNS: dict[str, str | None] = {
 # Run parameters that only machines want.
 HIDDEN_PARAMETERS = frozenset(
     {"prefect.task_run_id", "prefect.started_at", "prefect.host", "prefect.flow_attempt"}
+    | {FLOW_RUN_COLUMN}
 )
 # The order of rows; what is not named comes last.
 WORST_FIRST = ("failed", "interrupted")
@@ -43,8 +45,8 @@ NOT_ENDED = frozenset({"Running", "Pending", "Scheduled", "Retrying", "Cancellin
 
 
 def runs_table(experiment: ExperimentRecord) -> list[dict[str, Any]]:
-    """Return one row for each Run; every row has the same columns in the same order."""
-    runs = list(enumerate(experiment.runs))
+    """Return one row for each own Run; every row has the same columns in the same order."""
+    runs = own_runs(experiment)
     runs.sort(key=lambda run: (run[1].status not in WORST_FIRST, run[1].status != "failed"))
     logged = {name for _, run in runs for name in run.parameters}
     titles = titles_of(logged - HIDDEN_PARAMETERS)

@@ -70,10 +70,10 @@ class Seal:
     was_digest: str = ""
 
 
-def seal_by_id(flow_run_id: object, *, stage: str | None = None) -> Seal:
+def seal_by_id(flow_run_id: object, *, stage: str | None = None, end: End | None = None) -> Seal:
     """Seal a flow run by its id, as `ommx_prefect.seal` does, and show nobody."""
     place, record = find_flow_run(parse_flow_run_id(flow_run_id), stage)
-    return seal_found(place, record, named=stage)
+    return seal_found(place, record, end=end, named=stage)
 
 
 def seal_flow_run(

@@ -84,6 +84,8 @@ def _is_stage(text: str) -> str:
 
 # The address of a stage.
 Address = Annotated[Text, AfterValidator(_is_stage)]
+# How an experiment follows the previous night: it names it, or holds its Runs, too.
+Lineage = Literal["previous", "accumulate"]
 # Whose a record is: seen by all hosts where the stage is shared, or this host's alone.
 Reach = Literal["shared", "host"]
 
@@ -108,7 +110,7 @@ class FlowRecord:
         push: Whether the finished experiment is pushed; older records do not have it.
         stage: Where its shards wait.
         registry: The block with the credentials of its registry; empty without one.
-        lineage: `previous` where the experiment follows the previous night; or empty.
+        lineage: How the experiment follows the previous night; empty where it does not.
     """
 
     __pydantic_config__ = CLOSED
@@ -127,7 +129,7 @@ class FlowRecord:
     push: bool = False
     stage: Address = LOCAL
     registry: Text = ""
-    lineage: Text = ""
+    lineage: Lineage | Literal[""] = ""
 
     @property
     def other_name(self) -> str:

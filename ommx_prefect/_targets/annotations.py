@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ommx_prefect._format.decode import decode
+from ommx_prefect._format.earlier import EARLIER_RUNS
 from ommx_prefect._targets.protocol import Target
 from ommx_prefect.exceptions import DocumentError
 
@@ -39,6 +40,7 @@ FLOW_RUN_FACTS = {
     "flow run": FLOW_RUN_NAME,
     "state": STATE,
     "scheduled": SCHEDULED_TIME,
+    "earlier Runs": EARLIER_RUNS,
 }
 VERSION_FACTS = {"Prefect": PREFECT_VERSION, "OMMX": OMMX_VERSION, "Python": PYTHON_VERSION}
 LOSS_FACTS = {"warnings": WARNINGS, "degraded": DEGRADED}

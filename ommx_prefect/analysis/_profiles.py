@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from ommx.experiment import Experiment
 
+from ommx_prefect._format.earlier import own
 from ommx_prefect.analysis._totals import instance_key, is_solved
 
 TRAJECTORY = "trajectory"
@@ -71,7 +72,7 @@ def gap_over_time(experiment: Experiment, instance: str) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     wanted = parameters.index[parameters["instance"] == instance]
     parts = []
-    for run in experiment.runs:
+    for run in own(experiment.runs, experiment.annotations):
         if run.run_id in wanted and TRAJECTORY in run.attachment_names:
             rows = pd.DataFrame(run.get_json(TRAJECTORY))
             parts.append(rows.assign(run=run.run_id, adapter=parameters["adapter"][run.run_id]))

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from ommx.experiment import Experiment
 
+from ommx_prefect._format.earlier import own
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis._compare import Comparison
 from ommx_prefect.analysis._totals import PROVED, is_solved
@@ -88,7 +89,7 @@ def failures_of(night: Experiment, table: pd.DataFrame) -> list[dict[str, Any]]:
     bad = table[~table["outcome"].isin(ANSWERED)]
     rows = rows_of(bad[["run", "instance", "adapter", "variant", "outcome", "reason"]])
     seen = set(table["run"].dropna())
-    for run in night.runs:
+    for run in own(night.runs, night.annotations):
         if run.run_id not in seen and run.status in ("failed", "interrupted"):
             rows.append({"run": run.run_id, "outcome": run.status, "reason": run.lifecycle_reason})
     return sorted(rows, key=lambda row: int(row["run"]))

@@ -15,6 +15,7 @@ import pandas as pd
 from ommx import Optimality, Sense, Solution
 from ommx.experiment import Experiment, SealedRun, Solve
 
+from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
 from ommx_prefect.instances._digest import instance_digest
 
 # Column -> its dtype in the table.
@@ -81,13 +82,15 @@ _SHORT = {
 }
 
 
-def solves(*experiments: Experiment, digests: bool = True) -> pd.DataFrame:
+def solves(*experiments: Experiment, digests: bool = True, earlier: bool = False) -> pd.DataFrame:
     """Return one row for each Solve, and for each solve whose result was cached.
 
     Args:
         experiments: Experiments of OMMX, such as `Experiment.load(...)` returns.
         digests: Read each input whose digest was not recorded, to make it; without it a large
             night is read much faster, and instances are told apart by name.
+        earlier: Also those of the nights before that an experiment holds which accumulates; the
+            column `flow_run` tells whose each is.
 
     Returns:
         A table with the columns of `COLUMNS` in their nullable dtypes. `seconds` and `limit` are
@@ -96,21 +99,24 @@ def solves(*experiments: Experiment, digests: bool = True) -> pd.DataFrame:
         one of `optimal`, `feasible`, `infeasible`, `unbounded`, `no_solution`, `not_applicable`,
         `error`, or missing where the solve was interrupted.
     """
-    rows = [row for experiment in experiments for row in _rows_of(experiment, digests)]
+    rows = [row for each in experiments for row in _rows_of(each, digests, earlier)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype(COLUMNS)
 
 
-def _rows_of(experiment: Experiment, digests: bool) -> Iterator[dict[str, Any]]:
+def _rows_of(experiment: Experiment, digests: bool, earlier: bool) -> Iterator[dict[str, Any]]:
+    first = first_own_run(experiment.annotations)
     parameters = experiment.run_parameters_df()
-    known = {
-        "experiment": experiment.image_name,
-        "flow_run": experiment.annotations.get(FLOW_RUN_ANNOTATION),
-    }
+    flow_run = experiment.annotations.get(FLOW_RUN_ANNOTATION)
     for run in experiment.runs:
+        is_own = run.run_id >= first
+        if not (is_own or earlier):
+            continue
         logged = _present(parameters.loc[run.run_id]) if run.run_id in parameters.index else {}
+        whose = flow_run if is_own else logged.get(FLOW_RUN_COLUMN)
+        known = {"experiment": experiment.image_name, "flow_run": whose, "run": run.run_id}
         for row in _rows_of_run(run, logged, digests):
-            yield {**known, "run": run.run_id, **row}
+            yield {**known, **row}
 
 
 def _present(row: pd.Series) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ommx.experiment import SealedRun
 
 from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.opened import Opened
+from ommx_prefect._format.earlier import own
 from ommx_prefect.analysis import solves
 from ommx_prefect.exceptions import UnknownAdapterError
 from ommx_prefect.solvers._backends import BACKENDS, backend_of, resolve_adapter
@@ -59,8 +60,10 @@ def recorded_solves(
 ) -> Iterator[RecordedSolve]:
     """Yield the solves of one Run, or of all, that can be done again."""
     logged = parameters_of(opened)
-    answers = _answers(solves(opened.experiment, digests=False))
-    for run in opened.experiment.runs:
+    experiment = opened.experiment
+    answers = _answers(solves(experiment, digests=False, earlier=run_id is not None))
+    wanted = own(experiment.runs, experiment.annotations) if run_id is None else experiment.runs
+    for run in wanted:
         if run_id in (None, run.run_id):
             for each in _of_run(run, logged[run.run_id], answers):
                 if solve_id in (None, each.solve):

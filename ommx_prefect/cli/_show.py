@@ -9,6 +9,7 @@ import typer
 
 from ommx_prefect._catalogue.contents import WORST_FIRST, attachments_of, parameters_of
 from ommx_prefect._catalogue.opened import Opened, open_image
+from ommx_prefect._format.earlier import own
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.cli._options import AsJson, Image
 from ommx_prefect.cli._output import print_json, print_table, say
@@ -84,7 +85,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def runs_of(opened: Opened) -> list[dict[str, Any]]:
-    """Return one row for each Run, the worst first."""
+    """Return one row for each Run that is the experiment's own, the worst first."""
     logged = parameters_of(opened)
     rows = [
         {
@@ -93,7 +94,7 @@ def runs_of(opened: Opened) -> list[dict[str, Any]]:
             **{title: logged[run.run_id].get(name) for title, name in RUN_COLUMNS.items()},
             "reason": run.lifecycle_reason or logged[run.run_id].get("reason"),
         }
-        for run in opened.experiment.runs
+        for run in own(opened.experiment.runs, opened.experiment.annotations)
     ]
     return sorted(rows, key=_badness)
 

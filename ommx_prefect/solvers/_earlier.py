@@ -25,6 +25,7 @@ from ommx.experiment import (
 )
 
 from ommx_prefect._format.decode import decode
+from ommx_prefect._format.earlier import own
 from ommx_prefect._format.model import Descriptor, Documents
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._shards.shard import Attempt as TaskAttempt
@@ -93,7 +94,7 @@ def _in_experiments(record: FlowRecord, instance: str, *, resume: bool) -> Itera
         parameters = experiment.run_parameters_df()
         if "instance" not in parameters:
             continue
-        for run in experiment.runs:
+        for run in own(experiment.runs, experiment.annotations):
             if parameters["instance"].get(run.run_id) == instance:
                 with contextlib.suppress(UnfitStartError):
                     yield solution_in(run)

@@ -98,6 +98,22 @@ def test_parameters_of_a_run_with_two_solves_belong_to_neither(experiment):
     assert table["instance"].iloc[2:4].tolist() == ["first", "second"]
 
 
+def test_solves_of_nights_before_are_told_apart_and_left_out():
+    made = Experiment("localhost/tests/analysis:accumulated")
+    made.set_annotation("org.ommx-prefect.flow-run-id", "this")
+    made.set_annotation("org.ommx-prefect.earlier-runs", "1")
+    for flow_run in ("before", "this"):
+        with made.run() as run:
+            run.log_solve(OMMXHighsAdapter, knapsack(5, flow_run), verbose=False)
+            run.log_parameter("prefect.flow_run_id", flow_run)
+    made.commit()
+    found = Experiment.load(made.image_name)
+    assert solves(found)["instance"].tolist() == ["this"]
+    every = solves(found, earlier=True)
+    assert every["run"].tolist() == [0, 1]
+    assert every["flow_run"].tolist() == every["instance"].tolist() == ["before", "this"]
+
+
 def test_several_experiments_are_one_table(experiment):
     assert len(solves(experiment, experiment)) == 10
     assert solves().empty

@@ -13,7 +13,7 @@ from rocrate.rocrate import ROCrate
 from ommx_prefect._catalogue.safe_names import safe_name, unique_name
 from ommx_prefect._catalogue.search import Condition
 from ommx_prefect.analysis import known_values
-from tests.support.nights import EVIL
+from tests.support.nights import EVIL, log_run
 
 PARAMETERS = {"outcome": "optimal", "objective": 7.0, "seed": 3, "ok": True}
 
@@ -47,6 +47,31 @@ def test_runs_are_found_across_experiments(nights, command):
     shown = command("find", *told)
     assert shown.code == 0
     assert nights.first in shown.out
+
+
+def accumulated(name: str, own: str, *earlier: str) -> None:
+    """Leave an experiment with one Run of each flow run, its own last."""
+    night = Experiment(name)
+    night.set_annotation("org.ommx-prefect.flow-run-id", own)
+    night.set_annotation("org.ommx-prefect.earlier-runs", str(len(earlier)))
+    for flow_run in (*earlier, own):
+        log_run(night, series="accumulated", flow=flow_run, prefect__flow_run_id=flow_run)
+    night.commit()
+
+
+def test_a_run_that_several_experiments_hold_is_found_once(command):
+    repository = "nights.local/accumulated"
+    accumulated(f"{repository}:2", "two", "one")  # the image of the first is removed
+    accumulated(f"{repository}:3", "three", "one", "two")
+    found = command("find", "series=accumulated", "--json").json
+    told = {row["parameters"]["flow"]: (row["image"], row["run"]) for row in found}
+    assert len(found) == 3
+    assert told["one"] in [(f"{repository}:2", 0), (f"{repository}:3", 0)]
+    assert (told["two"], told["three"]) == ((f"{repository}:2", 1), (f"{repository}:3", 2))
+    listed = {row["image"]: row for row in command("list", repository, "--json").json}
+    assert [listed[f"{repository}:{n}"]["runs"] for n in (2, 3)] == [1, 1]
+    shown = command("show", f"{repository}:3", "--json").json
+    assert ([row["run"] for row in shown["runs"]], shown["earlier Runs"]) == ([2], "2")
 
 
 def test_failed_nights_are_searched_and_nothing_found_is_said(nights, command):

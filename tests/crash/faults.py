@@ -160,9 +160,9 @@ def _sealed(scene: Any) -> dict[str, Any]:
 
     from ommx_prefect import load_experiment
     from ommx_prefect._oci.names import digest_of
-    from ommx_prefect._recovery.unsealed import unsealed_flow_runs
     from ommx_prefect._registry.blobs import registry_root
     from ommx_prefect._stages import resolve
+    from ommx_prefect._stages.unsealed import unsealed_flow_runs
 
     resolve.store_at = lambda name: scene.store()  # type: ignore[assignment]
     sealed = _seal(scene)

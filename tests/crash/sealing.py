@@ -25,7 +25,6 @@ from pathlib import Path
 from ommx.artifact import list_artifacts
 
 from ommx_prefect import load_experiment
-from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry import names as _registry
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing import load as _load
@@ -35,6 +34,7 @@ from ommx_prefect._sealing import seal as _seal
 from ommx_prefect._sealing.seal import seal_flow_run
 from ommx_prefect._stages.documents import End
 from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect._targets import local as _target
 
 STEPS = (

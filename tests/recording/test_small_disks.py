@@ -18,7 +18,7 @@ from dataclasses import replace
 from ommx_prefect import load_experiment
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
-from ommx_prefect._recovery.unsealed import unsealed_flow_runs
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect._sealing.seal import seal_flow_run
 from ommx_prefect._stages.documents import FLOW_RECORD, End, write_document
 from ommx_prefect._stages.local import LocalStage

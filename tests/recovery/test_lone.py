@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 import uuid
 
@@ -12,10 +13,12 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
 from ommx_prefect import load_experiment, task
+from ommx_prefect._reporting import events
 from ommx_prefect._shards.process import process_start
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.local import LocalStage
 from tests.recovery.scene import attempt_of, recovered
+from tests.reporting.test_events import events_about
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -88,3 +91,27 @@ def test_recorded_tasks_under_a_plain_flow_are_sealed_when_it_has_ended():
     row = recovered()[flow_run_id]
     assert (row["done"], row["sealed"]["status"]) == ("sealed", "finished")
     assert load_experiment(flow_run_id).runs[0].get_json("output") == 1
+
+
+def test_a_task_run_outside_flows_that_cannot_be_sealed_is_told_of(server):
+    import prefect
+
+    @prefect.task
+    def work():
+        return 1
+
+    owner = str(work(return_state=True).state_details.task_run_id)
+    _wait_until_known(owner)
+    stage = LocalStage(owner)
+    attempt = attempt_of(owner, task_run_id=owner, flow_run_id="")
+    stage.put(Shard(attempt, "finished", parameters=attempt.parameters("Completed", 1.0)))
+    (stage.path / "shards" / attempt.key).write_bytes(b"broken")
+    row = recovered()[owner]
+    shutil.rmtree(stage.path)
+    assert row["done"] == "failed"
+    (told,) = events_about(server, f"ommx-prefect.experiment.{owner}")
+    assert told["event"] == events.SEAL_FAILED
+    assert told["payload"]["mend"] == f"ommx-prefect seal {owner}"
+    assert told["payload"]["error"] == row["why"]
+    related = [(x["prefect.resource.id"], x["prefect.resource.role"]) for x in told["related"]]
+    assert (f"prefect.task-run.{owner}", "task-run") in related

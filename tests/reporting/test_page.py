@@ -50,6 +50,15 @@ def test_the_verdict_comes_first_and_is_the_description():
     assert "ommx-prefect compare ghcr.io/acme/night:zero ghcr.io/acme/night:one" in page.text
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, "1 earlier flow run"), (7, "7 earlier flow runs")])
+def test_earlier_flow_runs_that_are_not_sealed_have_one_line_with_the_command(count, said):
+    page = page_of(night_of(RunRecord("finished")), Findings(), unsealed=count)
+    assert page.description == f"finished, 1 Run, {said} not sealed"
+    (line,) = [x for x in page.text.splitlines() if x.startswith(f"**{said} of this series")]
+    assert "`ommx-prefect recover`" in line
+    assert "not sealed" not in page_of(night_of(RunRecord("finished")), Findings()).text
+
+
 def test_a_failed_solve_has_the_command_that_replays_it():
     night = night_of(RunRecord("finished"), failed("no", solves=({"solve_id": 0},)), failed("no"))
     text = page_of(night, Findings()).text

@@ -82,5 +82,5 @@ def test_without_lineage_there_is_no_subject():
 
 
 def test_a_lineage_that_nobody_knows_is_refused_at_once():
-    with pytest.raises(TypeError, match="neither 'previous' nor None"):
+    with pytest.raises(TypeError, match="neither 'previous' nor 'accumulate' nor None"):
         flow(lineage="next")(lambda: None)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ommx.experiment import Experiment
 
 from ommx_prefect import exceptions
 from ommx_prefect._format.encode import encode
@@ -120,6 +121,24 @@ def test_a_planted_flow_record_moves_no_name_of_another_flow(disk, tmp_path, end
     assert points_to(name) == points_to(latest) == mine.manifest_digest
     assert sealed.image_name != name
     assert sealed.warnings
+
+
+def test_a_planted_flow_record_is_given_no_night_of_another_flow(disk, tmp_path):
+    """Else payload of this host would go where the planter's image name says."""
+    repository = f"registry.example/acme/{new_id()}"
+    times = [f"2026-11-0{day}T02:00:00+00:00" for day in (1, 2, 3)]
+    told = {"flow": "payroll", "lineage": "accumulate"}
+    sealed_here(new_id(), image_name=f"{repository}:1", flow="payroll", scheduled_time=times[0])
+    own = sealed_here(new_id(), image_name=f"{repository}:2", scheduled_time=times[1], **told)
+    assert len(Experiment.load(own.image_name).runs) == 2
+
+    owner = recorded(disk, tmp_path)
+    record = record_of(disk.seen_by(owner))
+    planted = as_fields(record, image_name=f"{repository}:3", scheduled_time=times[2], **told)
+    disk.plant(f"{owner}/flow.json", planted)
+    sealed = seal_now(disk.seen_by(owner))
+    assert len(Experiment.load(sealed.image_name).runs) == 1
+    assert "this host did not start the flow run" in " ".join(sealed.warnings)
 
 
 def test_a_planted_time_in_the_far_future_is_refused(disk, tmp_path):

@@ -23,12 +23,12 @@ from ommx_prefect import (
 )
 from ommx_prefect._oci import transport as _oci_http
 from ommx_prefect._recovery.recover import recover
-from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import stage_at
 from ommx_prefect._stages.roots import DIRECTORY
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from tests.support.models import knapsack
 from tests.support.places import (
     SECRET,

@@ -27,13 +27,13 @@ from ommx_prefect import (
     task,
 )
 from ommx_prefect._recording.checkpoint_values import Checkpoints
-from ommx_prefect._recovery.unsealed import unsealed_flow_runs
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing import seal as _seal
 from ommx_prefect._sealing.publish import publish
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import stage_of
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect._values.secrets import Redactor
 from tests.support.models import knapsack
 from tests.support.places import (
