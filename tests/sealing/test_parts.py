@@ -10,7 +10,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from ommx.experiment import Experiment, list_experiments
+from ommx.artifact import list_artifacts, remove_image
+from ommx.experiment import Experiment
 
 from ommx_prefect import exceptions, load_experiment, pull_experiment
 from ommx_prefect._format.decode import decode
@@ -77,7 +78,7 @@ def parts_of(name):
 
 def part_names(name):
     repository = name.rpartition(":")[0]
-    return {ref.image_name for ref in list_experiments(f"{repository}:part-")}
+    return {ref.image_name for ref in list_artifacts(f"{repository}:part-", include_internal=True)}
 
 
 def test_plain_ommx_reads_it_part_by_part(name):
@@ -177,8 +178,6 @@ def test_one_that_failed_is_a_checkpoint_in_parts_until_it_is_finished(name):
 
 
 def test_where_somebody_removed_the_names_of_parts_a_seal_puts_them_back(name):
-    from ommx.artifact import remove_image
-
     owner = staged_night(name)
     sealed_night(owner)
     before = part_names(name)
