@@ -49,7 +49,11 @@ def attachments_of(opened: Opened, run_id: int | None = None) -> list[Attachment
 
 def run_config(opened: Opened, run_id: int) -> Mapping[str, Any]:
     """Return what OMMX's config says of a Run."""
-    return next(x for x in opened.config["runs"] if x["run_id"] == run_id)
+    runs = opened.config["runs"]
+    if run_id < len(runs) and runs[run_id]["run_id"] == run_id:  # as it is, but for a single part
+        found: Mapping[str, Any] = runs[run_id]
+        return found
+    return next(x for x in runs if x["run_id"] == run_id)
 
 
 def parameters_of(opened: Opened) -> dict[int, dict[str, Any]]:

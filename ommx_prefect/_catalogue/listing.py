@@ -16,8 +16,10 @@ from ommx.experiment import (
 
 from ommx_prefect._catalogue.sizes import layer_sizes, stage_bytes
 from ommx_prefect._format.earlier import earlier_solves, first_own_run
+from ommx_prefect._format.parts import PART_OF
 from ommx_prefect._recovery.unsealed import read_unsealed
 from ommx_prefect._registry.names import OUR_NAMES
+from ommx_prefect._registry.parts import is_part, runs_in, solves_in
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.exceptions import DocumentError, OmmxPrefectError
@@ -31,7 +33,7 @@ class Listed:
     """One thing that is there.
 
     Attributes:
-        kind: `sealed`, `checkpoint` or `unsealed`.
+        kind: `sealed`, `checkpoint`, `unsealed`, or `part`, where parts are asked for.
         image: Its name, as people know it; of what is unsealed the id of the flow run.
         stored_name: Its name in the Local Registry; empty of what is unsealed.
         digest: Digest of its manifest, likewise.
@@ -65,12 +67,17 @@ class Listed:
         return self.image.rpartition(":")[0]
 
 
-def listed(prefix: str = "") -> list[Listed]:
+def listed(prefix: str = "", *, parts: bool = False) -> list[Listed]:
     """Return everything whose image name begins with a prefix, the newest first.
 
     What is unsealed has no image name yet: it is told by the name of its flow.
+
+    Args:
+        prefix: The beginning of image names.
+        parts: Whether the parts of experiments are listed, too, whose Runs their experiment has.
     """
-    found = [_sealed(ref) for ref in list_experiments(prefix)]
+    refs = (ref for ref in list_experiments(prefix) if parts or not is_part(ref.annotations))
+    found = [_sealed(ref) for ref in refs]
     found += [_checkpoint(ref) for ref in list_experiment_checkpoints(prefix)]
     found = [each for each in found if not each.image.startswith(OUR_NAMES)]
     found += [each for each in _unsealed() if each.flow.startswith(prefix)]
@@ -78,7 +85,8 @@ def listed(prefix: str = "") -> list[Listed]:
 
 
 def _sealed(ref: ExperimentRef) -> Listed:
-    return _listed("sealed", ref.image_name, ref.image_name, ref)
+    kind = "part" if is_part(ref.annotations) else "sealed"
+    return _listed(kind, ref.image_name, ref.image_name, ref)
 
 
 def _checkpoint(ref: ExperimentCheckpointRef) -> Listed:
@@ -99,9 +107,9 @@ def _listed(
         flow=said.get(names.FLOW_NAME, ""),
         deployment=said.get(names.DEPLOYMENT_NAME, ""),
         flow_run=said.get(names.FLOW_RUN_NAME, ""),
-        flow_run_id=said.get(names.FLOW_RUN_ID, ""),
-        runs=ref.run_count - first_own_run(said),
-        solves=ref.solve_count - earlier_solves(said),
+        flow_run_id=said.get(names.FLOW_RUN_ID) or said.get(PART_OF, ""),
+        runs=runs_in(ref) - first_own_run(said),
+        solves=solves_in(ref) - earlier_solves(said),
         bytes=_size(ref.manifest_digest),
         flags=tuple(flag for flag, key in FLAGS.items() if key in said),
         annotations=said,

@@ -24,6 +24,7 @@ from ommx.artifact import (
 )
 from ommx.experiment import Experiment, list_experiment_checkpoints, list_experiments
 
+from ommx_prefect._format.parts import PartPlace
 from ommx_prefect._registry.blobs import read_blob, registry_root
 from ommx_prefect._registry.names import (
     OUR_NAMES,
@@ -32,6 +33,8 @@ from ommx_prefect._registry.names import (
     find,
     load_annotated,
 )
+from ommx_prefect._registry.parts import is_part, places_in
+from ommx_prefect._registry.whole import content_of, whole
 from ommx_prefect._targets.annotations import FLOW_RUN_ID
 from ommx_prefect.exceptions import InvalidImageNameError, UnknownImageError
 
@@ -55,7 +58,7 @@ class Opened:
         name: What people know it by: of a checkpoint the name that was asked for.
         stored_name: Its name in the Local Registry.
         digest: Digest of its manifest.
-        experiment: It, sealed.
+        experiment: It, sealed; where it was sealed in parts, with all its Runs.
     """
 
     name: str
@@ -63,10 +66,31 @@ class Opened:
     digest: str
     experiment: Experiment
 
+    @classmethod
+    def of(
+        cls, name: str, stored_name: str, digest: str = "", opened: Experiment | None = None
+    ) -> Opened:
+        """Open what the Local Registry, or a container registry, has under a name.
+
+        Args:
+            name: What people know it by.
+            stored_name: The name.
+            digest: What it points to, where the caller knows it.
+            opened: It, where the caller has opened it.
+        """
+        opened = opened or Experiment.load(stored_name)
+        digest = digest or find(stored_name) or ""
+        return cls(name, stored_name, digest, whole(opened, digest))
+
+    @cached_property
+    def parts(self) -> tuple[PartPlace, ...]:
+        """The parts in which it was sealed; none where it is one."""
+        return places_in(self.digest) if self.digest else ()
+
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
-        """Its OCI manifest."""
-        return _json(self.digest)
+        """The OCI manifest in which its Runs are: of one in parts, that of what they make up."""
+        return _json(content_of(self.experiment, self.digest))
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -80,7 +104,9 @@ class Opened:
 
     @property
     def opens_with(self) -> str:
-        """The line of plain `ommx` that opens it."""
+        """The line of plain `ommx` that opens it; of one in parts, the line of this package."""
+        if self.parts:
+            return f"ommx_prefect.load_experiment({json.dumps(self.name)})"
         method = "restore_from_checkpoint" if self.is_checkpoint else "load"
         return f"Experiment.{method}({json.dumps(self.name)})"
 
@@ -118,21 +144,20 @@ def _of_flow_run(text: str) -> Opened | None:
     if experiment is None:
         raise UnknownImageError(text, f"nothing in {registry_root()} is of this flow run")
     name = experiment.image_name
-    return Opened(_asked_for().get(name, name), name, find(name) or "", experiment)
+    return Opened.of(_asked_for().get(name, name), name, opened=experiment)
 
 
 def _here(text: str) -> Opened | None:
     """Open what the Local Registry has under a name, or under the newest one of its repository."""
     if "@" in text:
-        digest = text.rpartition("@")[2]
-        return Opened(text, text, digest, Experiment.load(text))
+        return Opened.of(text, text, text.rpartition("@")[2])
     name = canonical_name(text)
     candidates = [name] if _has_tag(text) else [name, *_newest(name.rpartition(":")[0])]
     for each in candidates:
         for stored in (each, checkpoint_name(each)):
             found = find(stored)
             if found is not None:
-                return Opened(each, stored, found, Experiment.load(stored))
+                return Opened.of(each, stored, found)
     return None
 
 
@@ -141,8 +166,7 @@ def _elsewhere(text: str) -> Opened:
     name = canonical_name(text)
     if LOCAL_HOST.search(name.partition("/")[0]):
         raise UnknownImageError(name, f"{_missing()}.{_hint(name)}")
-    experiment = Experiment.load(name)
-    return Opened(name, name, find(name) or "", experiment)
+    return Opened.of(name, name)
 
 
 def _host(text: str) -> str:
@@ -159,7 +183,8 @@ def _has_tag(text: str) -> bool:
 
 def _newest(repository: str) -> list[str]:
     """Return the name of the newest experiment or checkpoint of a repository, if there is one."""
-    known = [(ref.updated_at, ref.image_name) for ref in list_experiments(f"{repository}:")]
+    refs = (ref for ref in list_experiments(f"{repository}:") if not is_part(ref.annotations))
+    known = [(ref.updated_at, ref.image_name) for ref in refs]
     known += [
         (ref.updated_at, ref.requested_image_name)
         for ref in list_experiment_checkpoints(f"{repository}:")
@@ -174,7 +199,7 @@ def _asked_for() -> dict[str, str]:
 
 def known_names(prefix: str = "") -> list[str]:
     """Return the names of all experiments and checkpoints here, as people know them."""
-    names = {ref.image_name for ref in list_experiments()}
+    names = {ref.image_name for ref in list_experiments() if not is_part(ref.annotations)}
     names |= {ref.requested_image_name for ref in list_experiment_checkpoints()}
     return sorted(x for x in names if x.startswith(prefix) and not x.startswith(OUR_NAMES))
 

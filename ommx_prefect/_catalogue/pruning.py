@@ -4,6 +4,7 @@
 |---|---|---|
 | a night | its repository has more than `keep` newer ones | its names are removed |
 | a checkpoint | a later night superseded it, and it is old | its name is removed |
+| a part | no experiment names it any more, and it is old | its name is removed |
 | an unsealed flow run | it ended, and nothing of it was touched for long | it is moved aside |
 
 Blobs are never touched: OMMX's `gc` takes what no name reaches, and until then everything
@@ -24,8 +25,11 @@ from pathlib import Path
 from ommx.artifact import remove_image
 
 from ommx_prefect._catalogue.listing import Listed
+from ommx_prefect._format.parts import PARTS
+from ommx_prefect._oci.image_name import with_tag
 from ommx_prefect._recovery.recover import Recovered
 from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._registry.parts import forget_unnamed_parts, named_parts, places_in
 from ommx_prefect._stages.roots import stage_root
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
 
@@ -38,7 +42,7 @@ class Prunable:
     """One thing that can go.
 
     Attributes:
-        kind: `night`, `checkpoint` or `unsealed`.
+        kind: `night`, `checkpoint`, `part` or `unsealed`.
         name: What it is called: an image name, or the id of a flow run.
         why: Why it can go.
         bytes: What it takes; blobs that others share count, too.
@@ -76,6 +80,7 @@ def prunable(
     yield from _checkpoints(idle, listed, min_age)
     # All else may be open: on another machine, or by what Prefect cannot tell now.
     stuck = {row.owner: row for row in unsealed if row.done == "would seal"}
+    yield from _stray_parts(idle, min_age)
     for each in listed:
         if each.kind == "unsealed" and each.image in stuck and age_of(each) > min_age:
             yield _unsealed(each, stuck[each.image])
@@ -122,8 +127,21 @@ def _checkpoints(idle: list[Listed], listed: list[Listed], min_age: float) -> It
             yield _named("checkpoint", each, f"{later[0]} was sealed later")
 
 
+def _stray_parts(idle: list[Listed], min_age: float) -> Iterator[Prunable]:
+    """Yield old parts whose experiment was removed by other hands, or never came to be."""
+    old = [each for each in idle if each.kind == "part" and age_of(each) > min_age]
+    named = named_parts() if old else set()
+    for each in old:
+        if each.digest not in named:
+            yield _named("part", each, "no experiment names it")
+
+
 def _named(kind: str, each: Listed, why: str) -> Prunable:
+    """Let go of a name; the parts of an experiment go with its last one, and come back with it."""
     code = _RESTORE.format(name=each.stored_name, digest=each.digest)
+    for place in places_in(each.digest) if PARTS in each.annotations else ():
+        name = with_tag(each.image, place.tag)
+        code += f"; restore_image({name!r}, {place.digest!r})"
     return Prunable(
         kind,
         each.image,
@@ -136,6 +154,8 @@ def _named(kind: str, each: Listed, why: str) -> Prunable:
 
 def _forget(each: Listed) -> None:
     remove_image(each.stored_name, root=registry_root())
+    if PARTS in each.annotations:
+        forget_unnamed_parts(each.flow_run_id)
 
 
 def _unsealed(each: Listed, row: Recovered) -> Prunable:

@@ -8,8 +8,6 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ommx.experiment import Experiment
-
 from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.listing import Listed
 from ommx_prefect._catalogue.opened import Opened
@@ -92,9 +90,7 @@ def _runs_of(each: Listed, seen: Container[str]) -> Iterator[FoundRun]:
     if not each.stored_name:
         return
     with contextlib.suppress(RuntimeError):  # damaged, or removed meanwhile
-        opened = Opened(
-            each.image, each.stored_name, each.digest, Experiment.load(each.stored_name)
-        )
+        opened = Opened.of(each.image, each.stored_name, each.digest)
         logged = parameters_of(opened)
         first = first_own_run(opened.experiment.annotations)
         for run in opened.experiment.runs:

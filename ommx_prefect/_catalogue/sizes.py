@@ -9,11 +9,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ommx_prefect._format.parts import PARTS
 from ommx_prefect._registry.blobs import read_blob
+from ommx_prefect._registry.parts import places_in
 
 
 def layer_sizes(digest: str) -> dict[str, int]:
     """Return the size in bytes of every blob that an experiment names, its manifest included.
+
+    Those of its parts are among them.
 
     Raises:
         DocumentError: Its manifest is missing or damaged.
@@ -23,6 +27,9 @@ def layer_sizes(digest: str) -> dict[str, int]:
     sizes = {digest: len(data)}
     for each in (manifest["config"], *manifest["layers"]):
         sizes[each["digest"]] = int(each["size"])
+    if PARTS in (manifest.get("annotations") or {}):
+        for place in places_in(digest):
+            sizes |= layer_sizes(place.digest)
     return sizes
 
 

@@ -19,6 +19,7 @@ from ommx_prefect._flowrun.context import (
 )
 from ommx_prefect._flowrun.secrets import secrets_of_flow_run
 from ommx_prefect._flowrun.settings import settings_of
+from ommx_prefect._format.parts import NAME as PARTS_DOCUMENT
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
 from ommx_prefect._recording.redaction import redaction_notes, without_secrets
@@ -120,7 +121,7 @@ class FlowExperiment:
         keys = {(self._flow_run_id, self._flow_attempt, name) for name in attachments}
         with _lock:
             for key in sorted(keys):
-                if key in _names or key[-1] == LEDGER:
+                if key in _names or key[-1] in (LEDGER, PARTS_DOCUMENT):
                     raise DuplicateAttachmentError(key[-1])
             _names.update(keys)
         try:

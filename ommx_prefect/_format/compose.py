@@ -22,7 +22,10 @@ from ommx_prefect._format.model import (
 )
 
 # What of an Experiment is compared as a whole.
-COMPARED = ("status", "reason", "requested_image_name", "attachments", "annotations", "subject")
+COMPARED = (
+    *("status", "reason", "requested_image_name", "attachments", "annotations", "subject"),
+    "first_run_id",
+)
 _TYPE_NAMES = {kind: name for name, kind in COLUMN_TYPES.items()}
 
 Cells = Mapping[int, Scalar]
@@ -72,7 +75,7 @@ def compose(experiment: ExperimentRecord, settled: SettledColumns | None = None)
         experiment: What to write.
         settled: The columns of its Runs, where the caller has settled them already.
     """
-    columns, split = settled or settle_columns(columns_of(experiment.runs))
+    columns, split = settled or settle_columns(columns_of(experiment.runs, experiment.first_run_id))
     return Composition(encode(experiment, columns), experiment, columns, split)
 
 
@@ -112,13 +115,15 @@ def difference(
             return f"its {name.replace('_', ' ')}"
     if len(found.runs) != len(wanted.runs):
         return f"{len(found.runs)} Runs instead of {len(wanted.runs)}"
-    for run_id, (run, record) in enumerate(zip(found.runs, wanted.runs, strict=True)):
+    pairs = zip(found.runs, wanted.runs, strict=True)
+    for run_id, (run, record) in enumerate(pairs, wanted.first_run_id):
         if dataclasses.replace(run, parameters={}) != dataclasses.replace(record, parameters={}):
             return f"Run {run_id}"
     if columns is None:
-        columns, _ = settle_columns(columns_of(wanted.runs))
+        columns, _ = settle_columns(columns_of(wanted.runs, wanted.first_run_id))
+    read = columns_of(found.runs, found.first_run_id)
     # repr tells True, 1 and 1.0 apart, and makes NaN the same as itself.
-    return "" if repr(_sorted(columns_of(found.runs))) == repr(_sorted(columns)) else "a parameter"
+    return "" if repr(_sorted(read)) == repr(_sorted(columns)) else "a parameter"
 
 
 def _sorted(columns: Mapping[str, Cells]) -> dict[str, dict[int, Scalar]]:
@@ -129,11 +134,12 @@ def layers_of(experiment: ExperimentRecord) -> set[Descriptor]:
     """Return every payload layer of an Experiment (its run-parameter table is no payload)."""
     layers = set(experiment.attachments.entries.values())
     for run in experiment.runs:
-        layers.update(_run_layers(run))
+        layers.update(layers_of_run(run))
     return layers
 
 
-def _run_layers(run: RunRecord) -> Iterable[Descriptor]:
+def layers_of_run(run: RunRecord) -> Iterable[Descriptor]:
+    """Yield the payload layers of a Run; one that it names twice comes twice."""
     yield from run.attachments.entries.values()
     if run.trace:
         yield run.trace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import msgpack
@@ -66,6 +66,7 @@ def decode(documents: Documents) -> ExperimentRecord:
         annotations=manifest.get("annotations") or {},
         subject=descriptor_of(manifest["subject"]) if manifest.get("subject") else None,
         runs=tuple(_run(run, layers, parameters) for run in config["runs"]),
+        first_run_id=_first_run_id(config["runs"]),
     )
 
 
@@ -117,6 +118,14 @@ def check_blob(descriptor: Descriptor, data: bytes) -> None:
 def parse_json(data: bytes, what: str) -> Any:
     """Parse JSON or raise DocumentError."""
     return strict_json(data, what)
+
+
+def _first_run_id(runs: Sequence[RunJson]) -> int:
+    first = runs[0]["run_id"] if runs else 0
+    for run_id, run in enumerate(runs, first):
+        if run["run_id"] != run_id:
+            raise DocumentError(f"Run {run['run_id']} stands where Run {run_id} is expected")
+    return first
 
 
 def _status(status: str, known: frozenset[str], what: str) -> str:

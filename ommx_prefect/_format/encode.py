@@ -37,7 +37,7 @@ class _Layers:
 def encode(
     experiment: ExperimentRecord, columns: Mapping[str, Mapping[int, Scalar]] | None = None
 ) -> Documents:
-    """Write an Experiment in the byte form of OMMX; run ids are dense from 0.
+    """Write an Experiment in the byte form of OMMX; run ids are consecutive.
 
     Args:
         experiment: What to write.
@@ -45,7 +45,7 @@ def encode(
             made from the Runs' own parameters when it is not given.
     """
     if columns is None:
-        columns = columns_of(experiment.runs)
+        columns = columns_of(experiment.runs, experiment.first_run_id)
     layers = _Layers()
     parameters = parameter_bytes(columns)
     table = describe(PARAMETERS_MEDIA_TYPE, parameters)
@@ -53,10 +53,10 @@ def encode(
     return Documents(_manifest_text(experiment, layers, config).encode(), config, parameters)
 
 
-def columns_of(runs: Iterable[RunRecord]) -> dict[str, dict[int, Scalar]]:
+def columns_of(runs: Iterable[RunRecord], first_run_id: int = 0) -> dict[str, dict[int, Scalar]]:
     """Return the run parameters as columns: name -> run id -> cell."""
     columns: dict[str, dict[int, Scalar]] = {}
-    for run_id, run in enumerate(runs):
+    for run_id, run in enumerate(runs, first_run_id):
         for name, value in run.parameters.items():
             columns.setdefault(name, {})[run_id] = value
     return columns
@@ -86,12 +86,17 @@ def _manifest_text(experiment: ExperimentRecord, layers: _Layers, config: bytes)
     head: dict[str, Any] = {"artifactType": ARTIFACT_TYPE, "config": descriptor}
     if experiment.annotations:
         head["annotations"] = dict(experiment.annotations)
-    listed = ",".join(_sorted_text(layer.as_json()) for layer in layers.indexes)
+    listed = ",".join(map(layer_text, layers.indexes))
     tail: dict[str, Any] = {"schemaVersion": 2}
     if subject := experiment.subject:
         tail["subject"] = subject.as_json()
         del tail["subject"]["annotations"]  # none, as OMMX writes it
     return f'{_sorted_text(head)[:-1]},"layers":[{listed}],{_sorted_text(tail)[1:]}'
+
+
+def layer_text(layer: Descriptor) -> str:
+    """Return what a manifest says of a layer: all but what stands between two of them."""
+    return _sorted_text(layer.as_json())
 
 
 def _config_text(experiment: ExperimentRecord, layers: _Layers, parameters: Descriptor) -> str:
@@ -101,7 +106,7 @@ def _config_text(experiment: ExperimentRecord, layers: _Layers, parameters: Desc
         **({"requested_image_name": requested} if requested else {}),
         "attachments": _attachments_json(experiment.attachments, layers.index),
     }
-    numbered = enumerate(experiment.runs)
+    numbered = enumerate(experiment.runs, experiment.first_run_id)
     runs = ",".join(_text(_run_json(i, run, layers.index)) for i, run in numbered)
     table = layers.index(parameters)
     return f'{_text(head)[:-1]},"runs":[{runs}],"run_parameters":{table}}}'

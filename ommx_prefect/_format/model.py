@@ -75,9 +75,10 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class ExperimentRecord:
-    """One Experiment with its Runs in the order of their ids.
+    """One Experiment with its Runs in the order of their ids, which are consecutive.
 
-    `subject` is the manifest that it follows, or is about, as OCI has it.
+    `subject` is the manifest that it follows, or is about, as OCI has it. `first_run_id` is not 0
+    in a part of a larger experiment, whose Runs have the ids that they have in the whole.
     """
 
     status: str
@@ -87,6 +88,7 @@ class ExperimentRecord:
     reason: str | None = None
     requested_image_name: str | None = None
     subject: Descriptor | None = None
+    first_run_id: int = 0
 
 
 @dataclass(frozen=True)

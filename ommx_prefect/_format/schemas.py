@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # Characters of one text: as many as a whole table that a name was made of may have.
 LONGEST_TEXT = 1_000_000
+# Of one experiment: some hundred million Runs.
+MOST_PARTS = 10_000
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Index = Annotated[int, Field(ge=0)]
 Texts = Mapping[Text, Text]
@@ -139,12 +141,37 @@ class TableJson(TypedDict):
     columns: dict[Text, ColumnJson]
 
 
+class PartJson(TypedDict):
+    """One part of an experiment: where it is, and which Runs it holds."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    tag: Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
+    digest: Annotated[str, AfterValidator(Digest)]
+    size: Index
+    first_run_id: Index
+    last_run_id: Index
+    runs: Annotated[int, Field(ge=1)]
+
+
+class PartsJson(TypedDict):
+    """The parts of an experiment, in the order of their Runs."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+
+    format: int
+    runs: Index
+    counts: dict[Text, Index]
+    parts: Annotated[list[PartJson], Field(min_length=1, max_length=MOST_PARTS)]
+
+
 # What each is called in errors.
 NAMES: Mapping[type, str] = {
     DescriptorJson: "descriptor",
     ManifestJson: "manifest",
     ConfigJson: "Experiment config",
     TableJson: "run-parameter table",
+    PartsJson: "list of parts",
 }
 
 

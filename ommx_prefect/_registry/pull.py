@@ -7,6 +7,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._oci.names import split_name
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._registry.names import canonical_name
+from ommx_prefect._registry.whole import whole
 from ommx_prefect.exceptions import NotInRegistryError
 
 
@@ -16,7 +17,7 @@ def pull_experiment(image_name: str) -> Experiment:
     `Experiment.load` (OMMX 3.0.0b7) takes the Local Registry's copy of a name where there is one,
     so that a moving tag such as `latest` is read once and then never again. This asks the registry
     for the digest of the tag, and loads by digest: blobs that are here are not fetched again, and
-    no name of the Local Registry changes.
+    no name of the Local Registry changes. One that was sealed in parts is opened as one.
 
     Args:
         image_name: `registry/repository:tag`, such as `ghcr.io/acme/nightly:latest`.
@@ -26,6 +27,11 @@ def pull_experiment(image_name: str) -> Experiment:
         NotInRegistryError: The registry does not have it.
         RegistryError: The registry does not answer, or does not let us in.
     """
+    return whole(pull_index(image_name))
+
+
+def pull_index(image_name: str) -> Experiment:
+    """Do the same, and leave what was sealed in parts an experiment without Runs."""
     where = split_name(canonical_name(image_name))
     with Repository(where.registry, where.repository) as repository:
         digest = repository.find_manifest(where.tag)

@@ -9,11 +9,11 @@ from typing import Literal
 
 from prefect.client.schemas.objects import FlowRun
 
-from ommx_prefect._format.decode import decode
 from ommx_prefect._format.earlier import own_runs
 from ommx_prefect._format.model import ExperimentRecord, RunRecord
 from ommx_prefect._prefect.api import find_deployment_name
 from ommx_prefect._sealing.result import SealedExperiment, target_of_sealed
+from ommx_prefect._targets.whole import read_whole
 from ommx_prefect._values.secrets import redact_known
 
 # Statuses of Runs that somebody should know of, the worst first.
@@ -53,7 +53,7 @@ class Night:
     @cached_property
     def experiment(self) -> ExperimentRecord:
         """The experiment's records, from the bytes that were stored."""
-        return decode(target_of_sealed(self.sealed).read(self.sealed.manifest_digest))
+        return read_whole(target_of_sealed(self.sealed), self.sealed.manifest_digest)
 
     @cached_property
     def runs(self) -> list[tuple[int, RunRecord]]:

@@ -229,7 +229,8 @@ def _environment(night: Night) -> str:
 
 def _how(night: Night, found: Findings) -> list[str]:
     sealed = night.sealed
-    lines = ["### Open, pull, compare", "", "```python", "from ommx.experiment import Experiment"]
+    imported = "import ommx_prefect" if sealed.parts else "from ommx.experiment import Experiment"
+    lines = ["### Open, pull, compare", "", "```python", imported]
     lines += [for_terminal(sealed.opens_with), "```"]
     if sealed.pushed:
         pulled = f'ommx_prefect.pull_experiment("{sealed.remote_name}")'

@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from ommx.experiment import Experiment, ExperimentRef
 
-from ommx_prefect._format.decode import decode
 from ommx_prefect._format.earlier import earlier_solves, own_runs
 from ommx_prefect._format.model import ExperimentRecord, RunRecord
 from ommx_prefect._registry.names import load_named
+from ommx_prefect._registry.parts import solves_in
 from ommx_prefect._reporting.night import Night
 from ommx_prefect._sealing.composed import composed_before
 from ommx_prefect._sealing.lineage import Series, previous_nights
 from ommx_prefect._sealing.result import target_of_sealed
 from ommx_prefect._targets import annotations as names
 from ommx_prefect._targets.protocol import Target
+from ommx_prefect._targets.whole import read_whole
 from ommx_prefect.exceptions import OmmxPrefectError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _earlier_here(series: Series) -> Iterator[Earlier]:
             opened = load_named(ref.image_name, ref.manifest_digest)
             return _of_experiment(ref.image_name, opened) if opened else None
 
-        yield ref.solve_count - earlier_solves(ref.annotations), load
+        yield solves_in(ref) - earlier_solves(ref.annotations), load
 
 
 def _earlier_composed(series: Series) -> Iterator[Earlier]:
@@ -94,7 +95,7 @@ def _earlier_composed(series: Series) -> Iterator[Earlier]:
     for sealed in composed_before(series):
         with contextlib.suppress(OmmxPrefectError):  # deleted there
             target = target_of_sealed(sealed)
-            record = decode(target.read(sealed.manifest_digest))
+            record = read_whole(target, sealed.manifest_digest)
             solves = sum(len(run.solves) for _, run in own_runs(record))
             yield solves, functools.partial(_of_record, sealed.image_name, record, target)
 

@@ -35,6 +35,7 @@ from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.lineage import ACCUMULATE
 from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._sealing.names import free_name, stored_name
+from ommx_prefect._sealing.parts import Part, fitted
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.unrecorded import with_unrecorded
 from ommx_prefect._stages.checkpoints import number_of
@@ -53,6 +54,10 @@ class SealPlan:
         ledger: The bytes of its ledger.
         sealed: The answer of the seal, once it is published.
         earlier: What it has of the nights before.
+        parts: Where it is too large for one manifest: its parts, of which `composition` is the
+            index then.
+        parts_document: The bytes in the index that name them.
+        whole_bytes: The size that its manifest has, or would have, as one.
     """
 
     inputs: SealInputs
@@ -61,6 +66,14 @@ class SealPlan:
     ledger: bytes
     sealed: SealedExperiment
     earlier: Earlier
+    parts: Sequence[Part] = ()
+    parts_document: bytes = b""
+    whole_bytes: int = 0
+
+    def refusal(self) -> str:
+        """Say why it cannot be stored in its target; empty if it can."""
+        stored = (self.composition, *(part.composition for part in self.parts))
+        return next(filter(None, (self.target.refusal(x.documents) for x in stored)), "")
 
     @property
     def keys(self) -> frozenset[str]:
@@ -121,7 +134,7 @@ def plan_experiment(inputs: SealInputs) -> SealPlan:
     *others, last = targets_for(inputs.stage, inputs.record.image_name, inputs.end.status)
     for target in others:
         plan = _plan_for(target, inputs, runs)
-        if not (refusal := target.refusal(plan.composition.documents)):
+        if not (refusal := plan.refusal()):
             return plan
         name = plan.sealed.image_name
         warn(f"{name} is sealed in the Local Registry instead of its own: {refusal}")
@@ -142,7 +155,7 @@ def _own_runs(inputs: SealInputs) -> list[Entry]:
 def _plan_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
     """Compose an experiment for a target; with earlier nights only where a registry takes it."""
     plan = _composed_for(target, inputs, runs)
-    size = len(plan.composition.documents.manifest)
+    size = plan.whole_bytes
     if size <= MOST_MANIFEST_BYTES or not runs.earlier.nights:
         return plan
     without = runs.earlier.left_out(TOO_LARGE.format(size, MOST_MANIFEST_BYTES))
@@ -158,19 +171,30 @@ def _composed_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
     warnings = (*degradations, *logged.warnings, *split_warnings(runs.split_columns))
     ledger_data = _ledger_of(inputs, runs, warnings)
     experiment = build_experiment(inputs, runs, logged, ledger_data, degradations, name)
-    composition = compose(experiment, runs.columns)
+    fit = fitted(compose(experiment, runs.columns), name, inputs.record.flow_run_id)
     sealed = SealedExperiment(
         flow_run_id=inputs.stage.owner,
         image_name=name,
-        manifest_digest=composition.documents.digest,
+        manifest_digest=fit.composition.documents.digest,
         status=inputs.end.status,
         counts=count_by_status(runs.own),
         warnings=warnings,
         stored_name=stored_name(inputs, name),
         pushed=True if target.target_stage else None,
         composed_in=target.target_stage,
+        parts=len(fit.parts),
     )
-    return SealPlan(inputs, target, composition, ledger_data, sealed, runs.earlier)
+    return SealPlan(
+        inputs=inputs,
+        target=target,
+        composition=fit.composition,
+        ledger=ledger_data,
+        sealed=sealed,
+        earlier=runs.earlier,
+        parts=fit.parts,
+        parts_document=fit.document,
+        whole_bytes=fit.whole_bytes,
+    )
 
 
 def build_experiment(

@@ -15,6 +15,7 @@ from ommx_prefect._format.compose import rejoin
 from ommx_prefect._format.decode import decode
 from ommx_prefect._format.earlier import EARLIER_RUNS, EARLIER_SOLVES
 from ommx_prefect._format.model import Attachments, Documents, ExperimentRecord
+from ommx_prefect._oci.image_name import with_tag
 from ommx_prefect._registry.names import checkpoint_name
 from ommx_prefect._sealing import ledger
 from ommx_prefect._sealing.earlier import Earlier, split
@@ -27,6 +28,7 @@ from ommx_prefect._targets.annotations import DEGRADED, FLOW_RUN_ID, WARNINGS
 from ommx_prefect._targets.choose import targets_for
 from ommx_prefect._targets.local import LocalTarget
 from ommx_prefect._targets.protocol import Target
+from ommx_prefect._targets.whole import read_places, whole_of
 from ommx_prefect.exceptions import DocumentError
 
 # Annotations that tell of one seal, and not of the experiment that it extends.
@@ -39,6 +41,7 @@ class SealedContents:
 
     Attributes:
         documents: Its exact bytes.
+        parts: Those of its parts, where it was sealed in some.
         status: Its status.
         entries: Its own Runs.
         attachments: What its own flow body logged on it.
@@ -48,6 +51,7 @@ class SealedContents:
     """
 
     documents: Documents | None = None
+    parts: Sequence[Documents] = ()
     status: str = ""
     entries: Sequence[Entry] = ()
     attachments: Attachments = field(default_factory=Attachments)
@@ -59,6 +63,11 @@ class SealedContents:
     def warnings(self) -> tuple[str, ...]:
         """The warnings in its ledger."""
         return self.ledger.warnings if self.ledger else ()
+
+    @property
+    def all_documents(self) -> tuple[Documents, ...]:
+        """The documents that name its payload."""
+        return (self.documents, *self.parts) if self.documents else ()
 
 
 def find_previous(
@@ -82,10 +91,24 @@ def is_held(previous: PreviousSeal) -> bool:
     Its name may point to another experiment since.
     """
     target, sealed = previous.target, previous.sealed
-    if not target.holds(sealed.manifest_digest):
+    if not target.holds(sealed.manifest_digest) or not _are_parts_held(target, sealed):
         return False
     if target.find(sealed.stored_name) is None:
         target.publish(sealed.manifest_digest, {sealed.stored_name: None})
+    return True
+
+
+def _are_parts_held(target: Target, sealed: SealedExperiment) -> bool:
+    """Tell whether the parts of an experiment are stored; names that were removed are put back."""
+    if not sealed.parts:
+        return True
+    places = read_places(target, decode(target.read(sealed.manifest_digest)))
+    if not all(target.holds(place.digest) for place in places):
+        return False
+    for place in places:
+        name = with_tag(sealed.image_name, place.tag)
+        if target.find(name) is None:
+            target.publish(place.digest, {name: None})
     return True
 
 
@@ -101,7 +124,7 @@ def contents_of(target: Target, documents: Documents) -> SealedContents:
     Raises:
         DocumentError: It has none, or one that is not its own.
     """
-    experiment = decode(documents)
+    experiment, parts = whole_of(target, decode(documents))
     told = _ledger_of(target, experiment)
     runs = [rejoin(run, told.split_columns) for run in experiment.runs]
     entries = [Entry.from_json(x, run) for x, run in zip(told.runs, runs, strict=True)]
@@ -109,6 +132,7 @@ def contents_of(target: Target, documents: Documents) -> SealedContents:
     logged, theirs = split(_logged_attachments(experiment), told.nights)
     return SealedContents(
         documents=documents,
+        parts=parts,
         status=experiment.status,
         entries=entries[first:],
         attachments=logged,
@@ -186,4 +210,5 @@ def _answer_of(
         stored_name=stored_name,
         pushed=True if target.target_stage else None,
         composed_in=target.target_stage,
+        parts=len(contents.parts),
     )

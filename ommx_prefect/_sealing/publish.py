@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ommx_prefect._flowrun.pending import forget_task_runs
+from ommx_prefect._format import parts
 from ommx_prefect._registry.names import NameMovedError, drop_name, find
+from ommx_prefect._registry.parts import forget_unnamed_parts
 from ommx_prefect._sealing import ledger
 from ommx_prefect._sealing.names import aliases_to_move, free_name
 from ommx_prefect._sealing.plan import SealPlan
@@ -61,16 +63,32 @@ def store(plan: SealPlan) -> None:
         DocumentError: It reads back differently, or payload is lost; the shards are kept.
     """
     inputs, target = plan.inputs, plan.target
-    before = inputs.contents.documents
-    if before and inputs.previous and not inputs.previous.target.target_stage:
-        inputs.stage.pin_sealed(before)
-    elif before:
-        target.keep(before)
+    before = inputs.contents.all_documents
+    if inputs.previous and not inputs.previous.target.target_stage:
+        for each in before:
+            inputs.stage.pin_sealed(each)
+    else:
+        target.keep(*before)
     if plan.earlier.documents:  # of this Local Registry, wherever the shards come from
         inputs.stage.pin_sealed(plan.earlier.documents)
     target.keep(*inputs.staged.documents)
     inputs.stage.add_blob(plan.ledger, ledger.MEDIA_TYPE)
+    _store_parts(plan)
     target.store(plan.composition)
+
+
+def _store_parts(plan: SealPlan) -> None:
+    """Store the parts of an experiment, and name them: their index comes last.
+
+    The name of a part is made of its digest, so that it takes nobody's place, and the next seal
+    finds what a killed one has stored. What no index names in the end is forgotten then.
+    """
+    target = plan.target
+    if plan.parts:
+        plan.inputs.stage.add_blob(plan.parts_document, parts.MEDIA_TYPE)
+    for part in plan.parts:
+        target.store(part.composition)
+        target.publish(part.composition.documents.digest, {part.name: target.find(part.name)})
 
 
 def publish(plan: SealPlan) -> PreviousSeal:
@@ -158,6 +176,8 @@ def _take_steps(
     target.publish(sealed.manifest_digest, publication.names)
     _drop_checkpoint(sealed.stored_name, last)
     published = write_sealed(stage, sealed, publication.keys)
+    if sealed.parts or (last and last.sealed.parts):
+        forget_unnamed_parts(sealed.flow_run_id)
     stage.discard_starts(CheckpointFiles(stage).discard(publication.cut_off))
     stage.discard(publication.keys)
     stage.remove(INTENT)

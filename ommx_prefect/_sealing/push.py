@@ -28,6 +28,7 @@ from ommx_prefect._prefect.log import inform, warn
 from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import blob_path, read_blob
 from ommx_prefect._registry.names import find
+from ommx_prefect._registry.parts import places_in
 from ommx_prefect._sealing.result import PreviousSeal, SealedExperiment, write_sealed
 from ommx_prefect._settings import OmmxSettings
 from ommx_prefect._stages.documents import FlowRecord
@@ -73,7 +74,10 @@ def _push(stage: Stage, record: FlowRecord, sealed: SealedExperiment) -> str:
         problem = redact_known(describe_error(error))
         warn(f"{sealed.remote_name} is sealed here, but not pushed: {problem}")
         return problem
-    inform(f'Pushed {sealed.remote_name}. Open it: Experiment.load("{sealed.remote_name}")')
+    opened = f'Experiment.load("{sealed.remote_name}")'
+    if sealed.parts:
+        opened = f'ommx_prefect.load_experiment("{sealed.remote_name}")'
+    inform(f"Pushed {sealed.remote_name}. Open it: {opened}")
     return ""
 
 
@@ -146,7 +150,7 @@ def push_image(
 ) -> None:
     """Push an image of the Local Registry, blobs first and names last.
 
-    What the registry has already is not sent again.
+    What the registry has already is not sent again. Of an experiment in parts, they come first.
 
     Args:
         name: Its canonical image name, which says where to.
@@ -163,14 +167,22 @@ def push_image(
     if where.registry.endswith(LOCAL_SUFFIX):
         reason = "an anonymous name belongs to this machine's Local Registry; give experiment="
         raise RegistryError(where.registry, where.repository, reason)
-    manifest = read_blob(digest)
-    document = manifest_of(manifest)
-    layers = [layer["digest"] for layer in document["layers"]]
-    check_manifest_size(manifest, len(layers))
+    parts = {place.digest: (place.tag,) for place in places_in(digest)}
+    images = {**parts, digest: (where.tag, *tags)}  # the index last: its parts are there then
+    for each in images:
+        manifest = read_blob(each)
+        check_manifest_size(manifest, len(manifest_of(manifest)["layers"]))
     with Repository(where.registry, where.repository, credentials) as repository:
-        # One blob by itself: a registry that is down or refuses us is found once, not four times.
-        config = document["config"]["digest"]
-        repository.push_blob(blob_path(config), config)
-        push_blobs(repository, {digest: blob_path(digest) for digest in layers})
-        for tag in (where.tag, *tags):
-            repository.put_manifest(tag, manifest, MANIFEST_MEDIA_TYPE)
+        for each, its_tags in images.items():
+            _push_one(repository, read_blob(each), its_tags)
+
+
+def _push_one(repository: Repository, manifest: bytes, tags: Sequence[str]) -> None:
+    document = manifest_of(manifest)
+    # One blob by itself: a registry that is down or refuses us is found once, not four times.
+    config = document["config"]["digest"]
+    repository.push_blob(blob_path(config), config)
+    layers = [layer["digest"] for layer in document["layers"]]
+    push_blobs(repository, {digest: blob_path(digest) for digest in layers})
+    for tag in tags:
+        repository.put_manifest(tag, manifest, MANIFEST_MEDIA_TYPE)

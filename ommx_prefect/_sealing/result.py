@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field
 from ommx.experiment import Experiment
 
 from ommx_prefect._flowrun.ids import parse_flow_run_id
-from ommx_prefect._oci.image_name import with_suffix
+from ommx_prefect._oci.image_name import with_suffix, with_tag
 from ommx_prefect._registry.names import load_annotated
+from ommx_prefect._registry.parts import places_in
+from ommx_prefect._registry.whole import load_image, whole
 from ommx_prefect._shards.schema import CLOSED, ContentDigest, Key, OwnerId, parsed
 from ommx_prefect._stages.documents import SEALED_RECORD, read_flow_record
 from ommx_prefect._stages.local import LocalStage
@@ -38,6 +40,8 @@ class SealedExperiment:
         push_problem: Why it is not, for people.
         composed_in: The stage in whose registry it was composed, so that it is there and not in
             the Local Registry; empty otherwise.
+        parts: The number of experiments that hold its Runs, where one manifest would be larger than
+            registries take; 0 where it holds them itself.
     """
 
     __pydantic_config__ = CLOSED
@@ -52,6 +56,7 @@ class SealedExperiment:
     pushed: bool | None = None
     push_problem: str = ""
     composed_in: str = ""
+    parts: int = 0
 
     @property
     def remote_name(self) -> str:
@@ -66,7 +71,9 @@ class SealedExperiment:
 
     @property
     def opens_with(self) -> str:
-        """The line of plain `ommx` that opens it."""
+        """The line of plain `ommx` that opens it; of one in parts, the line of this package."""
+        if self.parts:
+            return f'ommx_prefect.load_experiment("{self.image_name}")'
         method = "load" if self.status == "finished" else "restore_from_checkpoint"
         return f'Experiment.{method}("{self.image_name}")'
 
@@ -136,22 +143,28 @@ def read_sealed(stage: Stage) -> PreviousSeal | None:
 def load_experiment(flow_run_id: object) -> Experiment:
     """Open the experiment that a flow run sealed, whatever its status.
 
-    One that was composed in an OCI registry is pulled into the Local Registry first.
+    One that was composed in an OCI registry is pulled into the Local Registry first. One that was
+    sealed in parts, because it is larger than registries take, is opened as one.
 
     Args:
-        flow_run_id: Prefect's id of the flow run, as for `seal`.
+        flow_run_id: Prefect's id of the flow run, as for `seal`, or an image name with its
+            registry.
 
     Raises:
-        InvalidFlowRunIdError: It is no id.
+        InvalidFlowRunIdError: It is neither.
         NotSealedError: No sealed experiment of this flow run is known here.
+        UnknownImageError: Nothing can be opened under this image name.
         UnreadableError: It is there, but damaged.
         StageError: It was composed in a registry that does not answer.
     """
+    if isinstance(flow_run_id, str) and "/" in flow_run_id:
+        return load_image(flow_run_id)
     wanted = parse_flow_run_id(flow_run_id)
     try:
         root_flow_run_id = _root_of(wanted)
         experiment = _open_sealed(root_flow_run_id)
         experiment = experiment or load_annotated(FLOW_RUN_ID, root_flow_run_id)
+        experiment = whole(experiment) if experiment else None
     except StageError:
         raise
     except (RuntimeError, ValueError, OSError) as error:
@@ -171,5 +184,9 @@ def _open_sealed(flow_run_id: str) -> Experiment | None:
     previous = read_previous(LocalStage(flow_run_id))
     if previous is None:
         return None
-    sealed = previous.sealed
-    return previous.target.open(sealed.manifest_digest, sealed.stored_name)
+    sealed, target = previous.sealed, previous.target
+    opened = target.open(sealed.manifest_digest, sealed.stored_name)
+    if opened is not None and target.target_stage:
+        for place in places_in(sealed.manifest_digest):
+            target.open(place.digest, with_tag(sealed.image_name, place.tag))
+    return opened

@@ -13,6 +13,7 @@ import pandas as pd
 from ommx.experiment import Experiment
 
 from ommx_prefect._format.earlier import own
+from ommx_prefect._registry.whole import whole
 from ommx_prefect.analysis._totals import instance_key, is_solved
 
 TRAJECTORY = "trajectory"
@@ -66,6 +67,7 @@ def gap_over_time(experiment: Experiment, instance: str) -> pd.DataFrame:
         A table with the columns `run`, `adapter`, `seconds`, `primal`, `dual`, `gap`, `nodes`; the
         gap is |primal - dual| / max(|primal|, |dual|), 1 at most, and 1 before the first solution.
     """
+    experiment = whole(experiment)
     parameters = experiment.run_parameters_df()
     columns = ["run", "adapter", "seconds", "primal", "dual", "gap", "nodes"]
     if "instance" not in parameters:

@@ -18,6 +18,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 from ommx.experiment import Experiment
 
+from ommx_prefect._registry.whole import whole
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect.analysis._compare import Comparison, compare
 from ommx_prefect.analysis._contradictions import contradictions
@@ -71,6 +72,7 @@ def report_html(
     name: str | None = None,
 ) -> str:
     """Return the report of an experiment as HTML; as `write_report`."""
+    name, night = name or night.image_name, whole(night)
     table = solves(night)
     wrong = contradictions(table, known)
     tables = [solves(each) for each in earlier]
@@ -78,14 +80,14 @@ def report_html(
     failures = failures_of(night, table)
     named = dict(zip([x.image_name for x in earlier], tables, strict=True))
     return _rendered(
-        name=name or night.image_name,
+        name=name,
         night=night,
         verdict=verdict_of(night, table, wrong, comparison, failures),
         facts=facts_of(night),
         totals=totals(table),
         failures=failures,
         contradictions=rows_of(wrong),
-        pictures=pictures_of(night, table, named, name or night.image_name),
+        pictures=pictures_of(night, table, named, name),
         earlier=list(named),
         comparison=comparison,
         changes=_changes(comparison),

@@ -16,6 +16,7 @@ from ommx import Optimality, Sense, Solution
 from ommx.experiment import Experiment, SealedRun, Solve
 
 from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
+from ommx_prefect._registry.whole import whole
 from ommx_prefect.instances._digest import instance_digest
 
 # Column -> its dtype in the table.
@@ -86,7 +87,8 @@ def solves(*experiments: Experiment, digests: bool = True, earlier: bool = False
     """Return one row for each Solve, and for each solve whose result was cached.
 
     Args:
-        experiments: Experiments of OMMX, such as `Experiment.load(...)` returns.
+        experiments: Experiments of OMMX, such as `Experiment.load(...)` returns; the parts of one
+            that was sealed in parts are read with it.
         digests: Read each input whose digest was not recorded, to make it; without it a large
             night is read much faster, and instances are told apart by name.
         earlier: Also those of the nights before that an experiment holds which accumulates; the
@@ -105,6 +107,7 @@ def solves(*experiments: Experiment, digests: bool = True, earlier: bool = False
 
 
 def _rows_of(experiment: Experiment, digests: bool, earlier: bool) -> Iterator[dict[str, Any]]:
+    name, experiment = experiment.image_name, whole(experiment)
     first = first_own_run(experiment.annotations)
     parameters = experiment.run_parameters_df()
     flow_run = experiment.annotations.get(FLOW_RUN_ANNOTATION)
@@ -114,7 +117,7 @@ def _rows_of(experiment: Experiment, digests: bool, earlier: bool) -> Iterator[d
             continue
         logged = _present(parameters.loc[run.run_id]) if run.run_id in parameters.index else {}
         whose = flow_run if is_own else logged.get(FLOW_RUN_COLUMN)
-        known = {"experiment": experiment.image_name, "flow_run": whose, "run": run.run_id}
+        known = {"experiment": name, "flow_run": whose, "run": run.run_id}
         for row in _rows_of_run(run, logged, digests):
             yield {**known, **row}
 

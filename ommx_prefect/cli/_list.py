@@ -27,6 +27,9 @@ def list_command(
         str,
         typer.Argument(metavar="[PREFIX]", help="Beginning of image names; of flows, if unsealed."),
     ] = "",
+    parts: Annotated[
+        bool, typer.Option("--parts", help="List the parts of large experiments, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show sealed experiments, checkpoints of failed nights, and flow runs left unsealed.
@@ -35,7 +38,7 @@ def list_command(
     night cannot all be right.
     """
     with working(f"reading {registry_root()}") as work:
-        found = listed(prefix)
+        found = listed(prefix, parts=parts)
         work.total = len(found)
         rows = list(_flagged(found, work.advance))
     if as_json:

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from ommx_prefect._catalogue.opened import open_image
-from ommx_prefect._oci.image_name import with_suffix
+from ommx_prefect._oci.image_name import with_suffix, with_tag
 from ommx_prefect._registry.names import canonical_name, find, move_names
-from ommx_prefect._registry.pull import pull_experiment
+from ommx_prefect._registry.parts import places_in
+from ommx_prefect._registry.pull import pull_index
+from ommx_prefect._registry.whole import fetch_parts
 from ommx_prefect._sealing.push import push_image
 from ommx_prefect.cli._options import AsJson, Image
 from ommx_prefect.cli._output import print_json, say
@@ -47,7 +49,12 @@ def pull_command(image: Image, as_json: AsJson = False) -> None:
     name = canonical_name(image)
     before = find(name)
     with working(f"pulling {name}"):
-        digest = pull_experiment(name).image_name.rpartition("@")[2]
+        digest = pull_index(name).image_name.rpartition("@")[2]
+        places = places_in(digest)
+        fetch_parts(name, places)
+        for place in places:  # before the name that people ask for
+            part = with_tag(name, place.tag)
+            move_names(place.digest, {part: find(part)})
         if digest != before:
             move_names(digest, {name: before})
     if as_json:

@@ -71,6 +71,7 @@ def _document(opened: Opened) -> dict[str, Any]:
         "digest": opened.digest,
         "status": opened.experiment.status,
         "reason": opened.experiment.lifecycle_reason,
+        **({"parts": len(opened.parts)} if opened.parts else {}),
         **{title: said[key] for title, key in FACTS.items() if key in said},
         "totals": _records(totals(table)) if len(table) else [],
         "contradictions": _records(contradictions(table)) if len(table) else [],
@@ -112,6 +113,8 @@ def _show(opened: Opened, document: dict[str, Any], most: int) -> None:
     why = f": {document['reason']}" if document["reason"] else ""
     say(opened.name, "bold")
     say(f"{opened.digest}, {document['status']}{why}")
+    if opened.parts:
+        say(f"sealed in {len(opened.parts)} parts; their tags begin with part-")
     for title in FACTS:
         if title in document:
             say(f"{title}: {document[title]}")

@@ -94,6 +94,7 @@ def prune_command(
 ) -> None:
     """Let go of old nights, superseded checkpoints, and flow runs that nobody will seal.
 
+    The parts of an experiment that was sealed in some go with it, and never alone.
     It removes names, and moves records aside; OMMX's `ommx.artifact.gc(delete=True)` frees the room
     of what no name reaches. Each line says how to bring a thing back until then. What belongs to a
     flow run that is open, here or for Prefect, stays.
@@ -101,7 +102,7 @@ def prune_command(
     min_age = seconds_of(older_than)
     block = _block(registry) if registry else None
     with working("looking"):
-        found = _listed_of(block) if block and not prefix else listed(prefix)
+        found = _listed_of(block) if block and not prefix else listed(prefix, parts=True)
         keep = block.retention if block and keep is None else keep
         unsealed = any(each.kind == "unsealed" for each in found)
         rows: list[Recovered] = list(recover(dry_run=True)) if unsealed else []
@@ -125,7 +126,7 @@ def _block(name: str) -> OMMXRegistry:
 def _listed_of(block: OMMXRegistry) -> list[Listed]:
     """Return what is in the repository of a block and below it, and not in one named likewise."""
     base = f"{block.registry}/{block.repository}".rstrip("/")
-    return [x for x in listed(base) if f"{x.repository}/".startswith(f"{base}/")]
+    return [x for x in listed(base, parts=True) if f"{x.repository}/".startswith(f"{base}/")]
 
 
 def _document(each: Prunable) -> dict[str, Any]:

@@ -28,6 +28,9 @@ from ommx_prefect._format.decode import decode
 from ommx_prefect._format.earlier import own
 from ommx_prefect._format.model import Descriptor, Documents
 from ommx_prefect._recording.current import recording_here
+from ommx_prefect._registry.names import OUR_NAMES
+from ommx_prefect._registry.parts import is_part
+from ommx_prefect._registry.whole import whole
 from ommx_prefect._shards.shard import Attempt as TaskAttempt
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
@@ -90,7 +93,7 @@ def _layers(documents: Documents | None, instance: str, adapter: str) -> Iterato
 
 def _in_experiments(record: FlowRecord, instance: str, *, resume: bool) -> Iterator[Solution]:
     for name in _names(record, resume=resume)[:MOST_EXPERIMENTS]:
-        experiment = Experiment.load(name)
+        experiment = whole(Experiment.load(name))
         parameters = experiment.run_parameters_df()
         if "instance" not in parameters:
             continue
@@ -104,7 +107,9 @@ def _names(record: FlowRecord, *, resume: bool) -> list[str]:
     """Return the names of experiments to look at, the newest first."""
     repository = record.image_name.rpartition(":")[0]
     known: list[tuple[str, str, str, ExperimentRef | ExperimentCheckpointRef]] = [
-        (x.updated_at, x.image_name, x.image_name, x) for x in list_experiments()
+        (x.updated_at, x.image_name, x.image_name, x)
+        for x in list_experiments()
+        if not (is_part(x.annotations) or x.image_name.startswith(OUR_NAMES))
     ]
     if resume:
         known += [

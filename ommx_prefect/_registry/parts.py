@@ -1,0 +1,97 @@
+"""Find the parts of an experiment in the Local Registry, and forget those that nothing names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ommx.artifact import list_artifacts
+from ommx.experiment import (
+    ExperimentCheckpointRef,
+    ExperimentRef,
+    list_experiment_checkpoints,
+    list_experiments,
+)
+
+from ommx_prefect._format.decode import decode, manifest_of
+from ommx_prefect._format.model import Descriptor
+from ommx_prefect._format.parts import PART_OF, PARTS, RUNS, SOLVES, PartPlace, places_of
+from ommx_prefect._registry.blobs import read_blob, read_documents, registry_root
+from ommx_prefect._registry.names import OUR_NAMES, drop_name
+from ommx_prefect.exceptions import DocumentError
+
+# Names of experiments that were put together from their parts (see `whole`).
+WHOLES = f"{OUR_NAMES}whole:"
+HEX_DIGITS = 64
+
+
+def places_in(digest: str) -> tuple[PartPlace, ...]:
+    """Return where the parts of an experiment of the Local Registry are; none where it is whole.
+
+    Raises:
+        DocumentError: It is missing or damaged.
+    """
+    manifest = manifest_of(read_blob(digest))
+    if PARTS not in (manifest.get("annotations") or {}):
+        return ()
+    return places_of(decode(read_documents(digest)), _read)
+
+
+def _read(layer: Descriptor) -> bytes:
+    return read_blob(layer.digest)
+
+
+def is_part(annotations: Mapping[str, str]) -> bool:
+    """Tell a part from an experiment of its own."""
+    return PART_OF in annotations
+
+
+def runs_in(ref: ExperimentRef | ExperimentCheckpointRef) -> int:
+    """Return how many Runs an experiment has; of an index, those of its parts."""
+    return _said(ref, RUNS, ref.run_count)
+
+
+def solves_in(ref: ExperimentRef | ExperimentCheckpointRef) -> int:
+    """Return how many Solves an experiment has; of an index, those of its parts."""
+    return _said(ref, SOLVES, ref.solve_count)
+
+
+def _said(ref: ExperimentRef | ExperimentCheckpointRef, name: str, own: int) -> int:
+    said = ref.annotations.get(name, "")
+    return int(said) if PARTS in ref.annotations and said.isdecimal() else own
+
+
+def named_parts() -> set[str]:
+    """Return the digests of all parts that some experiment of the Local Registry names."""
+    refs: list[ExperimentRef | ExperimentCheckpointRef] = [*list_experiments()]
+    refs += list_experiment_checkpoints()
+    return _parts_of({ref.manifest_digest for ref in refs if PARTS in ref.annotations})
+
+
+def _parts_of(indexes: Iterable[str]) -> set[str]:
+    return {place.digest for digest in indexes for place in places_in(digest)}
+
+
+def forget_unnamed_parts(flow_run_id: str) -> None:
+    """Remove the names of parts of a flow run that no experiment names, and what was made of them.
+
+    Another flow run may have stored its parts, and not yet their index: its own are left alone.
+    """
+    try:
+        named = named_parts()
+    except DocumentError:  # which may name any of them
+        return
+    for ref in list_experiments():
+        is_its = ref.annotations.get(PART_OF) == flow_run_id
+        if is_its and ref.manifest_digest not in named:
+            drop_name(ref.image_name)
+    forget_stale_wholes()
+
+
+def forget_stale_wholes() -> None:
+    """Remove what was put together from the parts of experiments that have no name any more."""
+    refs = list_artifacts(root=registry_root(), include_internal=True)
+    known = {ref.manifest_digest for ref in refs}
+    for ref in refs:
+        index = f"sha256:{ref.image_name[-HEX_DIGITS:]}"
+        if ref.image_name.startswith(WHOLES) and index not in known:
+            drop_name(ref.image_name)
