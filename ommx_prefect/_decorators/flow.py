@@ -27,12 +27,12 @@ from ommx_prefect._flowrun.secrets import handed_on, secrets_around
 from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._reporting.progress import begin_progress
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import Lineage
 from ommx_prefect._stages.roots import root_of
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import ImageNameError, StageError
 
 P = ParamSpec("P")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from anyio import to_thread
 
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import Outcome, describe_error
+from ommx_prefect._prefect.states import Outcome
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.seal import seal_flow_run, seal_task_run
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.documents import SEALED_RECORD, STATE_RECORD
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import root_of
+from ommx_prefect._values.error_texts import describe_error
 
 
 class LateSeal:

@@ -12,7 +12,6 @@ from ommx_prefect._flowrun.registry import stage_wanted
 from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._flowrun.start import open_flow_run
 from ommx_prefect._prefect.log import complain, inform, warn
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._reporting.night import facts_of
 from ommx_prefect._reporting.publish import report_sealed, report_unsealed
 from ommx_prefect._sealing.flow_run import find_flow_run
@@ -22,6 +21,7 @@ from ommx_prefect._shards import unwritten
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.unsealed import has_unsealed
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import ImageNameError, SealError, StageError
 

@@ -20,10 +20,10 @@ from ommx_prefect._decorators.identity import kind_of, passing_for
 from ommx_prefect._decorators.late_seal import LateSeal
 from ommx_prefect._flowrun.context import current_attempt
 from ommx_prefect._prefect.log import warn, warn_once
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import RecordingError
 
 P = ParamSpec("P")

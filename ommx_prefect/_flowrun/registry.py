@@ -14,10 +14,10 @@ from prefect.blocks.core import Block
 from ommx_prefect._flowrun.image_name import NameSource
 from ommx_prefect._flowrun.settings import ExperimentSettings
 from ommx_prefect._oci.credentials import Credentials
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._settings import OmmxSettings
 from ommx_prefect._stages.address import OCI_SCHEME, checked_stage, scheme_of, split_stage
 from ommx_prefect._stages.block_store import settled
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.blocks import OMMXRegistry
 from ommx_prefect.exceptions import InvalidImageNameError
 

@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass
 
 from prefect.client.schemas.objects import State, StateType
-from prefect.exceptions import PrefectSignal, TerminationSignal
+from prefect.exceptions import PrefectSignal
 from prefect.states import StateGroup, is_state_iterable
 
-from ommx_prefect._values.parameters import storable
+from ommx_prefect._values.error_texts import text_of_error
 
 # Every final or lasting state of a task run -> status of its attempt's Run; None: there is no Run.
 RUN_STATUS: dict[StateType, str | None] = {
@@ -37,10 +37,6 @@ EXPERIMENT_STATUS: dict[StateType, str | None] = {
     StateType.PENDING: None,
     StateType.SCHEDULED: None,
 }
-
-REASON_LENGTH = 500
-# What is searched for secrets of a message, before it is cut to that.
-LONGEST_MESSAGE = 100_000
 
 
 @dataclass(frozen=True)
@@ -104,28 +100,6 @@ def outcome_of_exception(
     if isinstance(error, Exception) and not _is_cancellation(error):
         return Outcome("failed", "Failed", text_of_error(error))
     return Outcome("interrupted", "Crashed", text_of_error(error))
-
-
-def describe_error(error: BaseException) -> str:
-    """Return `Type: message`, on one line and of bounded length."""
-    return one_line(text_of_error(error))
-
-
-def text_of_error(error: BaseException) -> str:
-    """Return `Type: message`, whatever the error's own `__str__` does, without an endless rest."""
-    try:
-        message = str.__str__(str(error))[:LONGEST_MESSAGE]
-    except (Exception, SystemExit, GeneratorExit):
-        message = "(its message cannot be shown)"
-    if not message and isinstance(error, TerminationSignal):
-        message = f"the process was told to end by signal {int(error.signal)}"
-    return f"{type(error).__name__}: {message}".removesuffix(": ")
-
-
-def one_line(text: str) -> str:
-    """Return the text on one line, of bounded length, and as UTF-8 can hold it."""
-    text = storable(" ".join(text.split()))
-    return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 1] + "…"
 
 
 def _is_cancellation(error: BaseException) -> bool:

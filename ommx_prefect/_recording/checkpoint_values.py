@@ -22,12 +22,12 @@ from ommx_prefect._format.model import (
     RunRecord,
     Scalar,
 )
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recording.announced import INSTANCE, Announced
 from ommx_prefect._recording.collected import CollectedAttachments
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import ANNOUNCED, NUMBER, CheckpointFiles
 from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.parameters import as_parameter, storable
 from ommx_prefect._values.secrets import REDACTED, Redactor, is_secret, is_secret_name
 from ommx_prefect.codecs import LoggedValue, log_value

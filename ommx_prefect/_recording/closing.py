@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from ommx_prefect._prefect.states import one_line
 from ommx_prefect._recording.attach import note_unattached
 from ommx_prefect._recording.record import Record
 from ommx_prefect._recording.redaction import redaction_notes, without_secrets
@@ -12,6 +11,7 @@ from ommx_prefect._registry import keepalive
 from ommx_prefect._shards import unwritten
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._values.error_texts import one_line
 from ommx_prefect.exceptions import RecordingError
 
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import Redactor
 
 

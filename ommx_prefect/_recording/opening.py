@@ -13,13 +13,13 @@ from ommx_prefect._flowrun.pending import remember_task_run
 from ommx_prefect._flowrun.secrets import secrets_of_flow_run
 from ommx_prefect._format.model import Scalar
 from ommx_prefect._prefect.log import warn_once
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._recording.notify import notify_prefect
 from ommx_prefect._recording.record import Record
 from ommx_prefect._registry import keepalive
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._stages.resolve import stage_of
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.parameters import keywords_of, scalars
 from ommx_prefect._workarounds.rust_spans import leave_rust_spans
 

@@ -12,11 +12,11 @@ from prefect.exceptions import ObjectNotFound
 
 from ommx_prefect._prefect.api import find_flow_name, read_flow_run
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recovery.prefect_answer import PrefectConnection
 from ommx_prefect._reporting.events import tell_seal_failed
 from ommx_prefect._reporting.night import FlowRunFacts, facts_of
 from ommx_prefect._reporting.publish import report_still_unsealed
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import redact_known
 
 

@@ -14,8 +14,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from ommx_prefect._prefect.api import api_client, find_flow_name, read_flow_run
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._recovery.unsealed import Unsealed
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import Redactor
 
 # Prefect's name of a state that nobody can tell.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
 
-from ommx_prefect._prefect.states import Outcome, describe_error
+from ommx_prefect._prefect.states import Outcome
 from ommx_prefect._recovery.decision import Decision, decide
 from ommx_prefect._recovery.failures import tell_failed
 from ommx_prefect._recovery.prefect_answer import (
@@ -31,6 +31,7 @@ from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._stages.shared import SharedStage
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import redact_known
 from ommx_prefect.exceptions import DocumentError
 

@@ -16,10 +16,10 @@ from prefect.events import emit_event
 
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._reporting.night import FlowRunFacts, Night
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._values.display import for_terminal
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import redact_known
 
 SEALED = "ommx-prefect.experiment.sealed"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._reporting.night import Night
 from ommx_prefect._reporting.solved import Solved, earlier, solved
+from ommx_prefect._values.error_texts import describe_error
 
 if TYPE_CHECKING:
     import pandas as pd

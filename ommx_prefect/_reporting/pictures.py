@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ommx_prefect._prefect.states import describe_error
+from ommx_prefect._values.error_texts import describe_error
 
 if TYPE_CHECKING:
     import pandas as pd

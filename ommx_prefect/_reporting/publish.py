@@ -22,7 +22,6 @@ from prefect.exceptions import ObjectNotFound
 
 from ommx_prefect._prefect.api import api_client, find_flow_name, read_flow_run
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import describe_error, text_of_error
 from ommx_prefect._reporting.assets import tell_materialized
 from ommx_prefect._reporting.events import (
     tell_contradicted,
@@ -40,6 +39,7 @@ from ommx_prefect._reporting.solve_pages import show_solves
 from ommx_prefect._reporting.unsealed import unsealed_before
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.runs_table import runs_table, table_text
+from ommx_prefect._values.error_texts import describe_error, text_of_error
 
 T = TypeVar("T")
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from ommx_prefect._format.decode import descriptor_of, manifest_of
 from ommx_prefect._format.model import Descriptor
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import blob_path, read_blob, read_documents
 from ommx_prefect._sealing.composed import bring_composed
 from ommx_prefect._sealing.earlier import LEFT_OUT, Earlier, joined, moved, with_flow_run
@@ -22,6 +21,7 @@ from ommx_prefect._sealing.previous import SealedContents, contents_of
 from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._targets.annotations import FLOW_NAME, FLOW_RUN_ID
 from ommx_prefect._targets.local import LocalTarget
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import DocumentError, OmmxPrefectError
 
 # The warning of an experiment that was to follow a night, and does not.

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 
 from ommx_prefect._flowrun.image_name import FlowRunFacts, anonymous_tag
 from ommx_prefect._prefect.api import api_client, read_flow_run
-from ommx_prefect._prefect.states import EXPERIMENT_STATUS, describe_error, one_line
+from ommx_prefect._prefect.states import EXPERIMENT_STATUS
 from ommx_prefect._registry.names import anonymous_name
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
@@ -23,6 +23,7 @@ from ommx_prefect._stages.documents import (
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.resolve import stage_of
+from ommx_prefect._values.error_texts import describe_error, one_line
 from ommx_prefect._values.secrets import Redactor, redact_known
 from ommx_prefect.exceptions import FlowRunNotFinishedError, SealError
 

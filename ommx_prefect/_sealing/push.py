@@ -25,7 +25,6 @@ from ommx_prefect._oci.repository import Repository
 from ommx_prefect._oci.upload import push_blobs
 from ommx_prefect._prefect.api import find_flow_of
 from ommx_prefect._prefect.log import inform, warn
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import blob_path, read_blob
 from ommx_prefect._registry.names import find
 from ommx_prefect._registry.parts import places_in
@@ -34,6 +33,7 @@ from ommx_prefect._settings import OmmxSettings
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._targets.annotations import FLOW_NAME, FLOW_RUN_ID
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import redact_known
 from ommx_prefect.exceptions import DocumentError, NotInRegistryError, RegistryError
 

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State
 
 from ommx_prefect._flowrun.ids import parse_flow_run_id
 from ommx_prefect._flowrun.pending import wait_for_pending
-from ommx_prefect._prefect.states import Outcome, describe_error
+from ommx_prefect._prefect.states import Outcome
 from ommx_prefect._registry.names import NameMovedError
 from ommx_prefect._sealing.flow_run import end_of, find_flow_run, unnamed_record
 from ommx_prefect._sealing.load import SealInputs, load
@@ -42,6 +42,7 @@ from ommx_prefect._stages.documents import (
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.store import GoneError
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import (
     DocumentError,
     NotSealedError,

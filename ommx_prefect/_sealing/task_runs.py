@@ -11,9 +11,9 @@ from ommx_prefect._prefect.api import (
     await_task_runs,
     read_lone_task_runs,
 )
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._sealing.staged import Staged
 from ommx_prefect._stages.documents import FlowRecord
+from ommx_prefect._values.error_texts import describe_error
 
 
 def ask_for_task_runs(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], list[str]]:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.blobs import read_checked
 from ommx_prefect._shards.archive import open_archive, pack_archive
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.signing import Signer
 from ommx_prefect._stages.store import READERS, GoneError, Store
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import DocumentError, StageError
 
 

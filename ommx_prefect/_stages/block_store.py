@@ -19,9 +19,9 @@ from prefect.blocks.core import Block
 from prefect.filesystems import WritableFileSystem
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.files import read_regular, write_whole
 from ommx_prefect._stages.store import Store
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import DocumentError, StageError
 

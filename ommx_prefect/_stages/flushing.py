@@ -14,7 +14,6 @@ import os
 import threading
 
 from ommx_prefect._registry.files import flush, write_whole
-from ommx_prefect._settings import flush_seconds
 
 _waiting: dict[str, None] = {}
 _arrived = threading.Condition()
@@ -23,7 +22,7 @@ _thread: threading.Thread | None = None
 
 def write_record(path: str, data: bytes) -> None:
     """Write a record whole, and see to it that it is flushed in time."""
-    window = flush_seconds()
+    window = _window_seconds()
     write_whole(path, data, durable=window <= 0)
     if window > 0:
         _flush_soon(path)
@@ -37,6 +36,13 @@ def flush_all() -> None:
     for path in paths:
         with contextlib.suppress(OSError):  # sealed and let go of meanwhile
             flush(path)
+
+
+def _window_seconds() -> float:
+    # The settings load Prefect, which whoever only reads a stage does not need.
+    from ommx_prefect._settings import flush_seconds
+
+    return flush_seconds()
 
 
 def _flush_soon(path: str) -> None:
@@ -54,7 +60,7 @@ def _go_on() -> None:
     while True:
         with _arrived:
             _arrived.wait_for(lambda: bool(_waiting))
-        threading.Event().wait(flush_seconds())  # a user's time.sleep may be another
+        threading.Event().wait(_window_seconds())  # a user's time.sleep may be another
         flush_all()
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ommx_prefect._prefect.log import warn
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._registry.files import read_regular, write_whole
 from ommx_prefect._shards.schema import to_document
 from ommx_prefect._shards.shard import Attempt, Shard
@@ -35,6 +34,7 @@ from ommx_prefect._stages.documents import (
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.start_record import start_document
 from ommx_prefect._stages.store import ShardStore
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import StageError
 
 T = TypeVar("T")

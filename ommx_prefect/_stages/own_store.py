@@ -13,9 +13,9 @@ from __future__ import annotations
 import functools
 from importlib.metadata import entry_points
 
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._stages.address import scheme_of
 from ommx_prefect._stages.store import Store
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import StageError
 
 GROUP = "ommx_prefect.stores"

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ommx_prefect._format.model import Descriptor, Documents
-from ommx_prefect._prefect.states import describe_error
 from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 

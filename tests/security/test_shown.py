@@ -11,8 +11,9 @@ import pytest
 
 from ommx_prefect._flowrun.image_name import _split
 from ommx_prefect._format.model import ExperimentRecord, RunRecord
-from ommx_prefect._prefect.states import describe_error, outcome_of_exception
+from ommx_prefect._prefect.states import outcome_of_exception
 from ommx_prefect._sealing.runs_table import MOST_BYTES, MOST_ROWS, runs_table, table_text
+from ommx_prefect._values.error_texts import describe_error
 from tests.support.cases import each
 
 EVIL = "\x1b[2J\x1b]0;title\x07a\nb\r\u202egnirts\u2066\x00\x9b31m"
