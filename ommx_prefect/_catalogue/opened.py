@@ -152,7 +152,8 @@ def _here(text: str) -> Opened | None:
     if "@" in text:
         return Opened.of(text, text, text.rpartition("@")[2])
     name = canonical_name(text)
-    candidates = [name] if _has_tag(text) else [name, *_newest(name.rpartition(":")[0])]
+    # Not `latest` first: where the last night failed, that is an earlier one.
+    candidates = [name] if _has_tag(text) else [*_newest(name.rpartition(":")[0]), name]
     for each in candidates:
         for stored in (each, checkpoint_name(each)):
             found = find(stored)

@@ -73,10 +73,11 @@ class FoundRun:
 def find_runs(experiments: Iterable[Listed], conditions: Iterable[Condition]) -> Iterator[FoundRun]:
     """Yield the Runs of some experiments that fulfil all conditions.
 
+    An experiment under several names, such as `latest`, counts once, under the first of them.
     Experiments that accumulate hold the same Runs again: each is found once, in the experiment of
     its own flow run, or where that was removed in the first one that still has it.
     """
-    wanted, listed = list(conditions), list(experiments)
+    wanted, listed = list(conditions), _each_once(experiments)
     seen = {each.flow_run_id for each in listed if each.stored_name}
     for each in listed:
         runs = list(_runs_of(each, seen))
@@ -84,6 +85,13 @@ def find_runs(experiments: Iterable[Listed], conditions: Iterable[Condition]) ->
         for found in runs:
             if all(condition.holds(found.parameters) for condition in wanted):
                 yield found
+
+
+def _each_once(experiments: Iterable[Listed]) -> list[Listed]:
+    by_digest: dict[str, Listed] = {}
+    for each in experiments:
+        by_digest.setdefault(each.digest, each)
+    return list(by_digest.values())
 
 
 def _runs_of(each: Listed, seen: Container[str]) -> Iterator[FoundRun]:

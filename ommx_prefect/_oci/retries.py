@@ -6,6 +6,7 @@ anew: the registry may have lost the session), and every operation may safely ha
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import TypedDict, TypeVar
@@ -46,6 +47,21 @@ BRIEF_RETRY: RetryTable = {
 }
 # The most that a registry's Retry-After is heeded.
 MOST_RETRY_AFTER_SECONDS = 30.0
+
+
+class _Plainly(logging.Filter):
+    """Makes `stamina.retry_scheduled`, which tells nobody anything, a sentence about a registry."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        told = vars(record)
+        cause = str(told.get("stamina.caused_by", ""))
+        if cause.startswith(RegistryUnavailableError.__name__):
+            record.msg = "A registry did not answer; attempt %s follows in %s s. It was %s"
+            record.args = (told["stamina.retry_num"] + 1, told["stamina.wait_for"], cause)
+        return True
+
+
+logging.getLogger("stamina").addFilter(_Plainly())
 
 
 def retrying(table: RetryTable, operation: Callable[[], T]) -> T:

@@ -18,6 +18,7 @@ from ommx_prefect.cli._options import AsJson, Image, pair_of
 from ommx_prefect.cli._output import finding, print_json, print_table, refused, say
 from ommx_prefect.cli._recorded import RecordedSolve, adapter_class, recorded_solves
 from ommx_prefect.cli._replayed import Replayed, answers_of, judged, replay_in
+from ommx_prefect.cli._solver_output import solvers_on_stderr
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.solvers._options import option_value
 
@@ -87,7 +88,7 @@ def _replay(
 ) -> tuple[list[Replayed], str | None]:
     classes = [adapter_class(adapter or each.adapter) for each in wanted]
     replay = Experiment() if record else Experiment.with_temp_local_registry()
-    with working("solving", len(wanted)) as work:
+    with solvers_on_stderr(), working("solving", len(wanted)) as work:
         for each, solver in zip(wanted, classes, strict=True):
             work.text = for_terminal(f"solving {each.name}")
             _solve_one(replay, each, solver, options)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from ommx_prefect._catalogue.opened import open_image
 from ommx_prefect._oci.image_name import with_suffix, with_tag
+from ommx_prefect._oci.names import is_tag
 from ommx_prefect._registry.names import canonical_name, find, move_names
 from ommx_prefect._registry.parts import places_in
 from ommx_prefect._registry.pull import pull_index
 from ommx_prefect._registry.whole import fetch_parts
 from ommx_prefect._sealing.push import push_image
 from ommx_prefect.cli._options import AsJson, Image
-from ommx_prefect.cli._output import print_json, say
+from ommx_prefect.cli._output import print_json, refused, say
 from ommx_prefect.cli._waiting import working
+from ommx_prefect.exceptions import InvalidImageNameError
 
 
 def push_command(
@@ -32,16 +35,35 @@ def push_command(
 
     One that failed or was interrupted goes to a tag that says so, such as `...-failed`.
     """
+    to = _target(to)
+    _require_tags(tag or ())
     opened = open_image(image)
     status = opened.experiment.status or "finished"
     name = opened.name if status == "finished" else with_suffix(opened.name, status)
-    name = canonical_name(to) if to else name
+    name = to or name
     with working(f"pushing {name}"):
         push_image(name, opened.digest, tag or ())
     if as_json:
         print_json({"image": name, "digest": opened.digest, "tags": tag or []})
     else:
-        say(f"Pushed {name} {opened.digest}")
+        also = f", also as {', '.join(tag)}" if tag else ""
+        say(f"Pushed {name} {opened.digest}{also}")
+
+
+def _target(to: str | None) -> str | None:
+    try:
+        return canonical_name(to) if to else None
+    except InvalidImageNameError as error:
+        why = f"{error.reason}. Write registry/repository:tag, the repository in lower case"
+        raise refused(f"--to {to!r} is no image name: {why}") from error
+
+
+def _require_tags(tags: Sequence[str]) -> None:
+    """Refuse what is no tag before anything is sent."""
+    for tag in tags:
+        if not is_tag(tag):
+            letters = "up to 128 of A-Z, a-z, 0-9, '_', '.', '-', and neither of the last two first"
+            raise refused(f"--tag {tag!r} is no tag: write {letters}")
 
 
 def pull_command(image: Image, as_json: AsJson = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from ommx_prefect.instances._unreadable import NotInstalled, Unreadable
 
 # With SCIP's own limit an entry below 1e-9 is dropped, though it is in the file.
 _PARAMETERS = {"numerics/epsilon": 1e-20, "numerics/sumepsilon": 1e-17}
+# What HiGHS calls a row of an LP file that has no name there, with its place; SCIP leaves it empty.
+UNNAMED_ROW = "HiGHS_R"
 _WHERE = re.compile(r"^\[[\w.]+:\d+\] ERROR: ")
 
 
@@ -80,7 +83,13 @@ def _matrix_of(model: Any, path: Path) -> Matrix:
         costs=costs,
         **rows.arrays(),
     )
-    return with_objective(whole)
+    return _with_names(with_objective(whole))
+
+
+def _with_names(model: Matrix) -> Matrix:
+    """Return the model with the rows that have no name in the file named as HiGHS names them."""
+    rows = (name or f"{UNNAMED_ROW}{place}" for place, name in enumerate(model.rows))
+    return replace(model, rows=tuple(rows))
 
 
 def _kind(variable: Any) -> int:

@@ -12,6 +12,7 @@ from rocrate.rocrate import ROCrate
 
 from ommx_prefect._catalogue.safe_names import safe_name, unique_name
 from ommx_prefect._catalogue.search import Condition
+from ommx_prefect._registry.names import find, move_names
 from ommx_prefect.analysis import known_values
 from tests.support.nights import EVIL, log_run
 
@@ -47,6 +48,14 @@ def test_runs_are_found_across_experiments(nights, command):
     shown = command("find", *told)
     assert shown.code == 0
     assert nights.first in shown.out
+
+
+def test_a_run_of_an_experiment_with_two_names_is_found_once(command):
+    night = Experiment("nights.local/named:one")
+    log_run(night, series="named")
+    night.commit()
+    move_names(find("nights.local/named:one"), {"nights.local/named:latest": None})
+    assert len(command("find", "series=named", "--json").json) == 1
 
 
 def accumulated(name: str, own: str, *earlier: str) -> None:

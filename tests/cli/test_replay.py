@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import sys
 
 import pytest
 from ommx.artifact import list_artifacts
@@ -27,6 +30,12 @@ def test_every_recorded_solve_replays_and_nothing_is_kept(nights, command):
     assert {row["outcome_after"] for row in rows} == {"optimal", "infeasible"}
     assert [row["run"] for row in rows] == list(range(6))
     assert names() == before
+
+
+def test_json_of_a_replay_is_json_though_highs_prints_a_banner(nights):
+    told = [sys.executable, "-m", "ommx_prefect", "replay", nights.first, "--json"]
+    done = subprocess.run(told, capture_output=True, text=True, check=True)
+    assert len(json.loads(done.stdout)["solves"]) == 6
 
 
 def test_a_replay_is_recorded_with_the_original_as_its_subject(nights, command):

@@ -64,3 +64,17 @@ def test_no_network_is_one_line(nights, command, brief_waits):
     for arguments in (["pull", nowhere], ["push", nights.first, "--to", nowhere]):
         answer = command(*arguments)
         assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (["--to", "127.0.0.1:9/Upper/Case:one"], "lower case"),
+        (["--tag", "two words"], "'two words' is no tag"),
+    ],
+)
+def test_a_wrong_target_is_refused_in_its_own_words(nights, command, told, says):
+    answer = command("push", nights.first, *told)
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+    assert says in answer.err
+    assert "experiment=" not in answer.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.local import LocalStage
-from tests.support.nights import EVIL
+from tests.support.nights import EVIL, log_run
 
 
 def rows_of(answer, prefix):
@@ -104,6 +105,16 @@ def test_a_failed_night_is_shown_by_the_name_it_was_to_have(nights, command):
 
 def test_a_name_without_a_tag_is_the_newest(nights, command):
     assert command("show", nights.repository, "--json").json["image"] == nights.second
+
+
+def test_a_name_without_a_tag_is_the_last_night_even_if_it_failed_after_latest(command):
+    good = Experiment("nights.local/turned:latest")
+    log_run(good, x=1)
+    good.commit()
+    with contextlib.suppress(ValueError), Experiment("nights.local/turned:bad"):
+        raise ValueError
+    found = command("show", "nights.local/turned", "--json").json
+    assert (found["image"], found["status"]) == ("nights.local/turned:bad", "failed")
 
 
 def test_one_run_is_shown_with_all_it_holds(nights, command):

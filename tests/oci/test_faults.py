@@ -18,6 +18,7 @@ from ommx_prefect._oci.names import (
     digest_of,
 )
 from ommx_prefect._oci.repository import Repository
+from ommx_prefect._oci.retries import RetryTable, retrying
 from tests.support.registry_server import running_registry
 from tests.support.scripted_server import Handler, answering
 
@@ -147,3 +148,21 @@ def test_a_manifest_of_another_digest_is_not_believed(announced):
         pytest.raises(exceptions.RegistryError, match="another digest"),
     ):
         repository.get_manifest("latest" if announced else wanted)
+
+
+def test_a_retry_is_told_in_words(caplog):
+    def away() -> None:
+        raise exceptions.RegistryUnavailableError("ghcr.io", "acme/night", "it cannot be reached")
+
+    table: RetryTable = {
+        "attempts": 2,
+        "timeout": 5.0,
+        "wait_initial": 0.01,
+        "wait_max": 0.01,
+        "wait_jitter": 0.0,
+    }
+    with pytest.raises(exceptions.RegistryUnavailableError):
+        retrying(table, away)
+    (told,) = caplog.messages
+    assert told.startswith("A registry did not answer; attempt 2 follows in 0.01 s.")
+    assert "ghcr.io" in told
