@@ -25,6 +25,8 @@ SHARED_FILE, SHARED_FOLDER = 0o666, 0o777
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 # Never through a link, and never waiting for whoever holds the other end of a pipe.
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
+# What a network's file system may say of a folder that is to be flushed, or may only be written.
+_NO_FLUSH_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
 def flush(path: str) -> None:
@@ -67,10 +69,14 @@ def write_whole(
         raise
 
 
-def write_durable(path: Path | str, data: bytes) -> None:
+def write_durable(path: Path | str, data: bytes, *, shared: bool = False) -> None:
     """Write a file whole that outlives a power failure from now on: its name is flushed, too."""
-    write_whole(path, data, durable=True)
-    flush(os.path.dirname(path))
+    write_whole(path, data, durable=True, shared=shared)
+    try:
+        flush(os.path.dirname(path))
+    except OSError as error:
+        if error.errno not in _NO_FLUSH_OF_FOLDERS:
+            raise
 
 
 def write_small(path: Path | str, data: bytes) -> None:
