@@ -31,7 +31,7 @@ WITH_STRACE = pytest.mark.skipif(not _may_trace(), reason="there is no strace th
 @pytest.mark.server
 @pytest.mark.timeout(900)
 def test_what_was_promised_is_there_after_the_power_failed():
-    command = [sys.executable, "-m", "tests.crash.power", "--every", "60", "--at", "20"]
+    command = [sys.executable, "-m", "tests.crash.power", "--every", "60", "--at", "10"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 power failures lost or doubled something" in done.stdout
