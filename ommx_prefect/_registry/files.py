@@ -15,6 +15,8 @@ from ommx_prefect.exceptions import DocumentError
 _scratch_numbers = itertools.count()
 # The contents are what matters; where the system tells them from the metadata, that is cheaper.
 _sync = getattr(os, "fdatasync", os.fsync)
+# A file system with a journal (ext4, XFS) may leave a name behind that `fdatasync` does not need.
+_sync_names = os.fsync
 
 # For the user who runs this, and nobody else.
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
@@ -23,13 +25,18 @@ SHARED_FILE, SHARED_FOLDER = 0o666, 0o777
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 # Never through a link, and never waiting for whoever holds the other end of a pipe.
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
+# What a network's file system may say of a folder that is to be flushed, or may only be written.
+_NO_FLUSH_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
 def flush(path: str) -> None:
-    """Make what was written to a file outlive a power failure."""
+    """Make what was written to a file outlive a power failure, and the name it has now.
+
+    Of a folder, the names in it.
+    """
     number = os.open(path, _OLD)
     try:
-        _sync(number)
+        _sync_names(number)
     finally:
         os.close(number)
 
@@ -47,7 +54,8 @@ def write_whole(
     Args:
         path: The file.
         data: What is to stand in it.
-        durable: Whether it has to outlive a power failure.
+        durable: Whether what stands there then, the old or the new, has to outlive a power
+            failure; see `write_durable`.
         shared: Whether other users may read it, as far as the umask allows.
     """
     folder, name = os.path.split(path)
@@ -59,6 +67,16 @@ def write_whole(
         with contextlib.suppress(OSError):
             os.unlink(scratch)
         raise
+
+
+def write_durable(path: Path | str, data: bytes, *, shared: bool = False) -> None:
+    """Write a file whole that outlives a power failure from now on: its name is flushed, too."""
+    write_whole(path, data, durable=True, shared=shared)
+    try:
+        flush(os.path.dirname(path))
+    except OSError as error:
+        if error.errno not in _NO_FLUSH_OF_FOLDERS:
+            raise
 
 
 def write_small(path: Path | str, data: bytes) -> None:

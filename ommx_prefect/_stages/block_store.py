@@ -19,7 +19,7 @@ from prefect.blocks.core import Block
 from prefect.filesystems import WritableFileSystem
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from ommx_prefect._registry.files import read_regular, write_whole
+from ommx_prefect._registry.files import read_regular, write_durable
 from ommx_prefect._stages.store import Store
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import Redactor
@@ -90,7 +90,7 @@ class FolderStore(BlockStore):
     def write(self, name: str, data: bytes) -> None:
         """Store an object; the block's own method would show it half written."""
         with self._translated(f"write {name}"):
-            write_whole(self._folder / name, data, durable=True, shared=True)
+            write_durable(self._folder / name, data, shared=True)
 
     def read(self, name: str) -> bytes:
         """Return an object's bytes; the block's own method would wait for a pipe."""

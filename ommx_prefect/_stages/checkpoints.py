@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ommx_prefect._format.model import Documents, hex_of
 from ommx_prefect._registry.blobs import blob_path, read_checked
-from ommx_prefect._registry.files import read_regular, write_whole
+from ommx_prefect._registry.files import read_regular, write_durable, write_whole
 from ommx_prefect._registry.layout import BLOBS, blob_in
 from ommx_prefect._shards.archive import check_attempt, payload_layers
 from ommx_prefect._shards.names import RecordKey
@@ -66,7 +66,7 @@ class CheckpointFiles:
             for path, data in files.items():
                 if not path.exists():
                     _write(path, data)
-            write_whole(folder / RECORD, shard.to_bytes(), durable=True)
+            write_durable(folder / RECORD, shard.to_bytes())
             if all(path.exists() for path in (*files, folder / RECORD)):
                 break  # else a seal that takes the attempt for dead has let go of it meanwhile
         named = {checkpoint_blob(folder, digest).name for digest in _payloads(shard.documents)}

@@ -18,10 +18,16 @@ def entries_in(folder: Path) -> list[Path]:
 
 def has_content(path: Path) -> bool:
     """Tell whether a file is there and is not empty, as one is whose power failed too early."""
+    return is_of_size(path, None)
+
+
+def is_of_size(path: Path, size: int | None) -> bool:
+    """Tell whether a file is there and has a size; with None, whether it has any content."""
     try:
-        return os.lstat(path).st_size > 0
+        found = os.lstat(path).st_size
     except FileNotFoundError:
         return False
+    return found > 0 if size is None else found == size
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ import contextlib
 import os
 import threading
 
-from ommx_prefect._registry.files import flush, write_whole
+from ommx_prefect._registry.files import flush, write_durable, write_whole
 
 _waiting: dict[str, None] = {}
 _arrived = threading.Condition()
@@ -22,10 +22,11 @@ _thread: threading.Thread | None = None
 
 def write_record(path: str, data: bytes) -> None:
     """Write a record whole, and see to it that it is flushed in time."""
-    window = _window_seconds()
-    write_whole(path, data, durable=window <= 0)
-    if window > 0:
-        _flush_soon(path)
+    if _window_seconds() <= 0:
+        write_durable(path, data)
+        return
+    write_whole(path, data)
+    _flush_soon(path)
 
 
 def flush_all() -> None:

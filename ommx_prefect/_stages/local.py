@@ -26,6 +26,7 @@ from ommx_prefect._registry.files import (
     PRIVATE_FILE,
     make_folder,
     read_regular,
+    write_durable,
     write_small,
     write_whole,
 )
@@ -47,7 +48,7 @@ from ommx_prefect._stages.documents import (
     kind_of,
     path_in,
 )
-from ommx_prefect._stages.files import entries_in, has_content, link_or_copy
+from ommx_prefect._stages.files import entries_in, has_content, is_of_size, link_or_copy
 from ommx_prefect._stages.flushing import write_record
 from ommx_prefect._stages.protocol import MALFORMED, damaged
 from ommx_prefect._stages.roots import DIRECTORY, root_of
@@ -125,7 +126,8 @@ class LocalStage:
             return None
         shard = _parsed(path, self._read_shard)
         for digest, data in shard.payload.items():
-            if not (pinned := self.pinned(digest)).exists():
+            # A copy of it is never flushed: after a power failure one may be empty.
+            if not is_of_size(pinned := self.pinned(digest), len(data)):
                 write_whole(pinned, data)
         return shard.bare
 
@@ -155,7 +157,7 @@ class LocalStage:
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Write one of the stage's JSON documents, whole or not at all."""
         data = to_document(document, format_of(name), f"{self.owner}/{name}")
-        write_whole(path_in(self.path, name), data, durable=True)
+        write_durable(path_in(self.path, name), data)
 
     def has(self, *names: str) -> bool:
         """Tell whether this host has written all of these documents."""

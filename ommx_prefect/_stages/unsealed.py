@@ -19,6 +19,7 @@ from ommx_prefect._stages.documents import (
     STATE_RECORD,
     UNSENT,
 )
+from ommx_prefect._stages.files import has_content
 from ommx_prefect._stages.roots import stage_root
 from ommx_prefect.exceptions import DocumentError, StageError
 
@@ -55,11 +56,16 @@ def has_unsealed(folder: Path) -> bool:
     """Tell whether the directory of a stage holds what no seal has taken."""
     if (folder / INTENT).exists():
         return True
-    if any(any(names_in(x / kind)) for x in (folder, folder / INBOX) for kind in RECORDS):
+    if any(_has_records(x / kind) for x in (folder, folder / INBOX) for kind in RECORDS):
         return True
     if (folder / SEALED_RECORD).exists():
         return False
     return any((x / FLOW_RECORD).exists() for x in (folder, folder / INBOX)) or _is_blank(folder)
+
+
+def _has_records(folder: Path) -> bool:
+    """Tell whether a folder has a record; one whose power failed too early is empty, and none."""
+    return any(has_content(folder / name) for name in names_in(folder))
 
 
 def _is_blank(folder: Path) -> bool:

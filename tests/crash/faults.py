@@ -124,7 +124,7 @@ def _flow_run(scene: Any, kind: str, at: int) -> Any:
     return faults.said or faults.passed
 
 
-def _record(scene: Any, faults: Any, journal: int, number: int) -> None:
+def _record(scene: Any, faults: Any, journal: int, number: int, letters: int = 20_000) -> None:
     from ommx_prefect._recording.options import RecordingOptions
     from ommx_prefect._recording.recording import Recording
     from ommx_prefect.testing._scene import attempt_of
@@ -134,7 +134,8 @@ def _record(scene: Any, faults: Any, journal: int, number: int) -> None:
     with Recording(attempt, RecordingOptions(), {"number": number}) as recording:
         if number == 1:
             recording.checkpoint({"best": [1.5] * 3})
-        recording.returned({"x": number, "long": "x" * 20_000 * number})
+            _note(faults, journal, f"kept {attempt.key}")
+        recording.returned({"x": number, "long": "x" * letters * number})
     _note(faults, journal, f"ended {attempt.key}")
 
 
@@ -178,6 +179,11 @@ def _sealed(scene: Any) -> dict[str, Any]:
         "pushed": sealed.pushed and digest_of(pushed.read_bytes()) == sealed.manifest_digest,
         "waits": unsealed_flow_runs(),
         "names": [ref.image_name for ref in list_artifacts(root=registry_root())],
+        "kept": [
+            key
+            for (key, _), run in zip(notes, experiment.runs, strict=True)
+            if "best" in run.attachment_names
+        ],
         "runs": [
             [key, run.status, output and output["x"], said]
             for (key, said), run, output in zip(notes, experiment.runs, outputs, strict=True)

@@ -41,7 +41,7 @@ class Faults:
     def inject(self) -> None:
         """Watch this process from here on; there is no way back."""
         sys.addaudithook(self._audit)
-        for place, name in ((os, "write"), (files, "_sync")):
+        for place, name in ((os, "write"), (files, "_sync"), (files, "_sync_names")):
             setattr(place, name, self._wrapped(getattr(place, name), name))
         transport = httpx.HTTPTransport
         transport.handle_request = self._asked(transport.handle_request)  # type: ignore[method-assign]

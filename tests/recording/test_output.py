@@ -23,13 +23,15 @@ from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
 from ommx_prefect._recording.run import MOST_IN_RECORD
 from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._registry.layout import blob_folder
 from ommx_prefect._registry.unnamed import open_experiment, store
 from ommx_prefect._sealing.seal import seal_task_run
 from ommx_prefect._shards.shard import SHARD_FORMAT, Attempt
 from ommx_prefect._stages import flushing
-from ommx_prefect._stages.documents import SHARDS
+from ommx_prefect._stages.documents import SHARDS, STARTS
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import tell_stage
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect.codecs import CodecEntry, NumpyCodec, log_value, registry
 from tests.benchmarks.measures import PeakMemory
 
@@ -132,6 +134,24 @@ def test_an_empty_record_was_lost_with_the_power_and_counts_as_never_written():
     stage = LocalStage(attempt.owner)
     (stage.path / SHARDS / other.key).touch()
     assert [shard.attempt.key for shard in stage.shards()] == [attempt.key]
+
+
+def test_payload_that_a_seal_unpacked_just_before_the_power_failed_is_unpacked_again():
+    attempt = recorded({"a": 1})
+    stage = LocalStage(attempt.owner)
+    stage.shards()
+    copies = list(blob_folder(stage.path).iterdir())
+    for copy in copies:
+        copy.write_bytes(b"")
+    assert copies
+    assert sealed_run(attempt).get_json("output") == {"a": 1}
+
+
+def test_a_start_that_was_lost_with_the_power_does_not_wait_for_a_seal_for_ever():
+    attempt, other = recorded({"a": 1}), attempt_of(str(uuid.uuid4()))
+    sealed_run(attempt)
+    (LocalStage(attempt.owner).path / STARTS / other.key).touch()
+    assert attempt.owner not in unsealed_flow_runs()
 
 
 def test_damaged_payload_in_a_record_is_refused():
