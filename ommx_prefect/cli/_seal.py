@@ -51,12 +51,12 @@ def recover_command(
     """
     seconds = seconds_of(min_age)
     found = recover(min_age_seconds=seconds, mark_crashed=mark_crashed, dry_run=dry_run)
-    _finish(found, as_json)
+    _finish(found, as_json, "looking" if dry_run else "sealing")
 
 
 def status_command(min_age: MinAge = "10m", as_json: AsJson = False) -> None:
     """Show what waits unsealed, since when, and what `recover` would do about it."""
-    _finish(recover(min_age_seconds=seconds_of(min_age), dry_run=True), as_json)
+    _finish(recover(min_age_seconds=seconds_of(min_age), dry_run=True), as_json, "looking")
 
 
 def seal_command(
@@ -114,14 +114,14 @@ def seal_command(
     console().print(for_terminal(_said(sealed)), markup=False, highlight=False)
 
 
-def _finish(found: Iterable[Recovered], as_json: bool) -> None:
+def _finish(found: Iterable[Recovered], as_json: bool, doing: str) -> None:
     _require_registry()
     rows = []
     try:
-        with working("sealing") as work:
+        with working(doing) as work:
             for row in found:
                 rows.append(row)
-                work.advance(f"sealing; last: {row.flow} {row.name}")
+                work.advance(f"{doing}; last: {row.flow} {row.name}")
     except StageError as error:
         complain(str(error))
         raise typer.Exit(1) from error
