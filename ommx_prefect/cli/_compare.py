@@ -73,8 +73,8 @@ def compare_command(
     Solves are paired by instance, solver, variant and seed. Times count only where the nights ran
     on comparable machines with the same solvers.
 
-    Exit code: 1 where something became worse, or the later night contradicts itself or what is
-    known.
+    Exit code: 1 where something became worse, where the later night did not finish, or where it
+    contradicts itself or what is known.
     """
     from ommx_prefect.analysis import compare, contradictions, environments_of, solves
 
@@ -101,14 +101,21 @@ def compare_command(
         print_json(_document(nights, found, wrong))
     else:
         _show(nights, found, wrong)
-    if found.regressions or len(wrong):
-        raise finding(f"{len(found.regressions)} became worse, {len(wrong)} contradictions")
+    status = _status(nights[-1])
+    if found.regressions or len(wrong) or status != "finished":
+        said = f"{len(found.regressions)} became worse, {len(wrong)} contradictions"
+        raise finding(said if status == "finished" else f"{said}; {nights[-1].name} is {status}")
+
+
+def _status(night: Opened) -> str:
+    return night.experiment.status or "finished"
 
 
 def _document(nights: list[Opened], found: Comparison, wrong: pd.DataFrame) -> dict[str, Any]:
     return {
         "before": [each.name for each in nights[:-1]],
         "after": nights[-1].name,
+        "status": _status(nights[-1]),
         "counts": found.counts,
         "regressions": found.regressions,
         "contradictions": wrong.to_dict("records"),

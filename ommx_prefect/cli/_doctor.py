@@ -31,6 +31,7 @@ from ommx_prefect._stages.documents import FLOW_RECORD
 from ommx_prefect._stages.resolve import stage_at
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect._values.error_texts import describe_error
+from ommx_prefect.cli._registry import missing_registry
 from ommx_prefect.exceptions import OmmxPrefectError
 from ommx_prefect.solvers._backends import BACKENDS
 
@@ -178,7 +179,7 @@ def _disk() -> Iterator[Finding]:
     place = next(each for each in (root, *root.parents) if each.exists())
     free = shutil.disk_usage(place).free
     cure = "" if free >= LEAST_FREE_BYTES else "free space, or move OMMX_LOCAL_REGISTRY_ROOT"
-    yield Finding("Local Registry", str(root))
+    yield Finding("Local Registry", str(root), missing_registry())
     yield Finding("disk", f"{free / 1e9:.1f} GB free there", cure)
 
 

@@ -10,6 +10,7 @@ from ommx_prefect._catalogue.listing import listed
 from ommx_prefect._catalogue.search import Condition, find_runs
 from ommx_prefect.cli._options import AsJson
 from ommx_prefect.cli._output import print_json, print_table, refused, say
+from ommx_prefect.cli._registry import require_registry
 from ommx_prefect.cli._waiting import working
 
 # Title -> run parameter that is shown, besides those of the conditions.
@@ -40,6 +41,7 @@ def find_command(
         wanted = [Condition.parse(text) for text in conditions]
     except ValueError as error:
         raise refused(error) from error
+    require_registry()
     with working("searching") as work:
         experiments = listed(prefix)
         rows = []

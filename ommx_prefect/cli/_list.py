@@ -14,6 +14,7 @@ from ommx_prefect._catalogue.listing import Listed, listed
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect.cli._options import AsJson
 from ommx_prefect.cli._output import print_json, print_table, say, shown_age, shown_bytes
+from ommx_prefect.cli._registry import require_registry
 from ommx_prefect.cli._waiting import working
 
 TITLES = (
@@ -37,6 +38,7 @@ def list_command(
     Flags: `degraded`, where something could not be recorded; `contradiction`, where solves of one
     night cannot all be right.
     """
+    require_registry()
     with working(f"reading {registry_root()}") as work:
         found = listed(prefix, parts=parts)
         work.total = len(found)

@@ -137,7 +137,8 @@ def _show(rows: list[Replayed], sealed: str | None) -> None:
         )
         for x in rows
     ]
-    print_table(TITLES, cells)
+    if cells:
+        print_table(TITLES, cells)
     for row in rows:
         if not row.agrees:
             why = "; ".join(row.why) or "nothing here explains it"

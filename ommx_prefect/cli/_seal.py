@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated
@@ -14,11 +13,12 @@ from rich.table import Table
 
 from ommx_prefect._recovery.by_hand import seal_by_hand
 from ommx_prefect._recovery.recover import Recovered, recover
-from ommx_prefect._registry.blobs import ROOT_VARIABLE, registry_root
+from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect.cli._options import AsJson, DryRun, MinAge, seconds_of
 from ommx_prefect.cli._output import STYLES, complain, console, print_json, width_of
+from ommx_prefect.cli._registry import require_registry
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError, StageError
 
@@ -115,7 +115,7 @@ def seal_command(
 
 
 def _finish(found: Iterable[Recovered], as_json: bool, doing: str) -> None:
-    _require_registry()
+    require_registry()
     rows = []
     try:
         with working(doing) as work:
@@ -134,16 +134,6 @@ def _finish(found: Iterable[Recovered], as_json: bool, doing: str) -> None:
     failed = [row for row in rows if row.done == "failed"]
     if failed:
         complain(f"{len(failed)} of {len(rows)} could not be sealed; their records are kept.")
-        raise typer.Exit(1)
-
-
-def _require_registry() -> None:
-    """End with a clear error where the registry that was asked for is not there at all."""
-    if ROOT_VARIABLE in os.environ and not registry_root().exists():
-        complain(
-            f"There is no Local Registry {registry_root()}: {ROOT_VARIABLE} names a folder that "
-            "does not exist. Is it that of your flows?"
-        )
         raise typer.Exit(1)
 
 

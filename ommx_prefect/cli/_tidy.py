@@ -17,6 +17,7 @@ from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect.blocks import OMMXRegistry
 from ommx_prefect.cli._options import AsJson, seconds_of
 from ommx_prefect.cli._output import finding, print_json, print_table, refused, say, shown_bytes
+from ommx_prefect.cli._registry import require_registry
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.exceptions import DocumentError, InvalidImageNameError
 
@@ -29,6 +30,7 @@ def du_command(
     as_json: AsJson = False,
 ) -> None:
     """Show the room that experiments take, and what of it is theirs alone."""
+    require_registry()
     with working(f"measuring {registry_root()}"):
         document = _measured(prefix)
     if as_json:
@@ -99,6 +101,7 @@ def prune_command(
     of what no name reaches. Each line says how to bring a thing back until then. What belongs to a
     flow run that is open, here or for Prefect, stays.
     """
+    require_registry()
     min_age = seconds_of(older_than)
     block = _block(registry) if registry else None
     with working("looking"):

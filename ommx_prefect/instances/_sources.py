@@ -39,7 +39,10 @@ def require_instance_file(path: Path, others: Iterable[str]) -> str:
     with told(str(path)):
         mode = _mode(path)
     if mode and stat.S_ISDIR(mode):
-        raise InstanceFileError(str(path), "a folder; expand_sources() lists the files in it")
+        raise InstanceFileError(
+            str(path),
+            "a folder; ommx_prefect.instances.expand_sources([...]) lists the files in it",
+        )
     suffix = suffix_of(path)
     if suffix is None:
         known = ", ".join([*FORMATS, *others])

@@ -95,6 +95,13 @@ def test_a_contradiction_with_what_is_known_is_1(compared, command, tmp_path):
     assert (row["instance"], row["kind"], row["against"]) == ("i3", "optimum", "optimal 2")
 
 
+def test_a_later_night_that_did_not_finish_is_1(nights, command):
+    answer = command("compare", nights.first, nights.failed, "--any-environment")
+    assert answer.code == 1
+    assert f"{nights.failed} is failed" in answer.err
+    assert command("compare", nights.first, nights.failed, "--json").json["status"] == "failed"
+
+
 def test_one_image_alone_is_wrong_use(compared, command):
     assert command("compare", compared["old"]).code == 2
     assert command("compare", compared["old"], "nights.local/none:x").code == 2

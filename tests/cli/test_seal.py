@@ -199,7 +199,7 @@ def test_task_runs_whose_records_are_removed_have_runs_that_say_so():
     assert "is lost or out of reach" in sealed.experiment.annotations["org.ommx-prefect.degraded"]
 
 
-@pytest.mark.parametrize("command", [["status"], ["recover"]])
+@pytest.mark.parametrize("command", [["status"], ["recover"], ["list"], ["find", "x=1"], ["du"]])
 def test_a_registry_that_is_not_there_is_said_and_is_no_success(command, tmp_path):
     missing = tmp_path / "missing"
     done = _command(*command, OMMX_LOCAL_REGISTRY_ROOT=str(missing))

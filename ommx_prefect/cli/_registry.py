@@ -1,0 +1,27 @@
+"""See to it that the Local Registry that was asked for is there."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+from ommx_prefect._registry.blobs import ROOT_VARIABLE, registry_root
+from ommx_prefect.cli._output import complain
+
+
+def missing_registry() -> str:
+    """Say that the folder which the environment names as Local Registry is missing, if it is."""
+    if ROOT_VARIABLE not in os.environ or registry_root().exists():
+        return ""
+    return (
+        f"There is no Local Registry {registry_root()}: {ROOT_VARIABLE} names a folder that "
+        "does not exist. Is it that of your flows?"
+    )
+
+
+def require_registry() -> None:
+    """End with a clear error where it is missing: OMMX would make it, and say it is empty."""
+    if problem := missing_registry():
+        complain(problem)
+        raise typer.Exit(1)
