@@ -9,6 +9,7 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._flowrun.ids import parse_flow_run_id
 from ommx_prefect._oci.image_name import with_suffix, with_tag
+from ommx_prefect._oci.names import is_registry
 from ommx_prefect._registry.names import load_annotated
 from ommx_prefect._registry.parts import places_in
 from ommx_prefect._registry.whole import load_image, whole
@@ -157,7 +158,7 @@ def load_experiment(flow_run_id: object) -> Experiment:
         UnreadableError: It is there, but damaged.
         StageError: It was composed in a registry that does not answer.
     """
-    if isinstance(flow_run_id, str) and "/" in flow_run_id:
+    if isinstance(flow_run_id, str) and _names_a_registry(flow_run_id):
         return load_image(flow_run_id)
     wanted = parse_flow_run_id(flow_run_id)
     try:
@@ -172,6 +173,11 @@ def load_experiment(flow_run_id: object) -> Experiment:
     if experiment is None:
         raise NotSealedError(wanted)
     return experiment
+
+
+def _names_a_registry(text: str) -> bool:
+    registry, slash, _ = text.partition("/")
+    return bool(slash) and is_registry(registry)
 
 
 def _root_of(flow_run_id: str) -> str:
