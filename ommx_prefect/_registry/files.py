@@ -25,8 +25,9 @@ SHARED_FILE, SHARED_FOLDER = 0o666, 0o777
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 # Never through a link, and never waiting for whoever holds the other end of a pipe.
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
-# What a network's file system may say of a folder that is to be flushed, or may only be written.
-_NO_FLUSH_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
+# What a network's file system may say of a folder that is to be flushed, or may only be written;
+# and what is said of one that a seal has let go of meanwhile.
+_NO_FLUSH_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOENT)
 
 
 def flush(path: str) -> None:

@@ -24,8 +24,9 @@ from ommx_prefect import (
 )
 from ommx_prefect._format.decode import decode
 from ommx_prefect._recording.checkpoint_values import Checkpoints
+from ommx_prefect._registry import files as _files
 from ommx_prefect._registry.blobs import registry_root
-from ommx_prefect._registry.files import write_whole
+from ommx_prefect._registry.files import flush, write_durable
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages import checkpoints as _checkpoint_files
 from ommx_prefect._stages.checkpoints import CheckpointFiles
@@ -228,16 +229,34 @@ def test_a_checkpoint_whose_files_a_seal_lets_go_of_while_it_is_written_is_writt
     files = CheckpointFiles(LocalStage(attempt.owner))
     removed = []
 
-    def write_after_a_seal(path, data, *, durable=False):
+    def write_after_a_seal(path, data):
         if path.name == "record" and not removed:
             removed.append(files.discard({attempt.key: 0}))  # its payload is here, no record yet
-        write_whole(path, data, durable=durable)
+        write_durable(path, data)
 
-    monkeypatch.setattr(_checkpoint_files, "write_whole", write_after_a_seal)
+    monkeypatch.setattr(_checkpoint_files, "write_durable", write_after_a_seal)
     _checkpointed(attempt, gap=0.5, incumbent=[1])
     assert removed == [[attempt.key]]
     taken = files.take([attempt.key])[attempt.key]  # raises where its payload is lost
     assert taken.documents is not None
+
+
+def test_a_checkpoint_whose_folder_is_gone_before_its_names_are_flushed_is_written_again(
+    monkeypatch,
+):
+    attempt = _elsewhere(str(uuid.uuid4()), "", "n", 1.0)
+    files = CheckpointFiles(LocalStage(attempt.owner))
+    removed = []
+
+    def flush_after_a_seal(path):
+        if not removed:
+            removed.append(files.discard({attempt.key: 1}))  # which has taken it
+        flush(path)
+
+    monkeypatch.setattr(_files, "flush", flush_after_a_seal)
+    _checkpointed(attempt, gap=0.5, incumbent=[1])
+    assert removed == [[attempt.key]]
+    assert files.take([attempt.key])[attempt.key].documents is not None
 
 
 @server
