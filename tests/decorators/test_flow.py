@@ -53,7 +53,7 @@ def test_version_and_entrypoint_are_those_of_the_users_file(tmp_path):
     assert (ours.version, ours._entrypoint) == (plain.version, plain._entrypoint)
     assert ours.with_options(name="other").version == plain.version
     assert flow(version="7")(one).version == "7"
-    script = tmp_path / "nightly.py"
+    script = tmp_path / "recorded_from_source.py"
     script.write_text("import {0}\n@{0}.flow\ndef one():\n    return 1\n".format("ommx_prefect"))
     assert load_flow_from_entrypoint(f"{script}:one").version == file_hash(str(script))
 
@@ -62,8 +62,8 @@ def test_a_flow_from_a_source_records(tmp_path):
     script = (
         "from ommx_prefect import flow, task\n@flow\ndef one():\n    return task(len)([1, 2])\n"
     )
-    (tmp_path / "nightly.py").write_text(script)
-    loaded = flow.from_source(source=str(tmp_path), entrypoint="nightly.py:one")
+    (tmp_path / "recorded_from_source.py").write_text(script)
+    loaded = flow.from_source(source=str(tmp_path), entrypoint="recorded_from_source.py:one")
     sealed = run_flow(loaded)
     assert sealed.state.result() == 2
     assert sealed.statuses == ["finished"]
