@@ -84,7 +84,7 @@ def test_a_run_that_several_experiments_hold_is_found_once(command):
 
 
 def test_failed_nights_are_searched_and_nothing_found_is_said(nights, command):
-    found = command("find", "instance=half", "--json").json
+    found = command("find", "instance=half", "--in", nights.repository, "--json").json
     assert [row["image"] for row in found] == [nights.failed]
     assert "No Run is like this" in command("find", "instance=nowhere").out
     assert command("find", "nonsense").code == 2
