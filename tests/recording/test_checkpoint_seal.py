@@ -26,7 +26,6 @@ from ommx_prefect._format.decode import decode
 from ommx_prefect._recording.checkpoint_values import Checkpoints
 from ommx_prefect._registry import files as _files
 from ommx_prefect._registry.blobs import registry_root
-from ommx_prefect._registry.files import flush, write_durable
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages import checkpoints as _checkpoint_files
 from ommx_prefect._stages.checkpoints import CheckpointFiles
@@ -222,41 +221,28 @@ def test_an_attempt_sealed_as_cut_off_that_checkpoints_on_has_the_latest_of_ever
     assert (run.get_json("incumbent"), run.get_json("plan")) == ([0.3], [7])
 
 
-def test_a_checkpoint_whose_files_a_seal_lets_go_of_while_it_is_written_is_written_again(
-    monkeypatch,
+@pytest.mark.parametrize(
+    ("module", "step", "number"),
+    [(_checkpoint_files, "write_durable", 0), (_files, "flush", 1)],
+    ids=["no record yet", "names not flushed yet"],
+)
+def test_a_checkpoint_that_a_seal_lets_go_of_while_it_is_written_is_written_again(
+    monkeypatch, module, step, number
 ):
     attempt = _elsewhere(str(uuid.uuid4()), "", "n", 1.0)
     files = CheckpointFiles(LocalStage(attempt.owner))
-    removed = []
+    go_on, removed = getattr(module, step), []
 
-    def write_after_a_seal(path, data):
-        if path.name == "record" and not removed:
-            removed.append(files.discard({attempt.key: 0}))  # its payload is here, no record yet
-        write_durable(path, data)
+    def go_on_after_a_seal(*arguments):
+        if not removed:
+            removed.append(files.discard({attempt.key: number}))
+        go_on(*arguments)
 
-    monkeypatch.setattr(_checkpoint_files, "write_durable", write_after_a_seal)
+    monkeypatch.setattr(module, step, go_on_after_a_seal)
     _checkpointed(attempt, gap=0.5, incumbent=[1])
     assert removed == [[attempt.key]]
     taken = files.take([attempt.key])[attempt.key]  # raises where its payload is lost
     assert taken.documents is not None
-
-
-def test_a_checkpoint_whose_folder_is_gone_before_its_names_are_flushed_is_written_again(
-    monkeypatch,
-):
-    attempt = _elsewhere(str(uuid.uuid4()), "", "n", 1.0)
-    files = CheckpointFiles(LocalStage(attempt.owner))
-    removed = []
-
-    def flush_after_a_seal(path):
-        if not removed:
-            removed.append(files.discard({attempt.key: 1}))  # which has taken it
-        flush(path)
-
-    monkeypatch.setattr(_files, "flush", flush_after_a_seal)
-    _checkpointed(attempt, gap=0.5, incumbent=[1])
-    assert removed == [[attempt.key]]
-    assert files.take([attempt.key])[attempt.key].documents is not None
 
 
 @server
