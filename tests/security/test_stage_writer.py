@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +12,11 @@ from ommx.experiment import Experiment
 from ommx_prefect import exceptions
 from ommx_prefect._format.encode import encode
 from ommx_prefect._registry.blobs import blob_path
-from ommx_prefect._registry.names import checkpoint_name
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import KINDS
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect.testing._scene import attempt_of, documents_of, new_id, shard_of
+from ommx_prefect.testing._scene import attempt_of, documents_of, new_id
 from tests.security.scene import (
     FAILED,
     FINISHED,
@@ -226,79 +223,3 @@ def test_a_key_with_a_path_is_no_key(disk, tmp_path):
 def test_an_owner_that_is_a_path_has_no_stage(owner):
     with pytest.raises(exceptions.DocumentError, match="flow run"):
         LocalStage(owner)
-
-
-def test_a_link_in_the_folder_of_a_stage_is_not_written_through(tmp_path):
-    victim = tmp_path / "authorized_keys"
-    victim.write_text("mine")
-    owner = new_id()
-    stage = LocalStage(owner)
-    stage.put(shard_of(attempt_of(owner), {"of": owner}))
-    for name in ("oci-layout", "index.json"):
-        (stage.path / name).symlink_to(victim)
-    sealed_here(owner, image_name=f"registry.example/acme/{owner}:one")
-    assert victim.read_text() == "mine"
-
-
-@pytest.mark.parametrize("kind", ["fifo", "link", "folder", "device"])
-@pytest.mark.timeout(60)
-def test_what_is_no_file_is_refused_and_waits_for_nobody(disk, tmp_path, kind):
-    owner = recorded(disk, tmp_path)
-    path = disk.folder / owner / "starts" / "x-1-n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = tmp_path / "hidden.json"
-    hidden.write_text("{}")
-    if kind == "folder":
-        path = path / "inner"
-        path.parent.mkdir()
-        path.write_text("{}")
-    make = {
-        "fifo": os.mkfifo,
-        "link": lambda x: x.symlink_to(hidden),
-        "folder": lambda x: None,
-        "device": lambda x: x.symlink_to("/dev/zero"),
-    }
-    make[kind](path)
-    done = threading.Event()
-    found: list[BaseException] = []
-
-    def seal() -> None:
-        try:
-            seal_now(disk.seen_by(owner))
-        except BaseException as error:
-            found.append(error)
-        done.set()
-
-    threading.Thread(target=seal, daemon=True).start()
-    assert done.wait(30), "the seal waits for whoever writes to the pipe"
-    assert isinstance(found[0], exceptions.SealError)
-    assert "x-1-n" in str(found[0])
-
-
-def test_the_host_folder_reads_no_pipe_and_no_link(tmp_path):
-    stage = LocalStage(new_id())
-    stage.write("state.json", {"status": "finished", "state": "Completed", "reason": None})
-    path = stage.path / "state.json"
-    moved = path.rename(tmp_path / "elsewhere.json")
-    path.symlink_to(moved)
-    with pytest.raises(exceptions.DocumentError, match=r"state\.json"):
-        stage.read("state.json")
-    path.unlink()
-    os.mkfifo(path)
-    with pytest.raises(exceptions.DocumentError, match=r"state\.json"):
-        stage.read("state.json")
-
-
-def test_what_this_host_keeps_others_cannot_read(disk, tmp_path):
-    old = os.umask(0)
-    try:
-        owner = recorded(disk, tmp_path)
-        sealed = seal_now(disk.seen_by(owner), FAILED)
-    finally:
-        os.umask(old)
-    assert points_to(checkpoint_name(sealed.image_name)) == sealed.manifest_digest
-    folder = LocalStage(owner).path
-    for path in (folder, *folder.rglob("*")):
-        if path.parent.name == "sha256":  # a link to the Local Registry's own file
-            continue
-        assert path.stat().st_mode & 0o077 == 0, path

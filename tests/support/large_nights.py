@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ommx_prefect._decorators.flow_experiment import FlowExperiment
 from ommx_prefect._recording.options import RecordingOptions
@@ -13,8 +13,9 @@ from ommx_prefect._recording.recording import Recording
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_flow_run
 from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, End, FlowRecord
+from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, End
 from ommx_prefect._stages.resolve import stage_of, tell_stage
+from ommx_prefect.testing._scene import flow_record
 
 # Of a manifest: some ten Runs with an output of their own.
 FEW_BYTES = 2_500
@@ -25,20 +26,7 @@ def staged_night(name: str, runs: int = RUNS, stage: str = "local") -> str:
     """Leave the records of a flow run that is to have this image name; return its id."""
     owner = str(uuid.uuid4())
     tell_stage(owner, stage)
-    record = FlowRecord(
-        owner=owner,
-        image_name=name,
-        replace=False,
-        aliases=(),
-        chosen=True,
-        flow_run_id=owner,
-        flow_run="large-owl",
-        flow="large",
-        deployment_id="",
-        scheduled_time="2026-11-29T02:00:00+00:00",
-        parameters={},
-        stage=stage,
-    )
+    record = replace(flow_record(owner), image_name=name, aliases=(), chosen=True, stage=stage)
     stage_of(owner).write(FLOW_RECORD, asdict(record))
     FlowExperiment(owner, owner, 1).log_json("note", "of the flow")
     for number in range(runs):
