@@ -109,6 +109,12 @@ def remember_task_run(root_flow_run_id: str, task_run_id: str) -> None:
             _expected[root_flow_run_id].add(task_run_id)
 
 
+def expects_task_runs(root_flow_run_id: str) -> bool:
+    """Tell whether the task runs of a flow run are accounted for in this process."""
+    with _lock:
+        return root_flow_run_id in _expected
+
+
 def expected_task_runs(root_flow_run_id: str) -> set[str]:
     """Return the ids of the task runs that this process knows of a flow run."""
     with _lock:

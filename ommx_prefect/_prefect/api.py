@@ -169,25 +169,65 @@ def await_task_runs(
     explained: Collection[str],
     unexplained: Collection[str],
     gone: Collection[str],
+    *,
+    ended_elsewhere: bool = False,
 ) -> list[TaskRunRow]:
     """Read task runs, waiting (bounded) until the unexplained ones are listed and final.
 
     For those whose process is gone it does not wait long: most are Running for ever. With an
     ephemeral server it waits for the explained ones too: that server ends with the script, and
     what it has not taken in by then is lost, with a traceback for each batch.
+
+    Args:
+        client: A client of the API.
+        flow_run_ids: Ids of the flow run and of its subflow runs.
+        explained: Task runs of which a shard tells how they ended.
+        unexplained: Task runs that run, or were begun here, and left no shard.
+        gone: Task runs that were cut off.
+        ended_elsewhere: Another process has just ended, and nobody here knows which task runs it
+            had: waits for the explained and the listed ones too, as long as more are taken in.
     """
     expected = {*unexplained, *gone}
     timeout_seconds = EXPLAIN_SECONDS if unexplained else GONE_SECONDS if gone else 0.0
-    if client.server_type == ServerType.EPHEMERAL:
+    is_ephemeral = client.server_type == ServerType.EPHEMERAL
+    if ended_elsewhere and not is_ephemeral:
+        return _await_steady(client, flow_run_ids, {*expected, *explained}, timeout_seconds)
+    if is_ephemeral:
         expected |= set(explained)
         timeout_seconds = max(timeout_seconds, _ephemeral_seconds(len(expected)))
     deadline = time.monotonic() + timeout_seconds
     while True:
         rows = read_task_runs(client, flow_run_ids)
-        final = {row.task_run_id for row in rows if row.is_final}
-        if final.issuperset(expected) or time.monotonic() >= deadline:
+        if _final(rows).issuperset(expected) or time.monotonic() >= deadline:
             return rows
-        threading.Event().wait(POLL_SECONDS)  # not `time.sleep`, which users' tests replace
+        _pause()
+
+
+def _await_steady(
+    client: SyncPrefectClient,
+    flow_run_ids: Collection[str],
+    expected: set[str],
+    timeout_seconds: float,
+) -> list[TaskRunRow]:
+    """Read task runs until nothing is open and nothing new comes, or nothing new came for long."""
+    rows: list[TaskRunRow] = []
+    deadline = time.monotonic() + max(timeout_seconds, GONE_SECONDS)
+    while True:
+        before, rows = rows, read_task_runs(client, flow_run_ids)
+        final, now = _final(rows), time.monotonic()
+        if rows != before:
+            deadline = max(deadline, now + GONE_SECONDS)
+        elif final.issuperset(expected | {x.task_run_id for x in rows}) or now >= deadline:
+            return rows
+        _pause()
+
+
+def _final(rows: Collection[TaskRunRow]) -> set[str]:
+    return {row.task_run_id for row in rows if row.is_final}
+
+
+def _pause() -> None:
+    threading.Event().wait(POLL_SECONDS)  # not `time.sleep`, which users' tests replace
 
 
 def _ephemeral_seconds(task_runs: int) -> float:

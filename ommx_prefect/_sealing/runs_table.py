@@ -9,7 +9,7 @@ from typing import Any
 
 from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, own_runs
 from ommx_prefect._format.model import ExperimentRecord, RunRecord, Scalar
-from ommx_prefect._shards.shard import STATE_COLUMN
+from ommx_prefect._shards.shard import DURATION_COLUMN, STATE_COLUMN
 from ommx_prefect._values.display import for_terminal
 
 MOST_ROWS = 500
@@ -28,7 +28,7 @@ FIRST_COLUMNS: dict[str, str | None] = {
     "outcome": "outcome",
     "objective": "objective",
     "reason": None,
-    "seconds": "prefect.duration_seconds",
+    "seconds": DURATION_COLUMN,
     "task": "prefect.task",
     "attempt": "prefect.attempt",
     "state": STATE_COLUMN,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from prefect.client.orchestration import SyncPrefectClient
 
-from ommx_prefect._flowrun.pending import expected_task_runs
+from ommx_prefect._flowrun.pending import expected_task_runs, expects_task_runs
 from ommx_prefect._prefect.api import (
     TaskRunRow,
     api_client,
@@ -14,6 +16,9 @@ from ommx_prefect._prefect.api import (
 from ommx_prefect._sealing.staged import Staged
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._values.error_texts import describe_error
+
+# A server that has more to do than it can takes in a task run this late, or a little later.
+TAKEN_IN_SECONDS = 60.0
 
 
 def ask_for_task_runs(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], list[str]]:
@@ -47,4 +52,17 @@ def _await(
     gone = {attempt.task_run_id for attempt in staged.interrupted} - ended - {""}
     unexplained = {attempt.task_run_id for attempt in staged.running} - {""}
     unexplained |= expected_task_runs(root_flow_run_id) - ended - gone
-    return await_task_runs(client, flow_runs, ended - {""}, unexplained, gone)
+    return await_task_runs(
+        client,
+        flow_runs,
+        ended - {""},
+        unexplained,
+        gone,
+        ended_elsewhere=not expects_task_runs(root_flow_run_id) and _just_ended(staged),
+    )
+
+
+def _just_ended(staged: Staged) -> bool:
+    """Tell whether Prefect may not yet have taken in what ended together with these attempts."""
+    now = time.time()
+    return now - max((x.ended_at for x in staged.shards), default=now) < TAKEN_IN_SECONDS

@@ -44,6 +44,7 @@ from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 SHARD_FORMAT = FIRST_SHARD_FORMAT
 # The run parameter that holds Prefect's name of the state in which the attempt ended.
 STATE_COLUMN = "prefect.state"
+DURATION_COLUMN = "prefect.duration_seconds"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Attempt:
         if self.task_run_id:
             columns["prefect.task_run_id"] = self.task_run_id
         if duration_seconds is not None:
-            columns["prefect.duration_seconds"] = duration_seconds
+            columns[DURATION_COLUMN] = duration_seconds
         return columns
 
 
@@ -131,6 +132,12 @@ class Shard:
     def bare(self) -> Shard:
         """The shard without the payload in it, as stages give it out."""
         return replace(self, payload={}) if self.payload else self
+
+    @property
+    def ended_at(self) -> float:
+        """When the attempt ended, in seconds since the epoch; when it began, where none is told."""
+        lasted = self.parameters.get(DURATION_COLUMN)
+        return self.attempt.started_at + (lasted if isinstance(lasted, (int, float)) else 0.0)
 
     def to_bytes(self) -> bytes:
         """Write the shard as MessagePack."""

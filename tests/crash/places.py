@@ -14,6 +14,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 
 from ommx_prefect import seal
+from ommx_prefect._prefect.api import read_task_runs
 from ommx_prefect._sealing.result import read_sealed
 from ommx_prefect._stages.local import LocalStage
 from tests.crash.deaths import settle
@@ -84,6 +85,7 @@ def disk_fills_up(suite: Suite, row: Row) -> None:
         _fill(disk)
         process.wait(240)
         (disk / "ballast").unlink()
+        _await_task_runs(flow_run_id)
         recovered = _recover_in(registry)
         found = Found.in_registry(registry, flow_run_id)
     row.judge(journal, found)
@@ -93,6 +95,16 @@ def disk_fills_up(suite: Suite, row: Row) -> None:
         row.problems.append(f"{flow_run_id}: the full disk was seen by the flow: {state}")
     if found.status != "finished" or not found.degraded:
         row.problems.append(f"{flow_run_id}: {found.status}, {found.degraded!r}, {recovered}")
+
+
+def _await_task_runs(flow_run_id: str) -> None:
+    """Wait until Prefect has taken in all: `recover` by itself leaves it ten minutes."""
+    with get_client(sync_client=True) as client:
+
+        def are_final() -> bool:
+            return sum(row.is_final for row in read_task_runs(client, [flow_run_id])) >= STEPS
+
+        until(are_final, "Prefect lists the steps as ended")
 
 
 def _fill(disk: Path) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import prefect
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.states import Completed, Running
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from ommx_prefect import exceptions, flow, seal, task
-from ommx_prefect._prefect.api import read_task_runs
+from ommx_prefect._prefect.api import await_task_runs, read_task_runs
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards.process import host_name
 from ommx_prefect._shards.shard import Attempt, Shard
@@ -129,6 +132,29 @@ def test_an_execution_that_ended_counts_before_one_that_was_cut_off_later():
     assert sealed.column("prefect.state") == ["Completed", "Superseded"]
     rows = {row["task_run_id"]: row["run_ids"] for row in sealed.ledger["task_runs"]}
     assert rows[task_run_id] == [0, 1]
+
+
+def test_what_a_busy_server_takes_in_late_is_waited_for():
+    @prefect.flow
+    def plain():
+        return plain_task()
+
+    owner = str(plain(return_state=True).state_details.flow_run_id)
+    with get_client(sync_client=True) as client:
+        known = {row.task_run_id for row in read_task_runs(client, [owner])}
+        began = Running()
+        late = client.create_task_run(plain_task, owner, "late", state=began).id
+
+        def take_in():
+            time.sleep(0.3)
+            ended = Completed(timestamp=began.timestamp + timedelta(seconds=1))
+            return client.set_task_run_state(late, ended, force=True)
+
+        with ThreadPoolExecutor() as pool:
+            taken_in = pool.submit(take_in)
+            rows = await_task_runs(client, [owner], known, [], [], ended_elsewhere=True)
+        assert taken_in.result().status == "ACCEPT"
+        assert {row.task_run_id: row.state for row in rows}[str(late)] == "Completed"
 
 
 def test_nothing_is_made_up_for_a_flow_run_without_records():
