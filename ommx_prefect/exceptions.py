@@ -253,7 +253,8 @@ class NotSealedError(OmmxPrefectError, LookupError):
         return (
             f"No sealed experiment of flow run {self.flow_run_id} is in this Local Registry. If "
             f"it was recorded here, seal it with ommx_prefect.seal({self.flow_run_id!r}); if that "
-            "does not know it either, check OMMX_LOCAL_REGISTRY_ROOT."
+            "does not know it either, it was refused before it began (its log says why), or "
+            "OMMX_LOCAL_REGISTRY_ROOT is another one."
         )
 
 

@@ -207,7 +207,7 @@ def known_names(prefix: str = "") -> list[str]:
 
 def _hint(name: str) -> str:
     near = difflib.get_close_matches(name, known_names(), n=HINTS, cutoff=0.5)
-    return f" Did you mean {', '.join(near)}?" if near else ""
+    return f" Did you mean {', '.join(near)}?" if near else " `ommx-prefect list` has what is here."
 
 
 def _json(digest: str) -> Mapping[str, Any]:

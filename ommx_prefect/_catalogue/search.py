@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,30 +62,35 @@ class Condition:
         return SIGNS[self.sign](number, wanted)
 
 
+def unknown_keys(conditions: Iterable[Condition], known: Collection[str]) -> Iterator[str]:
+    """Say of each key that no Run has, and of one that is like it."""
+    for key in {x.key: None for x in conditions if x.key not in known}:
+        near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.6)
+        yield f"No Run here has {key}." + (f" Did you mean {near[0]}?" if near else "")
+
+
 @dataclass(frozen=True)
 class FoundRun:
-    """A Run that fulfils every condition; `status` and `reason` count as parameters of it."""
+    """A Run and what it says of itself; `status` and `reason` count as parameters of it."""
 
     image: str
     run: int
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def find_runs(experiments: Iterable[Listed], conditions: Iterable[Condition]) -> Iterator[FoundRun]:
-    """Yield the Runs of some experiments that fulfil all conditions.
+def every_run(experiments: Iterable[Listed]) -> Iterator[FoundRun]:
+    """Yield the Runs of some experiments.
 
     An experiment under several names, such as `latest`, counts once, under the first of them.
     Experiments that accumulate hold the same Runs again: each is found once, in the experiment of
     its own flow run, or where that was removed in the first one that still has it.
     """
-    wanted, listed = list(conditions), _each_once(experiments)
+    listed = _each_once(experiments)
     seen = {each.flow_run_id for each in listed if each.stored_name}
     for each in listed:
         runs = list(_runs_of(each, seen))
         seen |= {str(run.parameters.get(FLOW_RUN_COLUMN, "")) for run in runs}
-        for found in runs:
-            if all(condition.holds(found.parameters) for condition in wanted):
-                yield found
+        yield from runs
 
 
 def _each_once(experiments: Iterable[Listed]) -> list[Listed]:

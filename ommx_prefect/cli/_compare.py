@@ -143,7 +143,8 @@ def _show(nights: list[Opened], found: Comparison, wrong: pd.DataFrame) -> None:
         say(f"Times are not compared: {why}", "yellow")
     if len(found.times):
         say()
-        print_table(TIMES, _cells(found.times, TIMES), title="Times")
+        title = "Times, not compared" if found.not_comparable else "Times"
+        print_table(TIMES, _cells(found.times, TIMES), title=title)
     for line in found.regressions:
         say(f"worse: {line}", "bold red")
 

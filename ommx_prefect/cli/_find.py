@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ommx_prefect._catalogue.listing import listed
-from ommx_prefect._catalogue.search import Condition, find_runs
+from ommx_prefect._catalogue.search import Condition, every_run, unknown_keys
 from ommx_prefect.cli._options import AsJson
 from ommx_prefect.cli._output import print_json, print_table, refused, say
 from ommx_prefect.cli._registry import require_registry
@@ -44,8 +44,11 @@ def find_command(
     require_registry()
     with working("searching") as work:
         experiments = listed(prefix)
-        rows = []
-        for row in find_runs(experiments, wanted):
+        rows, known = [], set[str]()
+        for row in every_run(experiments):
+            known |= row.parameters.keys()
+            if not all(x.holds(row.parameters) for x in wanted):
+                continue
             rows.append(row)
             work.text = f"searching; {len(rows)} found, last in {row.image}"
     if as_json:
@@ -55,4 +58,6 @@ def find_command(
         cells = [[row.image, row.run, *map(row.parameters.get, keys.values())] for row in rows]
         print_table(("image", "run", *keys), cells)
     else:
+        for line in unknown_keys(wanted, known) if known else ():
+            say(line)
         say("No Run is like this.")

@@ -87,6 +87,8 @@ def test_failed_nights_are_searched_and_nothing_found_is_said(nights, command):
     found = command("find", "instance=half", "--in", nights.repository, "--json").json
     assert [row["image"] for row in found] == [nights.failed]
     assert "No Run is like this" in command("find", "instance=nowhere").out
+    said = command("find", "instanse=nowhere").out
+    assert "No Run here has instanse. Did you mean instance?" in said
     assert command("find", "nonsense").code == 2
 
 
