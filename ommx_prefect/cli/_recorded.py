@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-from ommx import Instance
+from ommx import Instance, Solution
 from ommx.adapter import SolverAdapter
-from ommx.experiment import SealedRun
+from ommx.experiment import Sampling, SealedRun
 
 from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.opened import Opened
@@ -23,6 +23,8 @@ from ommx_prefect.analysis import solves
 from ommx_prefect.exceptions import UnknownAdapterError
 from ommx_prefect.solvers._backends import BACKENDS, backend_of, resolve_adapter
 from ommx_prefect.solvers._options import LIMITS
+from ommx_prefect.solvers._parameters import found_in_samples
+from ommx_prefect.solvers._telemetry import START
 
 # What a Run whose process was killed leaves of the solve that it was in.
 INSTANCE, OPTION = "instance", "option."
@@ -32,17 +34,18 @@ NOT_OPTIONS = frozenset({"verbose"})
 
 @dataclass(frozen=True)
 class RecordedSolve:
-    """One solve that can be done again.
+    """One solve, or sampling, that can be done again.
 
     Attributes:
         run: Its Run.
-        solve: Its number there; None of a solve that never ended.
+        solve: Its number there; None of a sampling, and of a solve that never ended.
         instance: What was solved.
         name: What it is called.
         adapter: The adapter's class, by name.
         options: Under the names of its solver.
         limits: Those of our names that the Run says.
         answer: Outcome, objective and seconds that were recorded.
+        start: What the solver started from.
     """
 
     run: int
@@ -53,12 +56,13 @@ class RecordedSolve:
     options: Mapping[str, Any]
     limits: Mapping[str, Any] = field(default_factory=dict)
     answer: Mapping[str, Any] = field(default_factory=dict)
+    start: Solution | None = None
 
 
 def recorded_solves(
     opened: Opened, run_id: int | None = None, solve_id: int | None = None
 ) -> Iterator[RecordedSolve]:
-    """Yield the solves of one Run, or of all, that can be done again."""
+    """Yield the solves and samplings of one Run, or of all, that can be done again."""
     logged = parameters_of(opened)
     experiment = opened.experiment
     answers = _answers(solves(experiment, digests=False, earlier=run_id is not None))
@@ -79,10 +83,13 @@ def _of_run(
         name = str(answer.get("instance") or solve.input.title or f"run {run.run_id}")
         options = _plain(solve.adapter_options)
         adapter = solve.adapter.rpartition(".")[2]
+        start = _start_of(run) if len(run.solves) == 1 else None
         yield RecordedSolve(
-            run.run_id, solve.solve_id, solve.input, name, adapter, options, limits, answer
+            run.run_id, solve.solve_id, solve.input, name, adapter, options, limits, answer, start
         )
-    if not run.solves and INSTANCE in run.attachment_names and "adapter" in logged:
+    yield from (_of_sampling(run, x, logged, answers) for x in run.samplings)
+    has_ended = run.solves or run.samplings
+    if not has_ended and INSTANCE in run.attachment_names and "adapter" in logged:
         options = {
             name.removeprefix(OPTION): value
             for name, value in logged.items()
@@ -93,6 +100,25 @@ def _of_run(
         answer = answers.get((run.run_id, None), {})
         adapter = str(logged["adapter"])
         yield RecordedSolve(run.run_id, None, instance, name, adapter, options, limits, answer)
+
+
+def _of_sampling(
+    run: SealedRun,
+    sampling: Sampling,
+    logged: Mapping[str, Any],
+    answers: Mapping[Any, Mapping[str, Any]],
+) -> RecordedSolve:
+    """A sampling has a row of its own where its Run holds no more; else its samples tell."""
+    answer = answers.get((run.run_id, None)) if len(run.samplings) == 1 else None
+    if answer is None:
+        answer = {} if sampling.output is None else found_in_samples(sampling.output)
+    name = str(answer.get("instance") or sampling.input.title or f"run {run.run_id}")
+    adapter, options = sampling.adapter.rpartition(".")[2], _plain(sampling.adapter_options)
+    return RecordedSolve(run.run_id, None, sampling.input, name, adapter, options, {}, answer)
+
+
+def _start_of(run: SealedRun) -> Solution | None:
+    return run.get_solution(START) if START in run.attachment_names else None
 
 
 def _answers(table: pd.DataFrame) -> dict[Any, dict[str, Any]]:

@@ -71,7 +71,13 @@ def replay_in(
         sample_in(run, adapter, recorded.instance, options=options, raise_on_failure=False)
         return
     solve_in(
-        run, adapter, recorded.instance, limits=limits, options=options, raise_on_failure=False
+        run,
+        adapter,
+        recorded.instance,
+        limits=limits,
+        options=options,
+        start=recorded.start,
+        raise_on_failure=False,
     )
 
 

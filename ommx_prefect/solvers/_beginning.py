@@ -54,8 +54,17 @@ class Beginning:
             note_here(f"earlier solves cannot be read: {type(error).__name__}: {error}")
             return None
 
-    def give(self, attempt: Attempt, driver: Driver, adapter: Any, prepared: Instance) -> None:
+    def give(
+        self, attempt: Attempt, driver: Driver, adapter: Any, prepared: Instance, *, keep: bool
+    ) -> None:
         """Give the solver its start, and note it; or note why not.
+
+        Args:
+            attempt: The call of the solver.
+            driver: Talks to it.
+            adapter: The adapter with its model.
+            prepared: The instance as the adapter has it.
+            keep: Whether the start is to be attached.
 
         Raises:
             SolverOptionError: It is not taken, and is required.
@@ -70,6 +79,7 @@ class Beginning:
         else:
             told = {"start": found.whose, "start_objective": found.objective}
             attempt.measured.parameters.update(told)
+            attempt.measured.start = found.solution if keep else None
 
     def leave_out(self, attempt: Attempt, reason: str) -> None:
         """Go on without the start, and say so; SolverOptionError where it is required."""

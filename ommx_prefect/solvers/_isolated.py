@@ -74,7 +74,7 @@ def isolated_solution(
         try:
             answers.append(process.answer())
         finally:
-            _take(attempt, process.last, start)
+            _take(attempt, process.last, start, keep=how.telemetry == "full")
         if diagnostics is not None:
             for each in _reports(answers[0]):
                 diagnostics.record(each)
@@ -118,12 +118,13 @@ def _request(
     }
 
 
-def _take(attempt: Attempt, answer: Mapping[str, Any], start: Start | None) -> None:
+def _take(attempt: Attempt, answer: Mapping[str, Any], start: Start | None, *, keep: bool) -> None:
     """Take what was measured, of a solve that was interrupted, too."""
     measured = attempt.measured
     measured.parameters.update(answer.get("parameters", {}))
     if start is not None and "start" in measured.parameters:
         measured.parameters["start"] = start.whose
+        measured.start = start.solution if keep else None
     attempt.seconds = answer.get("seconds", attempt.seconds)
     measured.log = answer.get("log", b"")
     measured.trajectory = [Row(*row) for row in answer.get("trajectory", ())]

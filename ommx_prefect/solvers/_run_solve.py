@@ -85,7 +85,7 @@ def _driven(
         for name, value in settings.items():
             solve.log_adapter_option(name, value)
         _narrow_binaries(driver, solve.adapter, prepared)
-        begin.give(attempt, driver, solve.adapter, prepared)
+        begin.give(attempt, driver, solve.adapter, prepared, keep=how.telemetry == "full")
         bound_limit(backend, model)
         Observed(attempt, driver, solve, prepared, how).run()
         verdict = _require_solution(attempt, driver, model)

@@ -35,12 +35,17 @@ class Start:
     Attributes:
         values: A value for each variable that the instance uses.
         whose: What it was, with its digest.
-        objective: What it is worth in the instance.
+        solution: What it is in the instance.
     """
 
     values: Values
     whose: str
-    objective: float
+    solution: Solution
+
+    @property
+    def objective(self) -> float:
+        """What it is worth in the instance."""
+        return float(self.solution.objective)
 
 
 class UnfitStartError(ValueError):
@@ -63,7 +68,7 @@ def start_of(start: object, instance: Instance) -> Start:
     solution = instance.evaluate(fitting)
     if not solution.feasible:
         raise UnfitStartError("it is infeasible")
-    return Start(fitting, f"{_named(start)} {_digest(found)} by {how}", float(solution.objective))
+    return Start(fitting, f"{_named(start)} {_digest(found)} by {how}", solution)
 
 
 def solution_in(run: SealedRun) -> Solution:

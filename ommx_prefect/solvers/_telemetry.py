@@ -2,7 +2,7 @@
 
 | telemetry | run parameters | attachments | diagnostics of OMMX |
 |---|---|---|---|
-| `"full"` | yes | `solver.log`, `trajectory` | yes |
+| `"full"` | yes | `solver.log`, `trajectory`, `start` | yes |
 | `"summary"` | yes | | |
 | `False` | | | |
 """
@@ -23,7 +23,7 @@ from ommx_prefect.solvers._watch import Watch
 Telemetry: TypeAlias = Literal["full", "summary", False]
 LEVELS: tuple[Telemetry, ...] = ("full", "summary", False)
 
-LOG, TRAJECTORY, INCUMBENT = "solver.log", "trajectory", "incumbent"
+LOG, TRAJECTORY, INCUMBENT, START = "solver.log", "trajectory", "incumbent", "start"
 # A log longer than this keeps its two ends.
 MOST_LOG_BYTES = 8 * 2**20
 
@@ -61,6 +61,7 @@ class Measured:
         log: What the solver wrote.
         trajectory: One row for each improvement.
         incumbent: The best solution of a solve that was interrupted.
+        start: What the solver started from.
         diagnostics: What OMMX's own analyzers read; the record of the Solve has it.
     """
 
@@ -68,6 +69,7 @@ class Measured:
     log: bytes = b""
     trajectory: Sequence[Row] = ()
     incumbent: Solution | None = None
+    start: Solution | None = None
     diagnostics: list[Any] = field(default_factory=list)
 
     def keep(self, solution: Solution) -> None:
@@ -77,7 +79,9 @@ class Measured:
             self.parameters["objective"] = float(solution.objective)
 
     def attach(self, run: Run) -> None:
-        """Attach the log, the trajectory and the incumbent."""
+        """Attach the start, the log, the trajectory and the incumbent."""
+        if self.start is not None:
+            run.log_solution(START, self.start)
         if self.incumbent is not None:
             run.log_solution(INCUMBENT, self.incumbent)
         if self.log:

@@ -10,10 +10,11 @@ import sys
 import pytest
 from ommx.artifact import list_artifacts
 from ommx.experiment import Experiment, list_experiments
+from ommx_openjij_adapter import OMMXOpenJijSAAdapter
 
 from ommx_prefect._catalogue.opened import open_image
-from ommx_prefect.solvers._solve import solve_in
-from tests.support.nights import knapsack, log_run
+from ommx_prefect.solvers._solve import sample_in, solve_in
+from tests.support.nights import knapsack, log_run, without_rows
 
 
 def names():
@@ -109,6 +110,39 @@ def test_a_killed_solve_is_done_again_from_what_it_left(odd, command):
     assert "the recorded solve never ended" in row["why"]
     options = Experiment.load(answer.json["replay"]).runs[0].solves[0].adapter_options
     assert options == {"presolve": "off", "time_limit": 5.0}
+
+
+@pytest.fixture(scope="module")
+def begun_and_sampled():
+    """A solve from a start, one Run of a sampling, and one Run of two samplings by plain OMMX."""
+    name = "nights.local/replayed:sampled"
+    experiment, read = Experiment(name), {"num_reads": 8, "seed": 3}
+    with experiment.run() as run:
+        solve_in(run, "highs", knapsack(5, "begun"), limits={}, start={0: 1.0, 1: 0.0, 2: 0.0})
+    with experiment.run() as run:
+        sample_in(run, "openjij", without_rows("sampled"), options=read)
+    with experiment.run() as run:
+        for title in ("one", "two"):
+            run.log_sample(OMMXOpenJijSAAdapter, without_rows(title), **read)
+    experiment.commit()
+    return name
+
+
+def test_samplings_and_starts_are_replayed(begun_and_sampled, command):
+    answer = command("replay", begun_and_sampled, "--record", "--json")
+    assert answer.code == 0, answer.err
+    told = [(x["run"], x["instance"], x["adapter"]) for x in answer.json["solves"]]
+    assert told == [
+        (0, "begun", "highs"),
+        (1, "sampled", "openjij"),
+        (2, "one", "openjij"),
+        (2, "two", "openjij"),
+    ]
+    assert {x["outcome_after"] for x in answer.json["solves"]} == {"optimal", "feasible"}
+    experiment = Experiment.load(answer.json["replay"])
+    before, after = Experiment.load(begun_and_sampled).runs[0], experiment.runs[0]
+    assert before.get_solution("start").objective == after.get_solution("start").objective == 3.0
+    assert [run.samplings[0].adapter_options["num_reads"] for run in experiment.runs[1:]] == [8] * 3
 
 
 def test_where_all_have_an_answer_there_is_nothing_to_do(nights, command):

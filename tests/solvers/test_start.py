@@ -84,6 +84,17 @@ def test_other_ids_are_matched_by_name_and_subscripts(adapter):
     assert found["start_objective"] == start.objective == 27
 
 
+@pytest.mark.parametrize("isolate", [False, pytest.param(True, marks=pytest.mark.server)])
+def test_full_telemetry_has_the_start_itself(isolate):
+    told = {"limits": {}, "start": best(knapsack(0)), "isolate": isolate}
+    found = recorded(solve_in, "highs", knapsack(2), **told)
+    assert found.run.get_solution("start").objective == 27
+    assert found.run.get_solution("start").state.entries.keys() == {2, 3, 4, 5, 6}
+    brief = recorded(solve_in, "highs", knapsack(2), telemetry="summary", **told)
+    assert brief.parameters["start_objective"] == 27
+    assert "start" not in brief.run.attachment_names
+
+
 def test_a_quadratic_objective_has_its_start_in_scip():
     x = [DecisionVariable.integer(i, lower=0, upper=9) for i in range(2)]
     instance = instance_of(x, (x[0] - 3) * (x[0] - 3) + x[1] * x[1], {0: x[0] + x[1] >= 2})

@@ -37,6 +37,19 @@ def knapsack(capacity: int, title: str) -> Instance:
     return made
 
 
+def without_rows(title: str) -> Instance:
+    """Two binaries of which one is to be taken, for samplers; -2 at best."""
+    x = [DecisionVariable.binary(i) for i in range(2)]
+    made = Instance.from_components(
+        decision_variables=x,
+        objective=3 * x[0] * x[1] - x[0] - 2 * x[1],
+        constraints={},
+        sense=Instance.MINIMIZE,
+    )
+    made.title = title
+    return made
+
+
 def infeasible(title: str) -> Instance:
     """A binary that would have to be 2."""
     x = DecisionVariable.binary(0)
