@@ -12,7 +12,7 @@ from ommx.experiment import Experiment
 from ommx_prefect import flow
 from ommx_prefect.exceptions import InfeasibleError
 from ommx_prefect.instances import load_instance
-from ommx_prefect.solvers import race
+from ommx_prefect.solvers import _attempt, race
 from ommx_prefect.solvers._race import end_race, new_race, racing, result_of_race, win, winner_of
 from ommx_prefect.solvers._solve import solve_in
 from tests.support.instance_files import instance_file
@@ -38,7 +38,9 @@ def test_only_the_first_wins():
 
 @pytest.mark.server
 @pytest.mark.parametrize("isolate", [False, True])
-def test_who_is_not_first_is_stopped_and_says_who_was(isolate):
+def test_who_is_not_first_is_stopped_and_says_who_was(isolate, monkeypatch):
+    is_at_work = threading.Event()
+    monkeypatch.setattr(_attempt, "on_incumbent", lambda *_: is_at_work.set())
     begun = new_race()
     experiment = Experiment.with_temp_local_registry()
     ended: list[tuple[float, str]] = []
@@ -46,13 +48,14 @@ def test_who_is_not_first_is_stopped_and_says_who_was(isolate):
     def losing() -> None:
         try:
             with racing(begun), experiment.run() as run:
-                solve_in(run, "highs", slow_instance(), limits={}, isolate=isolate)
+                told = {"limits": {}, "isolate": isolate, "checkpoint_seconds": 0.1}
+                solve_in(run, "highs", slow_instance(), **told)
         except KeyboardInterrupt as error:
             ended.append((time.monotonic(), str(error)))
 
     thread = threading.Thread(target=losing)
     thread.start()
-    time.sleep(12 if isolate else 3)
+    assert is_at_work.wait(120)
     since = time.monotonic()
     win(begun, "scip")
     thread.join(60)
