@@ -14,3 +14,9 @@ def own_place(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     kept = {k: v for k, v in without_coverage().items() if not k.startswith(("PREFECT_", "OMMX_"))}
     paths = {name: str(folder / name) for name in ("OMMX_LOCAL_REGISTRY_ROOT", "PREFECT_HOME")}
     return {**kept, **paths}
+
+
+@pytest.fixture
+def own_registry(own_place: dict[str, str], server: str) -> dict[str, str]:
+    """The environment of somebody with an empty registry and a server."""
+    return {**own_place, "PREFECT_API_URL": server}

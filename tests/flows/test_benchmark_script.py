@@ -64,11 +64,11 @@ def test_a_newcomers_run_ends_cleanly_and_its_line_opens_what_it_sealed(own_plac
     assert name in text
 
 
-def test_a_second_night_is_compared_with_the_one_before(own_place, tmp_path):
+def test_a_second_night_is_compared_with_the_one_before(own_registry, tmp_path):
     (tmp_path / "tiny.mps").write_text(TINY)
     told = [str(tmp_path), "--adapter", "highs", "--experiment", "localhost/tests/again"]
     for number in range(2):
-        process = start(own_place, *told, "--compare-with", "latest")
+        process = start(own_registry, *told, "--compare-with", "latest")
         output, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
         assert ("Compared with localhost/tests/again:" in output) is (number == 1)
@@ -93,16 +93,16 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_traceback(own_place):
 
 
 @pytest.mark.parametrize("arguments", [["--experiment", "Not A Name"], ["--adapter", "gurobi"]])
-def test_what_cannot_run_at_all_is_said_in_words(own_place, arguments):
-    process = start(own_place, *arguments)
+def test_what_cannot_run_at_all_is_said_in_words(own_registry, arguments):
+    process = start(own_registry, *arguments)
     output, errors = process.communicate(timeout=240)
     assert process.returncode != 0
     assert "Traceback" not in output + errors
     assert arguments[1] in errors
 
 
-def test_a_benchmark_that_could_read_nothing_fails_and_says_why(own_place, tmp_path):
-    process = start(own_place, str(tmp_path / "missing"), str(tmp_path / "gone.mps"))
+def test_a_benchmark_that_could_read_nothing_fails_and_says_why(own_registry, tmp_path):
+    process = start(own_registry, str(tmp_path / "missing"), str(tmp_path / "gone.mps"))
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "Traceback" not in output + errors

@@ -54,9 +54,9 @@ def test_a_newcomers_run_on_dask_ends_cleanly_and_two_processes_are_in_the_artif
         (["--runner", "threads", "--experiment", "Not A Name"], "Not A Name"),
     ],
 )
-def test_what_cannot_run_is_said_in_words(own_place, arguments, said):
+def test_what_cannot_run_is_said_in_words(own_registry, arguments, said):
     require("prefect_dask")
-    done = run(own_place, *arguments)
+    done = run(own_registry, *arguments)
     assert done.returncode != 0
     assert "Traceback" not in done.stdout + done.stderr
     assert said in " ".join(done.stderr.replace("│", " ").split())
