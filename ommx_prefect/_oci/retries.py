@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TypedDict, TypeVar
 
 import httpx
-import stamina
 
 from ommx_prefect.exceptions import RegistryUnavailableError
 
@@ -70,6 +69,8 @@ def retrying(table: RetryTable, operation: Callable[[], T]) -> T:
     Raises:
         RegistryUnavailableError: Not within the attempts and seconds of the table.
     """
+    import stamina  # a tenth of this package's import, and only who talks to a registry needs it
+
     for attempt in stamina.retry_context(on=_backoff, **table):
         with attempt:
             return operation()
