@@ -23,7 +23,13 @@ from ommx_prefect.codecs._figures import (
     PrefectStateCodec,
     StateCodec,
 )
-from ommx_prefect.codecs._json import JsonCodec, is_prefect_state, takes_json, type_name
+from ommx_prefect.codecs._json import (
+    PLAIN_TYPES,
+    JsonCodec,
+    is_prefect_state,
+    takes_json,
+    type_name,
+)
 from ommx_prefect.codecs._tables import (
     ArrowTableCodec,
     BytesCodec,
@@ -85,7 +91,13 @@ class CodecRegistry:
         `JsonCodec` takes containers by their type; whether all that is inside is JSON shows when
         it encodes. A predicate that raises does not take the value.
         """
-        return next((entry for entry in self._entries if _accepted(entry, value)), None)
+        is_plain = type(value) in PLAIN_TYPES
+        for entry in self._entries:
+            if is_plain and entry is _FIRST_BUILT_IN:  # of those only one can take it
+                return _JSON_ENTRY
+            if _accepted(entry, value):
+                return entry
+        return None
 
 
 def _accepted(entry: CodecEntry, value: Any) -> bool:
@@ -201,6 +213,8 @@ for _row in _OMMX:
     registry.add(_ommx_entry(*_row))
 registry.add(CodecEntry("Path", "*/*", _predicate(Path), _prepare_file))
 
+_FIRST_BUILT_IN = registry.entries[0]
+_JSON_ENTRY = registry.entries[-1]
 SECRET_ENTRY = CodecEntry(JsonCodec.__name__, JsonCodec.media_type, is_secret, _encoder(JsonCodec))
 
 
