@@ -56,7 +56,7 @@ def _begin(record: Record) -> None:
     _find_stage(record)
     require_space()
     if inputs := _inputs_of(record):
-        record.attempt = dataclasses.replace(record.attempt, inputs=inputs)
+        record.attempt = record.attempt.with_inputs(inputs)
     record.stage.begin(record.attempt)
     keepalive.keep(record.attempt)
 
