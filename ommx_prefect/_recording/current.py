@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -100,21 +101,27 @@ def innermost_recordings() -> list[CurrentRecording]:
         return [recording for recording in _active if recording not in around]
 
 
-@contextlib.contextmanager
-def made_current(recording: CurrentRecording) -> Iterator[None]:
+class made_current(AbstractContextManager[None]):
     """Make a recording the current one while the block runs."""
-    around = _current.get()
-    tokens = _current.set(recording), enclosing_root_id.set(recording.attempt.owner)
-    try:
+
+    __slots__ = ("_recording", "_root", "_tokens")
+
+    def __init__(self, recording: CurrentRecording) -> None:
+        self._recording = recording
+
+    def __enter__(self) -> None:
+        around = _current.get()
+        self._tokens = _current.set(self._recording)
+        self._root = enclosing_root_id.set(self._recording.attempt.owner)
         with _lock:
-            _active[recording] = around
-        yield
-    finally:
+            _active[self._recording] = around
+
+    def __exit__(self, *_: object) -> None:
         with _lock:
-            _active.pop(recording, None)
+            _active.pop(self._recording, None)
         with contextlib.suppress(ValueError):  # an abandoned coroutine ends in another context
-            _current.reset(tokens[0])
-            enclosing_root_id.reset(tokens[1])
+            _current.reset(self._tokens)
+            enclosing_root_id.reset(self._root)
 
 
 def _after_fork() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._values.error_texts import describe_error
@@ -45,10 +46,25 @@ class Faults:
         self.first = self.first or reason
         return reason
 
-    @contextlib.contextmanager
-    def guarded(self, what: str) -> Iterator[None]:
+    def guarded(self, what: str) -> AbstractContextManager[None, bool]:
         """Keep a failure of the block away from the task."""
-        try:
-            yield
-        except Exception as error:
-            self.note(self.record_failure(what, error))
+        return _Guard(self, what)
+
+
+class _Guard(AbstractContextManager[None, bool]):
+    """A block whose failure is noted; each attempt has several, so no generator is made for it."""
+
+    __slots__ = ("_faults", "_what")
+
+    def __init__(self, faults: Faults, what: str) -> None:
+        self._faults = faults
+        self._what = what
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._faults.note(self._faults.record_failure(self._what, error))
+        return True

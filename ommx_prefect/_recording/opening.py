@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,14 +15,11 @@ from ommx_prefect._recording.current import recording_here
 from ommx_prefect._recording.notify import notify_prefect
 from ommx_prefect._recording.record import Record
 from ommx_prefect._registry import keepalive
-from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._registry.space import require_space
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.parameters import keywords_of, scalars
 from ommx_prefect._workarounds.rust_spans import leave_rust_spans
-
-# Below this much free space a registry counts as full: better no record than half a record.
-LEAST_FREE_BYTES = 4 * 2**20
 
 
 def open_record(record: Record) -> None:
@@ -59,9 +54,9 @@ def _begin(record: Record) -> None:
     notify_prefect(record)
     remember_task_run(record.attempt.owner, record.attempt.task_run_id)
     _find_stage(record)
-    _require_space()
+    require_space()
     if inputs := _inputs_of(record):
-        record.attempt = dataclasses.replace(record.attempt, inputs=inputs)
+        record.attempt = record.attempt.with_inputs(inputs)
     record.stage.begin(record.attempt)
     keepalive.keep(record.attempt)
 
@@ -109,20 +104,3 @@ def _keywords_of(record: Record) -> str | None:
     if record.context is None or dict not in map(type, record.arguments.values()):
         return None
     return keywords_of(record.context.task.fn)
-
-
-def _require_space() -> None:
-    if sys.platform == "win32":
-        return
-    root = registry_root()
-    try:
-        free = os.statvfs(root)
-    except FileNotFoundError:
-        root.mkdir(parents=True)
-        free = os.statvfs(root)
-    if free.f_flag & os.ST_RDONLY:
-        raise OSError(f"the disk of the Local Registry {root} is read-only")
-    if free.f_bavail * free.f_frsize < LEAST_FREE_BYTES:
-        raise OSError(f"the disk of the Local Registry {root} is full")
-    if free.f_files and not free.f_favail:
-        raise OSError(f"the disk of the Local Registry {root} is full: it has no inodes left")

@@ -7,6 +7,7 @@ here; small payload goes into the attempt's one record, and OMMX reads all of it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from ommx.experiment import Run
 from ommx_prefect._format.model import Descriptor
 from ommx_prefect._recording.collected import CollectedAttachments, type_of_file
 from ommx_prefect._recording.run import MOST_IN_RECORD, OpenRun
-from ommx_prefect._registry.blobs import store_file
+from ommx_prefect._registry.blobs import store_file, store_pieces
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.codecs import LoggedValue, log_value
 
@@ -34,6 +35,10 @@ class _Output(CollectedAttachments):
         digest, size = store_file(path)
         self.name_layer(name, Descriptor(media_type or type_of_file(path), digest, size))
         self.filenames[name] = path.name
+
+    def log_pieces(self, name: str, media_type: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """Attach what is in memory in pieces: the header of an array, and its members."""
+        self.name_layer(name, Descriptor(media_type, *store_pieces(pieces)))
 
     def __getattr__(self, name: str) -> Any:
         raise _NeedsRunError

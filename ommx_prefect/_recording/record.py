@@ -76,9 +76,10 @@ class Record:
         self.began = time.monotonic()
         self._known_stage: Stage | None = None
         self.timeout_seconds = context.task.timeout_seconds if context else None
-        self._timed_since = self.began - _since_running(context)
+        self._timed_since = self.began
         self._shield: TimeoutShield | None = None
         if self.timeout_seconds is not None:
+            self._timed_since -= _since_running(context)
             self._shield = TimeoutShield(self._timed_since + self.timeout_seconds)
 
     @property

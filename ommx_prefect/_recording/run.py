@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from ommx.experiment import Experiment, Run
 
-from ommx_prefect._format.compose import compose
-from ommx_prefect._format.model import Documents, ExperimentRecord, RunRecord
+from ommx_prefect._format.model import Documents
+from ommx_prefect._format.one_run import documents_of_output
 from ommx_prefect._recording.collected import CollectedAttachments
 from ommx_prefect._recording.faults import Faults
 from ommx_prefect._registry.blobs import store_blob
@@ -145,8 +145,7 @@ class OpenRun:
             (small if len(data) <= MOST_IN_RECORD else large)[digest] = data
         for digest, data in large.items():
             store_blob(digest, data)
-        run = RunRecord("finished", attachments=output.attachments)
-        self.documents = compose(ExperimentRecord("finished", (run,))).documents
+        self.documents = documents_of_output(output.attachments)
         self.payload, self._output = small, None
 
     def _opened(self) -> Run:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,11 +60,28 @@ def store_blob(digest: str, data: bytes) -> None:
 
 def store_file(path: Path) -> tuple[str, int]:
     """Copy a file into the Local Registry, piece by piece; return its digest and size."""
+    with path.open("rb") as source:
+        return _store(iter(lambda: source.read(PIECE_BYTES), b""))
+
+
+def store_pieces(pieces: Iterable[bytes | memoryview]) -> tuple[str, int]:
+    """Make what is in memory, in pieces, a blob; return its digest and size.
+
+    Some of it at a time is copied: its owner may change it meanwhile.
+    """
+    return _store(
+        bytes(piece[first : first + PIECE_BYTES])
+        for piece in pieces
+        for first in range(0, len(piece), PIECE_BYTES)
+    )
+
+
+def _store(pieces: Iterable[bytes]) -> tuple[str, int]:
     scratch = _blobs() / f".{uuid.uuid4().hex}"
     _blobs().mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("rb") as source, open_new(scratch) as target:
-            digest, size = _copied(source, target)
+        with open_new(scratch) as target:
+            digest, size = _written(pieces, target)
         if blob_path(digest).exists():
             os.utime(blob_path(digest))
         else:
@@ -73,9 +91,9 @@ def store_file(path: Path) -> tuple[str, int]:
     return digest, size
 
 
-def _copied(source: BinaryIO, target: BinaryIO) -> tuple[str, int]:
+def _written(pieces: Iterable[bytes], target: BinaryIO) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    while piece := source.read(PIECE_BYTES):
+    for piece in pieces:
         digest.update(piece)
         size += target.write(piece)
     target.flush()

@@ -12,7 +12,7 @@ blob, the shard's own documents, and whose shard it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgpack
 
@@ -28,6 +28,8 @@ from ommx_prefect._shards.digests import unpacked
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
+# How a manifest as this package and OMMX write it names a digest; in a text it would be escaped.
+_DIGEST_MEMBER = b'"digest":"sha256:'
 ARCHIVE_FORMAT = "application/vnd.ommx-prefect.shard.v1+msgpack"
 
 
@@ -120,6 +122,18 @@ def payload_layers(documents: Documents) -> list[Descriptor]:
     """Return the payload layers of an Experiment: all but its run parameters."""
     layers = layers_in(manifest_of(documents.manifest))
     return [layer for layer in layers if layer.media_type != PARAMETERS_MEDIA_TYPE]
+
+
+def names_only(documents: Documents, digests: Collection[str]) -> bool:
+    """Tell, without parsing, that an Experiment names no other payload than this.
+
+    In a manifest each layer, the config and a subject have one digest; two of them are never
+    payload: the config and the run parameters. False where it cannot be told so.
+    """
+    named = documents.manifest.count(_DIGEST_MEMBER)
+    if not digests or named != len(digests) + 2:
+        return False
+    return all(_DIGEST_MEMBER + digest[7:].encode() in documents.manifest for digest in digests)
 
 
 def _check_payload(shard: Shard, blobs: dict[str, bytes]) -> None:

@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 import time
-import uuid
 from typing import Literal, Protocol
 
 import psutil
@@ -50,7 +49,7 @@ def time_in_order() -> float:
 
 def new_nonce() -> str:
     """Return what tells two executions apart that share everything else."""
-    return uuid.uuid4().hex[:12]
+    return os.urandom(6).hex()
 
 
 def process_start(pid: int) -> str:

@@ -95,6 +95,12 @@ class Attempt:
         """Runs are numbered in order of start, ties by key."""
         return self.started_at, self.key
 
+    def with_inputs(self, inputs: Mapping[str, Scalar]) -> Attempt:
+        """Return the attempt with its scalar arguments; `dataclasses.replace` sets each field."""
+        made = object.__new__(Attempt)
+        vars(made).update(vars(self), inputs=inputs)
+        return made
+
     def parameters(self, state: str, duration_seconds: float | None) -> dict[str, Scalar]:
         """Return the `prefect.*` columns of this attempt's Run."""
         started = datetime.fromtimestamp(self.started_at, timezone.utc)

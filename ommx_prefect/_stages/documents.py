@@ -227,6 +227,11 @@ def kind_of(name: str) -> Kind | None:
 
 
 def path_in(folder: Path, name: str) -> Path:
+    """Return the file of a document in the folder of a stage, see `file_in`."""
+    return Path(file_in(str(folder), name))
+
+
+def file_in(folder: str, name: str) -> str:
     """Return the file of a document in the folder of a stage: the one place that makes its path.
 
     Args:
@@ -239,7 +244,7 @@ def path_in(folder: Path, name: str) -> Path:
     first, is_record, key = name.partition("/")
     if first not in KINDS:
         raise DocumentError(f"{name!r} is none of a stage's documents")
-    return folder / first / RecordKey(key) if is_record else folder / first
+    return f"{folder}/{first}/{RecordKey(key)}" if is_record else f"{folder}/{first}"
 
 
 def object_name(owner: str, name: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ from ommx_prefect._registry.files import (
     write_whole,
 )
 from ommx_prefect._registry.layout import BLOBS, INDEX_FILE, LAYOUT_FILE, blob_in
-from ommx_prefect._shards.archive import check_attempt, payload_layers
+from ommx_prefect._shards.archive import check_attempt, names_only, payload_layers
 from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._shards.schema import fields_of, to_document
 from ommx_prefect._shards.shard import Attempt, Shard
@@ -44,6 +44,7 @@ from ommx_prefect._stages.documents import (
     PARTS,
     SHARDS,
     STARTS,
+    file_in,
     format_of,
     kind_of,
     path_in,
@@ -51,7 +52,7 @@ from ommx_prefect._stages.documents import (
 from ommx_prefect._stages.files import entries_in, has_content, is_of_size, link_or_copy
 from ommx_prefect._stages.flushing import write_record
 from ommx_prefect._stages.protocol import MALFORMED, damaged
-from ommx_prefect._stages.roots import DIRECTORY, root_of
+from ommx_prefect._stages.roots import folder_of
 from ommx_prefect._stages.start_record import read_start, start_document
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class LocalStage:
 
     def __init__(self, owner: str, path: Path | None = None) -> None:
         self.owner = str(FlowRunId(owner))
-        self.path = path or root_of(owner) / DIRECTORY / self.owner
+        self.path = path or folder_of(owner)
 
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""
@@ -84,7 +85,7 @@ class LocalStage:
         path = self._file(directory, shard.attempt.key)
         if shard.documents is not None:
             self._pin(shard.documents, shard.payload)
-        write_record(str(path), shard.to_bytes())
+        write_record(path, shard.to_bytes())
         return None
 
     def _read_shard(self, key: str, data: bytes) -> Shard:
@@ -161,7 +162,8 @@ class LocalStage:
 
     def has(self, *names: str) -> bool:
         """Tell whether this host has written all of these documents."""
-        return all(path_in(self.path, name).exists() for name in names)
+        folder = str(self.path)  # each attempt asks
+        return all(os.path.exists(file_in(folder, name)) for name in names)
 
     def is_own(self) -> bool:
         """Tell whether this host wrote the record of the flow run."""
@@ -245,8 +247,8 @@ class LocalStage:
         received = {path.name: path for path in entries_in(self.path / INBOX / directory)}
         return list((received | {path.name: path for path in self.files(directory)}).values())
 
-    def _file(self, directory: str, key: str) -> Path:
-        return path_in(self.path, f"{directory}/{key}")
+    def _file(self, directory: str, key: str) -> str:
+        return file_in(str(self.path), f"{directory}/{key}")
 
     def _inboxes(self, name: str) -> tuple[Path, ...]:
         kind = kind_of(name)
@@ -257,7 +259,9 @@ class LocalStage:
         for each in documents:
             self._pin(each, ())
 
-    def _pin(self, documents: Documents, but: Container[str]) -> None:
+    def _pin(self, documents: Documents, but: Collection[str]) -> None:
+        if names_only(documents, but):
+            return
         for layer in payload_layers(documents):
             if layer.digest not in but:
                 self.pin_blob(layer.digest)

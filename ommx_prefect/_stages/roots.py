@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._shards.names import FlowRunId
 
 DIRECTORY = "ommx-prefect"
 # What this process was told: owner -> root of the registry in which its stage is, not this one's.
@@ -23,6 +25,8 @@ def tell_root(owner: str, root: str) -> None:
     OMMX fixes the registry once per process, but a worker may serve flows of several. Payload is
     written into this process's registry then, and its links are copies.
     """
+    if root == str(registry_root()):
+        return
     if Path(root) == registry_root() or not (Path(root) / DIRECTORY / owner).is_dir():
         return  # it is here, or out of reach
     _elsewhere[owner] = Path(root)
@@ -33,3 +37,14 @@ def tell_root(owner: str, root: str) -> None:
 def root_of(owner: str) -> Path:
     """Return the root of the registry in which the stage of a flow run is."""
     return _elsewhere.get(owner) or registry_root()
+
+
+def folder_of(owner: str) -> Path:
+    """Return the folder of the stage of a flow run; DocumentError where the id is none."""
+    return _folder(root_of(owner), owner)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _folder(root: Path, owner: str) -> Path:
+    """Return it; each attempt asks several times."""
+    return root / DIRECTORY / FlowRunId(owner)

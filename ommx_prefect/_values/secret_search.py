@@ -28,6 +28,8 @@ LONGEST_URL = 16_384
 BINARY = (bytes, bytearray, memoryview)
 LEAVES = (str, *BINARY, Number, UUID, PurePath, type(None))
 _PLAIN = frozenset({bytes, int, float, bool, type(None)})
+# Whatever its name is, such a value tells nothing: a number is a count.
+NEVER_SECRET = _PLAIN - {bytes}
 _revealed = operator.methodcaller("get_secret_value")
 
 # Whether a value is secret, and why: its type is sure of it, a name only likely.

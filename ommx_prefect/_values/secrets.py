@@ -16,7 +16,7 @@ from typing import Any
 from ommx_prefect._format.model import Scalar
 from ommx_prefect._values.secret_forms import URL_PASSWORD, forms_of, needles_of
 from ommx_prefect._values.secret_names import is_secret_name
-from ommx_prefect._values.secret_search import Search, is_secret
+from ommx_prefect._values.secret_search import NEVER_SECRET, Search, is_secret
 
 __all__ = ["REDACTED", "Redactor", "is_secret", "is_secret_name", "redact_known"]
 
@@ -58,7 +58,11 @@ class Redactor:
         Dicts, lists, tuples, sets, dataclass instances and pydantic models are searched, nearest
         members first. Other objects are not looked into.
         """
-        searches = {name: Search(name, value) for name, value in arguments.items()}
+        searches = {
+            name: Search(name, value)
+            for name, value in arguments.items()
+            if type(value) not in NEVER_SECRET
+        }
         for search in searches.values():
             self._short |= search.short
             self._numbers |= search.numbers
@@ -105,10 +109,13 @@ class Redactor:
 
     def may_show(self, data: bytes) -> bool:
         """Tell whether the bytes of a text may hold something that `json` would cut out."""
-        is_url = b"://" in data and b"@" in data
-        return is_url or any(x.encode() in data for x in self._numbers) or self._may_show(data)
+        if b"://" in data and b"@" in data:  # of a URL
+            return True
+        return bool(self.texts or self._short or self._numbers) and self._may_show(data)
 
     def _may_show(self, data: bytes) -> bool:
+        if any(number.encode() in data for number in self._numbers):
+            return True
         short = (json.dumps(text)[1:-1].encode() for text in self._short)
         return self.shows(data) or any(text in data for text in short)
 

@@ -177,7 +177,10 @@ class _Attaching:
 
     def _write(self, name: str, write: Writer) -> None:
         name = self.redact.text(name)
-        in_use = ChainMap[str, None]({}, self.names)
+        if name not in self.names and self._is_written(name, write):
+            self.names[name] = None
+            return
+        in_use = ChainMap[str, None]({name: None}, self.names)
         while not self._is_written(unique := unused(name, in_use), write):
             in_use[unique] = None
         self.names[unique] = None

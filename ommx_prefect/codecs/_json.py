@@ -46,7 +46,7 @@ def _member_name(value: Any) -> str:
 
 
 _PLAIN = frozenset({str, int, float, bool, NoneType})
-_AS_THEY_STAND = _PLAIN | {dict, list, tuple}
+PLAIN_TYPES = _PLAIN | {dict, list, tuple}
 # The first row that fits decides: np.float64 is a float, np.timedelta64 an np.integer.
 _LEAVES: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((Enum,), lambda value: _plain(value.value)),
@@ -112,7 +112,7 @@ def _is_plain(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         kinds = set(map(type, level))
-        if not kinds <= _AS_THEY_STAND:
+        if not kinds <= PLAIN_TYPES:
             return False
         if kinds <= _PLAIN:
             return True

@@ -23,13 +23,20 @@ from ommx_prefect.codecs._figures import (
     PrefectStateCodec,
     StateCodec,
 )
-from ommx_prefect.codecs._json import JsonCodec, is_prefect_state, takes_json, type_name
+from ommx_prefect.codecs._json import (
+    PLAIN_TYPES,
+    JsonCodec,
+    is_prefect_state,
+    takes_json,
+    type_name,
+)
 from ommx_prefect.codecs._tables import (
     ArrowTableCodec,
     BytesCodec,
     DataFrameCodec,
     NumpyCodec,
     SeriesCodec,
+    pieces_of_array,
 )
 
 Accepts: TypeAlias = "type | tuple[type, ...] | Callable[[Any], bool]"
@@ -85,7 +92,13 @@ class CodecRegistry:
         `JsonCodec` takes containers by their type; whether all that is inside is JSON shows when
         it encodes. A predicate that raises does not take the value.
         """
-        return next((entry for entry in self._entries if _accepted(entry, value)), None)
+        is_plain = type(value) in PLAIN_TYPES
+        for entry in self._entries:
+            if is_plain and entry is _FIRST_BUILT_IN:  # of those only one can take it
+                return _JSON_ENTRY
+            if _accepted(entry, value):
+                return entry
+        return None
 
 
 def _accepted(entry: CodecEntry, value: Any) -> bool:
@@ -146,6 +159,32 @@ class Encoded:
         target.log_attachment(name, self.media_type, self.data)
 
 
+@dataclasses.dataclass(frozen=True)
+class InPieces:
+    """The bytes of a large value where they are in memory, with their header; no copy of them."""
+
+    media_type: str
+    pieces: tuple[bytes | memoryview, ...]
+
+    @property
+    def data(self) -> bytes:
+        """A copy of them, in one."""
+        return b"".join(self.pieces)
+
+    def __call__(self, target: Any, name: str) -> None:
+        if hasattr(target, "log_pieces"):
+            target.log_pieces(name, self.media_type, self.pieces)
+        else:  # OMMX takes bytes alone
+            target.log_attachment(name, self.media_type, self.data)
+
+
+def _prepare_array(value: np.ndarray[Any, Any]) -> Writer:
+    pieces = pieces_of_array(value)
+    if pieces is None:
+        return _encoder(NumpyCodec)(value)
+    return InPieces(NumpyCodec.media_type, pieces)
+
+
 def _ommx_entry(kind: type, media_type: str, verb: str) -> CodecEntry:
     def prepare(value: Any) -> Writer:
         return lambda target, name: getattr(target, verb)(name, value)
@@ -164,7 +203,6 @@ def _prepare_file(path: Path) -> Writer:
 _BUILT_IN: tuple[tuple[type[AttachmentCodec[Any]], Accepts], ...] = (
     (JsonCodec, takes_json),
     (BytesCodec, (bytes, bytearray, memoryview)),
-    (NumpyCodec, np.ndarray),
     (DataFrameCodec, instance_of("pandas", "DataFrame")),
     (SeriesCodec, instance_of("pandas", "Series")),
     (ArrowTableCodec, instance_of("pyarrow", "Table")),
@@ -201,6 +239,11 @@ for _row in _OMMX:
     registry.add(_ommx_entry(*_row))
 registry.add(CodecEntry("Path", "*/*", _predicate(Path), _prepare_file))
 
+_NPY = ("NumpyCodec", NumpyCodec.media_type, _predicate(np.ndarray), _prepare_array, NumpyCodec)
+registry.add(CodecEntry(*_NPY))
+
+_FIRST_BUILT_IN = registry.entries[0]
+_JSON_ENTRY = registry.entries[-1]
 SECRET_ENTRY = CodecEntry(JsonCodec.__name__, JsonCodec.media_type, is_secret, _encoder(JsonCodec))
 
 

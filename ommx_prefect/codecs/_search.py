@@ -22,7 +22,7 @@ from ommx_prefect._values.members import instance_of
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.codecs._figures import PlotlyCodec, PrefectStateCodec
 from ommx_prefect.codecs._json import JsonCodec
-from ommx_prefect.codecs._registry import CodecEntry, Encoded, Writer
+from ommx_prefect.codecs._registry import CodecEntry, Encoded, InPieces, Writer
 
 # The codecs whose bytes are JSON that may be changed text by text.
 TEXTS = (JsonCodec, PrefectStateCodec, PlotlyCodec)
@@ -50,7 +50,7 @@ def _without_secrets(data: bytes, redact: Redactor) -> bytes | None:
 
 
 def _shows(value: Any, write: Writer, redact: Redactor) -> bool:
-    if isinstance(write, Encoded) and redact.shows(write.data):
+    if isinstance(write, (Encoded, InPieces)) and redact.shows(write.data):
         return True
     if isinstance(value, Path):
         return redact.shows_in(value)

@@ -11,6 +11,9 @@ import numpy as np
 
 from ommx_prefect.codecs._json import JsonCodec
 
+# From this size on an array is written from its own memory.
+LARGE_ARRAY_BYTES = 2**20
+
 
 class BytesCodec:
     """Bytes, bytearray and memoryview as they are: `application/octet-stream`."""
@@ -44,6 +47,8 @@ class NumpyCodec:
             raise TypeError(f"dtype {value.dtype} needs pickle; convert it, e.g. astype(float)")
         if isinstance(value, np.ma.MaskedArray):
             raise TypeError("npy drops the mask; log .filled() or .data and .mask")
+        if (pieces := pieces_of_array(value)) is not None:
+            return b"".join(pieces)
         buffer = io.BytesIO()
         np.save(buffer, value, allow_pickle=False)
         return buffer.getvalue()
@@ -53,6 +58,22 @@ class NumpyCodec:
         """Decode an array; stored pickles raise `ValueError`."""
         array: np.ndarray[Any, Any] = np.load(io.BytesIO(data), allow_pickle=False)
         return array
+
+
+def pieces_of_array(value: np.ndarray[Any, Any]) -> tuple[bytes, memoryview] | None:
+    """Return the header of npy, and what stands behind it where it is in memory: no copy.
+
+    None for a small array, and for one that only `np.save` can write: one with gaps, or with
+    fields, which may need a later version of npy than 1.0.
+    """
+    if value.nbytes < LARGE_ARRAY_BYTES or type(value) is not np.ndarray:
+        return None
+    in_order = value if value.flags.c_contiguous else value.T
+    if not in_order.flags.c_contiguous or value.dtype.names or value.dtype.hasobject:
+        return None
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(value))
+    return header.getvalue(), in_order.reshape(-1).view(np.uint8).data
 
 
 class DataFrameCodec:

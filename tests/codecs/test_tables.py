@@ -18,6 +18,7 @@ from ommx_prefect.codecs import (
     DataFrameCodec,
     NumpyCodec,
     SeriesCodec,
+    _tables,
 )
 from tests.support.codec_values import MOMENT, SECRET, committed, reason_of
 
@@ -42,6 +43,25 @@ def test_an_array_keeps_dtype_shape_and_order(array):
     np.testing.assert_array_equal(again, array)
     assert (again.dtype, again.shape) == (array.dtype, array.shape)
     assert again.flags.f_contiguous == array.flags.f_contiguous
+
+
+LARGE = [
+    *ARRAYS,
+    np.arange(24.0).reshape(2, 3, 4).T,
+    np.arange(24.0).reshape(2, 3, 4).transpose(1, 0, 2),
+    np.arange(24)[::2],
+    np.broadcast_to(np.array(1.0), (5,)),
+    np.array([b"x"], dtype="V3"),
+    np.array([""]),
+]
+
+
+@pytest.mark.parametrize("array", LARGE, ids=str)
+def test_a_large_array_is_written_as_numpy_writes_it(array, monkeypatch):
+    monkeypatch.setattr(_tables, "LARGE_ARRAY_BYTES", 0)
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    assert NumpyCodec.encode(array) == buffer.getvalue()
 
 
 @settings(deadline=None, max_examples=50)

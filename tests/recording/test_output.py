@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from ommx_prefect._prefect.states import Outcome
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
 from ommx_prefect._recording.run import MOST_IN_RECORD
-from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._registry.blobs import blob_path, registry_root
 from ommx_prefect._registry.layout import blob_folder
 from ommx_prefect._registry.unnamed import open_experiment, store
 from ommx_prefect._sealing.seal import seal_task_run
@@ -224,3 +225,30 @@ def test_a_large_file_is_never_held_whole(tmp_path):
     assert peak.megabytes < 48
     (layer,) = json.loads(written(attempt)["documents"]["manifest"])["layers"][:1]
     assert layer["digest"] == sha256_digest(path.read_bytes())
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_large_array_is_stored_from_its_own_memory(order):
+    array = np.asarray(np.random.default_rng(0).random((4096, 4096)), order=order)
+    with PeakMemory() as peak:
+        attempt = recorded(array)
+    assert peak.megabytes < array.nbytes / 2**20 / 2
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    assert blob_path(sha256_digest(buffer.getvalue())).read_bytes() == buffer.getvalue()
+    again = sealed_run(attempt).get_with_codec(NumpyCodec, "output")
+    np.testing.assert_array_equal(again, array)
+    assert again.flags.f_contiguous == array.flags.f_contiguous
+
+
+def test_a_large_array_that_shows_a_secret_is_left_out():
+    secret = "a-secret-of-the-stage"
+    array = np.full(2**17, 1.0)
+    array[:4] = np.frombuffer(secret.encode().ljust(32), dtype=np.float64)
+    attempt = attempt_of(str(uuid.uuid4()))
+    with Recording(attempt, RecordingOptions(), {"token": secret}) as recording, recording.active():
+        recording.returned(array)
+    assert "it shows a secret" in str(written(attempt)["notes"])
+    assert written(attempt)["documents"] is None or not written(attempt).get("payload")
+    found = b"".join(path.read_bytes() for path in blob_folder(registry_root()).iterdir())
+    assert secret.encode() not in found
