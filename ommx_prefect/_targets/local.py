@@ -13,7 +13,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._format.compose import Composition
 from ommx_prefect._format.model import Descriptor, Documents, ExperimentRecord
 from ommx_prefect._registry.blobs import blob_path, read_blob, read_documents
-from ommx_prefect._registry.layout import import_layout
+from ommx_prefect._registry.intake import import_layout
 from ommx_prefect._registry.names import drop_name, find, load_named, move_names, sealing_name
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect.exceptions import DocumentError
