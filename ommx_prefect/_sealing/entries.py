@@ -63,15 +63,15 @@ def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
 
 
 def _record_of(shard: Shard, checkpoint: Shard | None) -> RunRecord:
-    run = _with_inputs(run_of(shard), shard.attempt)
+    run = run_of(shard)
     if checkpoint is not None:
-        run = merged(run, _kept_of(shard, checkpoint))
+        run = merged(_with_inputs(run, shard.attempt), _kept_of(shard, checkpoint))
     return dataclasses.replace(
         run,
         status=shard.status,
         # OMMX refuses a finished Run with a reason.
         reason=None if shard.status == "finished" else shard.reason,
-        parameters={**run.parameters, **shard.parameters},
+        parameters={**shard.attempt.inputs, **run.parameters, **shard.parameters},
     )
 
 

@@ -6,7 +6,7 @@ Only then does the user's name move, and only after that are the shards let go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ommx.experiment import Experiment
 
@@ -51,9 +51,9 @@ class LocalTarget:
         """Return nothing: the Local Registry takes every experiment."""
         return ""
 
-    def keep(self, *documents: Documents) -> None:
+    def keep(self, layers: Collection[Descriptor]) -> None:
         """Link or copy payload into the stage, from which it is imported."""
-        self._stage.pin(*documents)
+        self._stage.pin(layers)
 
     def store(self, composition: Composition) -> None:
         """Import an experiment, and check what `ommx` reads."""
