@@ -12,7 +12,8 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Documents, sha256_digest
 from ommx_prefect._registry.blobs import blob_path, read_blob, read_documents, registry_root
-from ommx_prefect._registry.layout import blob_in, import_layout
+from ommx_prefect._registry.intake import import_layout
+from ommx_prefect._registry.layout import blob_in
 from ommx_prefect._registry.names import find
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -102,7 +103,7 @@ def layers_in(manifest: Mapping[str, Any]) -> list[Descriptor]:
 
 def _descriptor(known: DescriptorJson) -> Descriptor:
     annotations = tuple(sorted((known.get("annotations") or {}).items()))
-    return Descriptor(known["mediaType"], known["digest"], known["size"], annotations)
+    return Descriptor(sys.intern(known["mediaType"]), known["digest"], known["size"], annotations)
 
 
 def check_blob(descriptor: Descriptor, data: bytes) -> None:
@@ -144,9 +145,13 @@ def _layer(layers: list[Descriptor], index: int) -> Descriptor:
     return layers[index]
 
 
+# Most Runs name no file. What all of them have in common is one object, and not one for each.
+_NONE: Mapping[str, str] = {}
+
+
 def _attachments(known: AttachmentsJson, layers: list[Descriptor]) -> Attachments:
-    entries = {name: _layer(layers, index) for name, index in known["entries"].items()}
-    return Attachments(entries, known.get("filenames", {}))
+    entries = {sys.intern(x): _layer(layers, index) for x, index in known["entries"].items()}
+    return Attachments(entries, known.get("filenames", _NONE))
 
 
 def _run(run: RunJson, layers: list[Descriptor], table: Mapping[int, Any]) -> RunRecord:

@@ -7,6 +7,8 @@ import errno
 import itertools
 import os
 import stat
+from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -136,6 +138,13 @@ def read_regular(path: str | Path, *, owned: bool = True) -> bytes:
         FileNotFoundError: There is none.
         DocumentError: It is something else, or another user's.
     """
+    with open_regular(path, owned=owned) as file:
+        return file.readall()
+
+
+@contextlib.contextmanager
+def open_regular(path: str | Path, *, owned: bool = True) -> Iterator[FileIO]:
+    """Open a file to read it, as `read_regular` does."""
     try:
         number = os.open(path, _OLD)
     except OSError as error:
@@ -149,6 +158,6 @@ def read_regular(path: str | Path, *, owned: bool = True) -> bytes:
         if owned and found.st_uid != os.geteuid():
             raise DocumentError(f"it belongs to user {found.st_uid}, not to {os.geteuid()}")
         with open(number, "rb", buffering=0, closefd=False) as file:
-            return file.readall()
+            yield file
     finally:
         os.close(number)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 
 from ommx_prefect._format.merge import merged, without
-from ommx_prefect._format.model import RunRecord
+from ommx_prefect._format.model import RunRecord, Scalar
 from ommx_prefect._prefect.api import TaskRunRow
 from ommx_prefect._sealing.interrupted import SUPERSEDED, followers, interrupted_shard
 from ommx_prefect._sealing.ledger import Entry
@@ -15,6 +16,9 @@ from ommx_prefect._sealing.staged import Staged
 from ommx_prefect._shards.archive import run_of
 from ommx_prefect._shards.shard import STATE_COLUMN, Attempt, Shard
 from ommx_prefect._stages.checkpoints import announced_in
+
+# Columns in which many Runs have the same text.
+COMMON_COLUMNS = frozenset({"prefect.task", "prefect.host", STATE_COLUMN})
 
 
 def entries_of(
@@ -50,29 +54,39 @@ def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
         key=attempt.key,
         started_at=attempt.started_at,
         task_run_id=attempt.task_run_id,
-        flow_run_id=attempt.flow_run_id,
-        task=attempt.task,
+        flow_run_id=sys.intern(attempt.flow_run_id),
+        task=sys.intern(attempt.task),
         task_run=attempt.task_run,
         attempt=attempt.attempt,
-        host=attempt.host,
+        host=sys.intern(attempt.host),
         parent_task_run_id=attempt.parent_task_run_id,
-        state=str(shard.parameters.get(STATE_COLUMN, "")),
+        state=sys.intern(str(shard.parameters.get(STATE_COLUMN, ""))),
         notes=shard.notes,
         record=_record_of(shard, checkpoint),
     )
 
 
 def _record_of(shard: Shard, checkpoint: Shard | None) -> RunRecord:
-    run = _with_inputs(run_of(shard), shard.attempt)
+    run = run_of(shard)
     if checkpoint is not None:
-        run = merged(run, _kept_of(shard, checkpoint))
+        run = merged(_with_inputs(run, shard.attempt), _kept_of(shard, checkpoint))
     return dataclasses.replace(
         run,
         status=shard.status,
         # OMMX refuses a finished Run with a reason.
         reason=None if shard.status == "finished" else shard.reason,
-        parameters={**run.parameters, **shard.parameters},
+        parameters=_shared({**shard.attempt.inputs, **run.parameters, **shard.parameters}),
     )
+
+
+def _shared(parameters: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return parameters whose names, and the values that many Runs have, are one object for all."""
+    return {
+        sys.intern(name): sys.intern(value)
+        if name in COMMON_COLUMNS and isinstance(value, str)
+        else value
+        for name, value in parameters.items()
+    }
 
 
 def _kept_of(shard: Shard, checkpoint: Shard) -> RunRecord:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from json.encoder import encode_basestring
 from typing import Any
@@ -15,7 +16,12 @@ from typing import Any
 _encoder = json.JSONEncoder(ensure_ascii=False, indent=1)
 _LINES = ",\n"
 # Exact type -> its text.
-_LEAVES: dict[type, Callable[[Any], str]] = {str: encode_basestring, int: int.__repr__}
+_LEAVES: dict[type, Callable[[Any], str]] = {
+    str: encode_basestring,
+    int: int.__repr__,
+    float: lambda value: float.__repr__(value) if math.isfinite(value) else _encoder.encode(value),
+    list: lambda value: "[]" if not value else "",
+}
 
 
 def written(document: Mapping[str, Any]) -> bytes:
@@ -43,6 +49,6 @@ def _write_items(file: io.BytesIO, items: Iterator[Mapping[str, Any]]) -> None:
 
 def _text(value: Any, depth: int) -> str:
     write = _LEAVES.get(type(value))
-    if write is not None:
-        return write(value)
+    if write is not None and (text := write(value)):
+        return text
     return _encoder.encode(value).replace("\n", "\n" + " " * depth)

@@ -6,7 +6,7 @@ Nothing is written here: the same inputs and the same names make the same bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 from ommx_prefect._format.compose import (
     Composition,
@@ -48,7 +48,7 @@ class SealPlan:
     """An experiment that is composed, and not yet stored.
 
     Attributes:
-        inputs: What it is made of.
+        inputs: What it is made of, without the records of attempts, which are composed already.
         target: Where it is to be published.
         composition: Its exact bytes.
         ledger: The bytes of its ledger.
@@ -58,6 +58,9 @@ class SealPlan:
             index then.
         parts_document: The bytes in the index that name them.
         whole_bytes: The size that its manifest has, or would have, as one.
+        keys: The names of the shards and parts that it holds.
+        interrupted: The attempts that it holds without a shard, and the number of the last
+            checkpoint of each.
     """
 
     inputs: SealInputs
@@ -69,23 +72,23 @@ class SealPlan:
     parts: Sequence[Part] = ()
     parts_document: bytes = b""
     whole_bytes: int = 0
+    keys: frozenset[str] = frozenset()
+    interrupted: Mapping[str, int] = field(default_factory=dict)
 
     def refusal(self) -> str:
         """Say why it cannot be stored in its target; empty if it can."""
-        stored = (self.composition, *(part.composition for part in self.parts))
+        stored = self.compositions
         return next(filter(None, (self.target.refusal(x.documents) for x in stored)), "")
 
     @property
-    def keys(self) -> frozenset[str]:
-        """The names of the shards and parts that the experiment holds."""
-        return self.inputs.sealed_keys.union(self.inputs.staged.keys)
+    def compositions(self) -> tuple[Composition, ...]:
+        """All that is stored: the experiment, or its index and its parts."""
+        return (self.composition, *(part.composition for part in self.parts))
 
     @property
-    def interrupted(self) -> dict[str, int]:
-        """The attempts it holds without a shard, and the number of the last checkpoint of each."""
-        checkpoints = self.inputs.checkpoints
-        numbers = {key: number_of(checkpoint) for key, checkpoint in checkpoints.items()}
-        return {key: numbers.get(key, 0) for key in self.inputs.staged.interrupted_keys}
+    def without_ledger(self) -> SealPlan:
+        """The same, once its ledger is stored."""
+        return replace(self, ledger=b"")
 
 
 @dataclass(frozen=True)
@@ -184,8 +187,10 @@ def _composed_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
         composed_in=target.target_stage,
         parts=len(fit.parts),
     )
+    checkpoints = inputs.checkpoints
+    numbers = {key: number_of(checkpoint) for key, checkpoint in checkpoints.items()}
     return SealPlan(
-        inputs=inputs,
+        inputs=inputs.composed,
         target=target,
         composition=fit.composition,
         ledger=ledger_data,
@@ -194,6 +199,8 @@ def _composed_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
         parts=fit.parts,
         parts_document=fit.document,
         whole_bytes=fit.whole_bytes,
+        keys=inputs.sealed_keys.union(inputs.staged.keys),
+        interrupted={key: numbers.get(key, 0) for key in inputs.staged.interrupted_keys},
     )
 
 

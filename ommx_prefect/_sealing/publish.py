@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 from ommx_prefect._flowrun.pending import forget_task_runs
 from ommx_prefect._format import parts
+from ommx_prefect._format.compose import layers_of
+from ommx_prefect._format.model import Descriptor
 from ommx_prefect._registry.names import NameMovedError, drop_name, find
 from ommx_prefect._registry.parts import forget_unnamed_parts
 from ommx_prefect._sealing import ledger
@@ -25,6 +27,7 @@ from ommx_prefect._sealing.result import (
     write_sealed,
 )
 from ommx_prefect._shards import unwritten
+from ommx_prefect._shards.archive import payload_layers
 from ommx_prefect._shards.schema import CLOSED, Key
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import INTENT, read_document, write_document
@@ -53,28 +56,45 @@ class Publication:
     cut_off: Mapping[Key, int]
 
 
-def store(plan: SealPlan) -> None:
-    """Store an experiment with all its payload, and check that it is what was planned.
+def keep_payload(plan: SealPlan) -> None:
+    """Bring all payload of an experiment within reach of what stores it, the ledger first.
 
-    An earlier seal may have let links to payload go just before its shard was written, so all of
-    it is brought within reach again.
+    An earlier seal may have let links to payload go just before its shard was written, so that is
+    done for all of it.
+    """
+    inputs, target, stage = plan.inputs, plan.target, plan.inputs.stage
+    before = inputs.contents.all_documents
+    own = {stage.add_blob(plan.ledger, ledger.MEDIA_TYPE).digest}
+    if plan.parts:
+        own.add(stage.add_blob(plan.parts_document, parts.MEDIA_TYPE).digest)
+    if inputs.previous and not inputs.previous.target.target_stage:
+        for each in before:
+            stage.pin_sealed(each)
+    else:
+        target.keep([layer for each in before for layer in payload_layers(each)])
+    if plan.earlier.documents:  # of this Local Registry, wherever the shards come from
+        stage.pin_sealed(plan.earlier.documents)
+    others = filter(None, (*before, plan.earlier.documents))
+    own.update(layer.digest for each in others for layer in payload_layers(each))
+    target.keep([x for x in _layers_of(plan) if x.digest not in own])
+
+
+def _layers_of(plan: SealPlan) -> list[Descriptor]:
+    """Return the payload layers of an experiment, each once."""
+    return sorted(
+        set().union(*(layers_of(each.experiment) for each in plan.compositions)),
+        key=lambda layer: layer.digest,
+    )
+
+
+def store(plan: SealPlan) -> None:
+    """Store an experiment whose payload is within reach, and check that it is what was planned.
 
     Raises:
         DocumentError: It reads back differently, or payload is lost; the shards are kept.
     """
-    inputs, target = plan.inputs, plan.target
-    before = inputs.contents.all_documents
-    if inputs.previous and not inputs.previous.target.target_stage:
-        for each in before:
-            inputs.stage.pin_sealed(each)
-    else:
-        target.keep(*before)
-    if plan.earlier.documents:  # of this Local Registry, wherever the shards come from
-        inputs.stage.pin_sealed(plan.earlier.documents)
-    target.keep(*inputs.staged.documents)
-    inputs.stage.add_blob(plan.ledger, ledger.MEDIA_TYPE)
     _store_parts(plan)
-    target.store(plan.composition)
+    plan.target.store(plan.composition)
 
 
 def _store_parts(plan: SealPlan) -> None:
@@ -84,8 +104,6 @@ def _store_parts(plan: SealPlan) -> None:
     finds what a killed one has stored. What no index names in the end is forgotten then.
     """
     target = plan.target
-    if plan.parts:
-        plan.inputs.stage.add_blob(plan.parts_document, parts.MEDIA_TYPE)
     for part in plan.parts:
         target.store(part.composition)
         target.publish(part.composition.documents.digest, {part.name: target.find(part.name)})

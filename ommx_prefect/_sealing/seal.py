@@ -21,7 +21,7 @@ from ommx_prefect._registry.names import NameMovedError
 from ommx_prefect._sealing.flow_run import end_of, find_flow_run, unnamed_record
 from ommx_prefect._sealing.load import SealInputs, load
 from ommx_prefect._sealing.plan import plan_experiment
-from ommx_prefect._sealing.publish import finish_publication, publish, store
+from ommx_prefect._sealing.publish import finish_publication, keep_payload, publish, store
 from ommx_prefect._sealing.push import push_if_wanted
 from ommx_prefect._sealing.result import (
     PreviousSeal,
@@ -192,10 +192,8 @@ def _seal_all(
     one.
     """
     while True:
-        inputs = load(stage, record, end, last)
-        last = inputs.last
-        try:
-            published = _published(inputs)
+        try:  # who reads the records does not keep them: they are let go of once composed
+            published = _published(load(stage, record, end, last))
         except NameMovedError:  # another flow run has it now: choose the names again
             continue
         if not has_more(stage, published.keys):
@@ -210,5 +208,8 @@ def _published(inputs: SealInputs) -> PreviousSeal:
             inputs.stage.release()
         return inputs.previous
     plan = plan_experiment(inputs)
+    del inputs
+    keep_payload(plan)
+    plan = plan.without_ledger
     store(plan)
     return publish(plan)

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ommx_prefect._format.model import Documents
 from ommx_prefect._prefect.api import TaskRunRow
 from ommx_prefect._shards import unwritten
 from ommx_prefect._shards.process import whereabouts
@@ -56,10 +55,9 @@ class Staged:
         return sorted({attempt.key for attempt in self.interrupted})
 
     @property
-    def documents(self) -> list[Documents]:
-        """The documents that name the payload of what is staged."""
-        found = (shard.documents for shard in (*self.shards, *self.parts))
-        return [documents for documents in found if documents is not None]
+    def composed(self) -> Staged:
+        """The same without the records, of which an experiment is made already."""
+        return dataclasses.replace(self, shards=(), parts=())
 
 
 def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Staged:

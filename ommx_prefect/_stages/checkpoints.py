@@ -90,7 +90,9 @@ class CheckpointFiles:
         Raises:
             DocumentError: One is damaged, or its payload is lost.
         """
-        found = {key: self._take(key) for key in keys}
+        # Few attempts have any, and their folders are listed once and not looked for by key.
+        here = {path.name for folder in self._folders for path in _listed(folder)}
+        found = {key: self._take(key) for key in keys if key in here}
         return {key: shard for key, shard in found.items() if shard is not None}
 
     def _take(self, key: str) -> Shard | None:

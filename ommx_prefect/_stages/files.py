@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Container
 from pathlib import Path
 
 from ommx_prefect._registry.files import write_whole
@@ -11,17 +12,30 @@ from ommx_prefect._registry.files import write_whole
 
 def entries_in(folder: Path) -> list[Path]:
     """Return what a folder holds, but for what is being written."""
+    return [folder / name for name in paths_in(folder)]
+
+
+def paths_in(folder: Path) -> dict[str, str]:
+    """Return the same, the path of each by its name."""
     with contextlib.suppress(FileNotFoundError):
-        return [folder / name for name in os.listdir(folder) if name[0] != "."]
-    return []
+        return {name: f"{folder}/{name}" for name in os.listdir(folder) if name[0] != "."}
+    return {}
 
 
-def has_content(path: Path) -> bool:
+def remove_listed(folder: Path, names: Container[str]) -> None:
+    """Remove those files of a folder that have one of these names."""
+    for name, path in paths_in(folder).items():
+        if name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def has_content(path: Path | str) -> bool:
     """Tell whether a file is there and is not empty, as one is whose power failed too early."""
     return is_of_size(path, None)
 
 
-def is_of_size(path: Path, size: int | None) -> bool:
+def is_of_size(path: Path | str, size: int | None) -> bool:
     """Tell whether a file is there and has a size; with None, whether it has any content."""
     try:
         found = os.lstat(path).st_size

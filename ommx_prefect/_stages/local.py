@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 
-from ommx_prefect._format.model import Descriptor, Documents, describe
+from ommx_prefect._format.model import Descriptor, Documents, describe, hex_of
 from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._registry.files import (
     PRIVATE_FILE,
@@ -30,8 +30,14 @@ from ommx_prefect._registry.files import (
     write_small,
     write_whole,
 )
-from ommx_prefect._registry.layout import BLOBS, INDEX_FILE, LAYOUT_FILE, blob_in
-from ommx_prefect._shards.archive import check_attempt, names_only, payload_layers
+from ommx_prefect._registry.layout import (
+    BLOBS,
+    INDEX_FILE,
+    LAYOUT_FILE,
+    blob_folder,
+    blob_in,
+)
+from ommx_prefect._shards.archive import check_attempt, names_only, payload_layers, payload_of
 from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._shards.schema import fields_of, to_document
 from ommx_prefect._shards.shard import Attempt, Shard
@@ -49,7 +55,14 @@ from ommx_prefect._stages.documents import (
     kind_of,
     path_in,
 )
-from ommx_prefect._stages.files import entries_in, has_content, is_of_size, link_or_copy
+from ommx_prefect._stages.files import (
+    entries_in,
+    has_content,
+    is_of_size,
+    link_or_copy,
+    paths_in,
+    remove_listed,
+)
 from ommx_prefect._stages.flushing import write_record
 from ommx_prefect._stages.protocol import MALFORMED, damaged
 from ommx_prefect._stages.roots import folder_of
@@ -71,6 +84,7 @@ class LocalStage:
     def __init__(self, owner: str, path: Path | None = None) -> None:
         self.owner = str(FlowRunId(owner))
         self.path = path or folder_of(owner)
+        self._blobs = os.fspath(blob_folder(self.path))
 
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""
@@ -83,8 +97,8 @@ class LocalStage:
             Why it waits in another place than it should, or None.
         """
         path = self._file(directory, shard.attempt.key)
-        if shard.documents is not None:
-            self._pin(shard.documents, shard.payload)
+        if shard.documents is not None and not names_only(shard.documents, shard.payload):
+            self.pin(layer for layer in payload_of(shard) if layer.digest not in shard.payload)
         write_record(path, shard.to_bytes())
         return None
 
@@ -93,10 +107,10 @@ class LocalStage:
         check_attempt(shard.attempt, self.owner, key)
         return shard
 
-    def start_in(self, path: Path) -> Attempt | None:
+    def start_in(self, path: Path | str) -> Attempt | None:
         """Read a start record from its file."""
         with contextlib.suppress(FileNotFoundError):  # its attempt was sealed meanwhile
-            if path.stat().st_size:
+            if os.stat(path).st_size:
                 return _parsed(path, self._read_start)
         return None
 
@@ -117,27 +131,27 @@ class LocalStage:
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        found = (self.shard_in(path) for path in self._all_files(directory))
+        found = map(self.shard_in, self._all_files(directory).values())
         kept = (shard for shard in found if shard is not None)
         return sorted(kept, key=lambda shard: shard.attempt.order)
 
-    def shard_in(self, path: Path) -> Shard | None:
+    def shard_in(self, path: Path | str) -> Shard | None:
         """Read a shard from its file; its payload becomes files of the stage."""
         if not os.lstat(path).st_size:  # the power failed before it was flushed
             return None
         shard = _parsed(path, self._read_shard)
         for digest, data in shard.payload.items():
             # A copy of it is never flushed: after a power failure one may be empty.
-            if not is_of_size(pinned := self.pinned(digest), len(data)):
-                write_whole(pinned, data)
+            if not is_of_size(pinned := f"{self._blobs}/{hex_of(digest)}", len(data)):
+                write_small(pinned, data)
         return shard.bare
 
     def starts(self) -> list[Attempt]:
         """Read the start records that have no shard, in order; DocumentError as for shards."""
         # Not worth a flush to the disk each: after a power failure one may be empty.
-        ended = {path.name for path in self._all_files(SHARDS) if has_content(path)}
-        begun = (path for path in self._all_files(STARTS) if path.name not in ended)
-        found = (self.start_in(path) for path in begun)
+        ended = {name for name, path in self._all_files(SHARDS).items() if has_content(path)}
+        begun = (path for name, path in self._all_files(STARTS).items() if name not in ended)
+        found = map(self.start_in, begun)
         return sorted((x for x in found if x is not None), key=lambda attempt: attempt.order)
 
     def read(self, name: str) -> dict[str, Any] | None:
@@ -176,7 +190,7 @@ class LocalStage:
 
     def listed(self, directory: str) -> dict[str, dict[str, Any]]:
         """Read a directory of JSON documents by name."""
-        names = sorted(path.name for path in self._all_files(directory))
+        names = sorted(self._all_files(directory))
         return {name: self.read(f"{directory}/{name}") or {} for name in names}
 
     @contextlib.contextmanager
@@ -228,9 +242,7 @@ class LocalStage:
 
     def _remove_listed(self, directory: str, names: frozenset[str]) -> None:
         for folder in (self.path, self.path / INBOX):
-            for path in entries_in(folder / directory):
-                if path.name in names:
-                    path.unlink(missing_ok=True)
+            remove_listed(folder / directory, names)
 
     def add_blob(self, data: bytes, media_type: str) -> Descriptor:
         """Write a payload blob of our own."""
@@ -242,10 +254,9 @@ class LocalStage:
         """Return the files of a folder that this host has written whole."""
         return entries_in(self.path / directory)
 
-    def _all_files(self, directory: str) -> list[Path]:
-        """Return them with those that came from other hosts; this host's own have the name."""
-        received = {path.name: path for path in entries_in(self.path / INBOX / directory)}
-        return list((received | {path.name: path for path in self.files(directory)}).values())
+    def _all_files(self, directory: str) -> dict[str, str]:
+        """Return them by name with those from other hosts; this host's own have the name."""
+        return paths_in(self.path / INBOX / directory) | paths_in(self.path / directory)
 
     def _file(self, directory: str, key: str) -> str:
         return file_in(str(self.path), f"{directory}/{key}")
@@ -254,27 +265,20 @@ class LocalStage:
         kind = kind_of(name)
         return (self.path / INBOX,) if kind and kind.reach == "shared" else ()
 
-    def pin(self, *documents: Documents) -> None:
-        """Keep the payload of Experiments within reach of the seal."""
-        for each in documents:
-            self._pin(each, ())
-
-    def _pin(self, documents: Documents, but: Collection[str]) -> None:
-        if names_only(documents, but):
-            return
-        for layer in payload_layers(documents):
-            if layer.digest not in but:
-                self.pin_blob(layer.digest)
+    def pin(self, layers: Iterable[Descriptor]) -> None:
+        """Keep payload within reach of the seal."""
+        for layer in layers:
+            self.pin_blob(layer.digest)
 
     def pin_sealed(self, documents: Documents) -> None:
         """Keep the payload of an earlier seal within reach."""
-        self.pin(documents)
+        self.pin(payload_layers(documents))
 
     def pin_blob(self, digest: str) -> None:
         """Keep one payload within reach of the seal; FileNotFoundError where it is not here."""
-        pinned = self.pinned(digest)
-        if not pinned.exists():  # what came inside of a record is here already
-            link_or_copy(blob_path(digest), pinned)
+        pinned = f"{self._blobs}/{hex_of(digest)}"
+        if not os.path.exists(pinned):  # what came inside of a record is here already
+            link_or_copy(blob_path(digest), Path(pinned))
 
     def pinned(self, digest: str) -> Path:
         """Return where the stage keeps a payload."""
@@ -286,9 +290,9 @@ class LocalStage:
         return pinned if pinned.exists() else blob_path(digest)
 
 
-def _parsed(path: Path, parse: Callable[[str, bytes], T]) -> T:
+def _parsed(path: Path | str, parse: Callable[[str, bytes], T]) -> T:
     try:
-        return parse(path.name, read_regular(path))
+        return parse(os.path.basename(path), read_regular(path))
     except MALFORMED as error:
         # Its traceback would keep all bytes of the record.
-        raise damaged(path, error) from error.with_traceback(None)
+        raise damaged(Path(path), error) from error.with_traceback(None)

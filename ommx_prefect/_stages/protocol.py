@@ -48,7 +48,7 @@ class Stage(Protocol):
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
         """Take a checkpoint that is durable here to where the seal may be; or return why not."""
 
-    def pin(self, *documents: Documents) -> None:
+    def pin(self, layers: Collection[Descriptor]) -> None:
         """Keep the payload of what is staged within reach of the seal."""
 
     def pin_sealed(self, documents: Documents) -> None:

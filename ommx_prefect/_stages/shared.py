@@ -208,14 +208,14 @@ class SharedStage:
             image_name = str((self.read(FLOW_RECORD) or {}).get("image_name", ""))
             self._store.fetch(digest, target, image_name, size)
 
-    def pin(self, *documents: Documents) -> None:
+    def pin(self, layers: Collection[Descriptor]) -> None:
         """Keep the payload of what is staged within reach; what is not here is fetched.
 
         Raises:
             StageError: It is not there, either.
         """
         own = {layer.digest for shard in self._own_shards() for layer in payload_of(shard)}
-        sizes = {layer.digest: layer.size for each in documents for layer in payload_layers(each)}
+        sizes = {layer.digest: layer.size for layer in layers}
         for digest in own & sizes.keys():
             self._pin(digest, sizes[digest])
         fetched = sorted(sizes.keys() - own)

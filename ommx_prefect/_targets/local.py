@@ -6,14 +6,14 @@ Only then does the user's name move, and only after that are the shards let go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ommx.experiment import Experiment
 
 from ommx_prefect._format.compose import Composition
 from ommx_prefect._format.model import Descriptor, Documents, ExperimentRecord
 from ommx_prefect._registry.blobs import blob_path, read_blob, read_documents
-from ommx_prefect._registry.layout import import_layout
+from ommx_prefect._registry.intake import import_layout
 from ommx_prefect._registry.names import drop_name, find, load_named, move_names, sealing_name
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect.exceptions import DocumentError
@@ -51,9 +51,9 @@ class LocalTarget:
         """Return nothing: the Local Registry takes every experiment."""
         return ""
 
-    def keep(self, *documents: Documents) -> None:
+    def keep(self, layers: Collection[Descriptor]) -> None:
         """Link or copy payload into the stage, from which it is imported."""
-        self._stage.pin(*documents)
+        self._stage.pin(layers)
 
     def store(self, composition: Composition) -> None:
         """Import an experiment, and check what `ommx` reads."""

@@ -13,7 +13,7 @@ experiment for the first time where somebody loads it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from ommx.experiment import Experiment
@@ -80,7 +80,7 @@ class OciTarget:
             return str(error)
         return ""
 
-    def keep(self, *documents: Documents) -> None:
+    def keep(self, layers: Collection[Descriptor]) -> None:
         """Do nothing: the registry keeps payload as long as the shards are there."""
 
     def store(self, composition: Composition) -> None:

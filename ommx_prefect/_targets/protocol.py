@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from ommx.experiment import Experiment
@@ -42,7 +42,7 @@ class Target(Protocol):
     def refusal(self, documents: Documents) -> str:
         """Say why an experiment cannot be stored here; empty if it can."""
 
-    def keep(self, *documents: Documents) -> None:
+    def keep(self, layers: Collection[Descriptor]) -> None:
         """Keep payload within reach until an experiment that names it is stored."""
 
     def store(self, composition: Composition) -> None:

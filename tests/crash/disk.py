@@ -21,7 +21,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.crash.syscalls import Call
+from tests.crash.syscalls import FLUSHES, Call
 
 NAMES_KEPT, IN_PART, NAMES_LOST = "names kept", "in part", "names lost"
 ENDS = (NAMES_KEPT, IN_PART, NAMES_LOST)
@@ -90,14 +90,14 @@ class Disk:
         self.names: dict[str, File | None] = {}
         self.kept: Names = {}
         self._at: dict[str, int | None] = {}  # where an open file is written next; None at its end
-        self._flushes: dict[str, tuple[File | None, int, Names, bool]] = {}
+        self._flushes: dict[str, tuple[list[tuple[File, int]], Names, bool]] = {}
 
     def apply(self, call: Call) -> bool:
         """Do what a call did; tell whether that was below the folder."""
         paths = self._paths(call)
         if not any(f"{path}/".startswith(self.folder) for path in paths):
             return False
-        is_flush = call.name.endswith(("fsync", "fdatasync"))
+        is_flush = call.name.endswith(FLUSHES)
         name = call.name.removesuffix("at")
         act = getattr(self, f"_{'flush' if is_flush else name}", None)
         assert act is not None, f"the model knows no {call.name}"
@@ -146,19 +146,21 @@ class Disk:
         self._file(path).truncate(int(str(call.parts[1])))
 
     def _flush(self, call: Call, path: str) -> None:
-        """Flush a file with what was pending when the flush began, and the names of then."""
+        """Flush a file, or all, with what was pending as the flush began, and the names of then."""
         if call.name.startswith("begins"):
-            file = self.names.get(path)
+            is_all = call.name.endswith(" syncfs")
+            file = None if is_all else self.names.get(path)
             needs_journal = (
                 file is None or file.is_grown or (file.is_touched and call.name.endswith(" fsync"))
             )
-            pending = len(file.pending) if file else 0
-            self._flushes[call.thread] = (file, pending, dict(self.names), needs_journal)
+            files = {id(x): x for x in self.names.values() if x} if is_all else {0: file}
+            pending = [(x, len(x.pending)) for x in files.values() if x]
+            self._flushes[call.thread] = (pending, dict(self.names), needs_journal)
             return
-        file, pending, names, needs_journal = self._flushes.pop(call.thread)
-        if file:
-            file.flush(pending)
-            file.is_grown = file.is_touched = bool(file.pending)
+        pending, names, needs_journal = self._flushes.pop(call.thread)
+        for flushed, pages in pending:
+            flushed.flush(pages)
+            flushed.is_grown = flushed.is_touched = bool(flushed.pending)
         if needs_journal:
             self.kept = names
 

@@ -20,7 +20,6 @@ import signal
 import sys
 import tempfile
 import traceback
-from pathlib import Path
 
 from ommx.artifact import list_artifacts
 
@@ -48,8 +47,7 @@ STEPS = (
     (_registry, ("remove_image", "restore_image")),
     (_publish, ("carry_out", "write_sealed", "drop_name")),
     (LocalStage, ("write", "remove", "discard", "discard_starts", "pin", "add_blob")),
-    (os, ("replace", "link")),
-    (Path, ("unlink",)),
+    (os, ("replace", "link", "unlink")),
 )
 passed = 0
 

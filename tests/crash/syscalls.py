@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHANGES = (
-    "openat,open,creat,write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,rename,renameat,"
-    "renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir,ftruncate,"
+    "openat,open,creat,write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,syncfs,rename,"
+    "renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir,ftruncate,"
     "truncate,fallocate,copy_file_range,sendfile,splice"
 )
-FLUSHES = ("fsync", "fdatasync")
+FLUSHES = ("fsync", "fdatasync", "syncfs")
 _LINE = re.compile(r"(\d+) +(\d+\.\d+) (.*)")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)")

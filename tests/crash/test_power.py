@@ -55,6 +55,9 @@ put("written", b"2")
 put("long", b"3" * 9000)
 os.rename(f"{place}/below/flushed", f"{place}/renamed")
 """
+FLUSH_OF_ALL = """
+import ctypes
+ctypes.CDLL(None).syncfs(os.open(f"{place}/below", os.O_RDONLY))"""
 FLUSH_OF_A_FOLDER = """os.fsync(os.open(f"{place}/below", os.O_RDONLY))"""
 
 
@@ -89,6 +92,12 @@ def test_what_was_not_flushed_is_empty_in_part_or_has_no_name(tmp_path):
 def test_a_flush_of_a_folder_keeps_names_and_no_contents(tmp_path):
     found = ends(tmp_path, FLUSH_OF_A_FOLDER)
     assert found[disk.NAMES_LOST] == {"renamed": 5000, "written": 0, "long": 0}
+
+
+@WITH_STRACE
+def test_a_flush_of_the_file_system_keeps_all_that_was_written(tmp_path):
+    whole = {"renamed": 5000, "written": 1, "long": 9000}
+    assert ends(tmp_path, FLUSH_OF_ALL) == dict.fromkeys(disk.ENDS, whole)
 
 
 # ---------------------------------------------------------------- the comparison

@@ -26,7 +26,7 @@ WAYPOINTS = (
     ("_shards/shard.py", "from_bytes"),  # read by the seal
     ("_sealing/entries.py", "entry_of"),  # a Run
     ("_format/encode.py", "encode"),  # a layer of the flow run's Experiment
-    ("_registry/layout.py", "import_layout"),  # stored
+    ("_registry/intake.py", "import_layout"),  # stored
     ("_registry/names.py", "move_names"),  # published
 )
 MOST_FILES = 25

@@ -12,6 +12,7 @@ from ommx.experiment import Experiment
 from ommx_prefect import exceptions
 from ommx_prefect._format.encode import encode
 from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._shards.archive import payload_layers
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import KINDS
@@ -177,7 +178,7 @@ def test_a_digest_that_is_a_path_is_no_digest(disk, tmp_path, digest):
     for use in (
         lambda: disk.seen_by(owner).bring(digest),
         lambda: LocalStage(owner).bring(digest),
-        lambda: LocalStage(owner).pin(documents),
+        lambda: LocalStage(owner).pin(payload_layers(documents)),
         lambda: CheckpointFiles(LocalStage(owner)).put(
             Shard(attempt, "finished", documents=documents), {digest: b"chosen"}
         ),
@@ -192,14 +193,13 @@ def test_payload_of_the_local_registry_that_is_not_of_the_flow_run_is_not_given_
     secret = documents_of({"salaries": new_id()})
     owner = recorded(disk, tmp_path)
     stage = disk.seen_by(owner)
-    from ommx_prefect._shards.archive import payload_layers
 
     (layer,) = payload_layers(secret)
     assert blob_path(layer.digest).exists()
     with pytest.raises(exceptions.StageError, match=layer.digest):
         stage.bring(layer.digest)
     with pytest.raises(exceptions.StageError, match=layer.digest):
-        stage.pin(secret)
+        stage.pin(payload_layers(secret))
     assert not (stage.path / "blobs" / "sha256" / layer.digest.removeprefix("sha256:")).exists()
 
 
