@@ -17,10 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ommx_prefect._format.decode import decode
-from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE
+from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor
 from ommx_prefect._oci.names import check_manifest_size, digest_of, layers_of, split_name
 from ommx_prefect._oci.repository import Repository
-from ommx_prefect._oci.upload import push_blobs
+from ommx_prefect._oci.upload import push_blobs, size_of
 from ommx_prefect._shards.archive import check_attempt, payload_of
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.address import split_stage
@@ -30,6 +30,8 @@ from ommx_prefect._stages.oci_manifests import (
     EMPTY_BLOB,
     check_layers,
     document_of,
+    is_inline,
+    is_shard,
     name_of,
     record_manifest,
     shard_manifest,
@@ -40,6 +42,8 @@ from ommx_prefect._stages.signing import Signer
 from ommx_prefect._stages.store import READERS
 from ommx_prefect.exceptions import NotInRegistryError, RegistryError, StageError
 
+# Of a payload that is sent without asking whether it is there: to ask takes as long as to send it.
+MOST_UNASKED_BYTES = 64 * 1024
 # Stages whose registry has refused to delete, and who was told so.
 _keepers: set[str] = set()
 
@@ -85,14 +89,23 @@ class OciStore:
         with translated(self.name, f"write {name}"):
             manifest = shard_manifest(name, shard, config)
             check_manifest_size(manifest, layers_of(manifest))
-            # One blob by itself: a registry that is away is found once, not four times.
-            self.repository.push_blob(config, digest_of(config))
             digests, own = {layer.digest for layer in payload_of(shard)}, shard.payload
-            payload = {x: own[x] if x in own else find(x) for x in digests}
-            if not payload:
+            blobs: dict[str, Path | bytes] = {x: own[x] if x in own else find(x) for x in digests}
+            if is_inline(config):
                 _push_empty(self.repository)
-            push_blobs(self.repository, payload)
+            else:
+                blobs = {digest_of(config): config, **blobs}
+            self._push(blobs)
             self._put(name, manifest)
+
+    def _push(self, blobs: Mapping[str, Path | bytes]) -> None:
+        """Push one blob by itself, then the others: a registry that is away is found once."""
+        first = next(iter(blobs), None)
+        if first is not None:
+            is_large = size_of(blobs[first]) > MOST_UNASKED_BYTES
+            self.repository.push_blob(blobs[first], first, ask=is_large)
+        if others := {x: blob for x, blob in blobs.items() if x != first}:
+            push_blobs(self.repository, others, unasked_bytes=MOST_UNASKED_BYTES)
 
     def _put(self, name: str, manifest: bytes) -> None:
         try:
@@ -111,12 +124,14 @@ class OciStore:
                 raise NotInRegistryError(
                     self.repository.registry, self.repository.repository, reason
                 )
-            if isinstance(document, bytes):
-                return self._signer().opened(name, document)
-            found = self.repository.get_blob(document.digest, most_bytes=document.size)
+            found = document if isinstance(document, bytes) else self._config(document)
             data = self._signer().opened(name, found)
-            check_layers(manifest, Shard.from_bytes(data))
+            if is_shard(manifest):
+                check_layers(manifest, Shard.from_bytes(data))
             return data
+
+    def _config(self, config: Descriptor) -> bytes:
+        return self.repository.get_blob(config.digest, most_bytes=config.size)
 
     def unpack(self, data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
         """Check a shard that was read; its payload stays where it is."""

@@ -17,6 +17,7 @@ from ommx_prefect import (
 )
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._sealing import publish as _publish
+from ommx_prefect._stages import oci_manifests
 from ommx_prefect._stages import oci_store as _oci_remote
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_manifests import RECORD_TYPE, TOMBSTONE_TYPE
@@ -97,7 +98,11 @@ DAMAGE = {
 }
 
 
-def test_a_manifest_that_is_not_the_shard_is_refused_by_name(place):
+@pytest.mark.parametrize("most_inline_bytes", [0, 65_536])
+def test_a_manifest_that_is_not_the_shard_is_refused_by_name(place, monkeypatch, most_inline_bytes):
+    """As config, as every release wrote a shard, and as an annotation."""
+    monkeypatch.setattr(oci_manifests, "MOST_INLINE_BYTES", most_inline_bytes)
+
     @flow(stage=place.stage, experiment=place.experiment)
     def night():
         note(1)
