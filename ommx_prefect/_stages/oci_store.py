@@ -22,8 +22,9 @@ from ommx_prefect._oci.names import check_manifest_size, digest_of, layers_of, s
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._oci.upload import push_blobs, size_of
 from ommx_prefect._shards.archive import check_attempt, payload_of
-from ommx_prefect._shards.shard import Shard
+from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.address import split_stage
+from ommx_prefect._stages.documents import SHARDS, STARTS
 from ommx_prefect._stages.oci_access import open_repository, translated
 from ommx_prefect._stages.oci_manifests import (
     EMPTY,
@@ -39,6 +40,7 @@ from ommx_prefect._stages.oci_manifests import (
     tombstone,
 )
 from ommx_prefect._stages.signing import Signer
+from ommx_prefect._stages.start_record import start_document
 from ommx_prefect._stages.store import READERS
 from ommx_prefect.exceptions import NotInRegistryError, RegistryError, StageError
 
@@ -65,6 +67,9 @@ class OciStore:
 
     def __init__(self, name: str, signer: Callable[[], Signer] = Signer) -> None:
         self.name, self._signer = name, signer
+        # Digests of the manifests that were read, and of the start records of shards among them.
+        self._read: dict[str, str] = {}
+        self._begun: dict[str, str] = {}
 
     @property
     def repository(self) -> Repository:
@@ -126,9 +131,23 @@ class OciStore:
                 )
             found = document if isinstance(document, bytes) else self._config(document)
             data = self._signer().opened(name, found)
+            self._read[name] = digest_of(manifest)
             if is_shard(manifest):
-                check_layers(manifest, Shard.from_bytes(data))
+                shard = Shard.from_bytes(data)
+                check_layers(manifest, shard)
+                self._remember_start(name, shard.attempt)
             return data
+
+    def _remember_start(self, name: str, attempt: Attempt) -> None:
+        """Work out which manifest the start record of an attempt is, so that it is not asked for.
+
+        Where another release wrote other bytes, a manifest of a kilobyte stays without a tag.
+        """
+        folder = f"/{SHARDS}/"
+        if folder in name:
+            start = name.replace(folder, f"/{STARTS}/")
+            signed = self._signer().signed(start, start_document(attempt))
+            self._begun[start] = digest_of(record_manifest(start, signed))
 
     def _config(self, config: Descriptor) -> bytes:
         return self.repository.get_blob(config.digest, most_bytes=config.size)
@@ -170,17 +189,20 @@ class OciStore:
         if self.name in _keepers:
             return
         with translated(self.name, "remove the records"), ThreadPoolExecutor(READERS) as pool:
-            found = dict(zip(names, pool.map(self._find, names), strict=True))
+            begun = [self._begun[name] for name in names if name in self._begun]
+            asked = [name for name in names if name not in self._begun]
+            found = dict(zip(asked, pool.map(self._find, asked), strict=True))
             digests = [digest for digest in found.values() if digest is not None]
             if digests and not self.repository.delete_manifest(digests[0]):
                 _keepers.add(self.name)
                 raise StageError(self.name, "its registry does not let anybody delete manifests")
-            if left := [name for name in names if found[name] not in (None, *digests[:1])]:
+            gone = {name for name in asked if found[name] in (None, *digests[:1])}
+            if left := [name for name in names if name not in gone]:
                 self._bury(left, pool)
-            list(pool.map(self.repository.delete_manifest, digests[1:]))
+            list(pool.map(self.repository.delete_manifest, [*digests[1:], *begun]))
 
     def _find(self, name: str) -> str | None:
-        return self.repository.find_manifest(tag_of(name))
+        return self._read.get(name) or self.repository.find_manifest(tag_of(name))
 
     def _bury(self, names: Sequence[str], pool: ThreadPoolExecutor) -> None:
         manifest = tombstone()
