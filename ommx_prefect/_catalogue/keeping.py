@@ -16,7 +16,7 @@ from pathlib import Path
 from ommx_prefect._catalogue.pruning import Prunable
 from ommx_prefect._recording.result_origins import old_origins
 from ommx_prefect._shards.names import FlowRunId
-from ommx_prefect._stages.kept import KEPT, may_be_put_away, put_away, touched
+from ommx_prefect._stages.kept import KEPT, image_name_in, may_be_put_away, put_away, touched
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import stage_root
 from ommx_prefect.exceptions import DocumentError
@@ -25,27 +25,33 @@ COMES_BACK = "nothing is to be done: they come back when the flow run is named"
 NEVER = "nothing brings them back: a later hit in a cache does not name the run that was first"
 
 
-def prunable_files(min_age: float) -> Iterator[Prunable]:
-    """Yield what can go; `min_age` is for how many seconds nobody has touched it."""
+def prunable_files(min_age: float, prefix: str = "") -> Iterator[Prunable]:
+    """Yield what can go.
+
+    Args:
+        min_age: For how many seconds nobody has touched it.
+        prefix: Of the image names of flow runs; results have none, and go without it alone.
+    """
     before = time.time() - min_age
-    if found := list(_sealed_before(before)):
+    if found := list(_sealed_before(before, prefix)):
         why = f"sealed, and untouched for long; they go into {KEPT}"
         folders = f"of {len(found):,} flow runs"
         yield Prunable(
             "documents", folders, why, _bytes_of(found), COMES_BACK, lambda: _put_away(found)
         )
-    if old := old_origins(before):
+    if old := {} if prefix else old_origins(before):
         why = "no task run has found these results in its cache for long"
         names = f"of {len(old):,} results"
         yield Prunable("origins", names, why, sum(old.values()), NEVER, lambda: _remove(old))
 
 
-def _sealed_before(before: float) -> Iterator[Path]:
+def _sealed_before(before: float, prefix: str) -> Iterator[Path]:
     root = stage_root()
     for folder in root.iterdir() if root.is_dir() else ():
         with contextlib.suppress(DocumentError, OSError, ValueError):
             FlowRunId(folder.name)
-            if folder.is_dir() and touched(folder) < before and may_be_put_away(folder):
+            is_old = folder.is_dir() and touched(folder) < before
+            if is_old and may_be_put_away(folder) and image_name_in(folder).startswith(prefix):
                 yield folder
 
 

@@ -17,6 +17,7 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ommx_prefect._prefect.log import warn_once
 from ommx_prefect._registry.files import (
@@ -63,8 +64,17 @@ def may_be_put_away(folder: Path) -> bool:
 
 def _is_composed(folder: Path) -> bool:
     """Tell an experiment that only the stages of this host know: the next night looks for it."""
-    document = json.loads(read_regular(folder / SEALED_RECORD))
-    return bool(document.get("composed_in"))
+    return bool(_sealed_in(folder).get("composed_in"))
+
+
+def image_name_in(folder: Path) -> str:
+    """Return the image name under which a flow run was sealed."""
+    return str(_sealed_in(folder).get("image_name", ""))
+
+
+def _sealed_in(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(read_regular(folder / SEALED_RECORD))
+    return found
 
 
 def touched(folder: Path) -> float:

@@ -112,8 +112,7 @@ def prune_command(
         unsealed = any(each.kind == "unsealed" for each in found)
         rows: list[Recovered] = list(recover(dry_run=True)) if unsealed else []
         gone = list(prunable(found, rows, keep=keep, min_age=min_age))
-        if not (prefix or registry):  # which are no image names
-            gone += prunable_files(min_age)
+        gone += prunable_files(min_age, prefix or (_base_of(block) if block else ""))
     failed = _removed(gone) if delete else []
     if as_json:
         print_json([{**_document(each), "deleted": delete} for each in gone])
@@ -132,8 +131,12 @@ def _block(name: str) -> OMMXRegistry:
 
 def _listed_of(block: OMMXRegistry) -> list[Listed]:
     """Return what is in the repository of a block and below it, and not in one named likewise."""
-    base = f"{block.registry}/{block.repository}".rstrip("/")
+    base = _base_of(block)
     return [x for x in listed(base, parts=True) if f"{x.repository}/".startswith(f"{base}/")]
+
+
+def _base_of(block: OMMXRegistry) -> str:
+    return f"{block.registry}/{block.repository}".rstrip("/")
 
 
 def _document(each: Prunable) -> dict[str, Any]:

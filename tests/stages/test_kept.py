@@ -83,7 +83,9 @@ def test_what_is_written_while_a_folder_is_put_away_is_given_back(night, monkeyp
 
 def test_what_is_young_or_waits_or_may_go_on_stays(night):
     owner = night.flow_run_id
-    assert not any(x.kind == "documents" for x in prunable_files(3600.0))
+    for which in (prunable_files(3600.0), prunable_files(-1.0, "registry.test/other")):
+        assert not any(x.kind == "documents" for x in which)
+    assert [x.kind for x in prunable_files(-1.0, "registry.test/kept")] == ["documents"]
     for name in ("shards", "quarantine"):
         (stage_root() / owner / name).mkdir(exist_ok=True)
         (stage_root() / owner / name / "one").write_bytes(b"1")
