@@ -48,7 +48,7 @@ def prunable_files(min_age: float, prefix: str = "") -> Iterator[Prunable]:
 def _sealed_before(before: float, prefix: str) -> Iterator[Path]:
     root = stage_root()
     for folder in root.iterdir() if root.is_dir() else ():
-        with contextlib.suppress(DocumentError, OSError, ValueError):
+        with contextlib.suppress(DocumentError, OSError, ValueError, KeyError):
             FlowRunId(folder.name)
             is_old = folder.is_dir() and touched(folder) < before
             if is_old and may_be_put_away(folder) and image_name_in(folder).startswith(prefix):

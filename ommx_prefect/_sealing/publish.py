@@ -128,7 +128,8 @@ def publish(plan: SealPlan) -> PreviousSeal:
         stage.release()
         forget_names(stage.owner)
     unwritten.forget(stage.owner, plan.keys)
-    forget_task_runs(stage.owner)
+    for flow_run_id in (stage.owner, *inputs.staged.subflows):
+        forget_task_runs(flow_run_id)
     return published
 
 

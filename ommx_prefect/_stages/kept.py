@@ -28,6 +28,7 @@ from ommx_prefect._registry.files import (
     write_durable,
     write_whole,
 )
+from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
     LOCK,
@@ -44,6 +45,7 @@ KEPT = "kept.sqlite"
 # What is put away. A folder that holds anything else stays: it waits for something, or somebody.
 DOCUMENTS = frozenset({FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, SEALED_RECORD, OUTBOX_RECORD})
 FOLDERS = frozenset({SUBFLOWS, ROLLED_BACK})
+OF_A_SUBFLOW = frozenset(map(Path, (FLOW_RECORD, PROCESS_RECORD, LOCK)))
 WAIT_SECONDS = 60.0
 SCHEMA = """
     CREATE TABLE IF NOT EXISTS kept (
@@ -53,13 +55,32 @@ SCHEMA = """
 
 
 def may_be_put_away(folder: Path) -> bool:
-    """Tell whether a flow run has ended, is sealed, and has nothing but documents here."""
-    files = [path.relative_to(folder) for path in _files(folder)]
+    """Tell whether a flow run has ended, is sealed, and has nothing but documents here.
+
+    A subflow that is part of another experiment goes when that is sealed.
+    """
+    files = {path.relative_to(folder) for path in _files(folder)}
     are_documents = all(
         path.as_posix() in {*DOCUMENTS, LOCK} or path.parts[0] in FOLDERS for path in files
     )
-    is_sealed = Path(SEALED_RECORD) in files and Path(STATE_RECORD) in files
-    return are_documents and is_sealed and not has_unsealed(folder) and not _is_composed(folder)
+    if not are_documents:
+        return False
+    if Path(SEALED_RECORD) not in files:
+        return files <= OF_A_SUBFLOW and _is_sealed_with_its_root(folder)
+    is_over = Path(STATE_RECORD) in files and not has_unsealed(folder)
+    return is_over and not _is_composed(folder)
+
+
+def _is_sealed_with_its_root(folder: Path) -> bool:
+    root = _root_of(folder)
+    has_all = all((root / name).exists() for name in (SEALED_RECORD, STATE_RECORD))
+    return root != folder and (has_all or not root.exists())
+
+
+def _root_of(folder: Path) -> Path:
+    """Return the folder of the flow run to whose experiment a flow run belongs."""
+    document = json.loads(read_regular(folder / FLOW_RECORD))
+    return folder.with_name(str(FlowRunId(document["owner"])))
 
 
 def _is_composed(folder: Path) -> bool:
@@ -68,8 +89,11 @@ def _is_composed(folder: Path) -> bool:
 
 
 def image_name_in(folder: Path) -> str:
-    """Return the image name under which a flow run was sealed."""
-    return str(_sealed_in(folder).get("image_name", ""))
+    """Return the image name under which a flow run was sealed, or its root; empty if unknown."""
+    try:
+        return str(_sealed_in(_root_of(folder)).get("image_name", ""))
+    except FileNotFoundError:
+        return ""
 
 
 def _sealed_in(folder: Path) -> dict[str, Any]:

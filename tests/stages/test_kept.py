@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import asdict, replace
 
 import pytest
 from ommx.artifact import remove_image
@@ -14,11 +15,12 @@ from ommx_prefect._recording.result_origins import origin_of, remember_origin
 from ommx_prefect._recovery.recover import recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.result import read_sealed
-from ommx_prefect._stages.documents import STATE_RECORD
+from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD
 from ommx_prefect._stages.kept import KEPT, put_away
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import stage_root
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
+from ommx_prefect.testing._scene import flow_record, new_id
 from tests.support.large_nights import record_run, sealed_night, staged_night
 
 NAME = "registry.test/kept/night:one"
@@ -55,6 +57,21 @@ def test_a_sealed_flow_run_is_put_away_whole_and_comes_back_when_it_is_named(nig
     put_all_away()
     assert sealed_night(owner) == night
     assert read_sealed(LocalStage(owner)).sealed == night
+
+
+def test_a_subflow_of_a_sealed_flow_run_goes_with_it(night):
+    part = replace(flow_record(new_id()), owner=night.flow_run_id, image_name="")
+    LocalStage(part.flow_run_id).write(FLOW_RECORD, asdict(part))
+    put_all_away()
+    assert not (stage_root() / part.flow_run_id).exists()
+    assert len(load_experiment(part.flow_run_id).runs) == 2
+    other = replace(part, owner=new_id(), flow_run_id=new_id())
+    LocalStage(other.owner).write(FLOW_RECORD, asdict(replace(other, flow_run_id=other.owner)))
+    LocalStage(other.flow_run_id).write(FLOW_RECORD, asdict(other))
+    put_all_away()  # this one's root is not sealed
+    assert (stage_root() / other.flow_run_id / FLOW_RECORD).exists()
+    for flow_run_id in (other.owner, other.flow_run_id):
+        LocalStage(flow_run_id).remove(FLOW_RECORD)
 
 
 def test_what_comes_later_extends_what_was_put_away(night):
