@@ -143,8 +143,10 @@ def bring_back(folder: Path, *, is_there: bool = False) -> None:
         is_there: Whether to look although it is there: somebody may have begun to write into it
             just when it was put away.
     """
+    if os.path.exists(folder) and not is_there:  # each attempt asks
+        return
     kept = folder.parent / KEPT
-    if not kept.exists() or (folder.exists() and not is_there):
+    if not kept.exists():
         return
     try:
         _bring_back(folder, kept)

@@ -46,6 +46,8 @@ from ommx_prefect.exceptions import NotInRegistryError, RegistryError, StageErro
 
 # Of a payload that is sent without asking whether it is there: to ask takes as long as to send it.
 MOST_UNASKED_BYTES = 64 * 1024
+# Of a repository whose manifests are deleted one by one, tags and all.
+MOST_TAGS = 300
 # Stages whose registry has refused to delete, and who was told so.
 _keepers: set[str] = set()
 
@@ -70,6 +72,8 @@ class OciStore:
         # Digests of the manifests that were read, and of the start records of shards among them.
         self._read: dict[str, str] = {}
         self._begun: dict[str, str] = {}
+        # How many tags the repository had when they were listed last.
+        self._most_tags = MOST_TAGS + 1
 
     @property
     def repository(self) -> Repository:
@@ -177,14 +181,16 @@ class OciStore:
     def names(self, prefix: str) -> list[str]:
         """Return the names of all objects that begin with the prefix."""
         with translated(self.name, f"list {prefix}"):
-            return [name_of(tag) for tag in self.repository.tags(prefix.replace("/", "_"))]
+            tags = self.repository.tags()
+        self._most_tags = len(tags)
+        return [name_of(tag) for tag in tags if tag.startswith(prefix.replace("/", "_"))]
 
     def remove_all(self, names: Sequence[str]) -> None:
         """Remove objects, where they are there; where the registry keeps them, say so once.
 
         docker-registry 2.8 looks at every tag of a repository for each manifest that it deletes,
-        18 s for a thousand. So all tags are moved to one tombstone, and go with it; without tags
-        a manifest is deleted at once.
+        18 s for a thousand. So where there are many, all tags are moved to one tombstone, and go
+        with it; without tags a manifest is deleted at once.
         """
         if self.name in _keepers:
             return
@@ -196,10 +202,18 @@ class OciStore:
             if digests and not self.repository.delete_manifest(digests[0]):
                 _keepers.add(self.name)
                 raise StageError(self.name, "its registry does not let anybody delete manifests")
-            gone = {name for name in asked if found[name] in (None, *digests[:1])}
-            if left := [name for name in names if name not in gone]:
+            others = [*digests[1:], *begun]
+            if self._most_tags <= MOST_TAGS:
+                list(pool.map(self.repository.delete_manifest, others))
+                others = []
+            if left := self._tagged(names):
                 self._bury(left, pool)
-            list(pool.map(self.repository.delete_manifest, [*digests[1:], *begun]))
+            list(pool.map(self.repository.delete_manifest, others))
+
+    def _tagged(self, names: Sequence[str]) -> list[str]:
+        """Return which of these have a tag still."""
+        tags = set(self.repository.tags())
+        return [name for name in names if tag_of(name) in tags]
 
     def _find(self, name: str) -> str | None:
         return self._read.get(name) or self.repository.find_manifest(tag_of(name))
