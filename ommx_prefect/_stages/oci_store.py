@@ -195,20 +195,22 @@ class OciStore:
         if self.name in _keepers:
             return
         with translated(self.name, "remove the records"), ThreadPoolExecutor(READERS) as pool:
-            begun = [self._begun[name] for name in names if name in self._begun]
-            asked = [name for name in names if name not in self._begun]
-            found = dict(zip(asked, pool.map(self._find, asked), strict=True))
-            digests = [digest for digest in found.values() if digest is not None]
-            if digests and not self.repository.delete_manifest(digests[0]):
+            first, *others = self._digests_of(names, pool) or [""]
+            if first and not self.repository.delete_manifest(first):
                 _keepers.add(self.name)
                 raise StageError(self.name, "its registry does not let anybody delete manifests")
-            others = [*digests[1:], *begun]
             if self._most_tags <= MOST_TAGS:
                 list(pool.map(self.repository.delete_manifest, others))
                 others = []
             if left := self._tagged(names):
                 self._bury(left, pool)
             list(pool.map(self.repository.delete_manifest, others))
+
+    def _digests_of(self, names: Sequence[str], pool: ThreadPoolExecutor) -> list[str]:
+        """Return the digests of the manifests that are there, the worked out ones last."""
+        begun = [self._begun[name] for name in names if name in self._begun]
+        asked = [name for name in names if name not in self._begun]
+        return [*(digest for digest in pool.map(self._find, asked) if digest), *begun]
 
     def _tagged(self, names: Sequence[str]) -> list[str]:
         """Return which of these have a tag still."""
