@@ -31,6 +31,8 @@ import psutil
 from ommx_prefect import flow, load_experiment, task
 from tests.benchmarks.measures import report, table
 
+# For each task of the way before: the server takes in what it was sent, and answers nobody.
+REST_SECONDS = 0.03
 TITLES = (
     "who records", "records", "s", "records a second", "MB more", "open files more", "lost",
 )  # fmt: skip
@@ -128,6 +130,7 @@ def tasks(who: str, run: Callable[[Any, int], None], body: Any, number: int) -> 
         ("plain Prefect", prefect.task, prefect.flow),
         ("recorded", task, flow),
     ):
+        time.sleep(number * REST_SECONDS)
         before = Held.now()
         seconds, state = timed(make_flow, functools.partial(run, make_task(body), number))
         lost = 0
