@@ -297,5 +297,4 @@ def _parsed(path: Path | str, parse: Callable[[str, bytes], T]) -> T:
     try:
         return parse(os.path.basename(path), read_regular(path))
     except MALFORMED as error:
-        # Its traceback would keep all bytes of the record.
-        raise damaged(Path(path), error) from error.with_traceback(None)
+        raise damaged(Path(path), error) from error.with_traceback(None)  # which has all bytes
