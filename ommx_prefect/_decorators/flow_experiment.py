@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ommx.experiment import Experiment, Run
 from prefect.context import FlowRunContext, TaskRunContext
 
 from ommx_prefect._decorators.late_seal import LateSeal
+from ommx_prefect._flowrun.attachment_names import claimed_names
 from ommx_prefect._flowrun.context import (
     OWNER_LABEL,
     enclosing_root_id,
@@ -32,11 +33,8 @@ from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import DuplicateAttachmentError, NoExperimentError
 
-# The attachment names of the flow runs of this process. A flow run that is retried or resumed
-# logs them again; the seal then keeps the latest under the name, and the earlier ones beside it.
-_names: set[tuple[str, int, str]] = set()
-_lock = threading.Lock()
-
+# What the seal itself attaches.
+RESERVED = frozenset({LEDGER, PARTS_DOCUMENT})
 # What a part of an experiment may be: these methods of an Experiment, and no others.
 LOGGING = ("set_annotation",)
 
@@ -100,6 +98,8 @@ class FlowExperiment:
     def _log(self, method: str, *args: Any, **kwargs: Any) -> None:
         experiment = open_experiment()
         getattr(experiment, method)(*args, **kwargs)
+        for name in sorted(RESERVED.intersection(experiment.attachment_names)):
+            raise DuplicateAttachmentError(name)
         with self._claimed(experiment.attachment_names):
             self._put(experiment, f"experiment.{method}")
 
@@ -115,21 +115,8 @@ class FlowExperiment:
         redact.add(secrets_of_flow_run(self._stage.owner))
         return redact
 
-    @contextlib.contextmanager
-    def _claimed(self, attachments: Iterable[str]) -> Iterator[None]:
-        """Take names for what the block makes durable; where it fails they are free again."""
-        keys = {(self._flow_run_id, self._flow_attempt, name) for name in attachments}
-        with _lock:
-            for key in sorted(keys):
-                if key in _names or key[-1] in (LEDGER, PARTS_DOCUMENT):
-                    raise DuplicateAttachmentError(key[-1])
-            _names.update(keys)
-        try:
-            yield
-        except BaseException:
-            with _lock:
-                _names.difference_update(keys)
-            raise
+    def _claimed(self, names: Collection[str]) -> AbstractContextManager[None]:
+        return claimed_names(self._stage.owner, self._flow_run_id, self._flow_attempt, names)
 
     def _attempt(self, task: str) -> Attempt:
         return Attempt(

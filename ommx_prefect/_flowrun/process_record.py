@@ -19,7 +19,7 @@ from ommx_prefect._stages.protocol import Stage
 
 # The flow runs that were started in this process or, before a fork, in its parent.
 _started_in: dict[str, int] = {}
-MOST_STARTED = 10_000
+MOST_STARTED = 1_000
 
 
 def note_flow_process(stage: Stage) -> None:

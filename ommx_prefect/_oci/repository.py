@@ -213,17 +213,18 @@ class Repository:
         """
         self._of(digest, lambda: blobs.save_blob(self._connection, digest, path, size))
 
-    def push_blob(self, source: Path | bytes, digest: str) -> bool:
+    def push_blob(self, source: Path | bytes, digest: str, *, ask: bool = True) -> bool:
         """Store a blob; a file is sent as it is read.
 
         Args:
             source: A file or bytes.
             digest: Their `sha256:<hex>`, which the registry checks.
+            ask: Whether to ask first if it is there.
 
         Returns:
             Whether it was sent; False where it was there already.
         """
-        if self.has_blob(digest):
+        if ask and self.has_blob(digest):
             return False
         self._of(digest, lambda: blobs.upload(self._connection, source, digest))
         return True

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ommx_prefect._flowrun.attachment_names import forget_names
 from ommx_prefect._flowrun.pending import forget_task_runs
 from ommx_prefect._format import parts
 from ommx_prefect._format.compose import layers_of
@@ -125,8 +126,10 @@ def publish(plan: SealPlan) -> PreviousSeal:
     Quarantine(stage).report()
     if inputs.is_finished:
         stage.release()
+        forget_names(stage.owner)
     unwritten.forget(stage.owner, plan.keys)
-    forget_task_runs(stage.owner)
+    for flow_run_id in (stage.owner, *inputs.staged.subflows):
+        forget_task_runs(flow_run_id)
     return published
 
 

@@ -64,6 +64,7 @@ from ommx_prefect._stages.files import (
     remove_listed,
 )
 from ommx_prefect._stages.flushing import write_record
+from ommx_prefect._stages.kept import bring_back
 from ommx_prefect._stages.protocol import MALFORMED, damaged
 from ommx_prefect._stages.roots import folder_of
 from ommx_prefect._stages.start_record import read_start, start_document
@@ -85,6 +86,7 @@ class LocalStage:
         self.owner = str(FlowRunId(owner))
         self.path = path or folder_of(owner)
         self._blobs = os.fspath(blob_folder(self.path))
+        bring_back(self.path)
 
     def begin(self, attempt: Attempt) -> None:
         """Note that an attempt has begun."""
@@ -198,6 +200,7 @@ class LocalStage:
         """Hold the stage against every other process that seals it."""
         make_folder(self.path)
         with FileLock(self.path / LOCK, mode=PRIVATE_FILE):
+            bring_back(self.path, is_there=True)
             yield
 
     def exists(self) -> bool:
@@ -294,5 +297,4 @@ def _parsed(path: Path | str, parse: Callable[[str, bytes], T]) -> T:
     try:
         return parse(os.path.basename(path), read_regular(path))
     except MALFORMED as error:
-        # Its traceback would keep all bytes of the record.
-        raise damaged(Path(path), error) from error.with_traceback(None)
+        raise damaged(Path(path), error) from error.with_traceback(None)  # which has all bytes

@@ -1,11 +1,11 @@
 """Write each record of a stage as an OCI manifest.
 
-A shard is a manifest whose layers are its payload, as OMMX describes it, and whose config is the
-shard itself (see _shards), with the documents of its Experiment. So the registry keeps the payload
-for it, and whoever composes needs to fetch its manifest and its config only.
+A shard is a manifest whose layers are its payload, as OMMX describes it. So the registry keeps the
+payload for it. The shard itself (see _shards), with the documents of its Experiment, is an
+annotation in base64: one request writes it, and one reads it. A large one is the config of its
+manifest instead, a blob of its own, as all were before.
 
-Any other record is a small JSON document. It is an annotation of a manifest that has nothing else,
-so one request writes it, and one reads it.
+Any other record is a small JSON document, and an annotation of a manifest that has nothing else.
 
 Every manifest names its object, so no two of them are the same, and none is an Experiment's own:
 deleting one by its digest takes nothing else away.
@@ -13,6 +13,8 @@ deleting one by its digest takes nothing else away.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 import uuid
@@ -29,16 +31,21 @@ from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 RECORD_TYPE = "application/vnd.ommx-prefect.record.v1"
 TOMBSTONE_TYPE = "application/vnd.ommx-prefect.tombstone.v1"
+# A shard in the config, and one in an annotation.
 SHARD_TYPE = "application/vnd.ommx-prefect.shard.v1"
+INLINE_SHARD_TYPE = "application/vnd.ommx-prefect.shard.v2"
 SHARD_CONFIG_TYPE = "application/vnd.ommx-prefect.shard.config.v1+msgpack"
 OBJECT_ANNOTATION = "org.ommx-prefect.object"
 DOCUMENT_ANNOTATION = "org.ommx-prefect.document"
+SHARD_ANNOTATION = "org.ommx-prefect.shard"
+# Of a shard that is an annotation; a registry takes manifests of 4 MiB.
+MOST_INLINE_BYTES = 64 * 1024
 # What the OCI image spec puts where a manifest has nothing to say.
 EMPTY_BLOB = b"{}"
 EMPTY = describe("application/vnd.oci.empty.v1+json", EMPTY_BLOB)
 
 
-ANNOTATIONS = frozenset({OBJECT_ANNOTATION, DOCUMENT_ANNOTATION})
+ANNOTATIONS = frozenset({OBJECT_ANNOTATION, DOCUMENT_ANNOTATION, SHARD_ANNOTATION})
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -75,9 +82,17 @@ def record_manifest(name: str, document: bytes) -> bytes:
     return _manifest(name, RECORD_TYPE, EMPTY, [EMPTY], {DOCUMENT_ANNOTATION: document.decode()})
 
 
+def is_inline(config: bytes) -> bool:
+    """Tell whether a shard is small enough to be an annotation."""
+    return len(config) <= MOST_INLINE_BYTES
+
+
 def shard_manifest(name: str, shard: Shard, config: bytes) -> bytes:
-    """Write the manifest of a shard whose bytes, signed perhaps, are its config."""
+    """Write the manifest of a shard whose bytes, signed perhaps, are its config or in it."""
     layers = list(dict.fromkeys(payload_of(shard))) or [EMPTY]
+    if is_inline(config):
+        inline = {SHARD_ANNOTATION: base64.b64encode(config).decode()}
+        return _manifest(name, INLINE_SHARD_TYPE, EMPTY, layers, inline)
     return _manifest(name, SHARD_TYPE, describe(SHARD_CONFIG_TYPE, config), layers, {})
 
 
@@ -100,13 +115,29 @@ def document_of(name: str, manifest: bytes) -> bytes | Descriptor | None:
     annotations, found = document.annotations, document.artifactType
     if found == TOMBSTONE_TYPE:
         return None
-    if found not in (RECORD_TYPE, SHARD_TYPE):
-        raise UnknownFormatError(f"{found!r} is neither {RECORD_TYPE!r} nor {SHARD_TYPE!r}")
+    if found not in (RECORD_TYPE, SHARD_TYPE, INLINE_SHARD_TYPE):
+        raise UnknownFormatError(f"{found!r} is neither {RECORD_TYPE!r} nor {INLINE_SHARD_TYPE!r}")
     if annotations[OBJECT_ANNOTATION] != name:
         raise DocumentError(f"it is the record of {annotations[OBJECT_ANNOTATION]}")
     if found == SHARD_TYPE:
         return descriptor_of(document.config)
+    if found == INLINE_SHARD_TYPE:
+        return _inline_shard(document)
     return annotations.get(DOCUMENT_ANNOTATION, "").encode()
+
+
+def _inline_shard(document: RecordManifest) -> bytes:
+    if descriptor_of(document.config) != EMPTY:
+        raise DocumentError("not a shard: it has a config, and is said to be an annotation")
+    try:
+        return base64.b64decode(document.annotations.get(SHARD_ANNOTATION, ""), validate=True)
+    except binascii.Error as error:
+        raise DocumentError(f"not a shard: {error}") from error
+
+
+def is_shard(manifest: bytes) -> bool:
+    """Tell the manifest of a shard from that of any other record."""
+    return _parsed(manifest).artifactType != RECORD_TYPE
 
 
 def check_layers(manifest: bytes, shard: Shard) -> None:

@@ -17,19 +17,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ommx_prefect._format.decode import decode
-from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE
+from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor
 from ommx_prefect._oci.names import check_manifest_size, digest_of, layers_of, split_name
 from ommx_prefect._oci.repository import Repository
-from ommx_prefect._oci.upload import push_blobs
+from ommx_prefect._oci.upload import push_blobs, size_of
 from ommx_prefect._shards.archive import check_attempt, payload_of
-from ommx_prefect._shards.shard import Shard
+from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.address import split_stage
+from ommx_prefect._stages.documents import SHARDS, STARTS
 from ommx_prefect._stages.oci_access import open_repository, translated
 from ommx_prefect._stages.oci_manifests import (
     EMPTY,
     EMPTY_BLOB,
     check_layers,
     document_of,
+    is_inline,
+    is_shard,
     name_of,
     record_manifest,
     shard_manifest,
@@ -37,9 +40,14 @@ from ommx_prefect._stages.oci_manifests import (
     tombstone,
 )
 from ommx_prefect._stages.signing import Signer
+from ommx_prefect._stages.start_record import start_document
 from ommx_prefect._stages.store import READERS
 from ommx_prefect.exceptions import NotInRegistryError, RegistryError, StageError
 
+# Of a payload that is sent without asking whether it is there: to ask takes as long as to send it.
+MOST_UNASKED_BYTES = 64 * 1024
+# Of a repository whose manifests are deleted one by one, tags and all.
+MOST_TAGS = 300
 # Stages whose registry has refused to delete, and who was told so.
 _keepers: set[str] = set()
 
@@ -61,6 +69,11 @@ class OciStore:
 
     def __init__(self, name: str, signer: Callable[[], Signer] = Signer) -> None:
         self.name, self._signer = name, signer
+        # Digests of the manifests that were read, and of the start records of shards among them.
+        self._read: dict[str, str] = {}
+        self._begun: dict[str, str] = {}
+        # How many tags the repository had when they were listed last.
+        self._most_tags = MOST_TAGS + 1
 
     @property
     def repository(self) -> Repository:
@@ -85,14 +98,23 @@ class OciStore:
         with translated(self.name, f"write {name}"):
             manifest = shard_manifest(name, shard, config)
             check_manifest_size(manifest, layers_of(manifest))
-            # One blob by itself: a registry that is away is found once, not four times.
-            self.repository.push_blob(config, digest_of(config))
             digests, own = {layer.digest for layer in payload_of(shard)}, shard.payload
-            payload = {x: own[x] if x in own else find(x) for x in digests}
-            if not payload:
+            blobs: dict[str, Path | bytes] = {x: own[x] if x in own else find(x) for x in digests}
+            if is_inline(config):
                 _push_empty(self.repository)
-            push_blobs(self.repository, payload)
+            else:
+                blobs = {digest_of(config): config, **blobs}
+            self._push(blobs)
             self._put(name, manifest)
+
+    def _push(self, blobs: Mapping[str, Path | bytes]) -> None:
+        """Push one blob by itself, then the others: a registry that is away is found once."""
+        first = next(iter(blobs), None)
+        if first is not None:
+            is_large = size_of(blobs[first]) > MOST_UNASKED_BYTES
+            self.repository.push_blob(blobs[first], first, ask=is_large)
+        if others := {x: blob for x, blob in blobs.items() if x != first}:
+            push_blobs(self.repository, others, unasked_bytes=MOST_UNASKED_BYTES)
 
     def _put(self, name: str, manifest: bytes) -> None:
         try:
@@ -111,12 +133,28 @@ class OciStore:
                 raise NotInRegistryError(
                     self.repository.registry, self.repository.repository, reason
                 )
-            if isinstance(document, bytes):
-                return self._signer().opened(name, document)
-            found = self.repository.get_blob(document.digest, most_bytes=document.size)
+            found = document if isinstance(document, bytes) else self._config(document)
             data = self._signer().opened(name, found)
-            check_layers(manifest, Shard.from_bytes(data))
+            self._read[name] = digest_of(manifest)
+            if is_shard(manifest):
+                shard = Shard.from_bytes(data)
+                check_layers(manifest, shard)
+                self._remember_start(name, shard.attempt)
             return data
+
+    def _remember_start(self, name: str, attempt: Attempt) -> None:
+        """Work out which manifest the start record of an attempt is, so that it is not asked for.
+
+        Where another release wrote other bytes, a manifest of a kilobyte stays without a tag.
+        """
+        folder = f"/{SHARDS}/"
+        if folder in name:
+            start = name.replace(folder, f"/{STARTS}/")
+            signed = self._signer().signed(start, start_document(attempt))
+            self._begun[start] = digest_of(record_manifest(start, signed))
+
+    def _config(self, config: Descriptor) -> bytes:
+        return self.repository.get_blob(config.digest, most_bytes=config.size)
 
     def unpack(self, data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
         """Check a shard that was read; its payload stays where it is."""
@@ -143,29 +181,44 @@ class OciStore:
     def names(self, prefix: str) -> list[str]:
         """Return the names of all objects that begin with the prefix."""
         with translated(self.name, f"list {prefix}"):
-            return [name_of(tag) for tag in self.repository.tags(prefix.replace("/", "_"))]
+            tags = self.repository.tags()
+        self._most_tags = len(tags)
+        return [name_of(tag) for tag in tags if tag.startswith(prefix.replace("/", "_"))]
 
     def remove_all(self, names: Sequence[str]) -> None:
         """Remove objects, where they are there; where the registry keeps them, say so once.
 
         docker-registry 2.8 looks at every tag of a repository for each manifest that it deletes,
-        18 s for a thousand. So all tags are moved to one tombstone, and go with it; without tags
-        a manifest is deleted at once.
+        18 s for a thousand. So where there are many, all tags are moved to one tombstone, and go
+        with it; without tags a manifest is deleted at once.
         """
         if self.name in _keepers:
             return
         with translated(self.name, "remove the records"), ThreadPoolExecutor(READERS) as pool:
-            found = dict(zip(names, pool.map(self._find, names), strict=True))
-            digests = [digest for digest in found.values() if digest is not None]
-            if digests and not self.repository.delete_manifest(digests[0]):
+            first, *others = self._digests_of(names, pool) or [""]
+            if first and not self.repository.delete_manifest(first):
                 _keepers.add(self.name)
                 raise StageError(self.name, "its registry does not let anybody delete manifests")
-            if left := [name for name in names if found[name] not in (None, *digests[:1])]:
+            if self._most_tags <= MOST_TAGS:
+                list(pool.map(self.repository.delete_manifest, others))
+                others = []
+            if left := self._tagged(names):
                 self._bury(left, pool)
-            list(pool.map(self.repository.delete_manifest, digests[1:]))
+            list(pool.map(self.repository.delete_manifest, others))
+
+    def _digests_of(self, names: Sequence[str], pool: ThreadPoolExecutor) -> list[str]:
+        """Return the digests of the manifests that are there, the worked out ones last."""
+        begun = [self._begun[name] for name in names if name in self._begun]
+        asked = [name for name in names if name not in self._begun]
+        return [*(digest for digest in pool.map(self._find, asked) if digest), *begun]
+
+    def _tagged(self, names: Sequence[str]) -> list[str]:
+        """Return which of these have a tag still."""
+        tags = set(self.repository.tags())
+        return [name for name in names if tag_of(name) in tags]
 
     def _find(self, name: str) -> str | None:
-        return self.repository.find_manifest(tag_of(name))
+        return self._read.get(name) or self.repository.find_manifest(tag_of(name))
 
     def _bury(self, names: Sequence[str], pool: ThreadPoolExecutor) -> None:
         manifest = tombstone()

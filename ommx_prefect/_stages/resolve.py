@@ -19,7 +19,7 @@ from ommx_prefect._stages.store import ShardStore
 
 # What this process was told: owner -> stage. Old entries go; the record of the flow run tells, too.
 _told: dict[str, str] = {}
-MOST_TOLD = 10_000
+MOST_TOLD = 1_000
 
 
 def tell_stage(owner: str, stage: str) -> None:

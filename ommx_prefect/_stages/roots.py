@@ -11,7 +11,7 @@ from ommx_prefect._shards.names import FlowRunId
 DIRECTORY = "ommx-prefect"
 # What this process was told: owner -> root of the registry in which its stage is, not this one's.
 _elsewhere: dict[str, Path] = {}
-MOST_TOLD = 10_000
+MOST_TOLD = 1_000
 
 
 def stage_root() -> Path:

@@ -45,6 +45,7 @@ class OciTarget:
         self._stage = stage
         self._path = split_name(image_name).repository
         self.target_stage = stage.name
+        self._lacks = False
 
     def find(self, name: str) -> str | None:
         """Return the manifest digest that a name of this repository points to, or None."""
@@ -123,10 +124,15 @@ class OciTarget:
         return open_repository(self._stage.name, self._path)
 
     def _supply(self, layer: Descriptor) -> None:
-        """See to it that the repository has a payload, with its size."""
+        """See to it that the repository has a payload, with its size.
+
+        It is asked for until one is missing: those of a new experiment all are.
+        """
         repository, where = self._repository, split_stage(self._stage.name)
-        if repository.has_blob(layer.digest, layer.size):
+        is_asked = self._path == where.repository or not self._lacks
+        if is_asked and repository.has_blob(layer.digest, layer.size):
             return
+        self._lacks = True
         if self._path == where.repository or not repository.mount_blob(
             layer.digest, where.repository
         ):

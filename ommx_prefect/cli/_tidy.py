@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from ommx.artifact import gc
 
+from ommx_prefect._catalogue.keeping import prunable_files
 from ommx_prefect._catalogue.listing import Listed, listed
 from ommx_prefect._catalogue.pruning import Prunable, prunable
 from ommx_prefect._catalogue.sizes import layer_sizes, own_bytes, total_bytes
@@ -98,8 +99,9 @@ def prune_command(
 
     The parts of an experiment that was sealed in some go with it, and never alone.
     It removes names, and moves records aside; OMMX's `ommx.artifact.gc(delete=True)` frees the room
-    of what no name reaches. Each line says how to bring a thing back until then. What belongs to a
-    flow run that is open, here or for Prefect, stays.
+    of what no name reaches. Each line says how to bring a thing back until then. Documents of flow
+    runs that were sealed long ago go into one file. What belongs to a flow run that is open, here
+    or for Prefect, stays.
     """
     require_registry()
     min_age = seconds_of(older_than)
@@ -110,6 +112,7 @@ def prune_command(
         unsealed = any(each.kind == "unsealed" for each in found)
         rows: list[Recovered] = list(recover(dry_run=True)) if unsealed else []
         gone = list(prunable(found, rows, keep=keep, min_age=min_age))
+        gone += prunable_files(min_age, prefix or (_base_of(block) if block else ""))
     failed = _removed(gone) if delete else []
     if as_json:
         print_json([{**_document(each), "deleted": delete} for each in gone])
@@ -128,8 +131,12 @@ def _block(name: str) -> OMMXRegistry:
 
 def _listed_of(block: OMMXRegistry) -> list[Listed]:
     """Return what is in the repository of a block and below it, and not in one named likewise."""
-    base = f"{block.registry}/{block.repository}".rstrip("/")
+    base = _base_of(block)
     return [x for x in listed(base, parts=True) if f"{x.repository}/".startswith(f"{base}/")]
+
+
+def _base_of(block: OMMXRegistry) -> str:
+    return f"{block.registry}/{block.repository}".rstrip("/")
 
 
 def _document(each: Prunable) -> dict[str, Any]:

@@ -33,10 +33,10 @@ def new_owner() -> str:
     return owner
 
 
-def record(owner: str, output: Any, arguments: Mapping[str, Any] | None = None) -> Attempt:
-    """Record one attempt that returns a value."""
+def attempt_of(owner: str) -> Attempt:
+    """Return a new attempt of a task."""
     number = next(_numbers)
-    attempt = Attempt(
+    return Attempt(
         owner=owner,
         flow_run_id="",
         flow_attempt=0,
@@ -49,6 +49,11 @@ def record(owner: str, output: Any, arguments: Mapping[str, Any] | None = None) 
         host="here",
         pid=os.getpid(),
     )
+
+
+def record(owner: str, output: Any, arguments: Mapping[str, Any] | None = None) -> Attempt:
+    """Record one attempt that returns a value."""
+    attempt = attempt_of(owner)
     with Recording(attempt, RecordingOptions(), arguments or {}) as recording, recording.active():
         recording.returned(output)
     return attempt

@@ -46,6 +46,8 @@ TAKEN_SECONDS = 240
 
 GOT_BLOB = re.compile(r'"GET /v2/[^ ]*/blobs/(sha256:[0-9a-f]{64})[^"]*" 200 (\d+)')
 
+REQUEST = re.compile(r'"([A-Z]+) /v2/[^ ]*/(blobs|manifests)/[^ ]* HTTP/1.1" 20')
+
 SENT_BLOB = re.compile(r'"PUT /v2/[^ ]*/blobs/uploads/[^ ]*digest=sha256(?:%3A|:)([0-9a-f]{64})')
 
 
@@ -236,14 +238,25 @@ def test_tags_say_which_record_they_are():
 
 
 def test_records_are_small_requests(place):
-    """A start is one manifest, and has no blob of its own."""
+    """A start is one manifest, and so is a shard with its payload beside it."""
 
     @flow(stage=place.stage)
     def night():
         note(1)
-        return place.objects(prefect.runtime.flow_run.id)
+        before = len(place.server.log)
+        note(2)
+        return place.objects(prefect.runtime.flow_run.id), place.server.log[before:]
 
-    objects = run_flow(night).state.result()
+    objects, log = run_flow(night).state.result()
+    asked = REQUEST.findall(log.partition("GET /v2/")[0])
+    assert [" ".join(each) for each in asked] == [
+        "PUT manifests",
+        "POST blobs",
+        "PUT blobs",
+        "PUT manifests",
+    ]
+    shard = next(json.loads(data) for name, data in objects.items() if "/shards/" in name)
+    assert shard["config"]["digest"] == digest_of(b"{}")
     start = next(data for name, data in objects.items() if "/starts/" in name)
     document = json.loads(start)
     assert document["config"]["digest"] == digest_of(b"{}")

@@ -17,6 +17,7 @@ from ommx_prefect import (
 )
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._sealing import publish as _publish
+from ommx_prefect._stages import oci_manifests
 from ommx_prefect._stages import oci_store as _oci_remote
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_manifests import RECORD_TYPE, TOMBSTONE_TYPE
@@ -97,7 +98,11 @@ DAMAGE = {
 }
 
 
-def test_a_manifest_that_is_not_the_shard_is_refused_by_name(place):
+@pytest.mark.parametrize("most_inline_bytes", [0, 65_536])
+def test_a_manifest_that_is_not_the_shard_is_refused_by_name(place, monkeypatch, most_inline_bytes):
+    """As config, as every release wrote a shard, and as an annotation."""
+    monkeypatch.setattr(oci_manifests, "MOST_INLINE_BYTES", most_inline_bytes)
+
     @flow(stage=place.stage, experiment=place.experiment)
     def night():
         note(1)
@@ -166,8 +171,10 @@ def test_a_seal_that_is_cut_off_is_finished_by_the_next(place, monkeypatch, step
     assert place.objects(str(flow_run_id)) == {}
 
 
-def test_a_removal_that_is_cut_off_disturbs_no_later_seal(place, monkeypatch):
-    """Its tags are left on a tombstone, which is no record of anything."""
+@pytest.mark.parametrize("most_tags", [0, 300])
+def test_a_removal_that_is_cut_off_disturbs_no_later_seal(place, monkeypatch, most_tags):
+    """Where there are many, tags are left on a tombstone, which is no record of anything."""
+    monkeypatch.setattr(_oci_remote, "MOST_TAGS", most_tags)
     deleted = []
     delete = Repository.delete_manifest
 
@@ -186,7 +193,9 @@ def test_a_removal_that_is_cut_off_disturbs_no_later_seal(place, monkeypatch):
         patched.setattr(Repository, "delete_manifest", cut)
         flow_run_id = night(return_state=True).state_details.flow_run_id
     left = place.objects(str(flow_run_id))
-    assert {json.loads(data)["artifactType"] for data in left.values()} == {TOMBSTONE_TYPE}
+    assert left
+    are_tombs = {json.loads(data)["artifactType"] == TOMBSTONE_TYPE for data in left.values()}
+    assert are_tombs == {most_tags == 0}
     answer = seal(flow_run_id)
     assert answer.counts == {"finished": 1}
     assert place.objects(str(flow_run_id)) == {}

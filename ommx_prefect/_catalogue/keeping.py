@@ -1,0 +1,71 @@
+"""What `prune` puts away, or lets go of, beside experiments: small files that flow runs leave.
+
+| what | when | how |
+|---|---|---|
+| documents of a flow run | it ended, is sealed, and was not touched for long | into one file |
+| whose a persisted result is | no task run has asked for long | they are removed |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ommx_prefect._catalogue.pruning import Prunable
+from ommx_prefect._recording.result_origins import old_origins
+from ommx_prefect._shards.names import FlowRunId
+from ommx_prefect._stages.kept import KEPT, image_name_in, may_be_put_away, put_away, touched
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import stage_root
+from ommx_prefect.exceptions import DocumentError
+
+COMES_BACK = "nothing is to be done: they come back when the flow run is named"
+NEVER = "nothing brings them back: a later hit in a cache does not name the run that was first"
+
+
+def prunable_files(min_age: float, prefix: str = "") -> Iterator[Prunable]:
+    """Yield what can go.
+
+    Args:
+        min_age: For how many seconds nobody has touched it.
+        prefix: Of the image names of flow runs; results have none, and go without it alone.
+    """
+    before = time.time() - min_age
+    if found := list(_sealed_before(before, prefix)):
+        why = f"sealed, and untouched for long; they go into {KEPT}"
+        folders = f"of {len(found):,} flow runs"
+        yield Prunable(
+            "documents", folders, why, _bytes_of(found), COMES_BACK, lambda: _put_away(found)
+        )
+    if old := {} if prefix else old_origins(before):
+        why = "no task run has found these results in its cache for long"
+        names = f"of {len(old):,} results"
+        yield Prunable("origins", names, why, sum(old.values()), NEVER, lambda: _remove(old))
+
+
+def _sealed_before(before: float, prefix: str) -> Iterator[Path]:
+    root = stage_root()
+    for folder in root.iterdir() if root.is_dir() else ():
+        with contextlib.suppress(DocumentError, OSError, ValueError, KeyError):
+            FlowRunId(folder.name)
+            is_old = folder.is_dir() and touched(folder) < before
+            if is_old and may_be_put_away(folder) and image_name_in(folder).startswith(prefix):
+                yield folder
+
+
+def _put_away(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with LocalStage(folder.name).locked():
+            if may_be_put_away(folder):  # nobody has sealed it again, or runs it
+                put_away(folder)
+
+
+def _bytes_of(folders: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*"))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,206 @@
+"""Keep the documents of sealed flow runs in one file, where `prune` has put their folders away.
+
+    <registry root>/ommx-prefect/kept.sqlite
+
+A seal leaves some five small files of a flow run for ever: its answer, and what a later seal of it
+has to know. Of thousands of flow runs they are a table of one database. Whoever names such a flow
+run again finds its folder as it was: it is brought back before anything of it is read or written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ommx_prefect._prefect.log import warn_once
+from ommx_prefect._registry.files import (
+    PRIVATE_FILE,
+    flush,
+    make_folder,
+    read_regular,
+    write_durable,
+    write_whole,
+)
+from ommx_prefect._shards.names import FlowRunId
+from ommx_prefect._stages.documents import (
+    FLOW_RECORD,
+    LOCK,
+    OUTBOX_RECORD,
+    PROCESS_RECORD,
+    ROLLED_BACK,
+    SEALED_RECORD,
+    STATE_RECORD,
+    SUBFLOWS,
+)
+from ommx_prefect._stages.unsealed import has_unsealed
+
+KEPT = "kept.sqlite"
+# What is put away. A folder that holds anything else stays: it waits for something, or somebody.
+DOCUMENTS = frozenset({FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, SEALED_RECORD, OUTBOX_RECORD})
+FOLDERS = frozenset({SUBFLOWS, ROLLED_BACK})
+OF_A_SUBFLOW = frozenset(map(Path, (FLOW_RECORD, PROCESS_RECORD, LOCK)))
+WAIT_SECONDS = 60.0
+SCHEMA = """
+    CREATE TABLE IF NOT EXISTS kept (
+        owner TEXT, name TEXT, data BLOB, written REAL, PRIMARY KEY (owner, name)
+    ) WITHOUT ROWID
+"""
+
+
+def may_be_put_away(folder: Path) -> bool:
+    """Tell whether a flow run has ended, is sealed, and has nothing but documents here.
+
+    A subflow that is part of another experiment goes when that is sealed.
+    """
+    files = {path.relative_to(folder) for path in _files(folder)}
+    are_documents = all(
+        path.as_posix() in {*DOCUMENTS, LOCK} or path.parts[0] in FOLDERS for path in files
+    )
+    if not are_documents:
+        return False
+    if Path(SEALED_RECORD) not in files:
+        return files <= OF_A_SUBFLOW and _is_sealed_with_its_root(folder)
+    is_over = Path(STATE_RECORD) in files and not has_unsealed(folder)
+    return is_over and not _is_composed(folder)
+
+
+def _is_sealed_with_its_root(folder: Path) -> bool:
+    root = _root_of(folder)
+    has_all = all((root / name).exists() for name in (SEALED_RECORD, STATE_RECORD))
+    return root != folder and (has_all or not root.exists())
+
+
+def _root_of(folder: Path) -> Path:
+    """Return the folder of the flow run to whose experiment a flow run belongs."""
+    document = json.loads(read_regular(folder / FLOW_RECORD))
+    return folder.with_name(str(FlowRunId(document["owner"])))
+
+
+def _is_composed(folder: Path) -> bool:
+    """Tell an experiment that only the stages of this host know: the next night looks for it."""
+    return bool(_sealed_in(folder).get("composed_in"))
+
+
+def image_name_in(folder: Path) -> str:
+    """Return the image name under which a flow run was sealed, or its root; empty if unknown."""
+    try:
+        return str(_sealed_in(_root_of(folder)).get("image_name", ""))
+    except FileNotFoundError:
+        return ""
+
+
+def _sealed_in(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(read_regular(folder / SEALED_RECORD))
+    return found
+
+
+def touched(folder: Path) -> float:
+    """Return when something of a folder was written last, in seconds since the epoch."""
+    return max((path.stat().st_mtime for path in _files(folder)), default=0.0)
+
+
+def put_away(folder: Path) -> None:
+    """Put the documents of a flow run into the database, and then its folder away."""
+    paths = [path for path in _files(folder) if path.name != LOCK]
+    rows = [
+        (folder.name, path.relative_to(folder).as_posix(), read_regular(path), path.stat().st_mtime)
+        for path in paths
+    ]
+    with _opened(folder.parent / KEPT) as database:
+        database.execute(SCHEMA)
+        database.execute("DELETE FROM kept WHERE owner = ?", (folder.name,))
+        database.executemany("INSERT INTO kept VALUES (?, ?, ?, ?)", rows)
+    aside = _scratch(folder)
+    folder.rename(aside)
+    known = {name for _, name, _, _ in rows} | {LOCK}
+    _return(aside, folder, but=known)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _return(aside: Path, folder: Path, but: set[str]) -> None:
+    """Give a folder back what was written into it while it was put away."""
+    for path in _files(aside):
+        name = path.relative_to(aside)
+        if name.as_posix() not in but:
+            make_folder((folder / name).parent)
+            path.rename(folder / name)
+
+
+def bring_back(folder: Path, *, is_there: bool = False) -> None:
+    """Bring the folder of a flow run back, where it was put away.
+
+    Who records goes on where the database is damaged; that is told once.
+
+    Args:
+        folder: The folder.
+        is_there: Whether to look although it is there: somebody may have begun to write into it
+            just when it was put away.
+    """
+    if os.path.exists(folder) and not is_there:  # each attempt asks
+        return
+    kept = folder.parent / KEPT
+    if not kept.exists():
+        return
+    try:
+        _bring_back(folder, kept)
+    except sqlite3.Error as error:
+        warn_once(f"{kept}, the records of earlier flow runs, cannot be read: {error}")
+
+
+def _bring_back(folder: Path, kept: Path) -> None:
+    query, where = "SELECT name, data, written FROM kept WHERE owner = ?", (folder.name,)
+    with contextlib.closing(sqlite3.connect(kept, timeout=WAIT_SECONDS)) as database:
+        if database.execute(query, where).fetchone() is None:
+            return
+    with _opened(kept) as database:
+        rows = database.execute(query, where).fetchall()
+        if rows and not (folder / SEALED_RECORD).exists():
+            _write(folder, sorted(rows, key=lambda row: row[0] == SEALED_RECORD))
+        database.execute("DELETE FROM kept WHERE owner = ?", where)
+
+
+def _write(folder: Path, rows: list[tuple[str, bytes, float]]) -> None:
+    """Write the files of a folder so that it is seen whole or not at all."""
+    scratch = _scratch(folder)
+    for name, data, written in rows:
+        write_durable(scratch / name, data)
+        os.utime(scratch / name, (written, written))
+    try:
+        scratch.rename(folder)
+        flush(str(folder.parent))
+    except OSError:  # another process has begun to write there: what it wrote is newer
+        for name, data, _ in rows:
+            if not (folder / name).exists():
+                write_whole(folder / name, data, durable=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database for one transaction, alone."""
+    make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE))
+    database = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
+    try:
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("BEGIN IMMEDIATE")
+        yield database
+        database.execute("COMMIT")
+    finally:
+        database.close()  # what was not committed is undone
+
+
+def _scratch(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]

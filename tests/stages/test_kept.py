@@ -1,0 +1,142 @@
+"""Folders of sealed flow runs that `prune` has put away, and what names them again."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, replace
+
+import pytest
+from ommx.artifact import remove_image
+
+from ommx_prefect import load_experiment
+from ommx_prefect._catalogue.keeping import prunable_files
+from ommx_prefect._recording.result_origins import origin_of, remember_origin
+from ommx_prefect._recovery.recover import recover
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._sealing.result import read_sealed
+from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD
+from ommx_prefect._stages.kept import KEPT, put_away
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.roots import stage_root
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
+from ommx_prefect.testing._scene import flow_record, new_id
+from tests.support.large_nights import record_run, sealed_night, staged_night
+
+NAME = "registry.test/kept/night:one"
+
+
+@pytest.fixture
+def night():
+    """A flow run that was sealed."""
+    owner = staged_night(NAME, runs=2)
+    yield sealed_night(owner)
+    remove_image(NAME, root=registry_root())
+
+
+def files_of(owner):
+    folder = stage_root() / owner
+    return {x.name: x.read_bytes() for x in folder.rglob("*") if x.is_file() and x.name != ".lock"}
+
+
+def put_all_away():
+    for each in prunable_files(-1.0):
+        each.remove()
+
+
+def test_a_sealed_flow_run_is_put_away_whole_and_comes_back_when_it_is_named(night):
+    owner = night.flow_run_id
+    before = files_of(owner)
+    assert {"flow.json", "state.json", "sealed.json"} <= before.keys()
+    put_all_away()
+    assert not (stage_root() / owner).exists()
+    assert owner not in unsealed_flow_runs(unended=True)
+    assert owner not in {row.owner for row in recover(dry_run=True)}
+    assert len(load_experiment(owner).runs) == 2
+    assert files_of(owner) == before
+    put_all_away()
+    assert sealed_night(owner) == night
+    assert read_sealed(LocalStage(owner)).sealed == night
+
+
+def test_a_subflow_of_a_sealed_flow_run_goes_with_it(night):
+    part = replace(flow_record(new_id()), owner=night.flow_run_id, image_name="")
+    LocalStage(part.flow_run_id).write(FLOW_RECORD, asdict(part))
+    put_all_away()
+    assert not (stage_root() / part.flow_run_id).exists()
+    assert len(load_experiment(part.flow_run_id).runs) == 2
+    other = replace(part, owner=new_id(), flow_run_id=new_id())
+    LocalStage(other.owner).write(FLOW_RECORD, asdict(replace(other, flow_run_id=other.owner)))
+    LocalStage(other.flow_run_id).write(FLOW_RECORD, asdict(other))
+    put_all_away()  # this one's root is not sealed
+    assert (stage_root() / other.flow_run_id / FLOW_RECORD).exists()
+    for flow_run_id in (other.owner, other.flow_run_id):
+        LocalStage(flow_run_id).remove(FLOW_RECORD)
+
+
+def test_what_comes_later_extends_what_was_put_away(night):
+    put_all_away()
+    record_run(night.flow_run_id, 7)
+    assert (stage_root() / night.flow_run_id / "sealed.json").exists()
+    assert sealed_night(night.flow_run_id).counts == {"finished": 3}
+
+
+def test_what_is_written_while_a_folder_is_put_away_is_given_back(night, monkeypatch):
+    folder = stage_root() / night.flow_run_id
+    rename = type(folder).rename
+
+    def late(path, target):
+        if path == folder:
+            record_run(night.flow_run_id, 8)
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(folder), "rename", late)
+        put_away(folder)
+    assert len(list((folder / "shards").iterdir())) == 1
+    # The folder is there again, with less than the database holds of it.
+    assert sealed_night(night.flow_run_id).counts == {"finished": 3}
+
+
+def test_what_is_young_or_waits_or_may_go_on_stays(night):
+    owner = night.flow_run_id
+    for which in (prunable_files(3600.0), prunable_files(-1.0, "registry.test/other")):
+        assert not any(x.kind == "documents" for x in which)
+    assert [x.kind for x in prunable_files(-1.0, "registry.test/kept")] == ["documents"]
+    for name in ("shards", "quarantine"):
+        (stage_root() / owner / name).mkdir(exist_ok=True)
+        (stage_root() / owner / name / "one").write_bytes(b"1")
+        put_all_away()
+        assert (stage_root() / owner / name / "one").exists()
+        (stage_root() / owner / name / "one").unlink()
+    state = LocalStage(owner).read(STATE_RECORD)
+    LocalStage(owner).remove(STATE_RECORD)  # it runs again
+    put_all_away()
+    assert (stage_root() / owner).exists()
+    LocalStage(owner).write(STATE_RECORD, state)
+
+
+def test_a_damaged_file_of_what_was_put_away_stops_no_other_flow_run(night, caplog):
+    put_all_away()
+    kept = stage_root() / KEPT
+    data = kept.read_bytes()
+    kept.write_bytes(b"no database at all" * 100)
+    other = staged_night(f"{NAME}-other", runs=1)
+    assert sealed_night(other).counts == {"finished": 1}
+    assert KEPT in caplog.text
+    kept.write_bytes(data)
+    assert sealed_night(night.flow_run_id) == night
+    remove_image(f"{NAME}-other", root=registry_root())
+
+
+def test_origins_of_results_go_where_nobody_asks_for_them():
+    for key in ("asked", "forgotten"):
+        remember_origin(key, f"run-{key}")
+        old = time.time() - 7200
+        for path in (stage_root() / "origins").iterdir():
+            os.utime(path, (old, old))
+    assert origin_of("asked") == "run-asked"
+    gone = [each for each in prunable_files(3600.0) if each.kind == "origins"]
+    assert len(gone) == 1
+    gone[0].remove()
+    assert (origin_of("asked"), origin_of("forgotten")) == ("run-asked", None)
