@@ -38,8 +38,10 @@ from ommx_prefect._stages.documents import (
     SEALED_RECORD,
     STATE_RECORD,
     SUBFLOWS,
+    path_in,
 )
 from ommx_prefect._stages.unsealed import has_unsealed
+from ommx_prefect.exceptions import DocumentError
 
 KEPT = "kept.sqlite"
 # What is put away. A folder that holds anything else stays: it waits for something, or somebody.
@@ -150,7 +152,7 @@ def bring_back(folder: Path, *, is_there: bool = False) -> None:
         return
     try:
         _bring_back(folder, kept)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, DocumentError) as error:
         warn_once(f"{kept}, the records of earlier flow runs, cannot be read: {error}")
 
 
@@ -169,16 +171,17 @@ def _bring_back(folder: Path, kept: Path) -> None:
 def _write(folder: Path, rows: list[tuple[str, bytes, float]]) -> None:
     """Write the files of a folder so that it is seen whole or not at all."""
     scratch = _scratch(folder)
-    for name, data, written in rows:
-        write_durable(scratch / name, data)
-        os.utime(scratch / name, (written, written))
+    files = [(path_in(scratch, name), data, written) for name, data, written in rows]
+    for path, data, written in files:
+        write_durable(path, data)
+        os.utime(path, (written, written))
     try:
         scratch.rename(folder)
         flush(str(folder.parent))
     except OSError:  # another process has begun to write there: what it wrote is newer
         for name, data, _ in rows:
-            if not (folder / name).exists():
-                write_whole(folder / name, data, durable=True)
+            if not (path := path_in(folder, name)).exists():
+                write_whole(path, data, durable=True)
         shutil.rmtree(scratch, ignore_errors=True)
 
 

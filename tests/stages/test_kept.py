@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import time
 from dataclasses import asdict, replace
 
@@ -114,6 +116,17 @@ def test_what_is_young_or_waits_or_may_go_on_stays(night):
     put_all_away()
     assert (stage_root() / owner).exists()
     LocalStage(owner).write(STATE_RECORD, state)
+
+
+def test_what_is_kept_is_written_nowhere_else(night, caplog):
+    put_all_away()
+    with contextlib.closing(sqlite3.connect(stage_root() / KEPT)) as database, database:
+        database.execute("UPDATE kept SET name = '../elsewhere' WHERE name = 'state.json'")
+    assert not LocalStage(night.flow_run_id).has(STATE_RECORD)
+    assert not list(stage_root().glob("*elsewhere"))
+    assert "'../elsewhere' is none of a stage's documents" in caplog.text
+    with contextlib.closing(sqlite3.connect(stage_root() / KEPT)) as database, database:
+        database.execute("UPDATE kept SET name = 'state.json' WHERE name = '../elsewhere'")
 
 
 def test_a_damaged_file_of_what_was_put_away_stops_no_other_flow_run(night, caplog):
