@@ -48,7 +48,7 @@ def prunable_files(min_age: float, prefix: str = "") -> Iterator[Prunable]:
 def _sealed_before(before: float, prefix: str) -> Iterator[Path]:
     root = stage_root()
     for folder in root.iterdir() if root.is_dir() else ():
-        with contextlib.suppress(DocumentError, OSError, ValueError, KeyError):
+        with contextlib.suppress(DocumentError, OSError):
             FlowRunId(folder.name)
             is_old = folder.is_dir() and touched(folder) < before
             if is_old and may_be_put_away(folder) and image_name_in(folder).startswith(prefix):
@@ -57,7 +57,7 @@ def _sealed_before(before: float, prefix: str) -> Iterator[Path]:
 
 def _put_away(folders: Iterable[Path]) -> None:
     for folder in folders:
-        with LocalStage(folder.name).locked():
+        with contextlib.suppress(DocumentError), LocalStage(folder.name).locked():
             if may_be_put_away(folder):  # nobody has sealed it again, or runs it
                 put_away(folder)
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from ommx_prefect.exceptions import DocumentError
 
+# A larger text is not held a second and a third time.
+MOST_WRITTEN_AGAIN = 16 * 2**20
+
 
 def strict_json(data: bytes | str, what: str, *, non_finite: bool = False) -> Any:
     """Parse JSON.
@@ -46,6 +49,8 @@ def _as_written(data: bytes | str) -> Any:
     An object that is written again holds each key once. So a text that comes out as it was has none
     twice, and no number but finite ones, which is seen several times faster than key by key.
     """
+    if len(data) > MOST_WRITTEN_AGAIN:
+        return None
     try:
         text = data if isinstance(data, str) else data.decode()
         found = json.loads(text)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from ommx.experiment import Experiment, Run
 
+from ommx_prefect._format.encode import documents_of_output
 from ommx_prefect._format.model import Documents
-from ommx_prefect._format.one_run import documents_of_output
 from ommx_prefect._recording.collected import CollectedAttachments
 from ommx_prefect._recording.faults import Faults
 from ommx_prefect._registry.blobs import store_blob

@@ -10,7 +10,6 @@ run again finds its folder as it was: it is brought back before anything of it i
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sqlite3
@@ -28,7 +27,7 @@ from ommx_prefect._registry.files import (
     write_durable,
     write_whole,
 )
-from ommx_prefect._shards.names import FlowRunId
+from ommx_prefect._shards.schema import fields_of, parsed
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
     LOCK,
@@ -38,6 +37,8 @@ from ommx_prefect._stages.documents import (
     SEALED_RECORD,
     STATE_RECORD,
     SUBFLOWS,
+    FlowRecord,
+    format_of,
     path_in,
 )
 from ommx_prefect._stages.unsealed import has_unsealed
@@ -60,6 +61,9 @@ def may_be_put_away(folder: Path) -> bool:
     """Tell whether a flow run has ended, is sealed, and has nothing but documents here.
 
     A subflow that is part of another experiment goes when that is sealed.
+
+    Raises:
+        DocumentError: A document of it is damaged.
     """
     files = {path.relative_to(folder) for path in _files(folder)}
     are_documents = all(
@@ -81,26 +85,25 @@ def _is_sealed_with_its_root(folder: Path) -> bool:
 
 def _root_of(folder: Path) -> Path:
     """Return the folder of the flow run to whose experiment a flow run belongs."""
-    document = json.loads(read_regular(folder / FLOW_RECORD))
-    return folder.with_name(str(FlowRunId(document["owner"])))
+    record = parsed(FlowRecord, _fields_of(folder, FLOW_RECORD))
+    return folder.with_name(str(record.owner))  # pathlib takes no kind of text but text
 
 
 def _is_composed(folder: Path) -> bool:
     """Tell an experiment that only the stages of this host know: the next night looks for it."""
-    return bool(_sealed_in(folder).get("composed_in"))
+    return bool(_fields_of(folder, SEALED_RECORD).get("composed_in"))
 
 
 def image_name_in(folder: Path) -> str:
     """Return the image name under which a flow run was sealed, or its root; empty if unknown."""
     try:
-        return str(_sealed_in(_root_of(folder)).get("image_name", ""))
+        return str(_fields_of(_root_of(folder), SEALED_RECORD).get("image_name", ""))
     except FileNotFoundError:
         return ""
 
 
-def _sealed_in(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(read_regular(folder / SEALED_RECORD))
-    return found
+def _fields_of(folder: Path, name: str) -> dict[str, Any]:
+    return fields_of(read_regular(folder / name), format_of(name), f"{folder.name}/{name}")
 
 
 def touched(folder: Path) -> float:
@@ -109,16 +112,23 @@ def touched(folder: Path) -> float:
 
 
 def put_away(folder: Path) -> None:
-    """Put the documents of a flow run into the database, and then its folder away."""
+    """Put the documents of a flow run into the database, and then its folder away.
+
+    Raises:
+        OSError: The database cannot be written; the folder stays.
+    """
     paths = [path for path in _files(folder) if path.name != LOCK]
     rows = [
         (folder.name, path.relative_to(folder).as_posix(), read_regular(path), path.stat().st_mtime)
         for path in paths
     ]
-    with _opened(folder.parent / KEPT) as database:
-        database.execute(SCHEMA)
-        database.execute("DELETE FROM kept WHERE owner = ?", (folder.name,))
-        database.executemany("INSERT INTO kept VALUES (?, ?, ?, ?)", rows)
+    try:
+        with _opened(folder.parent / KEPT) as database:
+            database.execute(SCHEMA)
+            database.execute("DELETE FROM kept WHERE owner = ?", (folder.name,))
+            database.executemany("INSERT INTO kept VALUES (?, ?, ?, ?)", rows)
+    except sqlite3.Error as error:
+        raise OSError(f"{folder.parent / KEPT} cannot be written: {error}") from error
     aside = _scratch(folder)
     folder.rename(aside)
     known = {name for _, name, _, _ in rows} | {LOCK}

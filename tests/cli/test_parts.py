@@ -87,9 +87,10 @@ def test_its_parts_are_pruned_with_it_and_come_back_with_it(name, command):
 def test_parts_that_nothing_names_are_pruned_once_they_are_old(name, command):
     from ommx.artifact import remove_image
 
-    assert command("prune", REPOSITORY, "--older-than", "0s", "--json").json == []
+    gone = command("prune", REPOSITORY, "--older-than", "0s", "--json").json
+    assert {row["kind"] for row in gone} <= {"documents"}
     digest = find(name)
     assert digest is not None
     remove_image(name)
     gone = command("prune", REPOSITORY, "--older-than", "0s", "--json").json
-    assert {row["kind"] for row in gone} == {"part"}
+    assert {row["kind"] for row in gone} - {"documents"} == {"part"}

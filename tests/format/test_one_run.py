@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ommx_prefect._format.compose import compose
+from ommx_prefect._format.encode import documents_of_output
 from ommx_prefect._format.model import (
     PARAMETERS_MEDIA_TYPE,
     Attachments,
@@ -14,7 +15,6 @@ from ommx_prefect._format.model import (
     describe,
     sha256_digest,
 )
-from ommx_prefect._format.one_run import documents_of_output
 
 JSON = describe("application/json", b"{}")
 NOTED = Descriptor("a/b", sha256_digest(b"y"), 1, (("key", "value"),))

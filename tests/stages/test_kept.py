@@ -129,6 +129,18 @@ def test_what_is_kept_is_written_nowhere_else(night, caplog):
         database.execute("UPDATE kept SET name = 'state.json' WHERE name = '../elsewhere'")
 
 
+@pytest.mark.parametrize("document", [b"[]", b'{"owner": 1}', b"{", b'{"owner": "../.."}'])
+def test_what_is_damaged_stays_and_stops_no_other(night, document):
+    path = LocalStage(new_id()).path / FLOW_RECORD
+    path.parent.mkdir(parents=True)
+    path.write_bytes(document)
+    put_all_away()
+    assert path.read_bytes() == document
+    assert not (stage_root() / night.flow_run_id).exists()
+    path.unlink()
+    path.parent.rmdir()
+
+
 def test_a_damaged_file_of_what_was_put_away_stops_no_other_flow_run(night, caplog):
     put_all_away()
     kept = stage_root() / KEPT
