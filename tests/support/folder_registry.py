@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import threading
 import uuid
 from collections.abc import Iterator
@@ -105,7 +104,7 @@ class FolderRegistry:
         scratch = path.with_name(f".{uuid.uuid4().hex}")
         scratch.write_bytes(data)
         with self._lock:
-            shutil.move(scratch, path)
+            os.replace(scratch, path)  # also what is a link, to a folder perhaps
 
 
 def _content(path: Path) -> bytes:
