@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from ommx_prefect.exceptions import DocumentError
 
@@ -140,13 +140,6 @@ def read_regular(path: str | Path, *, owned: bool = True) -> bytes:
     """
     with open_regular(path, owned=owned) as file:
         return file.readall()
-
-
-def file_lock(path: Path, mode: int = 0o644) -> contextlib.AbstractContextManager[Any]:
-    """Return a lock between processes, which waits until it has a file for itself."""
-    from filelock import FileLock  # who only records, as workers do, need not load it
-
-    return FileLock(path, mode=mode)
 
 
 @contextlib.contextmanager

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Any
 
+from filelock import FileLock
 from ommx.artifact import list_artifacts, remove_image, restore_image
 from ommx.experiment import Experiment, list_experiment_checkpoints, list_experiments
 
 from ommx_prefect._registry.blobs import registry_root
-from ommx_prefect._registry.files import file_lock
 from ommx_prefect.exceptions import InvalidImageNameError
 
 OUR_NAMES = "ommx-prefect.local/"
@@ -80,8 +78,8 @@ def load_annotated(key: str, value: str) -> Experiment | None:
     return None
 
 
-def _names_locked() -> AbstractContextManager[Any]:
-    return file_lock(registry_root() / "ommx-prefect-names.lock")
+def _names_locked() -> FileLock:
+    return FileLock(registry_root() / "ommx-prefect-names.lock")
 
 
 class NameMovedError(RuntimeError):

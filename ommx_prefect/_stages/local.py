@@ -18,11 +18,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock
+
 from ommx_prefect._format.model import Descriptor, Documents, describe, hex_of
 from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._registry.files import (
     PRIVATE_FILE,
-    file_lock,
     make_folder,
     read_regular,
     write_durable,
@@ -198,7 +199,7 @@ class LocalStage:
     def locked(self) -> Iterator[None]:
         """Hold the stage against every other process that seals it."""
         make_folder(self.path)
-        with file_lock(self.path / LOCK, PRIVATE_FILE):
+        with FileLock(self.path / LOCK, mode=PRIVATE_FILE):
             bring_back(self.path, is_there=True)
             yield
 
