@@ -157,7 +157,9 @@ class Inbox:
                 raise
         except DocumentError as error:
             found = b"".join(data)
-            return None if self._quarantine.holds(own, found) else (own, found, error)
+            if self._quarantine.holds(own, found):
+                return None
+            return own, found, error.with_traceback(None)  # which has all bytes once more
         return None
 
     def _bring(self, name: str, own: str, read: list[bytes]) -> None:
@@ -182,7 +184,7 @@ class Inbox:
             raise kind(
                 f"{name} in stage {self._store.name!r} is refused: {str(error)[:1000]}. Remove the "
                 "object, or put the right one in its place"
-            ) from error
+            ) from error.with_traceback(None)
 
     def _keep_shard(self, directory: str, key: str, data: bytes) -> None:
         shard, blobs = self._store.unpack(data, self._local.owner, key)

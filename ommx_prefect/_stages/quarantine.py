@@ -15,10 +15,12 @@ import re
 import shutil
 from pathlib import Path
 
-from ommx_prefect._registry.files import make_folder, read_regular, write_whole
+from ommx_prefect._registry.blobs import PIECE_BYTES
+from ommx_prefect._registry.files import make_folder, open_regular, write_whole
 from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.documents import CHECKPOINTS, KINDS, QUARANTINE, SHARDS, STARTS
+from ommx_prefect._stages.files import is_of_size
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect.exceptions import DocumentError
 
@@ -56,7 +58,7 @@ class Quarantine:
         path = self.folder / _file_name(name)
         for each in (path, path.with_name(path.name + REPORTED)):
             with contextlib.suppress(OSError, DocumentError):
-                if read_regular(each) == data:
+                if is_of_size(each, len(data)) and _has_bytes(each, data):
                     return True
         return False
 
@@ -98,6 +100,13 @@ class Quarantine:
             path = self.folder / _file_name(name)
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, path.with_name(path.name + REPORTED))
+
+
+def _has_bytes(path: Path, data: bytes) -> bool:
+    """Tell whether a file has these bytes, of which only a piece is read at a time."""
+    with open_regular(path) as file, memoryview(data) as wanted:
+        pieces = range(0, len(data), PIECE_BYTES)
+        return all(file.read(PIECE_BYTES) == wanted[x : x + PIECE_BYTES] for x in pieces)
 
 
 def _file_name(name: str) -> str:

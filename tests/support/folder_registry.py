@@ -82,7 +82,8 @@ class FolderRegistry:
         if handler.command == "POST" and source.is_file():
             # One blob of both repositories, as in any registry.
             (place / "blobs").mkdir(parents=True, exist_ok=True)
-            (place / "blobs" / query["mount"]).symlink_to(source)
+            with contextlib.suppress(FileExistsError):
+                (place / "blobs" / query["mount"]).symlink_to(source)
             return handler.answer(201, b"")
         if handler.command == "POST":
             name = place.relative_to(self.folder)

@@ -147,6 +147,9 @@ class Trial:
             source = self.template / path.relative_to(self.scene.folder)
             if source.exists():
                 shutil.copyfile(source, path)
+            while not source.parent.exists():  # a folder that was planted with it
+                path, source = path.parent, source.parent
+                path.rmdir()
 
     # ------------------------------------------------------------ after
 
