@@ -137,6 +137,7 @@ def test_an_execution_that_ended_counts_before_one_that_was_cut_off_later():
 
 def test_what_a_busy_server_takes_in_late_is_waited_for(monkeypatch):
     monkeypatch.setattr(api, "GONE_SECONDS", 120.0)  # a busy machine is no fault of it
+
     @prefect.flow
     def plain():
         return plain_task()
