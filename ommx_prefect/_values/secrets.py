@@ -123,18 +123,24 @@ class Redactor:
         """Tell whether bytes hold a secret, in UTF-8, UTF-16 or UTF-32."""
         return any(needle in data for needle in self._searched_for())
 
-    def shows_in(self, path: Path) -> bool:
-        """Tell whether a file holds a secret; it is read piece by piece."""
+    def shows_in(self, pieces: Iterable[bytes | memoryview]) -> bool:
+        """Tell whether what comes in pieces holds a secret; some of it at a time is copied."""
         overlap = max(map(len, self._searched_for()), default=0)
         if not overlap:
             return False
         before = b""
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                if self.shows(before + chunk):
+        for piece in pieces:
+            for first in range(0, len(piece), CHUNK_BYTES):
+                chunk = before + bytes(piece[first : first + CHUNK_BYTES])
+                if self.shows(chunk):
                     return True
-                before = (before + chunk)[-overlap:]
+                before = chunk[-overlap:]
         return False
+
+    def shows_in_file(self, path: Path) -> bool:
+        """Tell whether a file holds a secret."""
+        with path.open("rb") as file:
+            return self.shows_in(iter(lambda: file.read(CHUNK_BYTES), b""))
 
     def _searched_for(self) -> tuple[bytes, ...]:
         if self._needles is None:

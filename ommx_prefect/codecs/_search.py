@@ -50,10 +50,12 @@ def _without_secrets(data: bytes, redact: Redactor) -> bytes | None:
 
 
 def _shows(value: Any, write: Writer, redact: Redactor) -> bool:
-    if isinstance(write, (Encoded, InPieces)) and redact.shows(write.data):
+    if isinstance(write, Encoded) and redact.shows(write.data):
         return True
+    if isinstance(write, InPieces):
+        return redact.shows_in(write.pieces)
     if isinstance(value, Path):
-        return redact.shows_in(value)
+        return redact.shows_in_file(value)
     for accepts, texts in _INSIDE:
         if accepts(value):
             return any(redact.shows(text.encode(errors="replace")) for text in texts(value))

@@ -33,6 +33,7 @@ from ommx_prefect._stages.documents import SHARDS, STARTS
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import tell_stage
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
+from ommx_prefect._values.secrets import CHUNK_BYTES
 from ommx_prefect.codecs import CodecEntry, NumpyCodec, log_value, registry
 from tests.benchmarks.measures import PeakMemory
 
@@ -46,9 +47,9 @@ def attempt_of(owner: str) -> Attempt:
     return Attempt(*ids, "solve", "solve-0", 1, nonce, time.time(), "here", os.getpid())
 
 
-def recorded(value: object) -> Attempt:
+def recorded(value: object, arguments: dict | None = None) -> Attempt:
     attempt = attempt_of(str(uuid.uuid4()))
-    with Recording(attempt, RecordingOptions(), {}) as recording, recording.active():
+    with Recording(attempt, RecordingOptions(), arguments or {}) as recording, recording.active():
         recording.returned(value)
     return attempt
 
@@ -227,11 +228,12 @@ def test_a_large_file_is_never_held_whole(tmp_path):
     assert layer["digest"] == sha256_digest(path.read_bytes())
 
 
+@pytest.mark.parametrize("arguments", [{}, {"token": "a-secret-of-the-task"}])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_a_large_array_is_stored_from_its_own_memory(order):
+def test_a_large_array_is_stored_from_its_own_memory(order, arguments):
     array = np.asarray(np.random.default_rng(0).random((4096, 4096)), order=order)
     with PeakMemory() as peak:
-        attempt = recorded(array)
+        attempt = recorded(array, arguments)
     assert peak.megabytes < array.nbytes / 2**20 / 2
     buffer = io.BytesIO()
     np.save(buffer, array)
@@ -241,13 +243,13 @@ def test_a_large_array_is_stored_from_its_own_memory(order):
     assert again.flags.f_contiguous == array.flags.f_contiguous
 
 
-def test_a_large_array_that_shows_a_secret_is_left_out():
+# At its start, and over the border of two pieces of a search.
+@pytest.mark.parametrize("first", [0, CHUNK_BYTES // 8 - 1])
+def test_a_large_array_that_shows_a_secret_is_left_out(first):
     secret = "a-secret-of-the-stage"
-    array = np.full(2**17, 1.0)
-    array[:4] = np.frombuffer(secret.encode().ljust(32), dtype=np.float64)
-    attempt = attempt_of(str(uuid.uuid4()))
-    with Recording(attempt, RecordingOptions(), {"token": secret}) as recording, recording.active():
-        recording.returned(array)
+    array = np.full(CHUNK_BYTES // 4, 1.0)
+    array[first : first + 4] = np.frombuffer(secret.encode().ljust(32), dtype=np.float64)
+    attempt = recorded(array, {"token": secret})
     assert "it shows a secret" in str(written(attempt)["notes"])
     assert written(attempt)["documents"] is None or not written(attempt).get("payload")
     found = b"".join(path.read_bytes() for path in blob_folder(registry_root()).iterdir())

@@ -51,9 +51,9 @@ def test_a_secret_is_found_in_bytes(encoding, tmp_path):
     path = tmp_path / "file"
     for before in (0, 2**20 - 7, 3 * 2**20 - 1):
         path.write_bytes(b"-" * before + data + b"-" * 100)
-        assert redact.shows_in(path)
+        assert redact.shows_in_file(path)
     path.write_bytes(b"-" * 2**21)
-    assert not redact.shows_in(path)
+    assert not redact.shows_in_file(path)
 
 
 def test_a_secret_is_found_in_an_array_of_text():
