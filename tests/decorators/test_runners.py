@@ -55,7 +55,7 @@ def ray_here():
     ray.shutdown()
 
 
-def _start_ray(ray, times=3):
+def _start_ray(ray, times=6):
     """Start it; on a busy machine it may give itself up, for its own agents take too long."""
     paths = {"env_vars": {"PYTHONPATH": str(CHECKOUT)}}  # where pytest finds this suite
     try:
