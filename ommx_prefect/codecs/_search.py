@@ -58,7 +58,8 @@ def _shows(value: Any, write: Writer, redact: Redactor) -> bool:
         return redact.shows_in_file(value)
     for accepts, texts in _INSIDE:
         if accepts(value):
-            return any(redact.shows(text.encode(errors="replace")) for text in texts(value))
+            found = (text.encode(errors="backslashreplace") for text in texts(value))
+            return any(map(redact.shows, found))
     return False
 
 

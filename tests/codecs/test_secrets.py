@@ -1,14 +1,16 @@
 """What is secret is never stored, by type, by name and by text."""
 
+import base64
+
 import numpy as np
+import pandas
 import pydantic
 import pytest
 from prefect.blocks.core import Block
 from prefect.blocks.system import Secret as PrefectSecret
 
-from ommx_prefect.codecs import (
-    REDACTED,
-)
+from ommx_prefect._values.secrets import Redactor
+from ommx_prefect.codecs import REDACTED
 from tests.support.codec_values import SECRET, Leaky, Point, committed, json_of, stored_bytes
 
 
@@ -82,3 +84,17 @@ def test_bytes_that_show_a_forbidden_text_are_skipped():
     _, logged = committed({"a": SECRET.encode(), "b": b"fine"}, forbidden=[SECRET])
     assert logged.names == ("v.b",)
     assert logged.skipped[0].reason == "it shows a secret"
+
+
+KEY = bytes([0x89, 0xFE, 0x01, 0xC3, 0x28, 0xFF]) * 4
+
+
+@pytest.mark.parametrize("named", ["password", "x"])
+def test_a_key_of_bytes_that_are_no_text_is_stored_in_no_form(named):
+    redact = Redactor({named: KEY if named == "password" else pydantic.SecretBytes(KEY)})
+    frame = pandas.DataFrame({"a": ["x", "y"], "b": [b"1", KEY]})
+    shown = {"key": base64.b64encode(KEY).decode(), "repr": repr(KEY), "hex": KEY.hex()}
+    for value in (KEY, np.frombuffer(KEY, np.uint8), frame, [KEY, "x"], shown):
+        data = stored_bytes(value, forbidden=redact)
+        assert KEY not in data
+        assert not any(text.encode() in data for text in shown.values())
