@@ -28,6 +28,7 @@ from typing import Any
 from ommx.experiment import Experiment, Run
 
 from ommx_prefect._values.members import fields_of
+from ommx_prefect._values.parameters import storable
 from ommx_prefect._values.secrets import REDACTED, Redactor, is_secret, unused
 from ommx_prefect.codecs._figures import (
     MatplotlibCodec,
@@ -106,7 +107,7 @@ def log_value(
     None is not attached. A dict, list or tuple that is JSON throughout is one attachment; any
     other dict with str keys, list, tuple, dataclass instance or pydantic model is split into
     `name.<key>`, `name.<index>` or `name.<field>`, to a depth of 32 and 4096 items each. A name
-    that is taken gets the suffix `~2`, `~3`, ...
+    that is taken gets the suffix `~2`, `~3`, ...; what UTF-8 cannot hold of one is escaped.
 
     Args:
         target: Where to attach.
@@ -154,7 +155,7 @@ class _Attaching:
         if allowed is None:
             return self._skip(name, value, "it shows a secret")
         if is_changed:
-            self.redacted.append(self.redact.text(name))
+            self.redacted.append(self._shown(name))
         return self._write(name, allowed)
 
     def _split(
@@ -171,12 +172,15 @@ class _Attaching:
         return None
 
     def _skip(self, name: str, value: Any, reason: str) -> None:
-        texts = map(self.redact.text, (name, type_name(value), reason))
-        shown_name, shown_type, shown_reason = texts
+        shown_name, shown_type, shown_reason = map(self._shown, (name, type_name(value), reason))
         self.skipped.append(SkippedValue(shown_name, shown_type, shown_reason[:500]))
 
+    def _shown(self, text: str) -> str:
+        """Return a text of the user's without secrets, and as UTF-8 can hold it."""
+        return storable(self.redact.text(text))
+
     def _write(self, name: str, write: Writer) -> None:
-        name = self.redact.text(name)
+        name = self._shown(name)
         if name not in self.names and self._is_written(name, write):
             self.names[name] = None
             return
