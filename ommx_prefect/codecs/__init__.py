@@ -46,6 +46,7 @@ from ommx_prefect.codecs._registry import (
     registry,
 )
 from ommx_prefect.codecs._search import searched
+from ommx_prefect.codecs._size import TooLargeError
 from ommx_prefect.codecs._tables import (
     ArrowTableCodec,
     BytesCodec,
@@ -79,6 +80,8 @@ __all__ = [
 
 # A layer costs about 250 bytes of a manifest, and OCI registries cap a manifest at 4 MiB.
 MAX_ITEMS = 4096
+# An output of more parts is one whose parts are shared: it would have no end.
+MAX_PARTS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +109,8 @@ def log_value(
 
     None is not attached. A dict, list or tuple that is JSON throughout is one attachment; any
     other dict with str keys, list, tuple, dataclass instance or pydantic model is split into
-    `name.<key>`, `name.<index>` or `name.<field>`, to a depth of 32 and 4096 items each. A name
+    `name.<key>`, `name.<index>` or `name.<field>`, to a depth of 32 and 4096 items each. So is what
+    would be more than 20 million values of JSON; a part that is too large, too, is skipped. A name
     that is taken gets the suffix `~2`, `~3`, ...; what UTF-8 cannot hold of one is escaped.
 
     Args:
@@ -137,6 +141,8 @@ class _Attaching:
     names: dict[str, None] = dataclasses.field(default_factory=dict)
     skipped: list[SkippedValue] = dataclasses.field(default_factory=list)
     redacted: list[str] = dataclasses.field(default_factory=list)
+    parts: int = 0
+    too_large: dict[int, Any] = dataclasses.field(default_factory=dict)
 
     def add(self, name: str, value: Any, above: tuple[int, ...]) -> None:
         entry = SECRET_ENTRY if is_secret(value) else registry.find(value)
@@ -147,16 +153,31 @@ class _Attaching:
         try:
             write = entry.prepare(value)
         except Exception as error:
-            items = _items(value) if entry.codec is JsonCodec else None
-            if items is not None:
+            may_split = entry.codec is JsonCodec and self._may_split(value, error, above)
+            if may_split and (items := _items(value)) is not None:
                 return self._split(name, value, items, above)
-            return self._skip(name, value, f"codec {entry.name} raised {_described(error)}")
+            is_known = isinstance(error, TooLargeError)
+            reason = str(error) if is_known else f"codec {entry.name} raised {_described(error)}"
+            return self._skip(name, value, reason)
         allowed, is_changed = searched(entry, value, write, self.redact)
         if allowed is None:
             return self._skip(name, value, "it shows a secret")
         if is_changed:
             self.redacted.append(self._shown(name))
         return self._write(name, allowed)
+
+    def _may_split(self, value: Any, error: Exception, above: tuple[int, ...]) -> bool:
+        """Tell whether the parts of what JSON does not take are attached each by itself.
+
+        Of what is too large, they are where they have names, or are what a function returns. What
+        is met again is not split again: shared parts would be, a million times.
+        """
+        if not isinstance(error, TooLargeError):
+            return True
+        is_met_again = id(value) in self.too_large
+        self.too_large[id(value)] = value
+        is_list = isinstance(value, (list, tuple))
+        return not is_met_again and not (is_list and (above or len(value) > MAX_ITEMS))
 
     def _split(
         self, name: str, value: Any, items: list[tuple[Any, Any]], above: tuple[int, ...]
@@ -168,6 +189,9 @@ class _Attaching:
         if len(items) > MAX_ITEMS:
             return self._skip(name, value, f"{len(items)} items, more than {MAX_ITEMS}")
         for key, item in items:
+            if self.parts >= MAX_PARTS:
+                return self._skip(name, value, f"more than {MAX_PARTS:,} parts in all")
+            self.parts += 1
             self.add(f"{name}.{key}", item, (*above, id(value)))
         return None
 
