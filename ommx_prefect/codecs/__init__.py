@@ -128,7 +128,7 @@ def log_value(
     """
     attaching = _Attaching(target, _redactor(forbidden))
     if value is not None:
-        attaching.add(name, value, ())
+        attaching.add(name, name, value, ())
     return LoggedValue(tuple(attaching.names), tuple(attaching.skipped), tuple(attaching.redacted))
 
 
@@ -144,7 +144,7 @@ class _Attaching:
     parts: int = 0
     too_large: dict[int, Any] = dataclasses.field(default_factory=dict)
 
-    def add(self, name: str, value: Any, above: tuple[int, ...]) -> None:
+    def add(self, name: str, key: str, value: Any, above: tuple[int, ...]) -> None:
         entry = SECRET_ENTRY if is_secret(value) else registry.find(value)
         if entry is None:
             return self._skip(
@@ -159,7 +159,7 @@ class _Attaching:
             is_known = isinstance(error, TooLargeError)
             reason = str(error) if is_known else f"codec {entry.name} raised {_described(error)}"
             return self._skip(name, value, reason)
-        allowed, is_changed = searched(entry, value, write, self.redact)
+        allowed, is_changed = searched(entry, key, value, write, self.redact)
         if allowed is None:
             return self._skip(name, value, "it shows a secret")
         if is_changed:
@@ -192,7 +192,7 @@ class _Attaching:
             if self.parts >= MAX_PARTS:
                 return self._skip(name, value, f"more than {MAX_PARTS:,} parts in all")
             self.parts += 1
-            self.add(f"{name}.{key}", item, (*above, id(value)))
+            self.add(f"{name}.{key}", str(key), item, (*above, id(value)))
         return None
 
     def _skip(self, name: str, value: Any, reason: str) -> None:

@@ -29,23 +29,25 @@ TEXTS = (JsonCodec, PrefectStateCodec, PlotlyCodec)
 
 
 def searched(
-    entry: CodecEntry, value: Any, write: Writer, redact: Redactor
+    entry: CodecEntry, key: str, value: Any, write: Writer, redact: Redactor
 ) -> tuple[Writer | None, bool]:
-    """Return how a value may be stored, None where it may not; and whether it was changed."""
+    """Return how a value under a key may be stored, or None; and whether it was changed."""
     if isinstance(write, Encoded) and entry.codec in TEXTS:
-        data = _without_secrets(write.data, redact)
+        data = _without_secrets(write.data, key, redact)
         return (write, False) if data is None else (Encoded(write.media_type, data), True)
+    if redact.hides(value, key):
+        return None, False
     if not redact.texts:
         return write, False
     return (None if _shows(value, write, redact) else write), False
 
 
-def _without_secrets(data: bytes, redact: Redactor) -> bytes | None:
+def _without_secrets(data: bytes, key: str, redact: Redactor) -> bytes | None:
     """Return JSON without secrets; None where it holds none."""
     if not redact.may_show(data):
         return None
     before = redact.count
-    shown = redact.json(json.loads(data))
+    shown = redact.json(json.loads(data), key)
     return json.dumps(shown).encode() if redact.count > before else None
 
 

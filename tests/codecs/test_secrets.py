@@ -98,3 +98,13 @@ def test_a_key_of_bytes_that_are_no_text_is_stored_in_no_form(named):
         data = stored_bytes(value, forbidden=redact)
         assert KEY not in data
         assert not any(text.encode() in data for text in shown.values())
+
+
+def test_what_is_short_is_hidden_by_its_name_in_a_part_as_well():
+    redact = Redactor({"password": "hunter2"})
+    value = {"password": "hunter2", "db_password": b"hunter2", "user": "hunter2", "x": np.ones(1)}
+    sealed, logged = committed(value, forbidden=redact)
+    assert logged.names == ("v.password", "v.user", "v.x")
+    assert [x.name for x in logged.skipped] == ["v.db_password"]
+    assert sealed.get_json("v.password") == REDACTED
+    assert sealed.get_json("v.user") == "hunter2"
