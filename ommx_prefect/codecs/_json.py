@@ -188,6 +188,8 @@ def _plain_dict(value: dict[Any, Any], budget: Budget, above: tuple[int, ...]) -
 
 def _key(key: Any) -> str:
     """Give the text that `json.dumps` makes of a key."""
+    if type(key) is str:
+        return key
     plain = None if key is None else _plain(key, Budget()) if isinstance(key, _KEYS) else key
     if type(plain) is str:
         return plain
