@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ommx_prefect._values.members import instance_of
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.codecs._figures import PlotlyCodec, PrefectStateCodec
@@ -72,7 +74,13 @@ def _of_table(value: Any) -> Iterator[str]:
     columns = (frame.iloc[:, number] for number in range(frame.shape[1]))
     for column in (frame.index, *columns):
         if not _is_numeric(column.dtype):
-            yield "\n".join(map(str, column))
+            yield "\n".join(map(_of_cell, column))
+            yield "\n".join(map(str, getattr(column.dtype, "categories", ())))  # unused ones, too
+
+
+def _of_cell(cell: Any) -> str:
+    # numpy leaves out the middle of a long array.
+    return str(cell.tolist() if isinstance(cell, np.ndarray) else cell)
 
 
 def _is_numeric(dtype: Any) -> bool:

@@ -108,3 +108,23 @@ def test_what_is_short_is_hidden_by_its_name_in_a_part_as_well():
     assert [x.name for x in logged.skipped] == ["v.db_password"]
     assert sealed.get_json("v.password") == REDACTED
     assert sealed.get_json("v.user") == "hunter2"
+
+
+PREFIX = "as-many-others-begin-so-that-parquet-shortens-it-"
+OTHERS = [f"{PREFIX}{number}" for number in range(3_000)]
+USED = pandas.Categorical(["x"] * 9, categories=["x", *OTHERS, f"{PREFIX}hidden"])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pandas.DataFrame({"a": USED}),
+        pandas.Series(USED),
+        pandas.DataFrame({"a": range(9)}, index=pandas.CategoricalIndex(USED)),
+        pandas.DataFrame({"a": [np.array([*OTHERS, f"{PREFIX}hidden", *OTHERS], dtype=object)]}),
+    ],
+    ids=["categories", "of a Series", "of an index", "long array"],
+)
+def test_a_secret_that_parquet_shortens_is_found_in_a_table(table):
+    _, logged = committed(table, forbidden=[f"{PREFIX}hidden"])
+    assert [x.reason for x in logged.skipped] == ["it shows a secret"]
