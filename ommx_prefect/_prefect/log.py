@@ -1,4 +1,4 @@
-"""Write warnings to the log of the flow run or task run that is executed here."""
+"""Write to the log of the flow run or task run that is executed here, without secrets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
 from ommx_prefect._values.display import for_terminal
+from ommx_prefect._values.secrets import redact_known
 
 # How many texts are known as said: a flow that is served for months says new ones all the time.
 MOST_WARNED = 1_000
@@ -24,7 +25,7 @@ def logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
 
 def warn(message: str) -> None:
     """Log a warning."""
-    logger().warning("%s", for_terminal(message))
+    logger().warning("%s", _shown(message))
 
 
 def warn_once(message: str) -> None:
@@ -39,9 +40,13 @@ def warn_once(message: str) -> None:
 
 def inform(message: str) -> None:
     """Log what went well and a person wants to know."""
-    logger().info("%s", for_terminal(message))
+    logger().info("%s", _shown(message))
 
 
 def complain(message: str) -> None:
     """Log an error."""
-    logger().error("%s", for_terminal(message))
+    logger().error("%s", _shown(message))
+
+
+def _shown(message: str) -> str:
+    return for_terminal(redact_known(message))

@@ -6,7 +6,12 @@ import time
 
 from ommx_prefect._recording.attach import note_unattached
 from ommx_prefect._recording.record import Record
-from ommx_prefect._recording.redaction import redaction_notes, without_secrets
+from ommx_prefect._recording.redaction import (
+    TRACE_LEFT_OUT,
+    redaction_notes,
+    without_leaking_trace,
+    without_secrets,
+)
 from ommx_prefect._registry import keepalive
 from ommx_prefect._shards import unwritten
 from ommx_prefect._shards.shard import Shard
@@ -67,9 +72,19 @@ def _put_shard(record: Record) -> None:
 
 
 def _redact_documents(record: Record) -> None:
-    if record.open_run.documents is not None:
-        found = without_secrets(record.open_run.documents, record.redact)
-        record.open_run.documents = found
+    run = record.open_run
+    if run.documents is None:
+        return
+    try:
+        searched = without_secrets(run.documents, record.redact)
+        if record.options.store_trace:
+            searched, is_whole = without_leaking_trace(searched, record.redact)
+            if not is_whole:
+                record.faults.note(TRACE_LEFT_OUT)
+    except Exception:  # what was not searched is not stored
+        run.documents, run.payload = None, {}
+        raise
+    run.documents = searched
 
 
 def _shard_of(record: Record) -> Shard:

@@ -30,19 +30,20 @@ class Faults:
         self._redact = redact
 
     def note(self, note: str) -> None:
-        """Note something, here and in the log."""
+        """Note something, here and in the log; secrets are cut out of it."""
+        note = self._redact.text(note)
         self.notes.append(note)
         with contextlib.suppress(Exception):
             warn(f"Task {self._task!r}: {note}")
 
     def note_once(self, note: str, about: str = "") -> None:
         """Note something that a callback would say again and again."""
-        if not any((about or note) in known for known in self.notes):
+        if not any(self._redact.text(about or note) in known for known in self.notes):
             self.note(note)
 
     def record_failure(self, what: str, error: Exception) -> str:
         """Keep the first thing that could not be done; return the sentence that says what."""
-        reason = self._redact.text(f"could not {what}: {describe_error(error)}")
+        reason = f"could not {self._redact.text(what)}: {describe_error(error, self._redact.text)}"
         self.first = self.first or reason
         return reason
 

@@ -17,7 +17,12 @@ from ommx_prefect._recording.record import Record
 from ommx_prefect._registry import keepalive
 from ommx_prefect._registry.space import require_space
 from ommx_prefect._stages.resolve import stage_of
-from ommx_prefect._values.error_texts import describe_error
+from ommx_prefect._values.error_texts import (
+    describe_error,
+    message_of,
+    one_line,
+    text_of_error,
+)
 from ommx_prefect._values.parameters import keywords_of, scalars
 from ommx_prefect._workarounds.rust_spans import leave_rust_spans
 
@@ -75,7 +80,7 @@ def _find_secrets(record: Record) -> None:
 def search_for_secrets(record: Record, kind: str, values: Mapping[str, Any]) -> None:
     """Learn the secrets in these values, and note which values cannot be searched."""
     for name, error in record.redact.learn(values).items():
-        reason = record.redact.text(describe_error(error))
+        reason = describe_error(error, record.redact.text)
         record.faults.note_once(f"{kind} {name!r} cannot be searched for secrets: {reason}")
 
 
@@ -91,8 +96,8 @@ def _inputs_of(record: Record) -> dict[str, Scalar]:
     keywords = _keywords_of(record)
     for name, value in scalars(record.arguments, record.options.log_inputs, keywords):
         if isinstance(value, Exception):
-            reason = str(value) if isinstance(value, ValueError) else describe_error(value)
-            reason = record.redact.text(reason)
+            said = message_of(value) if isinstance(value, ValueError) else text_of_error(value)
+            reason = one_line(record.redact.text(said))
             record.faults.note(f"argument {name!r} is not recorded: {reason}")
         else:
             found[name] = record.redact.scalar(value)

@@ -40,6 +40,7 @@ from ommx_prefect._reporting.unsealed import unsealed_before
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.runs_table import runs_table, table_text
 from ommx_prefect._values.error_texts import describe_error, text_of_error
+from ommx_prefect._values.secrets import redact_known
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ def report_sealed(facts: FlowRunFacts, sealed: SealedExperiment) -> None:
 
 def report_unsealed(facts: FlowRunFacts, error: Exception | str) -> None:
     """Show why a flow run was not sealed, with the command that finishes it, and tell of it."""
-    said = error if isinstance(error, str) else text_of_error(error)
+    said = redact_known(error if isinstance(error, str) else text_of_error(error))
     page = unsealed_page(said, facts.command)
     _shielded(None, lambda: _attach(facts, page_key(facts), "markdown", page))
     tell_seal_failed(facts, said)
@@ -72,6 +73,7 @@ def report_still_unsealed(facts: FlowRunFacts, why: str) -> None:
 
     Recovery finds it again every few minutes; a server that has the event keeps one of it.
     """
+    why = redact_known(why)
     page = unsealed_page(why, facts.command)
     none: list[object] = []
     if page.text not in _shielded(none, lambda: _texts_of(facts, page_key(facts))):

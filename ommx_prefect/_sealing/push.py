@@ -34,7 +34,6 @@ from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._targets.annotations import FLOW_NAME, FLOW_RUN_ID
 from ommx_prefect._values.error_texts import describe_error
-from ommx_prefect._values.secrets import redact_known
 from ommx_prefect.exceptions import DocumentError, NotInRegistryError, RegistryError
 
 # Anonymous experiments have a name of the Local Registry's, which nobody else can resolve.
@@ -71,7 +70,7 @@ def _push(stage: Stage, record: FlowRecord, sealed: SealedExperiment) -> str:
             _credentials_of(record, sealed.remote_name) if is_own else None,
         )
     except Exception as error:  # whatever it was, the experiment is sealed
-        problem = redact_known(describe_error(error))
+        problem = describe_error(error)
         warn(f"{sealed.remote_name} is sealed here, but not pushed: {problem}")
         return problem
     opened = f'Experiment.load("{sealed.remote_name}")'

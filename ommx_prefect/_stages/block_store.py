@@ -73,7 +73,9 @@ class BlockStore:
         except DocumentError:  # what is there is no file
             raise
         except Exception as error:
-            reason = self._redact.text(f"could not {what}: {describe_error(error)}")
+            reason = (
+                f"could not {self._redact.text(what)}: {describe_error(error, self._redact.text)}"
+            )
             # Not `from error`: its text would show in the traceback, credentials and all.
             raise StageError(self.stage, reason) from None
 

@@ -4,8 +4,12 @@
 |---|---|
 | as it is | itself; each line of several; the token of `Bearer <token>`; a URL's password |
 | by `repr`, in JSON, in a URL | escaped as these do |
+| on one line | with a blank for each run of blanks and line ends |
 | in base64, alone or behind other bytes (`user:secret`) | the letters that it alone decides |
 | in bytes | all of these in UTF-8, and as it is in UTF-16 and UTF-32 |
+| bytes that are no plain text | themselves, hexadecimal, and read as a text in the usual ways |
+
+A secret of bytes is kept as a text, as Python keeps odd file names: `text_of` and `bytes_of`.
 
 What is derived in another way (a hash, a part, encryption, compression) cannot be found.
 """
@@ -38,6 +42,19 @@ PEM = "-----"
 WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 
 
+def text_of(data: bytes | bytearray | memoryview) -> str:
+    """Return bytes as a text; what is not UTF-8 in them as lone surrogates: none is lost."""
+    return bytes(data).decode("utf-8", "surrogateescape")
+
+
+def bytes_of(text: str) -> bytes:
+    """Return the bytes of which `text_of` has made a text; a text's own in UTF-8."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a half of a pair, which no bytes give
+        return text.encode("utf-8", "backslashreplace")
+
+
 def parts_of(secret: str, *, is_cookie: bool = False) -> set[str]:
     """Return a secret and what in it is one by itself, where it is long enough to be searched."""
     found = {secret, *_lines_of(secret), *url_passwords(secret)}
@@ -58,29 +75,27 @@ def url_passwords(text: str) -> set[str]:
 @functools.lru_cache(maxsize=1_000)
 def forms_of(secret: str) -> frozenset[str]:
     """Return how a secret is met in a text."""
-    data = secret.encode("utf-8", "backslashreplace")
-    forms = {
-        secret,
-        data.decode(),
-        repr(secret)[1:-1],
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        quote(data),
-        quote(data, safe=""),
-        quote_plus(data),
-        *_base64_forms(data),
-    }
+    data = bytes_of(secret)
+    readings = {secret, " ".join(secret.split())}
+    forms = {repr(data)[2:-1], *_base64_forms(data)}
+    forms |= {quote(data), quote(data, safe=""), quote_plus(data)}
+    if not secret.isprintable():
+        readings |= {data.decode("latin-1"), data.decode(errors="replace")}
+        forms |= {data.hex(), data.hex().upper()}
+    forms.update(*map(_escaped, readings))
     shortest = min(SHORTEST_SECRET, len(secret))
-    return frozenset(form for form in forms if len(form) >= shortest)
+    long = (form for form in forms if len(form.replace("\ufffd", "")) >= shortest)
+    return frozenset((secret, *long))
 
 
 def needles_of(secrets: Iterable[str]) -> tuple[bytes, ...]:
-    """Return how secrets are met in bytes."""
+    """Return how secrets are met in bytes, those of JSON with such a text in it too."""
     found = set()
     for secret in secrets:
-        found |= {form.encode("utf-8", "backslashreplace") for form in forms_of(secret)}
-        with contextlib.suppress(UnicodeEncodeError):  # a half of a pair, which no such text has
-            found |= {secret.encode(name) for name in WIDE}
+        shown = {text for form in forms_of(secret) for text in (form, json.dumps(form)[1:-1])}
+        found |= {text.encode("utf-8", "backslashreplace") for text in shown}
+        found |= {secret.encode(name, "surrogatepass") for name in WIDE}
+        found.add(bytes_of(secret))
     return tuple(sorted(found))
 
 
@@ -97,6 +112,15 @@ def _basic(encoded: str) -> Iterator[str]:
 
 def _is_pair(name: str) -> bool:
     return is_secret_name(name) or name.lower() in OTHER_PAIRS
+
+
+def _escaped(text: str) -> Iterator[str]:
+    """Yield a text as it is, and as it is written where something has to be escaped."""
+    yield text
+    yield text.encode("utf-8", "backslashreplace").decode()
+    yield repr(text)[1:-1]
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _base64_forms(data: bytes) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from ommx_prefect._values.members import members_of
-from ommx_prefect._values.secret_forms import parts_of, url_passwords
+from ommx_prefect._values.secret_forms import parts_of, text_of, url_passwords
 from ommx_prefect._values.secret_names import is_secret_name
 
 # How much of each container, and how many members of one argument, are searched for secrets.
@@ -135,7 +135,7 @@ def texts_of(value: Any) -> Iterator[str]:
     if value is None:  # there is none
         return
     if isinstance(value, BINARY):
-        value = bytes(value).decode(errors="replace")
+        value = text_of(value)
     yield str(value)
     if isinstance(value, UUID):
         yield value.hex

@@ -16,7 +16,7 @@ from typing import Any
 from ommx_prefect._format.model import Scalar
 from ommx_prefect._values.secret_forms import URL_PASSWORD, forms_of, needles_of
 from ommx_prefect._values.secret_names import is_secret_name
-from ommx_prefect._values.secret_search import NEVER_SECRET, Search, is_secret
+from ommx_prefect._values.secret_search import BINARY, NEVER_SECRET, Search, is_secret, texts_of
 
 __all__ = ["REDACTED", "Redactor", "is_secret", "is_secret_name", "redact_known"]
 
@@ -95,7 +95,7 @@ class Redactor:
     def json(self, value: Any, name: str = "") -> Any:
         """Return what JSON holds without the secrets; keys that become one stay apart."""
         if isinstance(value, str):
-            is_here = value in self._short and is_secret_name(name)
+            is_here = self.hides(value, name)
             self.count += is_here
             return REDACTED if is_here else self.text(value)
         if isinstance(value, list):
@@ -106,6 +106,12 @@ class Redactor:
         for key, item in value.items():
             result[unused(self.text(key), result)] = self.json(item, key)
         return result
+
+    def hides(self, value: object, name: str) -> bool:
+        """Tell a secret that is too short to be searched elsewhere, where it stands by its name."""
+        if not self._short or not isinstance(value, (str, *BINARY)) or not is_secret_name(name):
+            return False
+        return not self._short.isdisjoint(texts_of(value))
 
     def may_show(self, data: bytes) -> bool:
         """Tell whether the bytes of a text may hold something that `json` would cut out."""

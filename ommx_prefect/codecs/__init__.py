@@ -28,6 +28,7 @@ from typing import Any
 from ommx.experiment import Experiment, Run
 
 from ommx_prefect._values.members import fields_of
+from ommx_prefect._values.parameters import storable
 from ommx_prefect._values.secrets import REDACTED, Redactor, is_secret, unused
 from ommx_prefect.codecs._figures import (
     MatplotlibCodec,
@@ -45,6 +46,7 @@ from ommx_prefect.codecs._registry import (
     registry,
 )
 from ommx_prefect.codecs._search import searched
+from ommx_prefect.codecs._size import TooLargeError
 from ommx_prefect.codecs._tables import (
     ArrowTableCodec,
     BytesCodec,
@@ -78,6 +80,8 @@ __all__ = [
 
 # A layer costs about 250 bytes of a manifest, and OCI registries cap a manifest at 4 MiB.
 MAX_ITEMS = 4096
+# An output of more parts is one whose parts are shared: it would have no end.
+MAX_PARTS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +109,9 @@ def log_value(
 
     None is not attached. A dict, list or tuple that is JSON throughout is one attachment; any
     other dict with str keys, list, tuple, dataclass instance or pydantic model is split into
-    `name.<key>`, `name.<index>` or `name.<field>`, to a depth of 32 and 4096 items each. A name
-    that is taken gets the suffix `~2`, `~3`, ...
+    `name.<key>`, `name.<index>` or `name.<field>`, to a depth of 32 and 4096 items each. So is what
+    would be more than 20 million values of JSON; a part that is too large, too, is skipped. A name
+    that is taken gets the suffix `~2`, `~3`, ...; what UTF-8 cannot hold of one is escaped.
 
     Args:
         target: Where to attach.
@@ -123,7 +128,7 @@ def log_value(
     """
     attaching = _Attaching(target, _redactor(forbidden))
     if value is not None:
-        attaching.add(name, value, ())
+        attaching.add(name, name, value, ())
     return LoggedValue(tuple(attaching.names), tuple(attaching.skipped), tuple(attaching.redacted))
 
 
@@ -136,8 +141,10 @@ class _Attaching:
     names: dict[str, None] = dataclasses.field(default_factory=dict)
     skipped: list[SkippedValue] = dataclasses.field(default_factory=list)
     redacted: list[str] = dataclasses.field(default_factory=list)
+    parts: int = 0
+    too_large: dict[int, Any] = dataclasses.field(default_factory=dict)
 
-    def add(self, name: str, value: Any, above: tuple[int, ...]) -> None:
+    def add(self, name: str, key: str, value: Any, above: tuple[int, ...]) -> None:
         entry = SECRET_ENTRY if is_secret(value) else registry.find(value)
         if entry is None:
             return self._skip(
@@ -146,16 +153,31 @@ class _Attaching:
         try:
             write = entry.prepare(value)
         except Exception as error:
-            items = _items(value) if entry.codec is JsonCodec else None
-            if items is not None:
+            may_split = entry.codec is JsonCodec and self._may_split(value, error, above)
+            if may_split and (items := _items(value)) is not None:
                 return self._split(name, value, items, above)
-            return self._skip(name, value, f"codec {entry.name} raised {_described(error)}")
-        allowed, is_changed = searched(entry, value, write, self.redact)
+            is_known = isinstance(error, TooLargeError)
+            reason = str(error) if is_known else f"codec {entry.name} raised {_described(error)}"
+            return self._skip(name, value, reason)
+        allowed, is_changed = searched(entry, key, value, write, self.redact)
         if allowed is None:
             return self._skip(name, value, "it shows a secret")
         if is_changed:
-            self.redacted.append(self.redact.text(name))
+            self.redacted.append(self._shown(name))
         return self._write(name, allowed)
+
+    def _may_split(self, value: Any, error: Exception, above: tuple[int, ...]) -> bool:
+        """Tell whether the parts of what JSON does not take are attached each by itself.
+
+        Of what is too large, they are where they have names, or are what a function returns. What
+        is met again is not split again: shared parts would be, a million times.
+        """
+        if not isinstance(error, TooLargeError):
+            return True
+        is_met_again = id(value) in self.too_large
+        self.too_large[id(value)] = value
+        is_list = isinstance(value, (list, tuple))
+        return not is_met_again and not (is_list and (above or len(value) > MAX_ITEMS))
 
     def _split(
         self, name: str, value: Any, items: list[tuple[Any, Any]], above: tuple[int, ...]
@@ -167,16 +189,22 @@ class _Attaching:
         if len(items) > MAX_ITEMS:
             return self._skip(name, value, f"{len(items)} items, more than {MAX_ITEMS}")
         for key, item in items:
-            self.add(f"{name}.{key}", item, (*above, id(value)))
+            if self.parts >= MAX_PARTS:
+                return self._skip(name, value, f"more than {MAX_PARTS:,} parts in all")
+            self.parts += 1
+            self.add(f"{name}.{key}", str(key), item, (*above, id(value)))
         return None
 
     def _skip(self, name: str, value: Any, reason: str) -> None:
-        texts = map(self.redact.text, (name, type_name(value), reason))
-        shown_name, shown_type, shown_reason = texts
+        shown_name, shown_type, shown_reason = map(self._shown, (name, type_name(value), reason))
         self.skipped.append(SkippedValue(shown_name, shown_type, shown_reason[:500]))
 
+    def _shown(self, text: str) -> str:
+        """Return a text of the user's without secrets, and as UTF-8 can hold it."""
+        return storable(self.redact.text(text))
+
     def _write(self, name: str, write: Writer) -> None:
-        name = self.redact.text(name)
+        name = self._shown(name)
         if name not in self.names and self._is_written(name, write):
             self.names[name] = None
             return

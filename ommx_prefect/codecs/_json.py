@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from enum import Enum
 from itertools import chain
@@ -23,6 +23,7 @@ from ommx_prefect._values.members import (
     members_of,
 )
 from ommx_prefect._values.secrets import REDACTED, is_secret
+from ommx_prefect.codecs._size import Budget, are_few_objects, size_written
 
 MAX_DEPTH = 32
 
@@ -47,9 +48,9 @@ def _member_name(value: Any) -> str:
 
 _PLAIN = frozenset({str, int, float, bool, NoneType})
 PLAIN_TYPES = _PLAIN | {dict, list, tuple}
-# The first row that fits decides: np.float64 is a float, np.timedelta64 an np.integer.
+# The first row that fits decides: np.float64 is a float, np.timedelta64 an np.integer. Of an Enum,
+# which may be a str as well, the value is converted before.
 _LEAVES: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
-    ((Enum,), lambda value: _plain(value.value)),
     ((str, int, float), lambda value: value),
     ((dt.datetime, dt.date, dt.time), lambda value: value.isoformat()),
     ((dt.timedelta,), dt.timedelta.total_seconds),
@@ -62,7 +63,7 @@ _LEAVES: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
 )
 _JSON_TYPES = (
     *(kind for kinds, _ in _LEAVES for kind in kinds),
-    *(NoneType, dict, list, tuple, set, frozenset),
+    *(Enum, NoneType, dict, list, tuple, set, frozenset),
 )
 
 
@@ -81,7 +82,8 @@ class JsonCodec:
     holds one is written field by field, as its own serializers could reveal it.
 
     `encode` raises `TypeError` for anything else, and `ValueError` for two keys that JSON cannot
-    tell apart, for a value that contains itself, and for more than 32 levels.
+    tell apart, for a value that contains itself, for more than 32 levels, and (`TooLargeError`) for
+    more than 20 million values: a part that is held twice counts twice.
     """
 
     media_type = "application/json"
@@ -89,7 +91,7 @@ class JsonCodec:
     @staticmethod
     def encode(value: Any, /) -> bytes:
         """Encode a JSON-able value."""
-        return json.dumps(value if _is_plain(value) else _plain(value)).encode()
+        return json.dumps(value if _is_plain(value) else _plain(value, Budget())).encode()
 
     @staticmethod
     def decode(data: bytes, /) -> Any:
@@ -107,9 +109,10 @@ def _is_plain(value: Any) -> bool:
     """Tell whether `json` writes a value as it stands; level by level, without a loop in Python.
 
     What is not just so (keys that are no texts, a type that inherits from another, a value that
-    contains itself or is nested too deep) is left to the walk that converts or refuses it.
+    contains itself, is nested too deep, or is a few objects met a million times) is left to the
+    walk that converts or refuses it.
     """
-    level = [value]
+    level, budget = [value], Budget()
     for _ in range(MAX_DEPTH + 1):
         kinds = set(map(type, level))
         if not kinds <= PLAIN_TYPES:
@@ -117,65 +120,77 @@ def _is_plain(value: Any) -> bool:
         if kinds <= _PLAIN:
             return True
         dicts = [x for x in level if type(x) is dict] if kinds - {dict} else level
+        lists = [x for x in level if type(x) in (list, tuple)] if kinds != {dict} else []
+        budget.spend(sum(map(len, dicts)) + sum(map(len, lists)))  # before they are put together
+        if are_few_objects(dicts, lists):
+            return False
         if not set(map(type, chain.from_iterable(dicts))) <= {str}:
             return False
-        lists = [x for x in level if type(x) in (list, tuple)] if kinds != {dict} else []
         level = [*chain.from_iterable(map(dict.values, dicts)), *chain.from_iterable(lists)]
     return False
 
 
-def _plain(value: Any, above: tuple[int, ...] = ()) -> Any:
+def _plain(value: Any, budget: Budget, above: tuple[int, ...] = ()) -> Any:
     """Rebuild a value of what `json` knows; `above` holds the ids of the values around it."""
     if type(value) in _PLAIN:
         return value
     if is_secret(value):
         return REDACTED
+    if isinstance(value, Enum):
+        return _plain(value.value, budget, above)
     for types, convert in _LEAVES:
         if isinstance(value, types):
             return convert(value)
     check_nesting(value, above)
-    return _plain_members(value, (*above, id(value)))
+    around = (*above, id(value))
+    return budget.once(value, len(above), lambda: _plain_members(value, budget, around))
 
 
-def _plain_members(value: Any, above: tuple[int, ...]) -> Any:
+def _plain_members(value: Any, budget: Budget, above: tuple[int, ...]) -> Any:
     if isinstance(value, dict):
-        return _plain_dict(value, above)
+        return _plain_dict(value, budget, above)
     if isinstance(value, (list, tuple)):
-        return _plain_list(value, above)
+        return _plain_list(value, budget, above)
     if isinstance(value, (set, frozenset)):
-        return _in_order(_plain_list(value, above))
+        return _in_order(_plain_list(value, budget, above))
     if is_prefect_state(value):
         return state_facts(value)
     if len(above) > 1 and (other := name_other_codec(value)):  # so that the container is split
         raise TypeError(f"{type_name(value)} has its own codec, {other}")
-    if is_model(value) and not any(map(_needs_own_walk, _within(value))):
+    if is_model(value) and (size := _size_as_dumped(value)) is not None:
+        budget.spend(size)
         return value.model_dump(mode="json", warnings=False)
     fields = fields_of(value)
     if fields is None:
         raise TypeError(f"JSON takes no {type_name(value)}")
-    root = getattr(type(value), "__pydantic_root_model__", False)
-    return _plain(fields["root"], above) if root else _plain_dict(fields, above)
+    if getattr(type(value), "__pydantic_root_model__", False):
+        return _plain(fields["root"], budget, above)
+    return _plain_dict(fields, budget, above)
 
 
-def _plain_list(value: Any, above: tuple[int, ...]) -> list[Any]:
+def _plain_list(value: Any, budget: Budget, above: tuple[int, ...]) -> list[Any]:
+    budget.spend(len(value))
     if _PLAIN.issuperset(map(type, value)):
         return list(value)
-    return [_plain(item, above) for item in value]
+    return [_plain(item, budget, above) for item in value]
 
 
-def _plain_dict(value: dict[Any, Any], above: tuple[int, ...]) -> dict[str, Any]:
+def _plain_dict(value: dict[Any, Any], budget: Budget, above: tuple[int, ...]) -> dict[str, Any]:
+    budget.spend(len(value))
     result: dict[str, Any] = {}
     for key, item in value.items():
         text = _key(key)
         if text in result:
             raise ValueError(f"two keys of a dict both become {text!r} in JSON")
-        result[text] = _plain(item, above)
+        result[text] = _plain(item, budget, above)
     return result
 
 
 def _key(key: Any) -> str:
     """Give the text that `json.dumps` makes of a key."""
-    plain = None if key is None else _plain(key) if isinstance(key, _KEYS) else key
+    if type(key) is str:
+        return key
+    plain = None if key is None else _plain(key, Budget()) if isinstance(key, _KEYS) else key
     if type(plain) is str:
         return plain
     if not (plain is None or isinstance(plain, (str, int, float))):
@@ -196,16 +211,23 @@ def _in_order(items: list[Any]) -> list[Any]:
         return by_text
 
 
-def _within(value: Any) -> Iterator[Any]:
-    """Yield a value and everything that it holds, excluded and private fields of models too."""
-    seen: set[int] = set()
-    found = [value]
+def _size_as_dumped(value: Any) -> int | None:
+    """Return how many values `model_dump` would write; None where it may not write this model.
+
+    Excluded and private fields of models are looked into as well.
+    """
+    members: dict[int, Collection[Any]] = {}
+    found, is_shared = [value], False
     while found:
         item = found.pop()
-        if id(item) not in seen:
-            seen.add(id(item))
-            yield item
-            found.extend(member for _, member in members_of(item))
+        if id(item) in members:
+            is_shared = is_shared or bool(members[id(item)])
+            continue
+        if _needs_own_walk(item):
+            return None
+        members[id(item)] = held = [member for _, member in members_of(item)] or ()
+        found.extend(held)
+    return size_written(id(value), members) if is_shared else len(members)
 
 
 def _needs_own_walk(value: Any) -> bool:

@@ -15,6 +15,7 @@ from ommx.experiment import Experiment, Run
 from ommx.experiment.attachments import AttachmentCodec
 
 from ommx_prefect._values.members import instance_of
+from ommx_prefect._values.parameters import storable
 from ommx_prefect._values.secrets import is_secret
 from ommx_prefect.codecs import _json
 from ommx_prefect.codecs._figures import (
@@ -196,6 +197,8 @@ def _prepare_file(path: Path) -> Writer:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not an existing file")
     path.open("rb").close()
+    if storable(path.name) != path.name:  # OMMX keeps it, and refuses others
+        raise ValueError(f"{storable(str(path))} has a name that is no UTF-8; rename it")
     return lambda target, name: target.log_file(name, path)
 
 

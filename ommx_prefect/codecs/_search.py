@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ommx_prefect._values.members import instance_of
 from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.codecs._figures import PlotlyCodec, PrefectStateCodec
@@ -29,23 +31,25 @@ TEXTS = (JsonCodec, PrefectStateCodec, PlotlyCodec)
 
 
 def searched(
-    entry: CodecEntry, value: Any, write: Writer, redact: Redactor
+    entry: CodecEntry, key: str, value: Any, write: Writer, redact: Redactor
 ) -> tuple[Writer | None, bool]:
-    """Return how a value may be stored, None where it may not; and whether it was changed."""
+    """Return how a value under a key may be stored, or None; and whether it was changed."""
     if isinstance(write, Encoded) and entry.codec in TEXTS:
-        data = _without_secrets(write.data, redact)
+        data = _without_secrets(write.data, key, redact)
         return (write, False) if data is None else (Encoded(write.media_type, data), True)
+    if redact.hides(value, key):
+        return None, False
     if not redact.texts:
         return write, False
     return (None if _shows(value, write, redact) else write), False
 
 
-def _without_secrets(data: bytes, redact: Redactor) -> bytes | None:
+def _without_secrets(data: bytes, key: str, redact: Redactor) -> bytes | None:
     """Return JSON without secrets; None where it holds none."""
     if not redact.may_show(data):
         return None
     before = redact.count
-    shown = redact.json(json.loads(data))
+    shown = redact.json(json.loads(data), key)
     return json.dumps(shown).encode() if redact.count > before else None
 
 
@@ -58,7 +62,8 @@ def _shows(value: Any, write: Writer, redact: Redactor) -> bool:
         return redact.shows_in_file(value)
     for accepts, texts in _INSIDE:
         if accepts(value):
-            return any(redact.shows(text.encode(errors="replace")) for text in texts(value))
+            found = (text.encode(errors="backslashreplace") for text in texts(value))
+            return any(map(redact.shows, found))
     return False
 
 
@@ -69,7 +74,13 @@ def _of_table(value: Any) -> Iterator[str]:
     columns = (frame.iloc[:, number] for number in range(frame.shape[1]))
     for column in (frame.index, *columns):
         if not _is_numeric(column.dtype):
-            yield "\n".join(map(str, column))
+            yield "\n".join(map(_of_cell, column))
+            yield "\n".join(map(str, getattr(column.dtype, "categories", ())))  # unused ones, too
+
+
+def _of_cell(cell: Any) -> str:
+    # numpy leaves out the middle of a long array.
+    return str(cell.tolist() if isinstance(cell, np.ndarray) else cell)
 
 
 def _is_numeric(dtype: Any) -> bool:

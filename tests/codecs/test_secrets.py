@@ -1,14 +1,16 @@
 """What is secret is never stored, by type, by name and by text."""
 
+import base64
+
 import numpy as np
+import pandas
 import pydantic
 import pytest
 from prefect.blocks.core import Block
 from prefect.blocks.system import Secret as PrefectSecret
 
-from ommx_prefect.codecs import (
-    REDACTED,
-)
+from ommx_prefect._values.secrets import Redactor
+from ommx_prefect.codecs import REDACTED
 from tests.support.codec_values import SECRET, Leaky, Point, committed, json_of, stored_bytes
 
 
@@ -82,3 +84,47 @@ def test_bytes_that_show_a_forbidden_text_are_skipped():
     _, logged = committed({"a": SECRET.encode(), "b": b"fine"}, forbidden=[SECRET])
     assert logged.names == ("v.b",)
     assert logged.skipped[0].reason == "it shows a secret"
+
+
+KEY = bytes([0x89, 0xFE, 0x01, 0xC3, 0x28, 0xFF]) * 4
+
+
+@pytest.mark.parametrize("named", ["password", "x"])
+def test_a_key_of_bytes_that_are_no_text_is_stored_in_no_form(named):
+    redact = Redactor({named: KEY if named == "password" else pydantic.SecretBytes(KEY)})
+    frame = pandas.DataFrame({"a": ["x", "y"], "b": [b"1", KEY]})
+    shown = {"key": base64.b64encode(KEY).decode(), "repr": repr(KEY), "hex": KEY.hex()}
+    for value in (KEY, np.frombuffer(KEY, np.uint8), frame, [KEY, "x"], shown):
+        data = stored_bytes(value, forbidden=redact)
+        assert KEY not in data
+        assert not any(text.encode() in data for text in shown.values())
+
+
+def test_what_is_short_is_hidden_by_its_name_in_a_part_as_well():
+    redact = Redactor({"password": "hunter2"})
+    value = {"password": "hunter2", "db_password": b"hunter2", "user": "hunter2", "x": np.ones(1)}
+    sealed, logged = committed(value, forbidden=redact)
+    assert logged.names == ("v.password", "v.user", "v.x")
+    assert [x.name for x in logged.skipped] == ["v.db_password"]
+    assert sealed.get_json("v.password") == REDACTED
+    assert sealed.get_json("v.user") == "hunter2"
+
+
+PREFIX = "as-many-others-begin-so-that-parquet-shortens-it-"
+OTHERS = [f"{PREFIX}{number}" for number in range(3_000)]
+USED = pandas.Categorical(["x"] * 9, categories=["x", *OTHERS, f"{PREFIX}hidden"])
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pandas.DataFrame({"a": USED}),
+        pandas.Series(USED),
+        pandas.DataFrame({"a": range(9)}, index=pandas.CategoricalIndex(USED)),
+        pandas.DataFrame({"a": [np.array([*OTHERS, f"{PREFIX}hidden", *OTHERS], dtype=object)]}),
+    ],
+    ids=["categories", "of a Series", "of an index", "long array"],
+)
+def test_a_secret_that_parquet_shortens_is_found_in_a_table(table):
+    _, logged = committed(table, forbidden=[f"{PREFIX}hidden"])
+    assert [x.reason for x in logged.skipped] == ["it shows a secret"]

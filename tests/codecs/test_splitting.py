@@ -76,3 +76,21 @@ def test_absurd_depth_is_skipped(depth):
 
 def test_too_many_items_are_one_skipped_value():
     assert "more than 4096" in reason_of([b""] * 5000)
+
+
+def test_a_key_that_is_no_utf8_loses_nothing():
+    value = {"\ud800x": np.zeros(2), "good": np.ones(3), "\udcff": object(), "\\ud800x": b"again"}
+    sealed, logged = committed(value)
+    assert logged.names == ("v.\\ud800x", "v.good", "v.\\ud800x~2")
+    assert [x.name for x in logged.skipped] == ["v.\\udcff"]
+    assert sealed.get_blob("v.\\ud800x~2") == b"again"
+
+
+def test_an_odd_file_name_and_an_odd_secret_lose_nothing(tmp_path):
+    odd = tmp_path / "\udcff-of-bytes.txt"
+    odd.write_text("text")
+    secret = "\udcffsecret"
+    sealed, logged = committed({"file": odd, f"{secret}-name": b"x"}, forbidden=[secret])
+    assert logged.names == ("v.**redacted**-name",)
+    assert "no UTF-8; rename it" in logged.skipped[0].reason
+    assert sealed.get_blob("v.**redacted**-name") == b"x"

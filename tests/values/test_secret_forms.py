@@ -9,7 +9,7 @@ import urllib.parse
 
 import numpy as np
 import pytest
-from pydantic import Secret, SecretStr
+from pydantic import Secret, SecretBytes, SecretStr
 
 from ommx_prefect._values.secret_names import SECRET_NAME, is_secret_name
 from ommx_prefect._values.secrets import REDACTED, Redactor
@@ -60,6 +60,56 @@ def test_a_secret_is_found_in_an_array_of_text():
     redact = Redactor({"password": "correct-horse"})
     assert redact.shows(np.array(["a", "correct-horse"]).tobytes())
     assert redact.shows(np.array([b"a", b"correct-horse"]).tobytes())
+
+
+KEY = bytes([0x89, 0xFE, 0x01, 0xC3, 0x28, 0xFF, 0xC3, 0xA9]) + b"\x80'tail\"of key\r\n-"
+IN_TEXTS = {
+    "repr": repr(KEY),
+    "base64": base64.b64encode(KEY).decode(),
+    "base64 of a URL": base64.urlsafe_b64encode(KEY).decode(),
+    "basic": base64.b64encode(b"user:" + KEY).decode(),
+    "hexadecimal": KEY.hex(),
+    "hexadecimal in capitals": KEY.hex().upper(),
+    "quoted in a query": urllib.parse.quote_plus(KEY),
+    "latin-1": KEY.decode("latin-1"),
+    "replaced": KEY.decode(errors="replace"),
+    "as of a file's name": KEY.decode(errors="surrogateescape"),
+}
+
+
+@pytest.mark.parametrize("argument", [{"password": KEY}, {"x": SecretBytes(KEY)}])
+@pytest.mark.parametrize("form", IN_TEXTS.values(), ids=IN_TEXTS)
+def test_a_secret_of_bytes_that_are_no_text_is_cut_out_of_texts(form, argument):
+    redact = Redactor(argument)
+    assert REDACTED in redact.text(f"before {form} after")
+    data = json.dumps({"sent": form}).encode()
+    assert redact.may_show(data)
+    assert REDACTED in redact.json(json.loads(data))["sent"]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_secret_of_bytes_that_are_no_text_is_found_in_bytes(kind):
+    redact = Redactor({"password": kind(KEY)})
+    assert redact.shows(b"before" + KEY + b"after")
+    assert redact.shows(np.frombuffer(KEY, np.uint8).tobytes())
+    assert not redact.shows(b"before" + KEY[1:] + b"after")
+    # As any other secret: what is short is not searched elsewhere.
+    assert not Redactor({"password": kind(KEY[:7])}).texts
+
+
+def test_a_text_in_json_is_found_however_often_it_is_escaped():
+    secret = 'line one\nline "two"'
+    redact = Redactor({"password": secret})
+    for shown in (repr(secret), json.dumps({"p": secret}), repr({"p": secret})):
+        data = json.dumps([shown]).encode()
+        assert redact.may_show(data)
+        assert "line" not in redact.text(shown)
+
+
+def test_a_secret_that_was_put_on_one_line_is_found():
+    assert Redactor({"password": "two  blanks\nin it\n"}).text("at two blanks in it") == (
+        f"at {REDACTED}"
+    )
 
 
 @pytest.mark.parametrize(
