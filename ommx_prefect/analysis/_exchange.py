@@ -51,7 +51,7 @@ def write_trc(table: pd.DataFrame, path: str | Path) -> None:
 def _record(solver: str, row: pd.Series) -> list[object]:
     outcome = "error" if pd.isna(row["outcome"]) else row["outcome"]
     model_status, solver_status = CODES.get(outcome, CODES["error"])
-    direction = MISSING if pd.isna(row["sense"]) else DIRECTION[row["sense"]]
+    direction = MISSING if pd.isna(row["sense"]) else DIRECTION.get(row["sense"], MISSING)
     numbers = [row[x] for x in ("objective", "dual_bound", "seconds", "iterations", "nodes")]
     shown = [MISSING if pd.isna(x) else x for x in numbers]
     return [row["instance"], solver, 0, direction, model_status, solver_status, *shown]
