@@ -21,7 +21,7 @@ from ommx_prefect.analysis._environment import (
     differences,
     missing_library,
 )
-from ommx_prefect.analysis._pairs import KEY, VALUES, keyed
+from ommx_prefect.analysis._pairs import KEY, VALUES, keyed, of_content
 from ommx_prefect.analysis._totals import shifted_geometric_mean
 
 # From the best to the worst: what is further down is worse.
@@ -118,7 +118,8 @@ def compare(
     """
     nights = [before] if isinstance(before, pd.DataFrame) else list(before)
     *earlier, later = keyed([*nights, after])
-    old, new = _merged(earlier), _merged([later])
+    new = _merged([later])
+    old = _merged([of_content(pd.concat(earlier, ignore_index=True), new["digest"])])
     pairs = old.join(new, how="outer", lsuffix="_before", rsuffix="_after")
     rows = [_row(key, pair, relative, absolute) for key, pair in pairs.iterrows()]
     is_other = pd.Series([_is_other_content(pair) for _, pair in pairs.iterrows()], dtype=bool)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ommx_prefect.analysis._instances import filled_names
 from ommx_prefect.analysis._profiles import solver_names
 
 FIELDS = (
@@ -41,6 +42,7 @@ def write_trc(table: pd.DataFrame, path: str | Path) -> None:
         table: As `solves` returns it.
         path: The `.trc` file to write.
     """
+    table = table.assign(instance=filled_names(table).fillna(MISSING))
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         file.write("* Trace Record Definition\n* " + " ".join(FIELDS) + "\n")
         writer = csv.writer(file)

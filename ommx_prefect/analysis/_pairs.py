@@ -42,6 +42,19 @@ def instance_keys(nights: Sequence[pd.DataFrame]) -> list[pd.Series]:
     return found
 
 
+def of_content(rows: pd.DataFrame, digests: pd.Series) -> pd.DataFrame:
+    """Return the rows of earlier nights that are of the content that the later night has.
+
+    Args:
+        rows: Rows with the columns of `KEY`.
+        digests: The digest of the later night, by those columns. Where no row has it, all stay.
+    """
+    keys = pd.MultiIndex.from_frame(rows[KEY])
+    is_same = rows["digest"].eq(digests.reindex(keys).array).fillna(False).astype(bool)
+    has_same = is_same.groupby([rows[name] for name in KEY]).transform("any")
+    return rows[is_same | ~has_same]
+
+
 def _texts(column: pd.Series) -> pd.Series:
     return column.fillna("").astype(str)
 

@@ -179,3 +179,11 @@ def test_of_another_content_outcomes_alone_are_compared():
     assert found.times["pairs"].tolist() == [1]
     lost = compare(old, new.assign(outcome=["no_solution", "optimal"]))
     assert lost.counts == {"worse": 1, "same": 1}
+
+
+def test_of_several_nights_those_of_the_same_content_count():
+    row = solve_table(("p", "highs", "optimal", 1.0, 9, 9))
+    before = [row.assign(digest="old", objective=0.0, seconds=1.0), row.assign(digest="new")]
+    found = compare(before, row.assign(digest="new"))
+    assert found.counts == {"same": 1}
+    assert found.table[["why", "time_ratio"]].values.tolist() == [["", 1.0]]
