@@ -17,6 +17,7 @@ from ommx.experiment import Experiment, SealedRun, Solve
 
 from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
 from ommx_prefect._registry.whole import whole
+from ommx_prefect._workarounds.unencoded import is_unencoded
 from ommx_prefect.analysis._instances import filled_digests, filled_names
 from ommx_prefect.analysis._logged import is_cached, is_solve, options_said, said_of_solve
 from ommx_prefect.instances._digest import instance_digest
@@ -201,8 +202,11 @@ def _of_output(solve: Solve) -> dict[str, Any]:
 
 def _raised(run: SealedRun) -> dict[str, Any]:
     """Return the outcome that the name of OMMX's exception tells, where the Run failed by one."""
-    raised = (run.lifecycle_reason or "").partition(":")[0].rpartition(".")[2]
-    return {"outcome": RAISED[raised]} if run.status == "failed" and raised in RAISED else {}
+    said = run.lifecycle_reason or ""
+    outcome = RAISED.get(said.partition(":")[0].rpartition(".")[2])
+    if outcome is None or run.status != "failed":
+        return {}
+    return {"outcome": "not_applicable" if is_unencoded(said) else outcome}
 
 
 def short_name(adapter: str) -> str:

@@ -9,12 +9,14 @@ import pytest
 from ommx import DecisionVariable, Instance
 from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
+from ommx_openjij_adapter import OMMXOpenJijSAAdapter
 
 from ommx_prefect import instance_digest
 from ommx_prefect.analysis import compare, contradictions, solves, virtual_best
 from ommx_prefect.solvers._solve import solve_in
 from tests.analysis.tables import solve_table
 from tests.support.nights import infeasible, knapsack
+from tests.support.solving import X, instance_of
 
 _numbers = itertools.count()
 OPTIONS = {"presolve": "off"}
@@ -108,9 +110,11 @@ def test_what_the_adapters_of_plain_ommx_raise_is_an_outcome():
         run.log_solve(OMMXHighsAdapter, infeasible("none"))
     with pytest.raises(TypeError), made.run() as run:
         run.log_solve(OMMXHighsAdapter, knapsack(5, "small"), no_such_keyword=1)
+    with pytest.raises(Exception, match="is positive"), made.run() as run:
+        run.log_solve(OMMXOpenJijSAAdapter, instance_of([X], X, {0: X >= 3}))  # 3 at best
     made.commit()
     table = solves(Experiment.load(made.image_name))
-    assert table["outcome"].fillna("?").tolist() == ["infeasible", "?"]
+    assert table["outcome"].fillna("?").tolist() == ["infeasible", "?", "not_applicable"]
 
 
 def test_untitled_instances_are_named_by_their_digest_and_contradict():
