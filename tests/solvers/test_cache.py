@@ -15,6 +15,7 @@ from prefect.cache_policies import INPUTS
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from ommx_prefect import flow, instance_digest, load_experiment
+from ommx_prefect.analysis import solves
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers import sample, solve
 from tests.support.models import knapsack
@@ -110,7 +111,12 @@ def test_a_cached_solution_within_a_wide_gap_is_not_called_optimal(open_instance
     def flugpl() -> Instance:
         return load_instance(open_instances / "flugpl.mps").instance
 
-    solved, cached = said(twice(solve, "highs", flugpl, options={"mip_rel_gap": 0.5}, seed=4))
+    sealed = twice(solve, "highs", flugpl, options={"mip_rel_gap": 0.5}, seed=4)
+    table = solves(sealed.experiment)
+    assert table["cached"].tolist() == [False, True]
+    assert table["variant"].tolist() == ["mip_rel_gap=0.5"] * 2
+    assert table["digest"].nunique() == 1
+    solved, cached = said(sealed)
     assert (cached["outcome"], cached["optimality"]) == ("feasible", "optimal")
     assert cached.pop("option.mip_rel_gap") == 0.5  # of the other the record of its Solve tells
     assert cached == {
