@@ -6,6 +6,7 @@ sealed experiment afterwards.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pandas as pd
 from benchmark_rows import Row, grouped
 from ommx.experiment import Experiment, list_experiments
 
+from ommx_prefect import load_experiment
 from ommx_prefect.analysis import (
     Comparison,
     compare,
@@ -37,6 +39,8 @@ COLUMNS = {
     "reason": "reason",
 }
 LATEST = "latest"
+# Of an experiment that is a part of another one.
+PART_OF = "org.ommx-prefect.part-of"
 
 
 def table_of(rows: Iterable[Row]) -> pd.DataFrame:
@@ -80,18 +84,25 @@ def contradictions_of(rows: list[Row]) -> list[Row]:
 
 
 def earlier_night(image: str, experiment: str) -> Experiment | None:
-    """Open the night to compare with; None where there is none yet.
+    """Open the night to compare with; None where there is none yet, which is said.
 
     Args:
         image: Its image name, or `latest` for the newest one here.
         experiment: The image name of the benchmark, for `latest`.
     """
     if image != LATEST:
-        return Experiment.load(image)
-    head, sign, tag = experiment.rpartition(":")
-    repository = head if sign and "/" not in tag else experiment
-    known = [(ref.updated_at, ref.image_name) for ref in list_experiments(f"{repository}:")]
-    return Experiment.load(max(known)[1]) if known else None
+        return load_experiment(image if "@" in image else Experiment(image).image_name)
+    # OMMX lists images by their whole names: `myteam/bench` is docker.io/myteam/bench.
+    repository = Experiment(experiment).image_name.rpartition(":")[0]
+    known = [
+        (ref.updated_at, ref.image_name)
+        for ref in list_experiments(f"{repository}:")
+        if PART_OF not in ref.annotations and ref.status == "finished"
+    ]
+    if not known:
+        print(f"There is no earlier night of {repository} here to compare with.", file=sys.stderr)
+        return None
+    return load_experiment(max(known)[1])
 
 
 def compared(before: Experiment, after: Experiment) -> Comparison:

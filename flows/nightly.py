@@ -131,9 +131,12 @@ def compare_with_earlier(flow_run_id: str, night: Night) -> list[str]:
     compared = analysis.compare(
         [analysis.solves(each).assign(variant="") for each in earlier],
         table,
+        environments=[analysis.environments_of(each) for each in [*earlier, sealed]],
         time_threshold=night.time_threshold,
     )
-    log.info("Compared with %d nights: %s", len(earlier), compared.table["verdict"].value_counts())
+    log.info("Compared with %d nights: %s", len(earlier), compared.counts)
+    for why in compared.not_comparable:
+        log.warning("Times are not compared: %s", why)
     return [*said, *compared.regressions]
 
 

@@ -41,6 +41,7 @@ from ommx_prefect.exceptions import InvalidImageNameError, UnknownImageError
 # Names of these hosts are nowhere but in a Local Registry.
 LOCAL_HOST = re.compile(r"(^|\.)(local|localdomain|invalid)$")
 HINTS = 3
+_DIGEST = re.compile("(^|@)sha256:[0-9a-f]{64}$")
 # What OMMX raises where a registry was asked -> what it means.
 REMOTE_ERRORS: dict[type[Exception], str] = {
     RemoteArtifactNotFoundError: "nor does {host} have it",
@@ -116,7 +117,7 @@ def open_image(text: str) -> Opened:
 
     Args:
         text: An image name, one without a tag for the newest of a repository,
-            `repository@sha256:...`, or Prefect's id of a flow run.
+            `repository@sha256:...` or `sha256:...`, or Prefect's id of a flow run.
 
     Raises:
         UnknownImageError: There is none, it is out of reach, or it is no experiment.
@@ -149,8 +150,8 @@ def _of_flow_run(text: str) -> Opened | None:
 
 def _here(text: str) -> Opened | None:
     """Open what the Local Registry has under a name, or under the newest one of its repository."""
-    if "@" in text:
-        return Opened.of(text, text, text.rpartition("@")[2])
+    if _DIGEST.search(text):
+        return _of_digest(text)
     name = canonical_name(text)
     # Not `latest` first: where the last night failed, that is an earlier one.
     candidates = [name] if _has_tag(text) else [*_newest(name.rpartition(":")[0]), name]
@@ -160,6 +161,26 @@ def _here(text: str) -> Opened | None:
             if found is not None:
                 return Opened.of(each, stored, found)
     return None
+
+
+def _of_digest(text: str) -> Opened:
+    """Open the experiment or checkpoint that has this digest, whatever its name; else fetch it."""
+    repository, _, digest = text.rpartition("@")
+    known = [(x.manifest_digest, x.image_name, x.image_name) for x in list_experiments()]
+    known += [
+        (x.manifest_digest, x.requested_image_name, x.checkpoint_image_name)
+        for x in list_experiment_checkpoints()
+    ]
+    found = [(name, stored) for each, name, stored in known if each == digest]
+    # Several names may point to it: one of the repository that was asked for comes first.
+    found.sort(key=lambda each: not (repository and each[0].startswith(f"{repository}:")))
+    if found:
+        name, stored = found[0]
+        return Opened.of(name, stored, digest)
+    if not repository:
+        why = f"nothing in {registry_root()} has this digest; repository@{digest} is fetched"
+        raise UnknownImageError(text, why)
+    return Opened.of(text, text, digest)
 
 
 def _elsewhere(text: str) -> Opened:

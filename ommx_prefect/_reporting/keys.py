@@ -12,8 +12,7 @@ LONGEST_SLUG = 80
 
 def page_key(facts: FlowRunFacts) -> str:
     """Return the key of a flow's page: of its deployment, else of the flow."""
-    name = facts.flow_name or "flow"
-    return f"ommx-{_slug(f'{name}/{facts.deployment_name}' if facts.deployment_name else name)}"
+    return f"ommx-{_slug(*filter(None, (facts.flow_name or 'flow', facts.deployment_name)))}"
 
 
 def runs_key(facts: FlowRunFacts) -> str:
@@ -21,10 +20,14 @@ def runs_key(facts: FlowRunFacts) -> str:
     return f"{page_key(facts)}-runs"
 
 
-def _slug(text: str) -> str:
-    """Return small letters, digits and dashes; with digits of a hash where they do not tell all."""
+def _slug(*names: str) -> str:
+    """Return small letters, digits and dashes; with digits of a hash where they do not tell all.
+
+    They do where each name is one of such letters: `Night prod` is another flow than `night-prod`.
+    """
+    text = "/".join(names)
     slug = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
-    if text.isascii() and 0 < len(slug) <= LONGEST_SLUG:
+    if slug == "-".join(names) and len(slug) <= LONGEST_SLUG:
         return slug
     digits = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{slug[: LONGEST_SLUG - 9]}-{digits}".strip("-")

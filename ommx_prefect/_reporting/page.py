@@ -154,11 +154,14 @@ def _failure(night: Night, run_id: int, run: RunRecord) -> str:
 
 
 def _shell(night: Night) -> str:
-    """Return how a shell names the image, which an image name never needs quotes for."""
+    """Return how a shell names the experiment, in words that never need quotes.
+
+    One that is not finished is a checkpoint, and known by its flow run; where it was composed in
+    its registry, it is known by the name that it has there.
+    """
     sealed = night.sealed
-    return for_terminal(
-        sealed.image_name if sealed.status == "finished" else sealed.manifest_digest
-    )
+    is_here = sealed.status != "finished" and not sealed.composed_in
+    return for_terminal(night.facts.flow_run_id if is_here else sealed.remote_name)
 
 
 def _listed(title: str, sentences: Iterable[str]) -> list[str]:
@@ -256,7 +259,7 @@ def _within_bounds(sections: list[list[str]], pictures: Sequence[str]) -> str:
     """Join the sections that have something to say; what is too much gives way."""
     cures: tuple[Callable[[list[list[str]]], list[list[str]]], ...] = (
         lambda kept: kept,
-        lambda kept: [x if x != list(pictures) else [TOO_LARGE] for x in kept],
+        lambda kept: [[TOO_LARGE] if x and x == list(pictures) else x for x in kept],
         lambda kept: [[*x[:8], TOO_LONG] if len(x) > 9 else x for x in kept],
     )
     for cure in cures:

@@ -109,39 +109,34 @@ def _of_experiment(image_name: str, experiment: Experiment) -> Solved:
 
 
 def _of_record(image_name: str, record: ExperimentRecord, target: Target) -> Solved:
-    import pandas as pd
-
-    from ommx_prefect.analysis._solves import COLUMNS
+    from ommx_prefect.analysis._solves import table_of
 
     rows = [
         {"experiment": image_name, "run": run_id, **row}
         for run_id, run in own_runs(record)
         for row in _rows(run)
     ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     url = record.annotations.get(names.FLOW_RUN_URL, "")
-    return Solved(image_name, url, table, list(_environments(record, target)))
+    return Solved(image_name, url, table_of(rows), list(_environments(record, target)))
 
 
 def _rows(run: RunRecord) -> Iterator[dict[str, Any]]:
-    from ommx_prefect.analysis._solves import PARAMETERS, short_name, variant_of
+    from ommx_prefect.analysis._logged import options_said, said_of_solve
+    from ommx_prefect.analysis._solves import COLUMNS, row_without_solve
 
     known = run.parameters
-    if len(run.solves) > 1 or "outcome" not in known or "adapter" not in known:
+    said = said_of_solve(known, COLUMNS)
+    if len(run.solves) > 1 or "outcome" not in said or not isinstance(known.get("adapter"), str):
         return
-    said = {column: known[name] for column, name in PARAMETERS.items() if name in known}
-    yield {
-        "adapter": short_name(str(known["adapter"])),
-        "variant": variant_of(_options(run)),
-        "cached": not run.solves,
-        "reason": known.get("reason") or run.reason,
-        **said,
-    }
+    options = _options(run) if run.solves or run.samplings else options_said(known)
+    told = {"reason": known.get("reason") or run.reason}
+    yield {**row_without_solve(known, options), "cached": not run.solves, **told, **said}
 
 
 def _options(run: RunRecord) -> Mapping[str, Any]:
-    """Return the adapter options of its solve, which OMMX keeps as JSON in a text."""
-    options = run.solves[0].get("adapter_options") if run.solves else None
+    """Return the adapter options of its only call, which OMMX keeps as JSON in a text."""
+    calls = [*run.solves, *run.samplings]
+    options = calls[0].get("adapter_options") if len(calls) == 1 else None
     options = json.loads(options) if isinstance(options, str) else options
     return options if isinstance(options, Mapping) else {}
 

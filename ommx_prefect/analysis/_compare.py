@@ -21,7 +21,7 @@ from ommx_prefect.analysis._environment import (
     differences,
     missing_library,
 )
-from ommx_prefect.analysis._pairs import KEY, VALUES, keyed
+from ommx_prefect.analysis._pairs import KEY, VALUES, keyed, of_content
 from ommx_prefect.analysis._totals import shifted_geometric_mean
 
 # From the best to the worst: what is further down is worse.
@@ -103,6 +103,8 @@ def compare(
 ) -> Comparison:
     """Compare the solves of an experiment with those of one or more earlier ones.
 
+    Where the instance of a name has another content than before, outcomes alone are compared.
+
     Args:
         before: Tables as `solves` returns them. Of several nights the median time and the best
             outcome, objective and bound of each pair count.
@@ -116,15 +118,17 @@ def compare(
     """
     nights = [before] if isinstance(before, pd.DataFrame) else list(before)
     *earlier, later = keyed([*nights, after])
-    old, new = _merged(earlier), _merged([later])
+    new = _merged([later])
+    old = _merged([of_content(pd.concat(earlier, ignore_index=True), new["digest"])])
     pairs = old.join(new, how="outer", lsuffix="_before", rsuffix="_after")
     rows = [_row(key, pair, relative, absolute) for key, pair in pairs.iterrows()]
+    is_other = pd.Series([_is_other_content(pair) for _, pair in pairs.iterrows()], dtype=bool)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     reasons = missing_library()
     if environments is not None:
         reasons += differences(environments) + crowds([*nights, after])
     limits = (time_threshold, significance)
-    times = _times(table, limits, is_comparable=not reasons)
+    times = _times(table, is_other, limits, is_comparable=not reasons)
     options = {
         "time_threshold": time_threshold,
         "significance": significance,
@@ -138,20 +142,27 @@ def _merged(nights: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return one row for each key: the best outcome with its values, and the median time."""
     rows = pd.concat(nights, ignore_index=True)
     rows["_rank"] = rows["outcome"].map(RANKS).fillna(max(RANKS.values()))
-    rows["_loss"] = rows["objective"].astype(float) * rows["sense"].eq("maximize").map(
-        {True: -1.0, False: 1.0}
-    )
+    is_maximised = rows["sense"].eq("maximize").fillna(False).astype(bool)
+    rows["_loss"] = rows["objective"].astype(float).mask(is_maximised, -rows["objective"])
     seconds = rows.groupby(KEY)["seconds"].median()
     best = rows.sort_values(["_rank", "_loss"]).groupby(KEY).head(1).set_index(KEY)
-    return best[VALUES].assign(seconds=seconds)
+    return best[VALUES].assign(seconds=seconds, dual_bound=_best_bounds(rows, is_maximised))
+
+
+def _best_bounds(rows: pd.DataFrame, is_maximised: pd.Series) -> pd.Series:
+    """Return the tightest bound of each key: of a minimisation the highest one."""
+    bounds = rows["dual_bound"].astype(float)
+    signed = rows.assign(_bound=bounds.mask(is_maximised, -bounds), _up=is_maximised).groupby(KEY)
+    found = signed["_bound"].max()
+    return found.mask(signed["_up"].any(), -found)
 
 
 def _row(key: Any, pair: pd.Series, relative: float, absolute: float) -> dict[str, Any]:
-    verdict, why = _verdict(pair, relative, absolute)
+    is_other = _is_other_content(pair)
+    verdict, why = _verdict(pair, relative, absolute, is_other=is_other)
     names = (pair["instance_after"], pair["instance_before"], key[0])
     shown = {column: pair[column] for column in COLUMNS if column in pair.index}
-    digests = {x for x in (pair["digest_before"], pair["digest_after"]) if not pd.isna(x)}
-    if len(digests) > 1:
+    if is_other:
         why = f"{why or 'same'} (the instance of this name has another content)"
     return {
         "instance": next(str(name) for name in names if not pd.isna(name)),
@@ -161,11 +172,17 @@ def _row(key: Any, pair: pd.Series, relative: float, absolute: float) -> dict[st
         "verdict": verdict,
         "why": why,
         **shown,
-        "time_ratio": _ratio(pair["seconds_before"], pair["seconds_after"]),
+        "time_ratio": float("nan") if is_other else _ratio(pair),
     }
 
 
-def _verdict(pair: pd.Series, relative: float, absolute: float) -> tuple[str, str]:
+def _is_other_content(pair: pd.Series) -> bool:
+    return len({x for x in (pair["digest_before"], pair["digest_after"]) if not pd.isna(x)}) > 1
+
+
+def _verdict(
+    pair: pd.Series, relative: float, absolute: float, *, is_other: bool
+) -> tuple[str, str]:
     old, new = pair["outcome_before"], pair["outcome_after"]
     if pd.isna(old):
         return "new", f"new: {new}"
@@ -177,11 +194,14 @@ def _verdict(pair: pd.Series, relative: float, absolute: float) -> tuple[str, st
             return "worse", f"outcome changed: {old}, now {new}"
         if rank_old != rank_new:
             return ("better" if rank_new < rank_old else "worse"), f"{old}, now {new}"
+    if is_other:  # whose values are not those of the instance before
+        return "same", ""
     return _verdict_of_values(pair, relative, absolute)
 
 
 def _verdict_of_values(pair: pd.Series, relative: float, absolute: float) -> tuple[str, str]:
-    sign = -1.0 if "maximize" in (pair["sense_before"], pair["sense_after"]) else 1.0
+    senses = {sense for sense in (pair["sense_before"], pair["sense_after"]) if not pd.isna(sense)}
+    sign = -1.0 if "maximize" in senses else 1.0
     # A larger loss is worse; of a dual bound a smaller one is.
     for name, title, direction in (
         ("objective", "objective", 1.0),
@@ -197,15 +217,21 @@ def _verdict_of_values(pair: pd.Series, relative: float, absolute: float) -> tup
     return "same", ""
 
 
-def _ratio(old: float, new: float) -> float:
+def _ratio(pair: pd.Series) -> float:
+    old, new = pair["seconds_before"], pair["seconds_after"]
     return float("nan") if pd.isna(old) or pd.isna(new) or old <= 0 else float(new) / float(old)
 
 
 def _times(
-    table: pd.DataFrame, limits: tuple[float, float], *, is_comparable: bool
+    table: pd.DataFrame,
+    is_other: pd.Series,
+    limits: tuple[float, float],
+    *,
+    is_comparable: bool,
 ) -> pd.DataFrame:
     columns = ["adapter", "variant", "pairs", "ratio", "p", "regression"]
     paired = table.dropna(subset=["seconds_before", "seconds_after"])
+    paired = paired[~is_other.reindex(paired.index)]
     rows = [
         [*key, *_time_change(group, limits, is_comparable=is_comparable)]
         for key, group in paired.groupby(["adapter", "variant"])

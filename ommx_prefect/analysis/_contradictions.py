@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ommx_prefect.analysis._instances import filled_digests, filled_names
 from ommx_prefect.analysis._known import known_values
 
 HAS_SOLUTION = frozenset({"optimal", "feasible"})
@@ -81,10 +82,16 @@ class _Tolerance:
 
 
 def _with_known(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    table = table.assign(
+        instance=filled_names(table), digest=filled_digests(table), _by=_makers(table)
+    )
     digests = table.groupby("instance")["digest"].nunique()
     is_one = table["instance"].map(digests).fillna(0) <= 1
-    claims = table.assign(_digest=table["digest"].fillna("").where(~is_one, ""), _by=_makers(table))
-    senses = table.groupby("instance")["sense"].first()
+    claims = table.assign(
+        _digest=table["digest"].fillna("").where(~is_one, ""),
+        outcome=table["outcome"].fillna(""),  # an interrupted solve claims nothing but its bound
+    )
+    senses = claims.groupby("instance")["sense"].first()
     known = known[known["status"].isin(KNOWN_AS) & known["instance"].isin(senses.index)]
     stated = pd.DataFrame(
         {

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ommx_prefect.analysis._instances import filled_names
 from ommx_prefect.analysis._profiles import solver_names
 
 FIELDS = (
@@ -41,6 +42,7 @@ def write_trc(table: pd.DataFrame, path: str | Path) -> None:
         table: As `solves` returns it.
         path: The `.trc` file to write.
     """
+    table = table.assign(instance=filled_names(table).fillna(MISSING))
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         file.write("* Trace Record Definition\n* " + " ".join(FIELDS) + "\n")
         writer = csv.writer(file)
@@ -51,7 +53,7 @@ def write_trc(table: pd.DataFrame, path: str | Path) -> None:
 def _record(solver: str, row: pd.Series) -> list[object]:
     outcome = "error" if pd.isna(row["outcome"]) else row["outcome"]
     model_status, solver_status = CODES.get(outcome, CODES["error"])
-    direction = MISSING if pd.isna(row["sense"]) else DIRECTION[row["sense"]]
+    direction = MISSING if pd.isna(row["sense"]) else DIRECTION.get(row["sense"], MISSING)
     numbers = [row[x] for x in ("objective", "dual_bound", "seconds", "iterations", "nodes")]
     shown = [MISSING if pd.isna(x) else x for x in numbers]
     return [row["instance"], solver, 0, direction, model_status, solver_status, *shown]

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ommx_prefect.analysis._instances import DIGITS, filled_digests, filled_names
+
 COLUMNS = ("instance", "status", "objective")
 # The first word of a line of a `.solu` file -> what is known.
 STATUSES = {
@@ -63,15 +65,21 @@ def read_solu(path: str | Path) -> pd.DataFrame:
 def write_solu(table: pd.DataFrame, path: str | Path) -> None:
     """Write the best that some solves know of each instance, one line for each.
 
-    Blanks in a name become underscores: a `.solu` file has them between its words.
+    Blanks in a name become underscores: a `.solu` file has them between its words. Where a name has
+    several contents, each has a line of its own under the name, `@`, and digits of its digest.
 
     Args:
         table: As `solves` returns it.
         path: The `.solu` file to write.
     """
+    names = filled_names(table)
+    contents = filled_digests(table)
+    is_one = (contents.groupby(names).transform("nunique") <= 1) | contents.isna()
+    digits = contents.str.removeprefix("sha256:").str.slice(0, DIGITS)
+    keys = names.where(is_one, names + "@" + digits)
     lines = [
         _solu_line(re.sub(r"\s+", "_", str(name)), group)
-        for name, group in table.groupby("instance", sort=True)
+        for name, group in table.groupby(keys, sort=True)
     ]
     Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
@@ -80,14 +88,13 @@ def _solu_line(name: str, solves: pd.DataFrame) -> str:
     for outcome, word in (("infeasible", "=inf="), ("unbounded", "=unbd=")):
         if (solves["outcome"] == outcome).any():
             return f"{word} {name}"
-    proved = solves[solves["outcome"] == "optimal"]["objective"].dropna()
-    if not proved.empty:
-        return f"=opt= {name} {float(proved.iloc[0]):.15g}"
-    values = solves["objective"].dropna().astype(float)
-    if values.empty:
-        return f"=unkn= {name}"
-    best = values.max() if (solves["sense"] == "maximize").any() else values.min()
-    return f"=best= {name} {best:.15g}"
+    is_maximised = bool((solves["sense"] == "maximize").any())
+    proved = solves[(solves["outcome"] == "optimal").fillna(False)]
+    for word, found in (("=opt=", proved), ("=best=", solves)):
+        values = found["objective"].dropna().astype(float)
+        if not values.empty:
+            return f"{word} {name} {values.max() if is_maximised else values.min():.15g}"
+    return f"=unkn= {name}"
 
 
 def _parsed(line: str, where: str) -> tuple[str, str, float | None]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ommx_prefect.analysis._instances import filled_digests, filled_names
 from ommx_prefect.analysis._totals import censored_seconds
 
 KEY = ["_instance", "adapter", "variant", "seed"]
@@ -27,8 +28,9 @@ def instance_keys(nights: Sequence[pd.DataFrame]) -> list[pd.Series]:
     by_name: dict[str, str] = {}
     found = []
     for night in nights:
-        names, digests = _texts(night["instance"]), _texts(night["digest"])
-        is_one = digests.groupby(names).transform("nunique") <= 1
+        known = filled_digests(night.assign(experiment=""))
+        names, digests = _texts(filled_names(night)), _texts(known)
+        is_one = known.groupby(names).transform("nunique") <= 1  # a missing one is no content
         plain = names.where(is_one, "")
         keys = [
             by_digest.get(digest) or by_name.get(plain_name) or digest or name
@@ -40,6 +42,19 @@ def instance_keys(nights: Sequence[pd.DataFrame]) -> list[pd.Series]:
     return found
 
 
+def of_content(rows: pd.DataFrame, digests: pd.Series) -> pd.DataFrame:
+    """Return the rows of earlier nights that are of the content that the later night has.
+
+    Args:
+        rows: Rows with the columns of `KEY`.
+        digests: The digest of the later night, by those columns. Where no row has it, all stay.
+    """
+    keys = pd.MultiIndex.from_frame(rows[KEY])
+    is_same = rows["digest"].eq(digests.reindex(keys).array).fillna(False).astype(bool)
+    has_same = is_same.groupby([rows[name] for name in KEY]).transform("any")
+    return rows[is_same | ~has_same]
+
+
 def _texts(column: pd.Series) -> pd.Series:
     return column.fillna("").astype(str)
 
@@ -47,6 +62,8 @@ def _texts(column: pd.Series) -> pd.Series:
 def _filled(night: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:
     filled = night.assign(
         _instance=keys,
+        instance=filled_names(night),
+        digest=filled_digests(night.assign(experiment="")),
         variant=_texts(night["variant"]),
         adapter=_texts(night["adapter"]),
         seed=night["seed"].fillna(-1).astype(int),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ommx_prefect.analysis._instances import instance_key
 from ommx_prefect.analysis._profiles import performance_profile, solver_names
-from ommx_prefect.analysis._totals import censored_seconds, instance_key, totals
+from ommx_prefect.analysis._totals import censored_seconds, totals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from ommx.experiment import Experiment
+from ommx.experiment import Experiment, SealedRun
 
 from ommx_prefect._format.earlier import own
 from ommx_prefect._registry.whole import whole
-from ommx_prefect.analysis._totals import instance_key, is_solved
+from ommx_prefect.analysis._instances import instance_key
+from ommx_prefect.analysis._totals import is_solved
 
-TRAJECTORY = "trajectory"
+TRAJECTORY, JSON = "trajectory", "application/json"
+# The lists of a trajectory, all of one length, of numbers and null.
+TOLD = ("seconds", "primal", "dual", "nodes")
 # What counts, as `attrs` say it.
 FILTER = "all instances; a solver without a proof never solves one; of several seeds the median"
 
@@ -31,14 +34,15 @@ def performance_profile(table: pd.DataFrame, measure: str = "seconds") -> pd.Dat
     Returns:
         Index `tau` (1 or more, ascending), one column for each solver (`adapter`, and its variant
         where there are several), values from 0 to 1. An instance without a proof by a solver is
-        never solved by it; one that nobody solved counts for nobody. `attrs["instances"]` is the
-        number of instances.
+        never solved by it; one that nobody solved counts for nobody. Where the best is 0, as of
+        nodes, the factors are those of the measure plus 1. `attrs["instances"]` is the number of
+        instances.
     """
     costs = _costs(table, measure)
     best = costs.min(axis=1)
-    ratios = costs.div(best.where(best > 0, np.finfo(float).tiny), axis=0).clip(lower=1.0)
-    ratios = ratios.mask(costs.eq(best, axis=0) & np.isfinite(costs), 1.0)
-    return _shares(ratios, "tau", first=1.0)
+    shift = (best <= 0).astype(float)
+    ratios = costs.add(shift, axis=0).div(best + shift, axis=0).where(np.isfinite(costs), np.inf)
+    return _shares(ratios.clip(lower=1.0), "tau", first=1.0)
 
 
 def data_profile(table: pd.DataFrame, measure: str = "seconds") -> pd.DataFrame:
@@ -70,16 +74,30 @@ def gap_over_time(experiment: Experiment, instance: str) -> pd.DataFrame:
     experiment = whole(experiment)
     parameters = experiment.run_parameters_df()
     columns = ["run", "adapter", "seconds", "primal", "dual", "gap", "nodes"]
-    if "instance" not in parameters:
+    if not {"instance", "adapter"} <= set(parameters):
         return pd.DataFrame(columns=columns)
-    wanted = parameters.index[parameters["instance"] == instance]
-    parts = []
-    for run in own(experiment.runs, experiment.annotations):
-        if run.run_id in wanted and TRAJECTORY in run.attachment_names:
-            rows = pd.DataFrame(run.get_json(TRAJECTORY))
-            parts.append(rows.assign(run=run.run_id, adapter=parameters["adapter"][run.run_id]))
+    wanted = parameters.index[(parameters["instance"] == instance).fillna(False)]
+    parts = [
+        rows.assign(run=run.run_id, adapter=parameters["adapter"][run.run_id])
+        for run in own(experiment.runs, experiment.annotations)
+        if run.run_id in wanted and (rows := trajectory_of(run)) is not None
+    ]
     found = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
     return found.assign(gap=_gaps(found)).reindex(columns=columns).reset_index(drop=True)
+
+
+def trajectory_of(run: SealedRun) -> pd.DataFrame | None:
+    """Return the trajectory of a solve; None without one, and where it is a user's own."""
+    if TRAJECTORY not in run.attachment_names or run.attachment_media_type(TRAJECTORY) != JSON:
+        return None
+    found = run.get_json(TRAJECTORY)
+    lists = {name: found.get(name) for name in TOLD} if isinstance(found, dict) else {"": None}
+    if not all(isinstance(each, list) for each in lists.values()):
+        return None
+    try:
+        return pd.DataFrame(lists, dtype=float)
+    except (TypeError, ValueError):  # of several lengths, or no numbers
+        return None
 
 
 def _gaps(rows: pd.DataFrame) -> pd.Series:

@@ -17,6 +17,9 @@ from ommx.experiment import Experiment, SealedRun, Solve
 
 from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
 from ommx_prefect._registry.whole import whole
+from ommx_prefect._workarounds.unencoded import is_unencoded
+from ommx_prefect.analysis._instances import filled_digests, filled_names
+from ommx_prefect.analysis._logged import is_cached, is_solve, options_said, said_of_solve
 from ommx_prefect.instances._digest import instance_digest
 
 # Column -> its dtype in the table.
@@ -48,27 +51,6 @@ COLUMNS: dict[str, str] = {
     "started_at": "string",
     "cached": "boolean",
 }
-# Column -> the run parameter that says it, where the Run holds one solve.
-PARAMETERS: dict[str, str] = {
-    "instance": "instance",
-    "digest": "instance_digest",
-    "outcome": "outcome",
-    "objective": "objective",
-    "sense": "sense",
-    "dual_bound": "dual_bound",
-    "gap": "gap",
-    "seconds": "solve_seconds",
-    "limit": "time_limit_seconds",
-    "iterations": "iterations",
-    "nodes": "nodes",
-    "first_solution_seconds": "first_solution_seconds",
-    "primal_dual_integral": "primal_dual_integral",
-    "cpu_seconds": "cpu_seconds",
-    "solves_at_once": "solves_at_once",
-    "seed": "seed",
-    "host": "prefect.host",
-    "started_at": "prefect.started_at",
-}
 FLOW_RUN_ANNOTATION = "org.ommx-prefect.flow-run-id"
 # Adapter options that `solve` was given as limits, and so are no variant: by their backend's names.
 LIMIT_OPTIONS = frozenset(
@@ -80,6 +62,16 @@ _SHORT = {
     "OMMXPySCIPOptAdapter": "scip",
     "OMMXPythonMIPAdapter": "python-mip",
     "OMMXOpenJijSAAdapter": "openjij",
+}
+# What a Run whose process was killed in a solve leaves of its input.
+INSTANCE = "instance"
+# OMMX's name of what an adapter raised -> the outcome, where `ommx_prefect.solvers` has said none.
+RAISED = {
+    "InfeasibleDetected": "infeasible",
+    "UnboundedDetected": "unbounded",
+    "NoSolutionReturned": "no_solution",
+    "AdapterNotApplicableError": "not_applicable",
+    "PreparationTargetNotReachedError": "not_applicable",
 }
 
 
@@ -99,10 +91,18 @@ def solves(*experiments: Experiment, digests: bool = True, earlier: bool = False
         seconds of the solver's clock, `gap` is relative, `digest` is `instance_digest` of the
         input, `variant` are the adapter options that differ from a plain solve, and `outcome` is
         one of `optimal`, `feasible`, `infeasible`, `unbounded`, `no_solution`, `not_applicable`,
-        `error`, or missing where the solve was interrupted.
+        `error`, or missing where the solve was interrupted, and where it failed and nobody said
+        why. A run parameter that does not fit its column is a user's own, and not read.
     """
     rows = [row for each in experiments for row in _rows_of(each, digests, earlier)]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table_of(rows)
+
+
+def table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows as a table of solves; a digest that only other rows tell is filled in."""
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    table["digest"] = filled_digests(table)
+    table["instance"] = filled_names(table)
     return table.astype(COLUMNS)
 
 
@@ -129,14 +129,38 @@ def _present(row: pd.Series) -> dict[str, Any]:
 def _rows_of_run(
     run: SealedRun, logged: Mapping[str, Any], digests: bool
 ) -> Iterator[dict[str, Any]]:
-    said = {column: logged[name] for column, name in PARAMETERS.items() if name in logged}
-    said["reason"] = logged.get("reason") or run.lifecycle_reason
+    said = said_of_solve(logged, COLUMNS)
+    reason = logged.get("reason")
+    said["reason"] = reason if isinstance(reason, str) else run.lifecycle_reason
     found = run.solves
-    if not found and "adapter" in logged and "instance" in logged:
-        cached = logged.get("prefect.state") == "Cached"
-        yield {"adapter": short_name(logged["adapter"]), "cached": cached, **said}
+    if not found and is_solve(logged, said):
+        kept = _kept_input(run, said) if digests else {}
+        yield {**row_without_solve(logged, _options_of(run, logged)), **kept, **said}
     for solve in found:
-        yield _row_of_solve(solve, said if len(found) == 1 else {}, digests)
+        is_only = len(found) == 1
+        row = _row_of_solve(solve, said if is_only else {}, digests)
+        yield _raised(run) | row if is_only and solve.status == "failed" else row
+
+
+def row_without_solve(logged: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the parameters of a Run without a Solve say besides the columns they fill."""
+    adapter = short_name(logged["adapter"])
+    return {"adapter": adapter, "variant": variant_of(options), "cached": is_cached(logged)}
+
+
+def _options_of(run: SealedRun, logged: Mapping[str, Any]) -> Mapping[str, Any]:
+    (sampling,) = run.samplings if len(run.samplings) == 1 else (None,)
+    return options_said(logged) if sampling is None else sampling.adapter_options
+
+
+def _kept_input(run: SealedRun, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the digest of the input that a killed solve has left, where nobody logged it."""
+    if "digest" in said or INSTANCE not in run.attachment_names:
+        return {}
+    try:
+        return {"digest": instance_digest(run.get_instance(INSTANCE))}
+    except ValueError:  # a user's own, of another kind
+        return {}
 
 
 def _row_of_solve(solve: Solve, said: Mapping[str, Any], digests: bool) -> dict[str, Any]:
@@ -169,11 +193,20 @@ def _of_output(solve: Solve) -> dict[str, Any]:
     """Say what came of a solve that nothing but its Solution tells of."""
     solution: Solution | None = solve.output
     if solution is None:
-        return {} if solve.status == "interrupted" else {"outcome": "error"}
+        return {}
     if not solution.feasible:
         return {"outcome": "no_solution"}
     proved = solution.optimality == Optimality.Optimal
     return {"outcome": "optimal" if proved else "feasible", "objective": solution.objective}
+
+
+def _raised(run: SealedRun) -> dict[str, Any]:
+    """Return the outcome that the name of OMMX's exception tells, where the Run failed by one."""
+    said = run.lifecycle_reason or ""
+    outcome = RAISED.get(said.partition(":")[0].rpartition(".")[2])
+    if outcome is None or run.status != "failed":
+        return {}
+    return {"outcome": "not_applicable" if is_unencoded(said) else outcome}
 
 
 def short_name(adapter: str) -> str:

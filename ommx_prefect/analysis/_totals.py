@@ -6,7 +6,8 @@
 | `seconds_mean` | shifted geometric mean, exp(mean(ln(max(1, t + s)))) - s (Mittelmann) |
 | `par` | penalised average runtime: t where solved, k times the limit else (PAR-k, SAT and ASlib) |
 | `best` | instances on which no other solver has a better outcome, objective or time |
-| `gap_mean`, `integral_mean` | means of relative gap, clipped to 1, and of primal-dual integral |
+| `gap_mean` | mean of relative gap, clipped to 1; 1 without a Solution |
+| `integral_mean` | mean of the primal-dual integral |
 
 A solve without a proof counts with its limit, or with its time where it has none: censored, never
 left out.
@@ -18,6 +19,8 @@ from collections.abc import Hashable
 
 import numpy as np
 import pandas as pd
+
+from ommx_prefect.analysis._instances import instance_key
 
 # Outcomes that settle an instance.
 PROVED = frozenset({"optimal", "infeasible", "unbounded"})
@@ -73,17 +76,24 @@ def totals(table: pd.DataFrame, shift: float = 10.0, par: float = 10) -> pd.Data
 
 
 def virtual_best(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the best solve of each instance: the solver that a perfect choice would have taken."""
-    ordered = table.assign(**_measures(table, 1.0)).sort_values(
-        ["_solved", "_loss", "_seconds"], ascending=[False, True, True], na_position="last"
+    """Return the best solve of each instance: the solver that a perfect choice would have taken.
+
+    That is the fastest one with a proof; where there is no proof, the one with the best objective,
+    and of those with the same one the fastest.
+    """
+    measured = table.assign(**_measures(table, 1.0), _key=instance_key(table))
+    # Objectives differ in their last digits from solver to solver: nobody is better by those.
+    best = measured["_loss"].groupby(measured["_key"]).transform("min")
+    is_behind = measured["_loss"] > best + TIE * best.abs().clip(lower=1.0)
+    measured["_behind"] = measured["_loss"].where(is_behind, -np.inf).mask(measured["_solved"], 0.0)
+    ordered = measured.sort_values(
+        ["_solved", "_behind", "_seconds"],
+        ascending=[False, True, True],
+        na_position="last",
+        kind="stable",
     )
-    best = ordered.groupby(instance_key(table).reindex(ordered.index), sort=True).head(1)
+    best = ordered.groupby("_key", sort=True).head(1)
     return best[table.columns].sort_values("instance").reset_index(drop=True)
-
-
-def instance_key(table: pd.DataFrame) -> pd.Series:
-    """Return what tells instances apart: the digest, or the name where there is none."""
-    return table["digest"].fillna(table["instance"]).fillna("").astype(str)
 
 
 _ROW = (
@@ -129,9 +139,18 @@ def _is_best(table: pd.DataFrame) -> pd.Series:
     return eligible & (score <= best + TIE * best.abs().clip(lower=1.0))
 
 
+def _gaps(table: pd.DataFrame) -> pd.Series:
+    """Return relative gaps, 1 at most: 0 of a proof that has told none, 1 without a Solution."""
+    gaps = table["gap"].astype(float).clip(upper=1.0)
+    gaps = gaps.mask(table["_solved"] & gaps.isna(), 0.0)
+    is_feasible = (table["outcome"] == "feasible").fillna(False).astype(bool)
+    has_solution = is_feasible | table["_solved"] | (table["outcome"].isna() & gaps.notna())
+    return gaps.where(has_solution, 1.0)
+
+
 def _row(key: tuple[Hashable, ...], group: pd.DataFrame, shift: float) -> dict[str, object]:
     solved = int(group["_solved"].sum())
-    gaps = group["gap"].astype(float).clip(upper=1.0)
+    gaps = _gaps(group)
     return {
         **dict(zip(GROUP, key, strict=True)),
         "runs": len(group),

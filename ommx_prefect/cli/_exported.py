@@ -8,9 +8,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from ommx.experiment import Experiment, SealedRun
 
 from ommx_prefect._catalogue.contents import attachments_of
@@ -83,7 +85,7 @@ def export_files(opened: Opened, folder: Path, work: Work) -> Exported:
 def _tables(experiment: Experiment, made: Exported) -> None:
     table = solves(experiment)
     tables = {
-        "parameters": experiment.run_parameters_df().rename_axis("run").reset_index(),
+        "parameters": _parameters(experiment),
         "solves": table,
         "totals": totals(table),
         "contradictions": contradictions(table),
@@ -97,6 +99,14 @@ def _tables(experiment: Experiment, made: Exported) -> None:
             _write(made, f"{name}.parquet", tables[name].to_parquet)
     _write(made, "solves.solu", partial(write_solu, table))
     _write(made, "solves.trc", partial(write_trc, table))
+
+
+def _parameters(experiment: Experiment) -> pd.DataFrame:
+    """Return one row for each Run: its id, under a name that no parameter has, and parameters."""
+    table = experiment.run_parameters_df()
+    names = chain(("run",), (f"run_id{'_' * n}" for n in count()))
+    name = next(x for x in names if x not in table)
+    return table.rename_axis(name).reset_index()
 
 
 def _write(made: Exported, name: str, write: Callable[[Path], object]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._catalogue.listing import Listed, listed
 from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect.cli._claims import claims_of
 from ommx_prefect.cli._options import AsJson
 from ommx_prefect.cli._output import print_json, print_table, say, shown_age, shown_bytes
 from ommx_prefect.cli._registry import require_registry
@@ -36,7 +36,7 @@ def list_command(
     """Show sealed experiments, checkpoints of failed nights, and flow runs left unsealed.
 
     Flags: `degraded`, where something could not be recorded; `contradiction`, where solves of one
-    night cannot all be right.
+    night cannot all be right; `unreadable`, where its solves cannot be looked at.
     """
     require_registry()
     with working(f"reading {registry_root()}") as work:
@@ -51,24 +51,22 @@ def list_command(
         say(f"There is no experiment in {registry_root()}{f' under {prefix}' if prefix else ''}.")
 
 
-def _flagged(found: Iterable[Listed], advance: object) -> Iterable[Listed]:
+def _flagged(found: Iterable[Listed], advance: Callable[[], object]) -> Iterator[Listed]:
     for each in found:
-        yield (
-            each
-            if not each.stored_name or not _contradicts(each)
-            else replace(each, flags=(*each.flags, "contradiction"))
-        )
-        if callable(advance):
-            advance()
+        flag = _flag(each) if each.stored_name else ""
+        yield replace(each, flags=(*each.flags, flag)) if flag else each
+        advance()
 
 
-def _contradicts(each: Listed) -> bool:
-    """Tell by the run parameters alone whether claims of a night contradict each other."""
-    from ommx_prefect.analysis import contradictions, solves
-
-    with contextlib.suppress(RuntimeError, ValueError):
-        return not contradictions(solves(Experiment.load(each.stored_name), digests=False)).empty
-    return False
+def _flag(each: Listed) -> str:
+    """Return what is to be said of the solves of a night; one bad night hides no other."""
+    try:
+        is_wrong = bool(len(claims_of(Experiment.load(each.stored_name))))
+    except (RuntimeError, ValueError):  # a draft, or parts that are elsewhere
+        return ""
+    except Exception:
+        return "unreadable"
+    return "contradiction" if is_wrong else ""
 
 
 def _cells(row: Listed) -> tuple[object, ...]:

@@ -6,6 +6,7 @@ know is solved with only where the user names it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -89,13 +90,12 @@ def _of_run(
         )
     yield from (_of_sampling(run, x, logged, answers) for x in run.samplings)
     has_ended = run.solves or run.samplings
-    if not has_ended and INSTANCE in run.attachment_names and "adapter" in logged:
+    if not has_ended and "adapter" in logged and (instance := _instance_of(run)) is not None:
         options = {
             name.removeprefix(OPTION): value
             for name, value in logged.items()
             if name.startswith(OPTION)
         }
-        instance = run.get_instance(INSTANCE)
         name = str(logged.get("instance", f"run {run.run_id}"))
         answer = answers.get((run.run_id, None), {})
         adapter = str(logged["adapter"])
@@ -118,7 +118,15 @@ def _of_sampling(
 
 
 def _start_of(run: SealedRun) -> Solution | None:
-    return run.get_solution(START) if START in run.attachment_names else None
+    with contextlib.suppress(ValueError):  # a user's own, of another kind
+        return run.get_solution(START) if START in run.attachment_names else None
+    return None
+
+
+def _instance_of(run: SealedRun) -> Instance | None:
+    with contextlib.suppress(ValueError):  # likewise
+        return run.get_instance(INSTANCE) if INSTANCE in run.attachment_names else None
+    return None
 
 
 def _answers(table: pd.DataFrame) -> dict[Any, dict[str, Any]]:

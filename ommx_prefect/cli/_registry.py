@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 
-import typer
-
 from ommx_prefect._registry.blobs import ROOT_VARIABLE, registry_root
-from ommx_prefect.cli._output import complain
+from ommx_prefect.cli._output import refused
 
 
 def missing_registry() -> str:
@@ -23,5 +21,4 @@ def missing_registry() -> str:
 def require_registry() -> None:
     """End with a clear error where it is missing: OMMX would make it, and say it is empty."""
     if problem := missing_registry():
-        complain(problem)
-        raise typer.Exit(1)
+        raise refused(problem)

@@ -87,13 +87,14 @@ def _replay(
     relative: float,
 ) -> tuple[list[Replayed], str | None]:
     classes = [adapter_class(adapter or each.adapter) for each in wanted]
-    replay = Experiment() if record else Experiment.with_temp_local_registry()
+    is_kept = record and bool(wanted)
+    replay = Experiment() if is_kept else Experiment.with_temp_local_registry()
     with solvers_on_stderr(), working("solving", len(wanted)) as work:
         for each, solver in zip(wanted, classes, strict=True):
             work.text = for_terminal(f"solving {each.name}")
             _solve_one(replay, each, solver, options)
             work.advance()
-    name = _name(opened) if record and wanted else None
+    name = _name(opened) if is_kept else None
     sealed = _sealed(replay, opened, name)
     rows = [
         judged(opened, each, after, absolute=absolute, relative=relative)
@@ -115,9 +116,13 @@ def _solve_one(
 def _name(opened: Opened) -> str:
     """Return the name of a replay, in a repository of its own: it is no night.
 
-    `ghcr.io/acme/nightly:one` is replayed as `ghcr.io/acme/nightly-replays:one-<time>-<random>`.
+    `ghcr.io/acme/nightly:one` is replayed as `ghcr.io/acme/nightly-replays:one-<time>-<random>`; of
+    one that has a digest for a name, twelve digits of it are the tag.
     """
-    repository, _, tag = opened.name.rpartition(":")
+    pinned, at, digest = opened.name.partition("@")
+    repository, _, tag = pinned.rpartition(":")
+    if at:
+        repository, tag = pinned, digest.rpartition(":")[2][:12]
     now = f"{time.strftime('%Y%m%d%H%M%S')}-{secrets.token_hex(3)}"
     return with_suffix(f"{repository}-replays:{tag}", now)
 

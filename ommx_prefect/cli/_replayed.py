@@ -16,6 +16,7 @@ from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis import environment_of, solves
 from ommx_prefect.cli._recorded import RecordedSolve, settings_for
+from ommx_prefect.solvers._backends import backend_of
 from ommx_prefect.solvers._solve import sample_in, solve_in
 
 # Outcomes that a limit decides: another machine, or a busier one, gets another answer.
@@ -62,7 +63,7 @@ def replay_in(
 ) -> None:
     """Solve in an open Run what was recorded, with its own options and more."""
     limits, options = settings_for(recorded, adapter)
-    options |= more_options
+    limits, options = with_more(limits, options, more_options, adapter)
     run.log_parameter("replay_of_run", recorded.run)
     if recorded.solve is not None:
         run.log_parameter("replay_of_solve", recorded.solve)
@@ -79,6 +80,23 @@ def replay_in(
         start=recorded.start,
         raise_on_failure=False,
     )
+
+
+def with_more(
+    limits: Mapping[str, Any],
+    options: Mapping[str, Any],
+    more: Mapping[str, Any],
+    adapter: type[SolverAdapter],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return limits and options with more of either, under our name of a limit or the solver's."""
+    backend = backend_of(adapter)
+    theirs = backend.limits if backend else {}
+    ours = {name: value for name, value in more.items() if name in theirs}
+    own = {name: value for name, value in more.items() if name not in theirs}
+    # What is told now replaces what was recorded, whichever of its two names it has.
+    kept = {x: value for x, value in limits.items() if theirs.get(x) not in own}
+    others = {x: value for x, value in options.items() if x not in {theirs[y] for y in ours}}
+    return {**kept, **ours}, {**others, **own}
 
 
 def answers_of(replay: Experiment) -> list[dict[str, Any]]:

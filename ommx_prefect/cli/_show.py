@@ -11,6 +11,7 @@ from ommx_prefect._catalogue.contents import WORST_FIRST, attachments_of, parame
 from ommx_prefect._catalogue.opened import Opened, open_image
 from ommx_prefect._format.earlier import own
 from ommx_prefect._targets import annotations as names
+from ommx_prefect.cli._claims import claims_of
 from ommx_prefect.cli._options import AsJson, Image
 from ommx_prefect.cli._output import print_json, print_table, say
 from ommx_prefect.cli._show_run import run_document, show_run
@@ -62,7 +63,7 @@ def show_command(
 
 
 def _document(opened: Opened) -> dict[str, Any]:
-    from ommx_prefect.analysis import contradictions, solves, totals
+    from ommx_prefect.analysis import solves, totals
 
     table = solves(opened.experiment, digests=False)
     said = opened.experiment.annotations
@@ -74,7 +75,7 @@ def _document(opened: Opened) -> dict[str, Any]:
         **({"parts": len(opened.parts)} if opened.parts else {}),
         **{title: said[key] for title, key in FACTS.items() if key in said},
         "totals": _records(totals(table)) if len(table) else [],
-        "contradictions": _records(contradictions(table)) if len(table) else [],
+        "contradictions": _records(claims_of(opened.experiment, table)),
         "runs": runs_of(opened),
         "attachments": [vars(each) for each in attachments_of(opened)],
         "opens_with": opened.opens_with,

@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from ommx import Instance, ParametricInstance
 
-from ommx_prefect.instances._digest import digest_of
+from ommx_prefect.instances._digest import instance_digest
 
 _ANNOTATION = "instance_name"
 
@@ -24,17 +24,16 @@ def given_name(instance: Instance) -> str:
     return instance.annotations.get(f"org.ommx.user.{_ANNOTATION}") or instance.title or ""
 
 
-def instance_name(instance: Instance, data: Callable[[], bytes] | None = None) -> str:
+def instance_name(instance: Instance, digest: Callable[[], str] | None = None) -> str:
     """Return the name `load_instance` gave, else the title, else 12 digits of the digest.
 
     Args:
         instance: The instance.
-        data: Gives its `to_v2_bytes()`, where they are made for something else, too.
+        digest: Gives its `instance_digest`, where it is made for something else, too.
     """
-    if named := given_name(instance):
-        return named
-    digest = digest_of(instance, (data or instance.to_v2_bytes)())
-    return digest.partition(":")[2][:12]
+    if name := given_name(instance):
+        return name
+    return (digest() if digest else instance_digest(instance)).partition(":")[2][:12]
 
 
 def require_instance(value: object) -> None:

@@ -9,17 +9,18 @@
         for path in paths:
             solve("highs", load_instance(path).instance, time_limit_seconds=60)
 
-Each call is one Run with the parameters `instance`, `adapter`, `sense`, `outcome`, `objective`,
-`feasible`, `optimality`, `solve_seconds`, the limits that were set, and what was measured
-(`telemetry`: the bound, the gap, nodes, times; docs/reference/telemetry.md), and the attachments
-`solver.log` and `trajectory` (and `readers`, those who agreed on the file of a loaded instance),
-and one Solve (or Sampling) record with its own status, options, input and output. `solver_warning`
-is what HiGHS warned of when its model was built. All that is known before the solver starts is
-durable by then: a Run whose process is killed has the parameters `instance`, `adapter`, `sense`,
-the limits and `option.<name>`, and the instance as its attachment `instance`; with
-`checkpoint_seconds` also the best solution so far, as `incumbent`. A call whose result Prefect has
-cached is a Run with the same parameters but times, and with the Solution (or SampleSet) as its
-`output`; the Solution knows its outcome (`outcome_of`), and a cached None knows none.
+Each call is one Run with the parameters `instance`, `instance_digest`, `adapter`, `sense`,
+`outcome`, `objective`, `feasible`, `optimality`, `solve_seconds`, the limits that were set, and
+what was measured (`telemetry`: the bound, the gap, nodes, times; docs/reference/telemetry.md), and
+the attachments `solver.log` and `trajectory` (and `readers`, those who agreed on the file of a
+loaded instance), and one Solve (or Sampling) record with its own status, options, input and output.
+`solver_warning` is what HiGHS warned of when its model was built. All that is known before the
+solver starts is durable by then: a Run whose process is killed has the parameters `instance`,
+`instance_digest`, `adapter`, `sense`, the limits and `option.<name>`, and the instance as its
+attachment `instance`; with `checkpoint_seconds` also the best solution so far, as `incumbent`. A
+call whose result Prefect has cached is a Run with the same parameters but times, with
+`option.<name>` for each option, for it has no Solve record, and with the Solution (or SampleSet) as
+its `output`; the Solution knows its outcome (`outcome_of`), and a cached None knows none.
 
 | outcome | what it means | raised |
 |---|---|---|
@@ -101,7 +102,8 @@ def solve(
             the Solve record's input is the prepared copy.
         time_limit_seconds: Seconds of the solver's own clock.
         mip_gap: Relative gap at which the solver stops. The outcome is `optimal` only for a gap
-            of at most 1e-4, even if the adapter marks the Solution as optimal (`optimality`).
+            of at most 1e-4, even if the adapter marks the Solution as optimal (`optimality`), and
+            for each such gap, even if the solver stopped at a limit.
         seed: Random seed of the solver.
         threads: At most so many threads; SCIP uses them in its LP solver only.
         options: Options under the backend's own names, `{"presolve": "off"}` for HiGHS. For an
@@ -224,7 +226,10 @@ def race(
 
     Raises:
         SolveOutcomeError: The winner proved that there is none, or nobody found one.
+        ValueError: No solver is named.
     """
+    if not adapters:
+        raise ValueError("race() needs one solver at least, such as ['highs', 'scip']")
     begun = new_race()
     given = {**options, "isolate": isolate, "raise_on_failure": True}
     futures = {x: _race_one.submit(x, begun, instance, given) for x in adapters}

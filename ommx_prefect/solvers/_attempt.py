@@ -21,8 +21,14 @@ from ommx_prefect._recording.announced import Announced
 from ommx_prefect._recording.current import note_here, recording_here
 from ommx_prefect._workarounds.notices import notices_collected
 from ommx_prefect.exceptions import SolveOutcomeError
+from ommx_prefect.instances._digest import digest_of
 from ommx_prefect.instances._name import instance_name
-from ommx_prefect.solvers._parameters import Parameters, asked_of, log_parameters
+from ommx_prefect.solvers._parameters import (
+    Parameters,
+    asked_of,
+    log_parameters,
+    options_asked,
+)
 from ommx_prefect.solvers._telemetry import INCUMBENT, Measured
 
 # In a process of its own a solve has no recording; there its parent is told of its solutions.
@@ -47,14 +53,19 @@ class Attempt:
         return self.instance.to_v2_bytes()
 
     @functools.cached_property
+    def digest(self) -> str:
+        """What tells the instance from others; known already where Prefect has made a cache key."""
+        return digest_of(self.instance, self.data)
+
+    @functools.cached_property
     def name(self) -> str:
         """What the instance is called."""
-        return instance_name(self.instance, lambda: self.data)
+        return instance_name(self.instance, lambda: self.digest)
 
     @property
     def asked(self) -> Parameters:
         """What is solved, and by what."""
-        return asked_of(self.adapter, self.instance, self.name)
+        return asked_of(self.adapter, self.instance, self.name, self.digest)
 
     def error(self, kind: type[SolveOutcomeError], reason: str) -> SolveOutcomeError:
         """Return an error that names this adapter and instance."""
@@ -79,8 +90,7 @@ class Attempt:
         recording = recording_here()
         if recording is not None and recording.has_run(self.run):
             recording.redact.learn(options)
-            named = {f"option.{name}": value for name, value in options.items()}
-            self._kept = {**self.asked, **named, **given}
+            self._kept = {**self.asked, **options_asked(options), **given}
             recording.announce(Announced.of(self._kept, self.instance, self.data))
 
     def keep_incumbent(self, solution: Solution, found: Mapping[str, Any]) -> None:

@@ -6,13 +6,14 @@ and go on. What is written stands for the Run only where the attempt leaves no r
 
 from __future__ import annotations
 
+import math
 import time
 
 from ommx import Instance
 
 from ommx_prefect._recording.current import note_here
 from ommx_prefect.solvers._attempt import Attempt
-from ommx_prefect.solvers._integral import clipped_gap
+from ommx_prefect.solvers._driver import Driver
 from ommx_prefect.solvers._watch import Incumbent, Watch
 
 
@@ -21,12 +22,16 @@ class Checkpoints:
 
     Args:
         attempt: Whose they are.
+        driver: Who knows the solver.
         prepared: The instance that the solver was given.
         seconds: The least time between two; None for none at all.
     """
 
-    def __init__(self, attempt: Attempt, prepared: Instance, seconds: float | None) -> None:
+    def __init__(
+        self, attempt: Attempt, driver: Driver, prepared: Instance, seconds: float | None
+    ) -> None:
         self._attempt = attempt
+        self._driver = driver
         self._prepared = prepared
         self._seconds = seconds
         self._due = 0.0
@@ -54,5 +59,7 @@ class Checkpoints:
             return
         found = {"objective": float(solution.objective)}
         if dual is not None:
-            found |= {"dual_bound": dual, "gap": clipped_gap(newest.objective, dual)}
+            found |= {"dual_bound": dual}
+            gap = self._driver.gap_between(found["objective"], dual)
+            found |= {"gap": gap} if math.isfinite(gap) else {}
         self._attempt.keep_incumbent(solution, found)

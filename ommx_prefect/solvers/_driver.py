@@ -63,6 +63,9 @@ class Driver(Protocol):
     def gap(self, model: Any) -> float:
         """Return the relative gap to the bound; infinite when there is none, as for an LP."""
 
+    def gap_between(self, primal: float, dual: float) -> float:
+        """Return the relative gap of two bounds, as this solver defines it."""
+
     def start(self, adapter: Any, values: Mapping[int, float], objective: float) -> bool:
         """Let the next run start from a feasible solution; False where the solver refuses it."""
 

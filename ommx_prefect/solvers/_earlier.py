@@ -11,11 +11,11 @@ The same instance is one of the same name; that a solution fits is tried before 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from ommx import Solution
+from ommx import Sense, Solution
 from ommx.experiment import (
     Experiment,
     ExperimentCheckpointRef,
@@ -92,15 +92,30 @@ def _layers(documents: Documents | None, instance: str, adapter: str) -> Iterato
 
 
 def _in_experiments(record: FlowRecord, instance: str, *, resume: bool) -> Iterator[Solution]:
+    """Yield the best Solution of each earlier experiment, the newest experiment first."""
     for name in _names(record, resume=resume)[:MOST_EXPERIMENTS]:
         experiment = whole(Experiment.load(name))
         parameters = experiment.run_parameters_df()
         if "instance" not in parameters:
             continue
+        found = []
         for run in own(experiment.runs, experiment.annotations):
-            if parameters["instance"].get(run.run_id) == instance:
+            if is_text(parameters["instance"].get(run.run_id), instance):
                 with contextlib.suppress(UnfitStartError):
-                    yield solution_in(run)
+                    found.append(solution_in(run))
+        if found:
+            yield best_of(found)
+
+
+def is_text(value: object, text: str) -> bool:
+    """Tell whether a cell of a table, which may be NA, is a text."""
+    return isinstance(value, str) and value == text
+
+
+def best_of(solutions: Sequence[Solution]) -> Solution:
+    """Return the best of some Solutions of one instance: a feasible one, if there is one."""
+    sign = -1.0 if solutions[0].sense == Sense.Maximize else 1.0
+    return min(solutions, key=lambda each: (not each.feasible, sign * each.objective))
 
 
 def _names(record: FlowRecord, *, resume: bool) -> list[str]:

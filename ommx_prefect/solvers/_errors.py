@@ -15,6 +15,7 @@ from ommx.adapter import (
 )
 
 from ommx_prefect._workarounds.panics import is_panic
+from ommx_prefect._workarounds.unencoded import is_unencoded
 from ommx_prefect.exceptions import (
     InfeasibleError,
     NoSolutionError,
@@ -34,9 +35,6 @@ _OUTCOMES: tuple[tuple[type[Exception], type[SolveOutcomeError]], ...] = (
 )
 # What a SamplerAdapter's own `solve` raises, as a bare ValueError, when no sample is feasible.
 _NO_FEASIBLE_SAMPLE = "No feasible solution found"
-# How OMMX's preparation (3.0.0b7) calls a constraint infeasible that it only cannot encode: its
-# slack has no bound. Where the constraint cannot hold, the lower bound is a positive number.
-_NO_LOWER_BOUND = "is positive: Bound(-inf"
 _TOLERANCE = 1e-6
 
 ErrorOf = Callable[[type[SolveOutcomeError], str], SolveOutcomeError]
@@ -77,7 +75,7 @@ def prepared_for(adapter: type[SolverAdapter], instance: Instance) -> Instance |
 def _kind(
     error: Exception, adapter: type[SolverAdapter], instance: Instance
 ) -> type[SolveOutcomeError]:
-    if isinstance(error, InfeasibleDetected) and _NO_LOWER_BOUND in str(error):
+    if isinstance(error, InfeasibleDetected) and is_unencoded(str(error)):
         return NotApplicableError
     for foreign, ours in _OUTCOMES:
         if isinstance(error, foreign):

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ommx_prefect.solvers._watch import known
+
+
+def relative_gap(primal: float, dual: float, size: float) -> float:
+    """Return how far two bounds are apart, as a share of a size; 0 where they are the same."""
+    if primal == dual:
+        return 0.0
+    return abs(primal - dual) / size if size else math.inf
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ommx_prefect.solvers._driver import Verdict, explained
-from ommx_prefect.solvers._figures import Figures
+from ommx_prefect.solvers._figures import Figures, relative_gap
 from ommx_prefect.solvers._watch import Incumbent, Watch, known
 
 
@@ -69,6 +69,9 @@ class HighsDriver:
 
     def gap(self, model: Any) -> float:
         return float(model.getInfo().mip_gap)
+
+    def gap_between(self, primal: float, dual: float) -> float:
+        return relative_gap(primal, dual, abs(primal))
 
     def start(self, adapter: Any, values: Mapping[int, float], objective: float) -> bool:
         columns = adapter.highs_vars

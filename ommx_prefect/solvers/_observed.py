@@ -51,7 +51,7 @@ class Observed:
         self._is_over = False
         self._cpu = CpuClock()
         self._company: Company | None = None
-        self._checkpoints = Checkpoints(attempt, prepared, how.checkpoint_seconds)
+        self._checkpoints = Checkpoints(attempt, driver, prepared, how.checkpoint_seconds)
         self._watch = Watch(is_reading=how.checkpoint_seconds is not None)
         if how.checkpoint_seconds is not None and not driver.is_watchable:
             note_here(

@@ -10,13 +10,16 @@ from ommx import Instance, Optimality, SampleSet, Sense, Solution
 from ommx.adapter import SolverAdapter
 from ommx.experiment import Run
 
+from ommx_prefect.instances._digest import instance_digest
 from ommx_prefect.instances._name import instance_name
 from ommx_prefect.instances._readers_note import readers_of
 from ommx_prefect.solvers._backends import resolve_adapter, resolve_sampler
-from ommx_prefect.solvers._options import LIMITS, given_limits
+from ommx_prefect.solvers._options import LIMITS, given_limits, plain_values
 
 Parameters: TypeAlias = "dict[str, bool | float | int | str]"
 
+# Before the names of options under which a solve is known that has left no record of them.
+OPTION = "option."
 # A Solution keeps its outcome as a user annotation: only the solver knew the gap.
 _OUTCOME, _MEASURED = "outcome", "measured"
 # What is as true of a cached result as of the solve that found it; no times.
@@ -37,12 +40,37 @@ _OPTIMALITY = (
 )
 
 
-def asked_of(adapter: type[SolverAdapter], instance: Instance, name: str) -> Parameters:
-    """Return what is solved, by what, and which readers agreed on the file it comes from."""
+def asked_of(
+    adapter: type[SolverAdapter], instance: Instance, name: str, digest: str
+) -> Parameters:
+    """Return what is solved, by what, and which readers agreed on the file it comes from.
+
+    Args:
+        adapter: The adapter.
+        instance: The instance.
+        name: What it is called.
+        digest: Its `instance_digest`.
+    """
     sense = next(word for sense, word in _SENSES if sense == instance.sense)
     readers = readers_of(instance)
-    read = {"readers": readers} if readers else {}
-    return {"instance": name, "adapter": adapter.__name__, "sense": sense, **read}
+    return {
+        "instance": name,
+        "instance_digest": digest,
+        "adapter": adapter.__name__,
+        "sense": sense,
+        **({"readers": readers} if readers else {}),
+    }
+
+
+def options_asked(options: Mapping[str, Any]) -> Parameters:
+    """Return options under the backend's own names as run parameters; a list or dict as JSON."""
+    return {f"{OPTION}{name}": _plain(value) for name, value in options.items()}
+
+
+def _plain(value: Any) -> bool | float | int | str:
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    return json.dumps(value, default=str)
 
 
 def give_outcome(solution: Solution, outcome: str) -> Solution:
@@ -124,7 +152,7 @@ def log_cached_solve(run: Run, arguments: Mapping[str, Any], result: Solution | 
     """Log what is known of a solve whose result was cached; None says only that none was found."""
     adapter = resolve_adapter(arguments["adapter"])
     given = given_limits(adapter, {name: arguments.get(name) for name in LIMITS})
-    log_parameters(run, {**_asked_again(adapter, arguments["instance"]), **given})
+    log_parameters(run, {**_asked_again(adapter, arguments), **given})
     if result is None:
         log_parameters(run, {"feasible": False})
     else:
@@ -134,10 +162,14 @@ def log_cached_solve(run: Run, arguments: Mapping[str, Any], result: Solution | 
 def log_cached_sample(run: Run, arguments: Mapping[str, Any], result: SampleSet | None) -> None:
     """Log what is known of a sampling whose result was cached."""
     adapter = resolve_sampler(arguments["adapter"])
-    log_parameters(run, _asked_again(adapter, arguments["instance"]))
+    log_parameters(run, _asked_again(adapter, arguments))
     log_parameters(run, effort_of(arguments.get("options") or {}))
     log_parameters(run, {"feasible": False} if result is None else found_in_samples(result))
 
 
-def _asked_again(adapter: type[SolverAdapter], instance: Instance) -> Parameters:
-    return asked_of(adapter, instance, instance_name(instance))
+def _asked_again(adapter: type[SolverAdapter], arguments: Mapping[str, Any]) -> Parameters:
+    instance = arguments["instance"]
+    digest = instance_digest(instance)  # known: it was part of the key that found the result
+    options = options_asked(plain_values(arguments.get("options") or {}))
+    name = instance_name(instance, lambda: digest)
+    return {**asked_of(adapter, instance, name, digest), **options}

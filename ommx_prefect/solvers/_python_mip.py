@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ommx_prefect.solvers._driver import Verdict
-from ommx_prefect.solvers._figures import Figures
+from ommx_prefect.solvers._figures import Figures, relative_gap
 from ommx_prefect.solvers._python_mip_figures import cbc_version, threads_of
 from ommx_prefect.solvers._watch import Watch, known
 
@@ -106,6 +106,9 @@ class PythonMipDriver:
         if off > self._MOST_OFF:
             return float(off)
         return float(model.gap) if model.num_int else math.inf
+
+    def gap_between(self, primal: float, dual: float) -> float:
+        return relative_gap(primal, dual, abs(primal))
 
     def start(self, adapter: Any, values: Mapping[int, float], objective: float) -> bool:
         variables = {variable.name: variable for variable in adapter.model.vars}

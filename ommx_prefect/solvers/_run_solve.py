@@ -36,7 +36,7 @@ from ommx_prefect.solvers._supervised import supervise
 from ommx_prefect.solvers._telemetry import Watching
 
 PROVED_GAP = 1e-4
-"""A solution is `optimal` only when it is proved to be within this relative gap."""
+"""A solution is `optimal` where it is proved to be within this relative gap, and nowhere else."""
 
 
 def solution_of(
@@ -126,8 +126,12 @@ def _require_solution(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
         raise attempt.error(SolverError, f"the solver ended with the status {status}")
     if not driver.has_solution(model):
         raise attempt.error(NoSolutionError, f"the solver stopped without a solution ({status})")
-    # HiGHS and CBC call a solution optimal at whatever gap they were told to stop.
-    return "stopped" if PROVED_GAP < driver.gap(model) < math.inf else verdict
+    # HiGHS and CBC call a solution optimal at whatever gap they were told to stop, and SCIP none
+    # that it has not proved to its last digit. An LP has no gap: there the status alone tells.
+    gap = driver.gap(model)
+    if not math.isfinite(gap):
+        return verdict
+    return "optimal" if gap <= PROVED_GAP else "stopped"
 
 
 def _decided(attempt: Attempt, driver: Driver, model: Any) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ommx_prefect.solvers._driver import Verdict, explained
-from ommx_prefect.solvers._figures import Figures
+from ommx_prefect.solvers._figures import Figures, relative_gap
 from ommx_prefect.solvers._scip_events import ScipEvents, of_adapter
 from ommx_prefect.solvers._watch import Watch, known
 
@@ -73,6 +74,11 @@ class ScipDriver:
 
     def gap(self, model: Any) -> float:
         return float(model.getGap())
+
+    def gap_between(self, primal: float, dual: float) -> float:
+        if primal * dual < 0:
+            return math.inf
+        return relative_gap(primal, dual, min(abs(primal), abs(dual)))
 
     def start(self, adapter: Any, values: Mapping[int, float], objective: float) -> bool:
         model, variables = adapter.model, adapter.varname_map

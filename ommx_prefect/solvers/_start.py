@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, cast
@@ -65,6 +66,8 @@ def start_of(start: object, instance: Instance) -> Start:
     if missing:
         raise UnfitStartError(f"it has no value for {len(missing)} of {len(used)} variables")
     fitting = {number: values[number] for number in used}
+    if odd := [number for number, value in fitting.items() if not math.isfinite(value)]:
+        raise UnfitStartError(f"its value for variable {odd[0]} is {fitting[odd[0]]}")
     solution = instance.evaluate(fitting)
     if not solution.feasible:
         raise UnfitStartError("it is infeasible")
@@ -73,15 +76,21 @@ def start_of(start: object, instance: Instance) -> Start:
 
 def solution_in(run: SealedRun) -> Solution:
     """Return the Solution of a Run; UnfitStartError where it has none."""
-    names = run.attachment_names
-    if INCUMBENT in names:
-        return run.get_solution(INCUMBENT)
+    if (incumbent := _attached(run, INCUMBENT)) is not None:
+        return incumbent
     for solve in reversed(run.solves):
         if solve.output is not None:
             return solve.output
-    if "output" in names:
-        return run.get_solution("output")
+    if (output := _attached(run, "output")) is not None:
+        return output
     raise UnfitStartError("its Run has no Solution")
+
+
+def _attached(run: SealedRun, name: str) -> Solution | None:
+    try:
+        return run.get_solution(name) if name in run.attachment_names else None
+    except ValueError:  # a user's own, of another kind
+        return None
 
 
 def _values_of(start: object, instance: Instance) -> tuple[Values, str]:
@@ -90,8 +99,15 @@ def _values_of(start: object, instance: Instance) -> tuple[Values, str]:
     if isinstance(start, State):
         return dict(start.entries), "id"
     if isinstance(start, Mapping):
-        return {int(x): float(y) for x, y in start.items()}, "id"
+        return _by_id(start), "id"
     raise UnfitStartError("it is no solution")
+
+
+def _by_id(start: Mapping[int, float]) -> Values:
+    try:
+        return {int(x): float(y) for x, y in start.items()}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UnfitStartError(f"it is no mapping of ids to numbers: {error}") from error
 
 
 def require_start(start: object) -> None:

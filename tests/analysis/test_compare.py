@@ -152,3 +152,38 @@ def test_a_notebook_shows_names_as_text():
     shown = compare(old, new)._repr_html_()
     assert "<b>" not in shown
     assert "&lt;b&gt;x" in shown
+
+
+def test_of_several_nights_the_best_bound_counts():
+    one = solve_table(("p", "highs", "feasible", 10.0, 9, 9)).assign(dual_bound=5.0)
+    two = solve_table(("p", "highs", "feasible", 11.0, 9, 9)).assign(dual_bound=9.0)
+    found = compare([one, two], one.assign(dual_bound=6.0))
+    assert found.regressions == ["p highs: dual bound worse: 9, now 6"]
+    turned = [night.assign(sense="maximize") for night in (one, two)]
+    found = compare(turned, turned[0].assign(dual_bound=6.0))
+    assert found.regressions[0].startswith("p highs: objective worse: 11, now 10")
+    assert found.table["dual_bound_before"].tolist() == [5.0]
+
+
+def test_of_another_content_outcomes_alone_are_compared():
+    old = solve_table(("p", "highs", "optimal", 1.0, 1, 9), ("q", "highs", "optimal", 1.0, 1, 9))
+    old = old.assign(digest=["d", "same"])
+    new = old.assign(digest=["e", "same"], objective=[2.0, 1.0], seconds=[8.0, 1.0])
+    found = compare(old, new)
+    assert found.regressions == []
+    changed = found.table.set_index("instance").loc["p"]
+    assert (changed["verdict"], changed["why"]) == (
+        *("same", "same (the instance of this name has another content)"),
+    )
+    assert np.isnan(changed["time_ratio"])
+    assert found.times["pairs"].tolist() == [1]
+    lost = compare(old, new.assign(outcome=["no_solution", "optimal"]))
+    assert lost.counts == {"worse": 1, "same": 1}
+
+
+def test_of_several_nights_those_of_the_same_content_count():
+    row = solve_table(("p", "highs", "optimal", 1.0, 9, 9))
+    before = [row.assign(digest="old", objective=0.0, seconds=1.0), row.assign(digest="new")]
+    found = compare(before, row.assign(digest="new"))
+    assert found.counts == {"same": 1}
+    assert found.table[["why", "time_ratio"]].values.tolist() == [["", 1.0]]

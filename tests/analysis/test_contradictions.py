@@ -124,3 +124,21 @@ def test_a_line_that_is_none_of_a_solu_file_is_named(tmp_path, line):
     path.write_text(f"=inf= fine\n{line}\n")
     with pytest.raises(ValueError, match=r"bad\.solu:2"):
         known_values(path)
+
+
+def test_a_solu_file_has_the_best_optimum_and_a_line_for_each_content(tmp_path):
+    path = tmp_path / "night.solu"
+    table = solve_table(
+        ("p", "highs", "optimal", 10.0005, 1, 9),
+        ("p", "scip", "optimal", 10.0, 1, 9),
+        ("two", "highs", "optimal", 1.0, 1, 9),
+        ("two", "highs", "optimal", 2.0, 1, 9),
+        (None, "highs", "optimal", 3.0, 1, 9),
+    ).assign(digest=["sha256:" + x * 64 for x in "aabcd"])
+    write_solu(table, path)
+    assert path.read_text().splitlines() == [
+        "=opt= dddddddddddd 3",
+        "=opt= p 10",
+        "=opt= two@bbbbbbbbbbbb 1",
+        "=opt= two@cccccccccccc 2",
+    ]

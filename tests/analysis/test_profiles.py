@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ommx.experiment import Experiment
 
-from ommx_prefect.analysis import data_profile, performance_profile
+from ommx_prefect.analysis import data_profile, gap_over_time, performance_profile, report_html
+from ommx_prefect.solvers._solve import solve_in
 from tests.analysis.tables import solve_table
+from tests.support.nights import knapsack
 
 NIGHT = solve_table(
     ("a", "highs", "optimal", 1.0, 1.0, 9.0),
@@ -38,7 +41,7 @@ def test_a_data_profile_by_hand():
     assert profile["scip"].tolist() == [0.0, 0.25, 0.5, 0.5, 0.75]
 
 
-def test_a_time_of_zero_is_the_best_and_others_are_infinitely_behind():
+def test_a_time_of_zero_is_the_best_and_others_are_behind():
     table = solve_table(("a", "x", "optimal", 1, 0.0, 9), ("a", "y", "optimal", 1, 1.0, 9))
     profile = performance_profile(table)
     assert profile.loc[1.0].to_dict() == {"x": 1.0, "y": 0.0}
@@ -66,3 +69,34 @@ def test_profiles_agree_with_dolan_and_more_s_definition(times):
                 own = each[position]
                 solved += own is not None and own / best <= tau
             assert profile[solver][tau] == pytest.approx(solved / len(times))
+
+
+def test_of_nodes_the_best_may_be_none():
+    table = solve_table(("a", "x", "optimal", 1, 1, 9), ("a", "y", "optimal", 1, 1, 9))
+    profile = performance_profile(table.assign(nodes=[0, 3]), "nodes")
+    assert profile.index.tolist() == [1.0, 4.0]
+    assert profile["y"].tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        [[0, 1], [1, 2]],
+        {"seconds": [1], "primal": [2]},
+        {"seconds": [1], "primal": [2], "dual": [3, 4], "nodes": [5]},
+        {"seconds": ["a"], "primal": ["b"], "dual": ["c"], "nodes": ["d"]},
+        "text",
+    ],
+)
+def test_a_trajectory_of_a_users_own_is_none_of_a_solve(kept):
+    night = Experiment(f"nights.local/trajectories:n{hash(str(kept)) % 10**9}")
+    with night.run() as run:
+        solve_in(run, "highs", knapsack(5, "small"), limits={}, telemetry="summary")
+        run.log_json("trajectory", kept)
+    with night.run() as run:
+        run.log_parameter("instance", "small")
+        run.log_attachment("trajectory", "text/plain", b"0 1 2")
+    night.commit()
+    found = Experiment.load(night.image_name)
+    assert gap_over_time(found, "small").empty
+    assert "<html" in report_html(found)

@@ -74,3 +74,31 @@ def test_a_maximisation_is_best_where_it_is_largest():
     ).assign(sense="maximize")
     assert virtual_best(table)["adapter"].tolist() == ["scip"]
     assert totals(table).set_index("adapter")["best"].to_dict() == {"highs": 0, "scip": 1}
+
+
+def test_among_proofs_the_virtual_best_is_the_fastest_whatever_the_last_digits():
+    table = solve_table(
+        ("p", "highs", "optimal", 3089.0000000001, 1.0, 9.0),
+        ("p", "scip", "optimal", 3089.0, 5.0, 9.0),
+        ("q", "highs", "feasible", 7.0000000001, 1.0, 9.0),
+        ("q", "scip", "feasible", 7.0, 5.0, 9.0),
+        ("r", "highs", "feasible", 7.1, 1.0, 9.0),
+        ("r", "scip", "feasible", 7.0, 5.0, 9.0),
+    )
+    table = table.assign(limit=None)
+    assert virtual_best(table)["adapter"].tolist() == ["highs", "highs", "scip"]
+
+
+def test_to_find_nothing_is_no_better_than_any_gap():
+    table = solve_table(
+        ("a", "finder", "feasible", 1.0, 9.0, 9.0),
+        ("b", "finder", "feasible", 1.0, 9.0, 9.0),
+        ("a", "idler", "feasible", 1.0, 9.0, 9.0),
+        ("b", "idler", "no_solution", None, 9.0, 9.0),
+        ("a", "prover", "optimal", 1.0, 9.0, 9.0),
+        ("b", "prover", None, 1.0, 9.0, 9.0),
+        ("a", "lost", None, None, 9.0, 9.0),
+        ("b", "lost", "infeasible", None, 9.0, 9.0),
+    ).assign(gap=[0.1, 0.5, 0.1, None, None, 0.4, None, None])
+    means = totals(table).set_index("adapter")["gap_mean"].to_dict()
+    assert means == pytest.approx({"finder": 0.3, "idler": 0.55, "prover": 0.2, "lost": 0.5})

@@ -188,3 +188,13 @@ def test_without_pyarrow_there_is_a_note(nights, command, tmp_path, monkeypatch)
     answer = command("export", nights.failed, str(tmp_path / "out"))
     assert "pip install pyarrow" in answer.out
     assert not (tmp_path / "out" / "solves.parquet").exists()
+
+
+def test_a_parameter_called_run_is_exported_beside_the_ids_of_runs(command, tmp_path):
+    night = Experiment("nights.local/run-parameter:one")
+    log_run(night, run=3, x=1)
+    night.commit()
+    assert command("export", night.image_name, str(tmp_path / "out")).code == 0
+    assert pd.read_csv(tmp_path / "out" / "parameters.csv").to_dict("records") == [
+        {"run_id": 0, "run": 3, "x": 1}
+    ]

@@ -12,7 +12,8 @@ from ommx.artifact import list_artifacts
 from ommx.experiment import Experiment, list_experiments
 from ommx_openjij_adapter import OMMXOpenJijSAAdapter
 
-from ommx_prefect._catalogue.opened import open_image
+from ommx_prefect._catalogue.opened import Opened, open_image
+from ommx_prefect.cli._replay import _name
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from tests.support.nights import knapsack, log_run, without_rows
 
@@ -155,3 +156,55 @@ def test_what_is_not_there_is_wrong_use(nights, odd, command):
     assert command("replay", nights.first, "--run", "0", "--solve", "7").code == 2
     assert command("replay", nights.first, "--adapter", "hihgs").code == 2
     assert command("replay", nights.first, "--adapter", "no.module:Thing").code == 2
+
+
+def test_a_recorded_time_limit_gives_way_to_an_option_of_either_name(nights, command):
+    for told in ("time_limit_seconds=7", "time_limit=7"):
+        answer = command(
+            "replay", nights.first, "--run", "0", "--option", told, "--record", "--json"
+        )
+        assert answer.code == 0, answer.err
+        options = Experiment.load(answer.json["replay"]).runs[0].solves[0].adapter_options
+        assert (options["time_limit"], options["random_seed"]) == (7, 1)
+
+
+def test_nothing_to_record_leaves_nothing(nights, command):
+    before = {ref.image_name for ref in list_artifacts(include_internal=True)}
+    assert command("replay", nights.first, "--all-failed", "--record").code == 0
+    assert {ref.image_name for ref in list_artifacts(include_internal=True)} == before
+
+
+def test_an_experiment_is_opened_and_replayed_by_its_digest(nights, command):
+    for name in (nights.first, nights.failed):
+        opened = open_image(name)
+        for text in (opened.digest, f"ghcr.io/some/where@{opened.digest}"):
+            assert open_image(text).name == name
+            assert open_image(text).opens_with == opened.opens_with
+    pinned = f"{nights.repository}@{open_image(nights.first).digest}"
+    answer = command("replay", pinned, "--run", "0", "--record", "--json")
+    assert answer.json["replay"].startswith(f"{nights.repository}-replays:first-")
+    unknown = command("show", "sha256:" + "0" * 64)
+    assert unknown.code == 2
+    assert "has this digest" in unknown.err
+
+
+def test_the_replay_of_what_has_no_name_but_a_digest_has_a_tag():
+    digest = "sha256:" + "a" * 64
+    opened = Opened("ghcr.io/a/b@" + digest, "x", digest, Experiment.with_temp_local_registry())
+    assert _name(opened).startswith("ghcr.io/a/b-replays:aaaaaaaaaaaa-")
+
+
+def test_attachments_of_a_users_own_are_no_start_and_no_instance(command):
+    night = Experiment("nights.local/replayed:own")
+    with night.run() as run:
+        solve_in(run, "highs", knapsack(5, "small"), limits={})
+        run.log_json("start", {"at": "depot"})
+    with night.run() as run:
+        run.log_json("instance", {"rows": 3})
+        for key, value in {"instance": "small", "adapter": "OMMXHighsAdapter"}.items():
+            run.log_parameter(key, value)
+        run.log_parameter("sense", "maximize")
+    night.commit()
+    answer = command("replay", night.image_name, "--json")
+    assert [x["run"] for x in answer.json["solves"]] == [0]
+    assert command("show", night.image_name).code == 0

@@ -203,7 +203,7 @@ def test_task_runs_whose_records_are_removed_have_runs_that_say_so():
 def test_a_registry_that_is_not_there_is_said_and_is_no_success(command, tmp_path):
     missing = tmp_path / "missing"
     done = _command(*command, OMMX_LOCAL_REGISTRY_ROOT=str(missing))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"There is no Local Registry {missing}" in " ".join(done.stderr.split())
     assert not missing.exists()
 

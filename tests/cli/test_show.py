@@ -11,10 +11,11 @@ import time
 import pytest
 from ommx.artifact import ArtifactDraft
 from ommx.experiment import Experiment
+from ommx_highs_adapter import OMMXHighsAdapter
 
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.local import LocalStage
-from tests.support.nights import EVIL, log_run
+from tests.support.nights import EVIL, knapsack, log_run
 
 
 def rows_of(answer, prefix):
@@ -195,3 +196,29 @@ def test_it_runs_as_a_module_and_wrong_use_is_2():
     )
     assert done.returncode == 2
     assert "IMAGE" in done.stderr
+
+
+def test_instances_of_one_name_and_other_content_contradict_nobody(command):
+    night = Experiment("nights.local/namesakes:one")
+    for capacity in (5, 9):
+        with night.run() as run:  # without a digest, as plain OMMX leaves them
+            run.log_solve(OMMXHighsAdapter, knapsack(capacity, "namesake"), verbose=False)
+            run.log_parameter("instance", "namesake")
+            run.log_parameter("sense", "maximize")
+    night.commit()
+    assert rows_of(command("list", "--json"), night.image_name)[night.image_name]["flags"] == []
+    assert command("show", night.image_name, "--json").json["contradictions"] == []
+
+
+def test_a_night_that_cannot_be_looked_at_hides_no_other(command, nights, monkeypatch):
+    load = Experiment.load
+
+    def broken(name):
+        if name == nights.second:
+            raise TypeError("what nobody has foreseen")
+        return load(name)
+
+    monkeypatch.setattr("ommx_prefect.cli._list.Experiment.load", broken)
+    rows = rows_of(command("list", nights.repository, "--json"), nights.repository)
+    assert rows[nights.second]["flags"] == ["unreadable"]
+    assert "contradiction" in rows[nights.lying]["flags"]

@@ -104,7 +104,7 @@ def test_settings_events_and_kinds_of_blocks_are_described():
         assert default == str(field.default)
         assert meaning.startswith(str(field.description).rstrip("."))
     told = page("docs/reference/events.md").text
-    facts = FlowRunFacts("", "", "", "SLUG")
+    facts = FlowRunFacts("", "", "", "slug")
     for name in (page_key(facts), runs_key(facts), f"{page_key(facts)}-progress"):
         assert f"`{name.replace('slug', '<slug>')}`" in told
     rows = {row[0].strip("`") for row in page("docs/reference/events.md").table_below("## Events")}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ommx.experiment import Experiment
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "flows"))
 import benchmark_arguments
@@ -68,3 +70,18 @@ def test_rows_come_in_the_order_of_names_and_of_numbers():
     rows += [benchmark_rows.row_of("b", "b.mps"), benchmark_rows.row_of("a", "a.mps", "highs")]
     found = [(row["instance"], row["seed"]) for row in benchmark_rows.in_order(rows)]
     assert found == [("a", None), ("a", 0), ("a", 2), ("a", 10), ("b", None)]
+
+
+def test_the_latest_night_is_found_under_a_name_without_a_registry(capsys):
+    name = f"myteam/bench-{uuid.uuid4().hex[:8]}"
+    assert benchmark_findings.earlier_night("latest", name) is None
+    assert f"no earlier night of docker.io/{name} here" in " ".join(capsys.readouterr().err.split())
+    for tag, part in (("one", ""), ("part", "of another")):
+        night = Experiment(f"{name}:{tag}")
+        if part:
+            night.set_annotation("org.ommx-prefect.part-of", part)
+        night.commit()
+    for asked in (name, f"{name}:two"):
+        found = benchmark_findings.earlier_night("latest", asked)
+        assert found is not None
+        assert found.image_name == f"docker.io/{name}:one"

@@ -12,12 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from ommx.experiment import Experiment
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.logging import disable_run_logger
 from pydantic import ValidationError
 
 from ommx_prefect._reporting import events
+from tests.support.nights import log_run
 
 ROOT = Path(__file__).parents[2]
 FLOWS, INSTANCES = ROOT / "flows", ROOT / "tests/data/instances"
@@ -112,3 +115,31 @@ def test_prefect_deploys_all_of_it(server, tmp_path):
     report = rules["report on each sealed night"]
     assert report["trigger"]["expect"] == [events.SEALED]
     assert report["actions"][0]["parameters"] == {"image": "{{ event.payload.image_name }}"}
+
+
+@pytest.mark.parametrize(("cores", "worse"), [(2, 1), (64, 0)], ids=["same", "another"])
+def test_times_of_another_machine_make_no_night_red(nights, cores, worse):
+    repository = f"nights.local/machines-{uuid.uuid4().hex[:8]}"
+    for tag, number, factor in (("one", 2, 1.0), ("two", cores, 50.0)):
+        night = Experiment(f"{repository}:{tag}")
+        for name, value in {
+            nights.FLOW_NAME: "nightly-solves",
+            nights.SCHEDULED: f"2026-11-30T0{'one two'.index(tag)}:00:00Z",
+            "org.ommx-prefect.flow-run-id": (flow_run_id := str(uuid.uuid4())),
+        }.items():
+            night.set_annotation(name, value)
+        night.log_json("environment", {"host": "here", "cores": number})
+        for seconds in range(1, 13):
+            log_run(
+                night,
+                instance=f"i{seconds}",
+                adapter="OMMXHighsAdapter",
+                sense="minimize",
+                outcome="optimal",
+                objective=1.0,
+                solve_seconds=seconds * factor,
+            )
+        night.commit()
+    with disable_run_logger():
+        said = nights.compare_with_earlier(flow_run_id, nights.Night(experiment=repository))
+    assert len(said) == worse

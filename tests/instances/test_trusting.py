@@ -179,10 +179,10 @@ def test_the_readers_go_with_the_instance_into_the_run_and_not_into_the_digest(t
 
     class Adapter: ...
 
-    assert asked_of(Adapter, again.instance, "kept")["readers"] == "highs+scip"
+    assert asked_of(Adapter, again.instance, "kept", "")["readers"] == "highs+scip"
     plain = Instance.from_v2_bytes(loaded.instance.to_v2_bytes())
     plain.replace_annotations({})
-    assert "readers" not in asked_of(Adapter, plain, "plain")
+    assert "readers" not in asked_of(Adapter, plain, "plain", "")
     assert instance_digest(plain) == instance_digest(loaded.instance)
 
 

@@ -34,6 +34,7 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
         'solve("highs", instance, time_limit_seconds=120, seed=3, options={"presolve": "off"})',
         {
             "instance": "slow",
+            "instance_digest": instance_digest(slow_instance()),
             "adapter": "OMMXHighsAdapter",
             "sense": "maximize",
             "time_limit_seconds": 120.0,

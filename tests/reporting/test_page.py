@@ -12,7 +12,7 @@ from ommx_prefect._format.model import Call, ExperimentRecord, RunRecord
 from ommx_prefect._reporting.findings import Findings
 from ommx_prefect._reporting.keys import page_key, runs_key
 from ommx_prefect._reporting.night import FlowRunFacts, Night
-from ommx_prefect._reporting.page import MOST_BYTES, link, page_of
+from ommx_prefect._reporting.page import MOST_BYTES, _within_bounds, link, page_of
 from ommx_prefect._reporting.pictures import pictures
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect.analysis._solves import COLUMNS
@@ -130,10 +130,31 @@ def test_keys_tell_deployments_and_flows_apart():
         facts = FlowRunFacts("i", "r", "f", flow, "d", deployment)
         return page_key(facts), runs_key(facts)
 
-    assert keys("Solver Benchmark") == ("ommx-solver-benchmark", "ommx-solver-benchmark-runs")
+    assert keys("solver-benchmark") == ("ommx-solver-benchmark", "ommx-solver-benchmark-runs")
+    told_apart = {keys(x)[0] for x in ("night-prod", "Night prod", "night/prod", "night_prod")}
+    assert len(told_apart) == 4
     assert keys("night", "prod")[0] == "ommx-night-prod"
     assert keys("nächtlich") != keys("nachtlich")
     assert keys("夜")[0] != keys("朝")[0]
     for name in ("夜", "x" * 500, "a_b.c|`d`", "-"):
         assert re.fullmatch(r"[a-z0-9-]+", keys(name)[1])
         assert len(keys(name)[1]) < 110
+
+
+def test_the_commands_of_a_night_that_failed_name_its_flow_run():
+    night = night_of(failed("no", solves=({"solve_id": 0},)), status="failed")
+    text = page_of(night, Findings(before="ghcr.io/acme/night:zero")).text
+    name = night.facts.flow_run_id
+    assert f"`ommx-prefect replay {name} --run 0`" in text
+    assert f"ommx-prefect compare ghcr.io/acme/night:zero {name}" in text
+    away = night_of(
+        failed("no"), status="failed", composed_in="oci://ghcr.io/acme/stage", pushed=True
+    )
+    text = page_of(away, Findings(before="ghcr.io/acme/night:zero")).text
+    assert "compare ghcr.io/acme/night:zero ghcr.io/acme/night:one-failed" in text
+
+
+def test_of_a_page_without_pictures_none_is_too_large():
+    text = _within_bounds([["## head"], [], ["x" * 1000] * 300, []], [])
+    assert len(text) < MOST_BYTES
+    assert "pictures are too large" not in text

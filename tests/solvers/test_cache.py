@@ -14,7 +14,8 @@ from ommx_highs_adapter import OMMXHighsAdapter
 from prefect.cache_policies import INPUTS
 from prefect.task_runners import ProcessPoolTaskRunner
 
-from ommx_prefect import flow, load_experiment
+from ommx_prefect import flow, instance_digest, load_experiment
+from ommx_prefect.analysis import solves
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers import sample, solve
 from tests.support.models import knapsack
@@ -88,6 +89,7 @@ def test_a_cached_solve_says_what_the_solve_said_but_for_its_seconds(runner):
     assert {name: cached.pop(name) is not None for name in COUNTS} == dict.fromkeys(COUNTS, True)
     assert cached == {
         "instance": "knapsack",
+        "instance_digest": instance_digest(knapsack()),
         "adapter": "OMMXHighsAdapter",
         "sense": "maximize",
         "outcome": "optimal",
@@ -109,8 +111,14 @@ def test_a_cached_solution_within_a_wide_gap_is_not_called_optimal(open_instance
     def flugpl() -> Instance:
         return load_instance(open_instances / "flugpl.mps").instance
 
-    solved, cached = said(twice(solve, "highs", flugpl, options={"mip_rel_gap": 0.5}, seed=4))
+    sealed = twice(solve, "highs", flugpl, options={"mip_rel_gap": 0.5}, seed=4)
+    table = solves(sealed.experiment)
+    assert table["cached"].tolist() == [False, True]
+    assert table["variant"].tolist() == ["mip_rel_gap=0.5"] * 2
+    assert table["digest"].nunique() == 1
+    solved, cached = said(sealed)
     assert (cached["outcome"], cached["optimality"]) == ("feasible", "optimal")
+    assert cached.pop("option.mip_rel_gap") == 0.5  # of the other the record of its Solve tells
     assert cached == {
         name: solved[name] for name in solved if name not in (*TIMES, "solves_at_once")
     }
@@ -124,7 +132,7 @@ def test_a_cached_none_says_that_there_was_no_solution():
     sealed = twice(solve, OMMXHighsAdapter, unbounded, seed=2, raise_on_failure=False)
     solved, cached = said(sealed)
     # None does not say which outcome it was.
-    told = ("instance", "adapter", "sense", "feasible", "seed")
+    told = ("instance", "instance_digest", "adapter", "sense", "feasible", "seed")
     assert cached == {name: solved[name] for name in told}
     assert cached["feasible"] is False
     assert sealed.runs[1].attachment_names == []
@@ -139,6 +147,7 @@ def qubo() -> Instance:
 def test_cached_samples_say_what_the_sampling_said(make):
     sealed = twice(sample, "openjij", make, num_reads=4, seed=1, raise_on_failure=False)
     solved, cached = said(sealed)
+    assert (cached.pop("option.num_reads"), cached.pop("option.seed")) == (4, 1)
     assert cached == {name: solved[name] for name in solved if name != "solve_seconds"}
     assert cached["num_samples"] == sealed.runs[1].get_sample_set("output").num_samples() == 4
     assert cached["outcome"] == ("no_solution" if make is penalised else "feasible")

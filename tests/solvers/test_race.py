@@ -114,3 +114,8 @@ def test_where_nobody_wins_the_best_is_the_result():
     error = InfeasibleError("OMMXHighsAdapter", "x", "none")
     with pytest.raises(InfeasibleError):
         result_of_race({"highs": error, "scip": object()}, "highs", maximised)
+
+
+def test_a_race_of_nobody_is_refused():
+    with pytest.raises(ValueError, match="one solver at least"):
+        race([], instance_of([X], X))

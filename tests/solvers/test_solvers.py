@@ -198,6 +198,7 @@ def test_the_columns_keep_their_types_over_every_outcome(open_instances):
     types = {name: str(kind) for name, kind in experiment.run_parameters_df().dtypes.items()}
     assert types == {
         "instance": "string",
+        "instance_digest": "string",
         "adapter": "string",
         "readers": "string",
         "sense": "string",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from ommx import DecisionVariable, Instance, Sense
 
+from ommx_prefect.solvers._backends import BACKENDS
 from ommx_prefect.solvers._solve import solve_in
-from tests.support.solving import SOLVERS, check, instance_of, recorded
+from tests.support.solving import SOLVERS, check, close_weights, instance_of, recorded
 
 MAX = Sense.Maximize
 BIT = DecisionVariable.binary(0)
@@ -97,3 +100,30 @@ def test_what_cannot_be_decided_is_no_solution_and_not_unbounded():
     made = instance_of(n, n[0] - 2 * n[1] + 4 * n[2], {0: row}, MAX)
     found = recorded(solve_in, "python-mip", made, limits={"time_limit_seconds": 0.5})
     assert found.parameters["outcome"] in ("no_solution", "infeasible")
+
+
+def test_what_is_proved_within_the_gap_is_optimal_though_the_solver_stopped_at_a_limit():
+    limits = {"mip_gap": 5e-5}
+    found = recorded(solve_in, "scip", close_weights(), limits=limits).parameters
+    assert 0 < found["gap"] <= 5e-5
+    assert found["outcome"] == "optimal"
+
+
+@pytest.mark.parametrize(
+    ("adapter", "primal", "dual", "gap"),
+    [
+        ("highs", 10.0, 8.0, 0.2),
+        ("highs", -10.0, -12.0, 0.2),
+        ("highs", 10.0, -5.0, 1.5),
+        ("highs", 0.0, 0.0, 0.0),
+        ("highs", 0.0, -1.0, math.inf),
+        ("scip", 10.0, 8.0, 0.25),
+        ("scip", 10.0, -5.0, math.inf),
+        ("scip", 0.0, -1.0, math.inf),
+        ("python-mip", 10.0, 8.0, 0.2),
+    ],
+)
+def test_the_gap_of_a_checkpoint_is_that_of_its_solver(adapter, primal, dual, gap):
+    driver = next(backend.driver for backend in BACKENDS if backend.name == adapter)
+    assert driver is not None
+    assert driver.gap_between(primal, dual) == gap

@@ -1,0 +1,73 @@
+"""Starts that are none, and which of several solutions is taken."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from ommx.experiment import Experiment
+
+from ommx_prefect._stages.documents import FlowRecord
+from ommx_prefect.exceptions import SolverOptionError
+from ommx_prefect.solvers._earlier import _in_experiments, best_of
+from ommx_prefect.solvers._solve import solve_in
+from ommx_prefect.solvers._start import UnfitStartError, solution_in
+from ommx_prefect.testing._scene import new_id
+from tests.support.models import knapsack
+from tests.support.solving import BITS, instance_of, recorded
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        ({0: math.nan, 1: 1.0, 2: 1.0}, "its value for variable 0 is nan"),
+        ({0: 0.0, 1: math.inf, 2: 1.0}, "its value for variable 1 is inf"),
+        ({"a": 1}, "it is no mapping of ids to numbers"),
+        ({0: None, 1: 1, 2: 1}, "it is no mapping of ids to numbers"),
+    ],
+)
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_start_of_no_numbers_is_left_out_and_ends_no_solve(start, reason, isolate):
+    found = recorded(
+        solve_in, "highs", knapsack(), limits={}, start=start, isolate=isolate
+    ).parameters
+    assert found["outcome"] == "optimal"
+    assert reason in found["start_left_out"]
+    with pytest.raises(SolverOptionError, match=reason):
+        recorded(solve_in, "highs", knapsack(), limits={}, start=start, start_required=True)
+
+
+def test_attachments_of_a_users_own_are_no_solution_of_a_run():
+    night = Experiment.with_temp_local_registry()
+    with night.run() as run:
+        for name in ("incumbent", "output"):
+            run.log_json(name, {"x": 1})
+    night.commit()
+    with pytest.raises(UnfitStartError, match="no Solution"):
+        solution_in(night.runs[0])
+
+
+def test_of_several_solutions_the_best_feasible_one_is_taken():
+    instance = knapsack()
+    found = [instance.evaluate(dict(enumerate(x))) for x in ([0, 0, 1], [1, 1, 0], [1, 1, 1])]
+    assert [x.feasible for x in found] == [True, True, False]
+    assert best_of(found).objective == 5.0
+    low = instance_of([BITS[0]], BITS[0])
+    assert best_of([low.evaluate({0: 1}), low.evaluate({0: 0})]).objective == 0.0
+
+
+def test_the_best_solution_of_an_earlier_experiment_is_the_start():
+    repository = f"nights.local/earlier-{new_id()}"
+    night = Experiment(f"{repository}:one")
+    for values in ({0: 0, 1: 0, 2: 1}, {0: 1, 1: 1, 2: 0}, {0: 0, 1: 1, 2: 1}):
+        with night.run() as run:
+            run.log_parameter("instance", "knapsack")
+            run.log_solution("incumbent", knapsack().evaluate(values))
+    with night.run() as run:
+        run.log_parameter("other", 1)
+    night.commit()
+    own = new_id()
+    two = f"{repository}:two"
+    record = FlowRecord(own, two, False, (), False, own, "owl", "night", "", "", {})
+    (found,) = _in_experiments(record, "knapsack", resume=False)
+    assert found.objective == 5.0
