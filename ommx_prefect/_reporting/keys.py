@@ -12,7 +12,8 @@ LONGEST_SLUG = 80
 
 def page_key(facts: FlowRunFacts) -> str:
     """Return the key of a flow's page: of its deployment, else of the flow."""
-    return f"ommx-{_slug(*filter(None, (facts.flow_name or 'flow', facts.deployment_name)))}"
+    name = facts.flow_name or "flow"
+    return f"ommx-{_slug(f'{name}/{facts.deployment_name}' if facts.deployment_name else name)}"
 
 
 def runs_key(facts: FlowRunFacts) -> str:
@@ -20,14 +21,13 @@ def runs_key(facts: FlowRunFacts) -> str:
     return f"{page_key(facts)}-runs"
 
 
-def _slug(*names: str) -> str:
-    """Return small letters, digits and dashes; with digits of a hash where they do not tell all.
+def _slug(text: str) -> str:
+    """Return small letters, digits and dashes; with digits of a hash where they are not ASCII.
 
-    They do where each name is one of such letters: `Night prod` is another flow than `night-prod`.
+    Names that differ in blanks, capitals or signs alone share one: a key is for people to read.
     """
-    text = "/".join(names)
     slug = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
-    if slug == "-".join(names) and len(slug) <= LONGEST_SLUG:
+    if text.isascii() and 0 < len(slug) <= LONGEST_SLUG:
         return slug
     digits = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{slug[: LONGEST_SLUG - 9]}-{digits}".strip("-")

