@@ -22,13 +22,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ommx.artifact import remove_image
-
 from ommx_prefect._catalogue.listing import Listed
 from ommx_prefect._format.parts import PARTS
 from ommx_prefect._oci.image_name import with_tag
 from ommx_prefect._recovery.recover import Recovered
 from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._registry.names import drop_name_of
 from ommx_prefect._registry.parts import forget_unnamed_parts, named_parts, places_in
 from ommx_prefect._stages.roots import stage_root
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
@@ -153,7 +152,7 @@ def _named(kind: str, each: Listed, why: str) -> Prunable:
 
 
 def _forget(each: Listed) -> None:
-    remove_image(each.stored_name, root=registry_root())
+    drop_name_of(each.stored_name, each.digest)
     if PARTS in each.annotations:
         forget_unnamed_parts(each.flow_run_id)
 

@@ -12,7 +12,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._catalogue.listing import Listed
 from ommx_prefect._catalogue.pruning import prunable
 from ommx_prefect._recovery.recover import Recovered
-from ommx_prefect._registry.names import find
+from ommx_prefect._registry.names import NameMovedError, find, move_names
 from ommx_prefect._stages.local import LocalStage
 from tests.support.nights import log_run, record_failed
 
@@ -85,6 +85,18 @@ def test_what_was_let_go_comes_back_by_the_printed_command(tidied, command):
     assert done.returncode == 0, done.stderr
     assert find(one) == digest
     assert Experiment.load(one).runs[0].status == "finished"
+
+
+def test_a_name_that_was_moved_meanwhile_stays():
+    one, two = (seal(f"{REPOSITORY}-moved:{x}") for x in ("one", "two"))
+    digest = find(one)
+    old = Listed("sealed", one, "finished", "2020-01-01T00:00:00+00:00", one, digest)
+    new = Listed("sealed", two, "finished", "2020-01-02T00:00:00+00:00", two, find(two))
+    (each,) = prunable([new, old], [], keep=1, min_age=0)
+    move_names(find(two), {one: digest})  # another flow run replaces the experiment
+    with pytest.raises(NameMovedError, match="points to another experiment now"):
+        each.remove()
+    assert find(one) == find(two)
 
 
 OWNER = "0a0b0c0d-1111-4000-8000-00000000000%d"
