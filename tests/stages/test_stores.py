@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import uuid
 
 import pytest
@@ -23,6 +25,28 @@ class TestFolder(StoreContract):
     def store(self, tmp_path) -> Store:
         block = LocalFileSystem(basepath=str(tmp_path / "shared"))
         return FolderStore("local-file-system/contract", block)
+
+
+@pytest.mark.parametrize("folder", ["", "shards"])
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
+    tmp_path, monkeypatch, folder
+):
+    store = FolderStore("local-file-system/stale", LocalFileSystem(basepath=str(tmp_path)))
+    for name in ("flow.json", "shards/one", "shards/two"):
+        store.write(f"owner/{name}", b"{}")
+    scandir, lost = os.scandir, str(tmp_path / "owner" / folder).rstrip("/")
+
+    def stale(path):
+        if str(path).rstrip("/") == lost:
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", stale)
+        with pytest.raises(StageError, match="Stale file handle"):
+            store.names("owner/")
+    assert len(store.names("owner/")) == 3
+    assert store.names("nobody/") == []
 
 
 @pytest.mark.usefixtures("server")
