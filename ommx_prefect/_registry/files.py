@@ -75,8 +75,13 @@ def write_whole(
 def write_durable(path: Path | str, data: bytes, *, shared: bool = False) -> None:
     """Write a file whole that outlives a power failure from now on: its name is flushed, too."""
     write_whole(path, data, durable=True, shared=shared)
+    flush_folder(os.path.dirname(path))
+
+
+def flush_folder(folder: str) -> None:
+    """Make the names in a folder outlive a power failure, where the file system can."""
     try:
-        flush(os.path.dirname(path))
+        flush(folder)
     except OSError as error:
         if error.errno not in _NO_FLUSH_OF_FOLDERS:
             raise
