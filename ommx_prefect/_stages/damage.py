@@ -115,7 +115,11 @@ def set_aside_files(stage: LocalStage) -> None:
 
 
 def set_aside_payload(stage: LocalStage) -> None:
-    """Set aside the stage's own copies of payload that are damaged: a seal brings them anew."""
+    """Set aside the stage's own copies of payload that are damaged.
+
+    A seal links anew what the Local Registry has, and fetches what lies in a shared place by
+    itself. What came with its record comes with it again: see `SharedStage.set_aside`.
+    """
     quarantine = Quarantine(stage)
     for path in entries_in(blob_folder(stage.path)):
         try:

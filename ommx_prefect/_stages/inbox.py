@@ -191,7 +191,7 @@ class Inbox:
         shard, blobs = self._store.unpack(data, self._local.owner, key)
         check_experiment(shard, is_attempt=directory == SHARDS)
         for digest, content in blobs.items():
-            write_whole(self._local.pinned(f"sha256:{digest}"), content)
+            write_whole(self._local.pinned(f"sha256:{digest}"), content, durable=True)
         self._write(f"{directory}/{key}", shard.to_bytes())
 
     def _keep_checkpoint(self, directory: str, key: str, data: bytes) -> None:

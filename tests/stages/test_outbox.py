@@ -8,25 +8,7 @@ from ommx_prefect._shards.archive import payload_of
 from ommx_prefect._stages.damage import damaged_files
 from ommx_prefect._stages.documents import ROLLED_BACK, SHARDS, STARTS, UNSENT
 from ommx_prefect.testing._scene import Away, Host, as_shard_store, attempt_of, new_id, shard_of
-
-
-class Shelf:
-    """A store in memory, in which each object may be written over."""
-
-    def __init__(self):
-        self.objects = {}
-
-    def write(self, name, data):
-        self.objects[name] = data
-
-    def read(self, name):
-        return self.objects[name]
-
-    def names(self, prefix):
-        return [name for name in list(self.objects) if name.startswith(prefix)]
-
-    def remove(self, name):
-        self.objects.pop(name, None)
+from tests.support.shelf import Shelf
 
 
 @pytest.fixture

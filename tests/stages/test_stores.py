@@ -17,6 +17,7 @@ from ommx_prefect.testing import ShardStore, StageContract, Store, StoreContract
 from tests.support.places import folder_place, fsspec_place, s3_place
 from tests.support.reading import run_flow
 from tests.support.registry_server import RegistryServer
+from tests.support.shelf import Shelf
 from tests.support.stage_tasks import note
 
 
@@ -75,25 +76,6 @@ class TestRegistry(StageContract):
     @pytest.fixture
     def store(self, registry: RegistryServer) -> ShardStore:
         return store_at(f"oci://{registry.host}/contract/p{uuid.uuid4().hex[:8]}")
-
-
-class Shelf:
-    """Somebody's own store, of this process."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-
-    def write(self, name, data):
-        self.objects[name] = data
-
-    def read(self, name):
-        return self.objects[name]
-
-    def names(self, prefix):
-        return [name for name in list(self.objects) if name.startswith(prefix)]
-
-    def remove(self, name):
-        self.objects.pop(name, None)
 
 
 class TestShelf(StoreContract):
