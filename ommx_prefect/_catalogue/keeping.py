@@ -4,6 +4,7 @@
 |---|---|---|
 | documents of a flow run | it ended, is sealed, and was not touched for long | into one file |
 | whose a persisted result is | no task run has asked for long | they are removed |
+| a hidden folder of a killed `prune` | nobody is at it | what came late is given back |
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from ommx_prefect._catalogue.pruning import Prunable
+from ommx_prefect._catalogue.sizes import stage_bytes
 from ommx_prefect._recording.result_origins import old_origins
 from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._stages.kept import KEPT, image_name_in, may_be_put_away, put_away, touched
+from ommx_prefect._stages.left_aside import folders_aside, give_back_left
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import stage_root
 from ommx_prefect.exceptions import DocumentError
 
 COMES_BACK = "nothing is to be done: they come back when the flow run is named"
+LEFT = "whoever put it away, or brought it back, was killed, or is at it"
+GIVEN_BACK = "nothing is to be done: what nothing else holds goes back to its flow run; seal that"
 NEVER = "nothing brings them back: a later hit in a cache does not name the run that was first"
 
 
@@ -32,6 +38,9 @@ def prunable_files(min_age: float, prefix: str = "") -> Iterator[Prunable]:
         min_age: For how many seconds nobody has touched it.
         prefix: Of the image names of flow runs; results have none, and go without it alone.
     """
+    for aside in folders_aside(stage_root()):  # before anything else is put away
+        given_back = partial(give_back_left, aside)
+        yield Prunable("left", aside.name, LEFT, stage_bytes(aside), GIVEN_BACK, given_back)
     before = time.time() - min_age
     if found := list(_sealed_before(before, prefix)):
         why = f"sealed, and untouched for long; they go into {KEPT}"
@@ -63,7 +72,7 @@ def _put_away(folders: Iterable[Path]) -> None:
 
 
 def _bytes_of(folders: Iterable[Path]) -> int:
-    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*"))
+    return sum(map(stage_bytes, folders))
 
 
 def _remove(paths: Iterable[Path]) -> None:

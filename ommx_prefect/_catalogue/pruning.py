@@ -41,7 +41,7 @@ class Prunable:
     """One thing that can go.
 
     Attributes:
-        kind: `night`, `checkpoint`, `part` or `unsealed`.
+        kind: `night`, `checkpoint`, `part` or `unsealed`; of small files see `keeping`.
         name: What it is called: an image name, or the id of a flow run.
         why: Why it can go.
         bytes: What it takes; blobs that others share count, too.

@@ -17,7 +17,7 @@ from ommx_prefect._recording.result_origins import origin_of, remember_origin
 from ommx_prefect._recovery.recover import recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.result import read_sealed
-from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD
+from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, End, read_end
 from ommx_prefect._stages.kept import KEPT, put_away
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import stage_root
@@ -98,6 +98,35 @@ def test_what_is_written_while_a_folder_is_put_away_is_given_back(night, monkeyp
     assert len(list((folder / "shards").iterdir())) == 1
     # The folder is there again, with less than the database holds of it.
     assert sealed_night(night.flow_run_id).counts == {"finished": 3}
+
+
+def test_what_is_rewritten_while_a_folder_is_put_away_is_not_what_was_put_away(night, monkeypatch):
+    folder, stage = stage_root() / night.flow_run_id, LocalStage(night.flow_run_id)
+    rename = type(folder).rename
+
+    def late(path, target):
+        if path == folder:
+            stage.write(STATE_RECORD, asdict(End("failed", "Failed", "it was told so later")))
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(folder), "rename", late)
+        put_away(folder)
+    with stage.locked():
+        assert read_end(stage).status == "failed"
+        assert read_sealed(stage).sealed == night
+
+
+def test_an_empty_file_whose_writer_was_killed_is_none(caplog):
+    kept = stage_root() / KEPT
+    data = kept.read_bytes() if kept.exists() else None
+    kept.write_bytes(b"")
+    LocalStage(new_id())
+    assert KEPT not in caplog.text
+    if data is None:
+        kept.unlink()
+    else:
+        kept.write_bytes(data)
 
 
 def test_what_is_young_or_waits_or_may_go_on_stays(night):
