@@ -194,3 +194,11 @@ def test_origins_of_results_go_where_nobody_asks_for_them():
     assert len(gone) == 1
     gone[0].remove()
     assert (origin_of("asked"), origin_of("forgotten")) == ("run-asked", None)
+
+
+def test_a_folder_of_origins_from_which_all_went_is_no_flow_run():
+    remember_origin("key", "run")
+    for each in prunable_files(-1.0):
+        each.remove()
+    assert list((stage_root() / "origins").iterdir()) == []
+    assert "origins" not in unsealed_flow_runs(unended=True)
