@@ -24,6 +24,8 @@ _sync_names = os.fsync
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 # As the user's umask has it, where other users of a shared disk are to read it.
 SHARED_FILE, SHARED_FOLDER = 0o666, 0o777
+# What a reader sees all of, or nothing, while it is written into an empty file.
+PAGE_BYTES = 4096
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 # Never through a link, and never waiting for whoever holds the other end of a pipe.
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
@@ -88,7 +90,13 @@ def flush_folder(folder: str) -> None:
 
 
 def write_small(path: Path | str, data: bytes) -> None:
-    """Write a new file of a few kilobytes at once; seen empty at first, and never in part."""
+    """Write a new file of a few kilobytes at once; seen empty at first, and never in part.
+
+    One of more than a page is written whole, as any other.
+    """
+    if len(data) > PAGE_BYTES:
+        write_whole(path, data)
+        return
     try:
         _write_new(path, data)
     except FileExistsError:  # written by another, or by a process that was killed before

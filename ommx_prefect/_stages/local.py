@@ -119,9 +119,12 @@ class LocalStage:
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        found = map(self.shard_in, self._all_files(directory).values())
-        kept = (shard for shard in found if shard is not None)
-        return sorted(kept, key=lambda shard: shard.attempt.order)
+        return _in_order(map(self.shard_in, self._all_files(directory).values()))
+
+    def bare_shards(self, directory: str = SHARDS) -> list[Shard]:
+        """Read them and write nothing: for who does not hold the lock, and needs no payload."""
+        found = (read_shard_file(path, self.owner) for path in self._all_files(directory).values())
+        return _in_order(shard and shard.bare for shard in found)
 
     def shard_in(self, path: Path | str) -> Shard | None:
         """Read a shard from its file; its payload becomes files of the stage."""
@@ -279,3 +282,8 @@ class LocalStage:
         """Return a file with a payload: the stage's own, or the Local Registry's."""
         pinned = self.pinned(digest)
         return pinned if pinned.exists() else blob_path(digest)
+
+
+def _in_order(found: Iterable[Shard | None]) -> list[Shard]:
+    kept = (shard for shard in found if shard is not None)
+    return sorted(kept, key=lambda shard: shard.attempt.order)
