@@ -106,6 +106,11 @@ def read_unsealed(root_flow_run_id: str) -> Unsealed | None:
     )
 
 
+def last_written(folder: Path) -> float:
+    """Return when the newest record or document of a stage was written; 0 where it has none."""
+    return max(_times(_files(folder)), default=0.0)
+
+
 def _files(folder: Path) -> list[Path]:
     files = [folder / name for name in DOCUMENTS]
     places = [place / record for place in (folder, folder / INBOX) for record in RECORDS]
