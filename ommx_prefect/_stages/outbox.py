@@ -147,11 +147,11 @@ class Outbox:
             seen: The names that are there.
             sealed: The keys of what is sealed, and need not go anywhere.
         """
-        sent = []
+        sent, there = [], frozenset(seen)
         for directory in (SHARDS, PARTS):
             for path in self._local.files(directory):
                 name = f"{directory}/{path.name}"
-                if path.name in sealed or self._full(name) in seen:
+                if path.name in sealed or self._full(name) in there:
                     continue
                 if self._problem_with(self._send_file, name, path) is None:
                     sent.append(self._full(name))

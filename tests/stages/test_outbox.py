@@ -7,6 +7,7 @@ import pytest
 from ommx_prefect._shards.archive import payload_of
 from ommx_prefect._stages.damage import damaged_files
 from ommx_prefect._stages.documents import ROLLED_BACK, SHARDS, STARTS, UNSENT
+from ommx_prefect._stages.outbox import Outbox
 from ommx_prefect.testing._scene import Away, Host, as_shard_store, attempt_of, new_id, shard_of
 from tests.support.shelf import Shelf
 
@@ -73,6 +74,17 @@ def test_lost_payload_of_one_record_holds_up_no_other(waiting, shelf):
         pinned.write_bytes(b"lost")
     assert waiting.stage.flush() is not None
     assert len(sent(shelf, SHARDS)) == 2
+
+
+def test_no_record_is_looked_for_in_a_list_of_all(waiting):
+    class Listing(list):
+        def __contains__(self, name):
+            raise AssertionError("thousands of records are looked for, one by one")
+
+    keys = [path.name for path in waiting.local.files(SHARDS)]
+    outbox = Outbox(waiting.local, waiting.stage._store, waiting.local.bring)
+    there = Listing(f"{waiting.local.owner}/{SHARDS}/{key}" for key in keys[1:])
+    assert f"{waiting.local.owner}/{SHARDS}/{keys[0]}" in outbox.share(there, ())
 
 
 def test_a_place_that_is_away_is_asked_once(waiting, shelf):
