@@ -184,10 +184,17 @@ class LocalStage:
         return {name: self.read(f"{directory}/{name}") or {} for name in names}
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the stage against every other process that seals it."""
+    def locked(self, timeout_seconds: float = -1) -> Iterator[None]:
+        """Hold the stage against every other process that seals it.
+
+        Args:
+            timeout_seconds: How long to wait for it; without, until it is free.
+
+        Raises:
+            filelock.Timeout: Another one holds it.
+        """
         make_folder(self.path)
-        with FileLock(self.path / LOCK, mode=PRIVATE_FILE):
+        with FileLock(self.path / LOCK, mode=PRIVATE_FILE, timeout=timeout_seconds):
             bring_back(self.path, is_there=True)
             yield
 

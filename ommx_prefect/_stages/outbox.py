@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import Timeout
+
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._registry.files import read_regular, write_whole
 from ommx_prefect._shards.schema import to_document
@@ -40,6 +42,9 @@ from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import StageError
 
 T = TypeVar("T")
+
+# For so long a record that was sent waits for others on this host that write or send theirs.
+OTHERS_SECONDS = 1.0
 
 
 class Outbox:
@@ -71,7 +76,9 @@ class Outbox:
             return problem
         self._local.remove(f"{STARTS}/{shard.attempt.key}")
         if any(self._local.files(folder) for folder in (SHARDS, PARTS, UNSENT)):
-            self.flush()
+            # A seal of this host takes what waits; it may last, and no task has to wait for it.
+            with contextlib.suppress(Timeout):
+                self.flush(OTHERS_SECONDS)
         return None
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
@@ -110,12 +117,20 @@ class Outbox:
 
     # ------------------------------------------------------------ what waited
 
-    def flush(self) -> str | None:
+    def flush(self, timeout_seconds: float = -1) -> str | None:
         """Send what could not be sent before; return why something of it stays here.
 
         A place that is away holds up all that waits; a record that is damaged only itself.
+
+        Args:
+            timeout_seconds: How long to wait for others that are at it; else until they are done.
+
+        Raises:
+            filelock.Timeout: They are not done by then.
         """
-        with self._local.locked():  # no other process pins or lets go of payload meanwhile
+        with self._local.locked(
+            timeout_seconds
+        ):  # no other process pins or lets go of payload meanwhile
             try:
                 problems = [*self._flush_records(), *self._flush_documents()]
             except StageError as error:

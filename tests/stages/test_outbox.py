@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from ommx_prefect._shards.archive import payload_of
@@ -98,3 +100,17 @@ def test_a_place_that_is_away_is_asked_once(waiting, shelf):
     assert "away" in (waiting.stage.flush() or "")
     assert len(asked) == 1
     assert len(waiting.local.files(SHARDS)) == 3
+
+
+def test_a_record_that_was_sent_does_not_wait_for_a_seal_of_its_host(waiting, shelf):
+    last = [shard_of(attempt_of(waiting.local.owner, number), [number]) for number in (4, 5)]
+    # As a seal holds it until its push is done.
+    with ThreadPoolExecutor(1) as pool, waiting.local.locked():
+        assert pool.submit(waiting.stage.put, last[0]).result(30) is None
+        assert len(waiting.local.files(SHARDS)) == 3
+        # The seal takes what waits, and other hosts have it, too.
+        assert len(sealed_here(waiting)) == 4
+        assert len(sent(shelf, SHARDS)) == 4
+    assert waiting.stage.put(last[1]) is None
+    assert waiting.local.files(SHARDS) == []
+    assert len(sent(shelf, SHARDS)) == 5
