@@ -10,9 +10,12 @@ import pytest
 from ommx_prefect._recovery.recover import recover
 from ommx_prefect._recovery.unsealed import read_unsealed
 from ommx_prefect._registry import files
+from ommx_prefect._stages import resolve
 from ommx_prefect._stages.documents import FLOW_RECORD, SHARDS
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect.testing._scene import attempt_of, new_id
+from ommx_prefect._stages.shared import SharedStage
+from ommx_prefect.testing._scene import Away, attempt_of, new_id, shard_of
+from tests.security.scene import Disk
 from tests.support.large_nights import staged_night
 
 
@@ -67,3 +70,22 @@ def test_a_large_start_record_is_not_seen_before_it_is_whole(
         stage.begin(attempt)
     assert seen == [[attempt.key] if is_seen else []]
     assert stage.starts() == [attempt]
+
+
+def test_a_damaged_record_on_a_worker_is_told_of_and_the_others_are_sent(tmp_path, monkeypatch):
+    disk, owner = Disk(tmp_path / "shared"), new_id()
+    monkeypatch.setattr(resolve, "store_at", lambda name: disk.store)
+    place = Away(disk.store)
+    worker = SharedStage(LocalStage(owner), place)
+    place.is_away = True
+    for number in (1, 2):
+        worker.put(shard_of(attempt_of(owner, number), [owner, number]))
+    damaged, good = LocalStage(owner).files(SHARDS)
+    damaged.write_bytes(b"no record")
+    told = {row.owner: row for row in recover(min_age_seconds=0)}
+    assert told[owner].done == "failed"
+    assert str(damaged) in told[owner].why
+    sent = [path.name for path in (disk.folder / owner / SHARDS).iterdir()]
+    assert sent == [good.name]
+    assert LocalStage(owner).files(SHARDS) == [damaged]
+    damaged.unlink()
