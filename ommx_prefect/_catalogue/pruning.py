@@ -20,18 +20,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-
-from ommx.artifact import remove_image
 
 from ommx_prefect._catalogue.listing import Listed
 from ommx_prefect._format.parts import PARTS
 from ommx_prefect._oci.image_name import with_tag
 from ommx_prefect._recovery.recover import Recovered
+from ommx_prefect._recovery.unsealed import last_written
 from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._registry.names import drop_name_of
 from ommx_prefect._registry.parts import forget_unnamed_parts, named_parts, places_in
+from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import stage_root
-from ommx_prefect._stages.unsealed import unsealed_flow_runs
+from ommx_prefect._stages.unsealed import has_unsealed, unsealed_flow_runs
 
 ASIDE = "ommx-prefect-pruned"
 _RESTORE = "from ommx.artifact import restore_image; restore_image({name!r}, {digest!r})"
@@ -42,7 +44,7 @@ class Prunable:
     """One thing that can go.
 
     Attributes:
-        kind: `night`, `checkpoint`, `part` or `unsealed`.
+        kind: `night`, `checkpoint`, `part` or `unsealed`; of small files see `keeping`.
         name: What it is called: an image name, or the id of a flow run.
         why: Why it can go.
         bytes: What it takes; blobs that others share count, too.
@@ -83,7 +85,7 @@ def prunable(
     yield from _stray_parts(idle, min_age)
     for each in listed:
         if each.kind == "unsealed" and each.image in stuck and age_of(each) > min_age:
-            yield _unsealed(each, stuck[each.image])
+            yield _unsealed(each, stuck[each.image], min_age)
 
 
 def age_of(each: Listed) -> float:
@@ -153,19 +155,28 @@ def _named(kind: str, each: Listed, why: str) -> Prunable:
 
 
 def _forget(each: Listed) -> None:
-    remove_image(each.stored_name, root=registry_root())
+    drop_name_of(each.stored_name, each.digest)
     if PARTS in each.annotations:
         forget_unnamed_parts(each.flow_run_id)
 
 
-def _unsealed(each: Listed, row: Recovered) -> Prunable:
+def _unsealed(each: Listed, row: Recovered, min_age: float) -> Prunable:
     folder = stage_root() / each.image
     aside = registry_root() / ASIDE / f"{each.image}-{int(time.time())}"
     why = f"untouched since {each.updated_at}; recover says: {row.done}, {row.why}"
     restore = f"mv {shlex.quote(str(aside))} {shlex.quote(str(folder))}"
-    return Prunable("unsealed", each.image, why, each.bytes, restore, lambda: _move(folder, aside))
+    move = partial(_move_aside, each.image, aside, min_age)
+    return Prunable("unsealed", each.image, why, each.bytes, restore, move)
 
 
-def _move(folder: Path, aside: Path) -> None:
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    folder.rename(aside)
+def _move_aside(flow_run_id: str, aside: Path, min_age: float) -> None:
+    """Move the records of a flow run aside, unless somebody has gone on with it, or sealed it."""
+    stage = LocalStage(flow_run_id)
+    if not stage.exists():
+        raise OSError("it has gone meanwhile")
+    with stage.locked():
+        age = time.time() - last_written(stage.path)
+        if age <= min_age or not has_unsealed(stage.path):
+            raise OSError("somebody has gone on with it meanwhile")
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        stage.path.rename(aside)

@@ -13,9 +13,7 @@ import os
 from pathlib import Path
 
 from ommx_prefect._registry.files import write_whole
-from ommx_prefect._stages.roots import stage_root
-
-FOLDER = "origins"
+from ommx_prefect._stages.roots import ORIGINS, stage_root
 
 
 def remember_origin(key: str, task_run_id: str) -> None:
@@ -39,7 +37,7 @@ def old_origins(before: float) -> dict[Path, int]:
     """Return what was neither noted nor asked for since: files, and the bytes of each."""
     found: dict[Path, int] = {}
     with contextlib.suppress(OSError):
-        for entry in os.scandir(stage_root() / FOLDER):
+        for entry in os.scandir(stage_root() / ORIGINS):
             with contextlib.suppress(OSError):
                 if (known := entry.stat()).st_mtime < before:
                     found[Path(entry.path)] = known.st_size
@@ -48,4 +46,4 @@ def old_origins(before: float) -> dict[Path, int]:
 
 def _origin_path(key: str) -> Path:
     name = hashlib.sha256(Path(key).name.encode()).hexdigest()
-    return stage_root() / FOLDER / name
+    return stage_root() / ORIGINS / name

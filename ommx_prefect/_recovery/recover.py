@@ -122,6 +122,8 @@ def _recovered(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterato
     try:
         unsealed = read_unsealed(owner)
     except Exception as error:
+        if not how.dry_run:
+            _send_the_rest(owner)
         yield _unreadable(owner, error)
         return
     if unsealed is None:
@@ -143,6 +145,14 @@ def _recovered(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterato
 def _unreadable(owner: str, error: Exception) -> Recovered:
     why = f"its records cannot be read: {describe_error(_told_of(owner, error))}"
     return Recovered(owner, "", UNKNOWN, "", 0, 0, "failed", why)
+
+
+def _send_the_rest(owner: str) -> None:
+    """Send what is not damaged of a worker's records; the flow run is sealed elsewhere."""
+    with contextlib.suppress(Exception):  # what stays is told of with the damage
+        stage = stage_of(owner)
+        if isinstance(stage, SharedStage) and not stage.is_own():
+            stage.flush()
 
 
 def _told_of(owner: str, error: Exception) -> Exception:

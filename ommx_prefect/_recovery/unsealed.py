@@ -91,7 +91,7 @@ def read_unsealed(root_flow_run_id: str) -> Unsealed | None:
     if record is not None and record.owner != root_flow_run_id:
         return None
     starts = stage.starts()  # before the shards: what ends meanwhile is not open
-    shards = stage.shards()
+    shards = stage.bare_shards()  # a seal may hold the lock, and let go of payload
     ended = {shard.attempt.key for shard in shards}
     times = _times(_files(stage.path)) or _times([stage.path])
     return Unsealed(
@@ -104,6 +104,11 @@ def read_unsealed(root_flow_run_id: str) -> Unsealed | None:
         touched=max(times, default=0.0),
         is_sealed=stage.has(SEALED_RECORD),
     )
+
+
+def last_written(folder: Path) -> float:
+    """Return when the newest record or document of a stage was written; 0 where it has none."""
+    return max(_times(_files(folder)), default=0.0)
 
 
 def _files(folder: Path) -> list[Path]:

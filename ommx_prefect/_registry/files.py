@@ -24,6 +24,8 @@ _sync_names = os.fsync
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 # As the user's umask has it, where other users of a shared disk are to read it.
 SHARED_FILE, SHARED_FOLDER = 0o666, 0o777
+# What a reader sees all of, or nothing, while it is written into an empty file.
+PAGE_BYTES = 4096
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 # Never through a link, and never waiting for whoever holds the other end of a pipe.
 _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
@@ -75,15 +77,26 @@ def write_whole(
 def write_durable(path: Path | str, data: bytes, *, shared: bool = False) -> None:
     """Write a file whole that outlives a power failure from now on: its name is flushed, too."""
     write_whole(path, data, durable=True, shared=shared)
+    flush_folder(os.path.dirname(path))
+
+
+def flush_folder(folder: str) -> None:
+    """Make the names in a folder outlive a power failure, where the file system can."""
     try:
-        flush(os.path.dirname(path))
+        flush(folder)
     except OSError as error:
         if error.errno not in _NO_FLUSH_OF_FOLDERS:
             raise
 
 
 def write_small(path: Path | str, data: bytes) -> None:
-    """Write a new file of a few kilobytes at once; seen empty at first, and never in part."""
+    """Write a new file of a few kilobytes at once; seen empty at first, and never in part.
+
+    One of more than a page is written whole, as any other.
+    """
+    if len(data) > PAGE_BYTES:
+        write_whole(path, data)
+        return
     try:
         _write_new(path, data)
     except FileExistsError:  # written by another, or by a process that was killed before

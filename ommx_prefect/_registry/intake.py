@@ -23,7 +23,7 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._format.model import Documents, hex_of, sha256_digest
 from ommx_prefect._registry.blobs import PIECE_BYTES, registry_root, store_blob
-from ommx_prefect._registry.files import flush, open_regular, write_durable
+from ommx_prefect._registry.files import flush_folder, open_regular, write_durable
 from ommx_prefect._registry.layout import blob_folder
 
 # So many files are flushed one by one; more of them with all else that waits for the disk.
@@ -51,7 +51,7 @@ def import_layout(layout: Path, documents: Documents, name: str) -> Experiment:
     take_in(blob_folder(layout), blobs, dict.fromkeys(x for x in digests if x != table))
     store_blob(sha256_digest(documents.config), documents.config)
     store_blob(documents.digest, documents.manifest)
-    flush(str(blobs))
+    flush_folder(str(blobs))
     restore_image(name, documents.digest, root=root)
     return Experiment.load(name)
 

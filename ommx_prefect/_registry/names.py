@@ -91,6 +91,19 @@ def drop_name(name: str) -> None:
     remove_image(name, root=registry_root())
 
 
+def drop_name_of(name: str, digest: str) -> None:
+    """Remove a name of a manifest; one that has gone meanwhile stays gone.
+
+    Raises:
+        NameMovedError: It points to another manifest now.
+    """
+    with _names_locked():
+        if (found := find(name)) not in (None, digest):
+            raise NameMovedError(f"{name} points to another experiment now")
+        if found:
+            drop_name(name)
+
+
 def anonymous_name(suffix: str) -> str:
     """Return an anonymous Experiment name of this registry, with a tag of our own."""
     repository, _, _ = Experiment().image_name.rpartition(":")

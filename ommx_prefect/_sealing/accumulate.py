@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ommx_prefect._format.decode import descriptor_of, manifest_of
+from ommx_prefect._format.decode import descriptor_of, layers_in, manifest_of
 from ommx_prefect._format.model import Descriptor
 from ommx_prefect._registry.blobs import blob_path, read_blob, read_documents
 from ommx_prefect._sealing.composed import bring_composed
@@ -67,10 +67,13 @@ def _require_whole(digest: str) -> None:
     OMMX (3.0.0b7) gives no name to an image whose subject is not whole.
     """
     followed: str | None = digest
+    seen: set[tuple[str, int]] = set()  # nights that accumulate have nearly all in common
     while followed:
         manifest = manifest_of(read_blob(followed))
-        for layer in (manifest["config"], *manifest["layers"]):
-            _require(descriptor_of(layer))
+        for layer in (descriptor_of(manifest["config"]), *layers_in(manifest)):
+            if (layer.digest, layer.size) not in seen:
+                _require(layer)
+                seen.add((layer.digest, layer.size))
         followed = (manifest.get("subject") or {}).get("digest")
 
 

@@ -103,7 +103,7 @@ class FolderStore(BlockStore):
         self._folder.mkdir(parents=True, exist_ok=True)
         return [
             (Path(folder) / file).relative_to(self._folder).as_posix()
-            for folder, _, files in os.walk(self._folder / prefix)
+            for folder, _, files in os.walk(self._folder / prefix, onerror=_raise_if_there)
             for file in files
             if file[0] != "."  # being written
         ]
@@ -116,6 +116,12 @@ class FolderStore(BlockStore):
                 if folder == self._folder:  # which is not ours
                     break
                 folder.rmdir()
+
+
+def _raise_if_there(error: OSError) -> None:
+    """Raise what `os.walk` passes over: a folder that cannot be listed is not an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 class S3Store(BlockStore):

@@ -127,8 +127,7 @@ class CheckpointFiles:
         try:
             shard = Shard.from_bytes(read_regular(folder / RECORD))
             check_attempt(shard.attempt, self.stage.owner, folder.name)
-            number_of(shard)
-            announced_in(shard)
+            check_checkpoint(shard)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (*MALFORMED, OverflowError, RecursionError) as error:
@@ -166,6 +165,12 @@ def announced_in(checkpoint: Shard | None) -> frozenset[str]:
 def number_of(checkpoint: Shard) -> int:
     """Return how many checkpoints its attempt had made with this one."""
     return int(checkpoint.parameters.get(NUMBER, 0))
+
+
+def check_checkpoint(checkpoint: Shard) -> None:
+    """Raise what `int` and `json` raise where a checkpoint does not say what one says."""
+    number_of(checkpoint)
+    announced_in(checkpoint)
 
 
 def _write(path: Path, data: bytes) -> None:

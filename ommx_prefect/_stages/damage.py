@@ -31,6 +31,7 @@ from ommx_prefect._stages.files import entries_in
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import MALFORMED, damaged
 from ommx_prefect._stages.quarantine import Quarantine
+from ommx_prefect._stages.record_files import read_shard_file
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 # How many damaged records an error names, and how much it says of each.
@@ -74,7 +75,7 @@ def _check_document(path: Path, schema: type, newest: int, name: str) -> None:
 
 def _check_shard(stage: LocalStage, path: Path) -> None:
     """Look at all that a shard holds; the payload of another host's may not be here yet."""
-    shard = stage.shard_in(path)
+    shard = read_shard_file(path, stage.owner)
     is_own = path.parent.parent == stage.path
 
     def find(digest: str) -> Path | None:
@@ -97,7 +98,9 @@ def _check_content(path: Path, shard: Shard, find: Callable[[str], Path | None])
     try:
         check_experiment(shard, is_attempt=path.parent.name != PARTS)
         for layer in payload_of(shard):
-            if (found := find(layer.digest)) is not None:
+            if (inside := shard.payload.get(layer.digest)) is not None:
+                check_blob(layer, inside)
+            elif (found := find(layer.digest)) is not None:
                 check_blob(layer, read_checked(found, layer.digest))
     except FileNotFoundError as error:
         raise damaged(path, DocumentError(f"its payload is lost: {error.filename}")) from error
@@ -115,7 +118,11 @@ def set_aside_files(stage: LocalStage) -> None:
 
 
 def set_aside_payload(stage: LocalStage) -> None:
-    """Set aside the stage's own copies of payload that are damaged: a seal brings them anew."""
+    """Set aside the stage's own copies of payload that are damaged.
+
+    A seal links anew what the Local Registry has, and fetches what lies in a shared place by
+    itself. What came with its record comes with it again: see `SharedStage.set_aside`.
+    """
     quarantine = Quarantine(stage)
     for path in entries_in(blob_folder(stage.path)):
         try:

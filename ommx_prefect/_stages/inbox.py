@@ -17,10 +17,10 @@ from ommx_prefect._format.model import hex_of, sha256_digest
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._registry.blobs import read_checked
 from ommx_prefect._registry.files import write_whole
-from ommx_prefect._shards.archive import payload_of
+from ommx_prefect._shards.archive import check_experiment, payload_of
 from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.schema import fields_of, parsed
-from ommx_prefect._stages.checkpoints import CheckpointFiles, number_of
+from ommx_prefect._stages.checkpoints import CheckpointFiles, check_checkpoint, number_of
 from ommx_prefect._stages.damage import is_damage, named
 from ommx_prefect._stages.documents import (
     CHECKPOINTS,
@@ -41,6 +41,7 @@ from ommx_prefect._stages.documents import (
     write_document,
 )
 from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.protocol import MALFORMED
 from ommx_prefect._stages.quarantine import Quarantine
 from ommx_prefect._stages.start_record import read_start
 from ommx_prefect._stages.store import READERS, GoneError, ShardStore
@@ -179,7 +180,7 @@ class Inbox:
     def _refusing(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (*MALFORMED, OverflowError, RecursionError) as error:
             kind = UnknownFormatError if isinstance(error, UnknownFormatError) else DocumentError
             raise kind(
                 f"{name} in stage {self._store.name!r} is refused: {str(error)[:1000]}. Remove the "
@@ -188,12 +189,15 @@ class Inbox:
 
     def _keep_shard(self, directory: str, key: str, data: bytes) -> None:
         shard, blobs = self._store.unpack(data, self._local.owner, key)
+        check_experiment(shard, is_attempt=directory == SHARDS)
         for digest, content in blobs.items():
-            write_whole(self._local.pinned(f"sha256:{digest}"), content)
+            write_whole(self._local.pinned(f"sha256:{digest}"), content, durable=True)
         self._write(f"{directory}/{key}", shard.to_bytes())
 
     def _keep_checkpoint(self, directory: str, key: str, data: bytes) -> None:
         checkpoint, blobs = self._store.unpack(data, self._local.owner, key)
+        check_experiment(checkpoint, is_attempt=True)
+        check_checkpoint(checkpoint)
         absent = {x.digest: x.size for x in payload_of(checkpoint) if hex_of(x.digest) not in blobs}
         came = {f"sha256:{x}": data for x, data in blobs.items()}
         came |= {x: read_checked(self._bring_payload(x, size), x) for x, size in absent.items()}

@@ -14,22 +14,25 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ommx_prefect._prefect.log import warn_once
 from ommx_prefect._registry.files import (
     PRIVATE_FILE,
-    flush,
+    flush_folder,
     make_folder,
     read_regular,
     write_durable,
     write_whole,
 )
+from ommx_prefect._registry.layout import BLOBS
 from ommx_prefect._shards.schema import fields_of, parsed
 from ommx_prefect._stages.documents import (
+    CHECKPOINTS,
     FLOW_RECORD,
+    KINDS,
     LOCK,
     OUTBOX_RECORD,
     PROCESS_RECORD,
@@ -41,6 +44,7 @@ from ommx_prefect._stages.documents import (
     format_of,
     path_in,
 )
+from ommx_prefect._stages.files import has_content
 from ommx_prefect._stages.unsealed import has_unsealed
 from ommx_prefect.exceptions import DocumentError
 
@@ -117,32 +121,51 @@ def put_away(folder: Path) -> None:
     Raises:
         OSError: The database cannot be written; the folder stays.
     """
-    paths = [path for path in _files(folder) if path.name != LOCK]
+    found = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     rows = [
-        (folder.name, path.relative_to(folder).as_posix(), read_regular(path), path.stat().st_mtime)
-        for path in paths
+        (folder.name, name, read_regular(path), path.stat().st_mtime)
+        for name, path in found.items()
+        if name != LOCK
     ]
-    try:
-        with _opened(folder.parent / KEPT) as database:
-            database.execute(SCHEMA)
-            database.execute("DELETE FROM kept WHERE owner = ?", (folder.name,))
-            database.executemany("INSERT INTO kept VALUES (?, ?, ?, ?)", rows)
-    except sqlite3.Error as error:
-        raise OSError(f"{folder.parent / KEPT} cannot be written: {error}") from error
+    with transaction(folder.parent / KEPT) as database:
+        database.execute("DELETE FROM kept WHERE owner = ?", (folder.name,))
+        database.executemany("INSERT INTO kept VALUES (?, ?, ?, ?)", rows)
     aside = _scratch(folder)
     folder.rename(aside)
-    known = {name for _, name, _, _ in rows} | {LOCK}
-    _return(aside, folder, but=known)
+    for name in came_late(aside, {name: data for _, name, data, _ in rows}):
+        give_back(aside / name, folder / name)
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _return(aside: Path, folder: Path, but: set[str]) -> None:
-    """Give a folder back what was written into it while it was put away."""
-    for path in _files(aside):
-        name = path.relative_to(aside)
-        if name.as_posix() not in but:
-            make_folder((folder / name).parent)
-            path.rename(folder / name)
+def came_late(aside: Path, known: Mapping[str, bytes]) -> list[str]:
+    """Return what was written into a folder while it was put away; what names payload comes last.
+
+    Args:
+        aside: The folder as it lies beside the others.
+        known: What the database was given of it.
+    """
+    names = [path.relative_to(aside).as_posix() for path in _files(aside)]
+    late = [x for x in names if _is_whole(x) and not _is_same(aside / x, known.get(x))]
+    return sorted(late, key=lambda name: (not name.startswith((BLOBS, CHECKPOINTS)), name))
+
+
+def _is_whole(name: str) -> bool:
+    """Tell a file of a stage from its lock, and from one that was being written."""
+    path = Path(name)
+    return path.parts[0] in KINDS and not path.name.startswith(".")
+
+
+def _is_same(path: Path, data: bytes | None) -> bool:
+    with contextlib.suppress(DocumentError):
+        return data is not None and read_regular(path) == data
+    return False
+
+
+def give_back(source: Path, target: Path) -> None:
+    """Move a file back to the folder of its flow run; what is there already is newer."""
+    if not os.path.lexists(target):
+        make_folder(target.parent)
+        source.rename(target)
 
 
 def bring_back(folder: Path, *, is_there: bool = False) -> None:
@@ -158,7 +181,7 @@ def bring_back(folder: Path, *, is_there: bool = False) -> None:
     if os.path.exists(folder) and not is_there:  # each attempt asks
         return
     kept = folder.parent / KEPT
-    if not kept.exists():
+    if not has_content(kept):  # nobody has put anything away, or was killed before it was there
         return
     try:
         _bring_back(folder, kept)
@@ -187,12 +210,23 @@ def _write(folder: Path, rows: list[tuple[str, bytes, float]]) -> None:
         os.utime(path, (written, written))
     try:
         scratch.rename(folder)
-        flush(str(folder.parent))
     except OSError:  # another process has begun to write there: what it wrote is newer
         for name, data, _ in rows:
             if not (path := path_in(folder, name)).exists():
                 write_whole(path, data, durable=True)
         shutil.rmtree(scratch, ignore_errors=True)
+    flush_folder(str(folder.parent))
+
+
+@contextlib.contextmanager
+def transaction(kept: Path) -> Iterator[sqlite3.Connection]:
+    """Hold the database; OSError where that cannot be."""
+    try:
+        with _opened(kept) as database:
+            database.execute(SCHEMA)
+            yield database
+    except sqlite3.Error as error:
+        raise OSError(f"{kept} cannot be read or written: {error}") from error
 
 
 @contextlib.contextmanager

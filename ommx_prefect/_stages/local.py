@@ -14,9 +14,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from filelock import FileLock
 
@@ -25,7 +25,6 @@ from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._registry.files import (
     PRIVATE_FILE,
     make_folder,
-    read_regular,
     write_durable,
     write_small,
     write_whole,
@@ -37,7 +36,7 @@ from ommx_prefect._registry.layout import (
     blob_folder,
     blob_in,
 )
-from ommx_prefect._shards.archive import check_attempt, names_only, payload_layers, payload_of
+from ommx_prefect._shards.archive import names_only, payload_layers, payload_of
 from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._shards.schema import fields_of, to_document
 from ommx_prefect._shards.shard import Attempt, Shard
@@ -65,11 +64,9 @@ from ommx_prefect._stages.files import (
 )
 from ommx_prefect._stages.flushing import write_record
 from ommx_prefect._stages.kept import bring_back
-from ommx_prefect._stages.protocol import MALFORMED, damaged
+from ommx_prefect._stages.record_files import parsed_file, read_shard_file, read_start_file
 from ommx_prefect._stages.roots import folder_of
-from ommx_prefect._stages.start_record import read_start, start_document
-
-T = TypeVar("T")
+from ommx_prefect._stages.start_record import start_document
 
 
 class LocalStage:
@@ -104,20 +101,9 @@ class LocalStage:
         write_record(path, shard.to_bytes())
         return None
 
-    def _read_shard(self, key: str, data: bytes) -> Shard:
-        shard = Shard.from_bytes(data)
-        check_attempt(shard.attempt, self.owner, key)
-        return shard
-
     def start_in(self, path: Path | str) -> Attempt | None:
         """Read a start record from its file."""
-        with contextlib.suppress(FileNotFoundError):  # its attempt was sealed meanwhile
-            if os.stat(path).st_size:
-                return _parsed(path, self._read_start)
-        return None
-
-    def _read_start(self, key: str, data: bytes) -> Attempt:
-        return read_start(data, self.owner, key)
+        return read_start_file(path, self.owner)
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
         """Take a checkpoint that was made durable here to where the seal may be.
@@ -133,15 +119,17 @@ class LocalStage:
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        found = map(self.shard_in, self._all_files(directory).values())
-        kept = (shard for shard in found if shard is not None)
-        return sorted(kept, key=lambda shard: shard.attempt.order)
+        return _in_order(map(self.shard_in, self._all_files(directory).values()))
+
+    def bare_shards(self, directory: str = SHARDS) -> list[Shard]:
+        """Read them and write nothing: for who does not hold the lock, and needs no payload."""
+        found = (read_shard_file(path, self.owner) for path in self._all_files(directory).values())
+        return _in_order(shard and shard.bare for shard in found)
 
     def shard_in(self, path: Path | str) -> Shard | None:
         """Read a shard from its file; its payload becomes files of the stage."""
-        if not os.lstat(path).st_size:  # the power failed before it was flushed
+        if (shard := read_shard_file(path, self.owner)) is None:
             return None
-        shard = _parsed(path, self._read_shard)
         for digest, data in shard.payload.items():
             # A copy of it is never flushed: after a power failure one may be empty.
             if not is_of_size(pinned := f"{self._blobs}/{hex_of(digest)}", len(data)):
@@ -165,7 +153,7 @@ class LocalStage:
         """
         for folder in (self.path, *self._inboxes(name)):
             with contextlib.suppress(FileNotFoundError):
-                return _parsed(path_in(folder, name), lambda _, data: self._fields(name, data))
+                return parsed_file(path_in(folder, name), lambda _, data: self._fields(name, data))
         return None
 
     def _fields(self, name: str, data: bytes) -> dict[str, Any]:
@@ -196,10 +184,17 @@ class LocalStage:
         return {name: self.read(f"{directory}/{name}") or {} for name in names}
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the stage against every other process that seals it."""
+    def locked(self, timeout_seconds: float = -1) -> Iterator[None]:
+        """Hold the stage against every other process that seals it.
+
+        Args:
+            timeout_seconds: How long to wait for it; without, until it is free.
+
+        Raises:
+            filelock.Timeout: Another one holds it.
+        """
         make_folder(self.path)
-        with FileLock(self.path / LOCK, mode=PRIVATE_FILE):
+        with FileLock(self.path / LOCK, mode=PRIVATE_FILE, timeout=timeout_seconds):
             bring_back(self.path, is_there=True)
             yield
 
@@ -254,8 +249,11 @@ class LocalStage:
         return descriptor
 
     def files(self, directory: str) -> list[Path]:
-        """Return the files of a folder that this host has written whole."""
-        return entries_in(self.path / directory)
+        """Return the files of a folder that this host has written whole.
+
+        One that is empty was not: the power failed before it was flushed.
+        """
+        return [path for path in entries_in(self.path / directory) if has_content(path)]
 
     def _all_files(self, directory: str) -> dict[str, str]:
         """Return them by name with those from other hosts; this host's own have the name."""
@@ -293,8 +291,6 @@ class LocalStage:
         return pinned if pinned.exists() else blob_path(digest)
 
 
-def _parsed(path: Path | str, parse: Callable[[str, bytes], T]) -> T:
-    try:
-        return parse(os.path.basename(path), read_regular(path))
-    except MALFORMED as error:
-        raise damaged(Path(path), error) from error.with_traceback(None)  # which has all bytes
+def _in_order(found: Iterable[Shard | None]) -> list[Shard]:
+    kept = (shard for shard in found if shard is not None)
+    return sorted(kept, key=lambda shard: shard.attempt.order)

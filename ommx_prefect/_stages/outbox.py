@@ -7,10 +7,13 @@ there, too. On a host that has no record of the flow run, `outbox.json` names th
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+
+from filelock import Timeout
 
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._registry.files import read_regular, write_whole
@@ -32,12 +35,16 @@ from ommx_prefect._stages.documents import (
     write_document,
 )
 from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.record_files import read_shard_file
 from ommx_prefect._stages.start_record import start_document
 from ommx_prefect._stages.store import ShardStore
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import StageError
 
 T = TypeVar("T")
+
+# For so long a record that was sent waits for others on this host that write or send theirs.
+OTHERS_SECONDS = 1.0
 
 
 class Outbox:
@@ -69,7 +76,9 @@ class Outbox:
             return problem
         self._local.remove(f"{STARTS}/{shard.attempt.key}")
         if any(self._local.files(folder) for folder in (SHARDS, PARTS, UNSENT)):
-            self.flush()
+            # A seal of this host takes what waits; it may last, and no task has to wait for it.
+            with contextlib.suppress(Timeout):
+                self.flush(OTHERS_SECONDS)
         return None
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
@@ -108,21 +117,43 @@ class Outbox:
 
     # ------------------------------------------------------------ what waited
 
-    def flush(self) -> str | None:
-        """Send what could not be sent before; return the problem where it cannot be sent now."""
-        with self._local.locked():  # no other process pins or lets go of payload meanwhile
-            for directory in (SHARDS, PARTS, STARTS):
-                for path in self._local.files(directory):
-                    name = f"{directory}/{path.name}"
-                    if problem := self._problem_with(self._send_file, name, path):
-                        return problem
-                    self._local.remove(name)
-                    # Its checkpoints stay for a seal here.
-                    self._local.remove(f"{STARTS}/{path.name}")
-            _, problem = self._send_unsent()
-            if problem is None:
+    def flush(self, timeout_seconds: float = -1) -> str | None:
+        """Send what could not be sent before; return why something of it stays here.
+
+        A place that is away holds up all that waits; a record that is damaged only itself.
+
+        Args:
+            timeout_seconds: How long to wait for others that are at it; else until they are done.
+
+        Raises:
+            filelock.Timeout: They are not done by then.
+        """
+        with self._local.locked(
+            timeout_seconds
+        ):  # no other process pins or lets go of payload meanwhile
+            try:
+                problems = [*self._flush_records(), *self._flush_documents()]
+            except StageError as error:
+                return str(error)
+            if not problems:
                 self._local.discard(())
-            return problem
+            return "; ".join(problems) or None
+
+    def _flush_records(self) -> Iterator[str]:
+        """Send the records that wait, and let go of each; yield the problems of those that stay."""
+        for directory in (SHARDS, PARTS, STARTS):
+            for path in self._local.files(directory):
+                name = f"{directory}/{path.name}"
+                if problem := self._own_problem(self._send_file, name, path):
+                    yield problem
+                    continue
+                self._local.remove(name)
+                # Its checkpoints stay for a seal here.
+                self._local.remove(f"{STARTS}/{path.name}")
+
+    def _flush_documents(self) -> Iterator[str]:
+        """Likewise the documents that wait."""
+        return (problem for _, problem in self._send_unsent() if problem)
 
     def share(self, seen: Collection[str], sealed: Collection[str]) -> list[str]:
         """Send what only this host has, and return its names: a retry may be sealed elsewhere.
@@ -131,36 +162,49 @@ class Outbox:
             seen: The names that are there.
             sealed: The keys of what is sealed, and need not go anywhere.
         """
-        sent = []
+        sent, there = [], frozenset(seen)
         for directory in (SHARDS, PARTS):
             for path in self._local.files(directory):
                 name = f"{directory}/{path.name}"
-                if path.name in sealed or self._full(name) in seen:
+                if path.name in sealed or self._full(name) in there:
                     continue
                 if self._problem_with(self._send_file, name, path) is None:
                     sent.append(self._full(name))
-        return [*sent, *self._send_unsent()[0]]
+        with contextlib.suppress(StageError):  # it is away: the seal has them here, too
+            for name, problem in self._send_unsent():
+                if problem is None:
+                    sent.append(name)
+        return sent
 
-    def _send_unsent(self) -> tuple[list[str], str | None]:
-        """Send the documents that wait; return the names of those that went, and a problem."""
-        sent: list[str] = []
+    def _send_unsent(self) -> Iterator[tuple[str, str | None]]:
+        """Send the documents that wait; yield each by its name, with its problem if it stays."""
         for path in self._local.files(UNSENT):
             name = path.name.replace(".", "/", 1)
-            if problem := self._problem_with(self._send, name, read_regular(path)):
-                return sent, problem
-            path.unlink()
-            sent.append(self._full(name))
-        return sent, None
+            problem = self._own_problem(self._send_document, name, path)
+            if problem is None:
+                path.unlink()
+            yield self._full(name), problem
 
     # ------------------------------------------------------------ the way there
 
     def _problem_with(self, send: Callable[[str, T], None], name: str, what: T) -> str | None:
         """Send an object; return the problem, or None: whatever it is, the object waits here."""
         try:
-            send(name, what)
+            return self._own_problem(send, name, what)
         except StageError as error:
             return str(error)
-        except Exception as error:  # no memory to pack it; an error of a library's
+
+    def _own_problem(self, send: Callable[[str, T], None], name: str, what: T) -> str | None:
+        """Send an object; return the problem if it is with the object, and not with the place.
+
+        Raises:
+            StageError: The place is away.
+        """
+        try:
+            send(name, what)
+        except StageError:
+            raise
+        except Exception as error:  # it is damaged; no memory to pack it; an error of a library's
             return f"could not send {name}: {describe_error(error)}"
         return None
 
@@ -175,12 +219,14 @@ class Outbox:
         find = functools.partial(files.payload, checkpoint.attempt.key)
         self._store.put_shard(self._full(name), checkpoint, find)
 
+    def _send_document(self, name: str, path: Path) -> None:
+        self._send(name, read_regular(path))
+
     def _send_file(self, name: str, path: Path) -> None:
-        data = read_regular(path)
         if name.startswith(f"{STARTS}/"):
-            self._send(name, data)
-        else:
-            self._send_shard(name, Shard.from_bytes(data))
+            self._send_document(name, path)
+        elif shard := read_shard_file(path, self._local.owner):
+            self._send_shard(name, shard)
 
     def _full(self, name: str) -> str:
         return object_name(self._local.owner, name)

@@ -2,6 +2,7 @@
 
     <stage>/quarantine/shards.<key>            as it was found
     <stage>/quarantine/shards.<key>.reported   the same, once an experiment tells of it
+    <stage>/quarantine/shards.<key>+2          what was found under that name later
 
 Nothing is thrown away: who can mend a record puts it where it was, and it is sealed as ever.
 """
@@ -10,9 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import re
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from ommx_prefect._registry.blobs import PIECE_BYTES
@@ -20,11 +22,13 @@ from ommx_prefect._registry.files import make_folder, open_regular, write_whole
 from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.documents import CHECKPOINTS, KINDS, QUARANTINE, SHARDS, STARTS
-from ommx_prefect._stages.files import is_of_size
+from ommx_prefect._stages.files import entries_in, is_of_size
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect.exceptions import DocumentError
 
 REPORTED = ".reported"
+# In no key of a record.
+NEXT = "+"
 # Records that stand for an attempt, which gets a Run though they are damaged.
 OF_ATTEMPTS = (STARTS, SHARDS, CHECKPOINTS)
 _KEY = re.compile(r"(?P<task_run_id>.+)-(?P<attempt>\d{1,9})-(?P<nonce>[^-]+)")
@@ -43,31 +47,47 @@ class Quarantine:
 
     def keep(self, name: str, data: bytes) -> None:
         """Set the bytes of a damaged object aside, `shards/<key>`, or whatever it is called."""
-        write_whole(self.folder / _file_name(name), data, durable=True)
+        if not self.holds(name, data):
+            write_whole(self._free(name), data, durable=True)
 
     def move(self, path: Path, name: str) -> None:
         """Set a damaged file, or folder of a checkpoint, aside."""
         make_folder(self.folder)
-        target = self.folder / _file_name(name)
-        if target.is_dir():  # of a checkpoint that was set aside before
-            shutil.rmtree(target)
-        os.replace(path, target)
+        os.replace(path, self._free(name))
 
     def holds(self, name: str, data: bytes) -> bool:
         """Tell whether an object was set aside as it is now; one that was mended is another."""
-        path = self.folder / _file_name(name)
-        for each in (path, path.with_name(path.name + REPORTED)):
+        for each in self._all_of(name):
             with contextlib.suppress(OSError, DocumentError):
                 if is_of_size(each, len(data)) and _has_bytes(each, data):
                     return True
         return False
 
+    def _all_of(self, name: str) -> Iterator[Path]:
+        """Yield all that was set aside under a name."""
+        for path in self._places(name):
+            found = [x for x in (path, path.with_name(path.name + REPORTED)) if os.path.lexists(x)]
+            if not found:
+                return
+            yield from found
+
+    def _free(self, name: str) -> Path:
+        """Return where nothing was set aside yet."""
+        used = {path.name.removesuffix(REPORTED) for path in self._all_of(name)}
+        return next(path for path in self._places(name) if path.name not in used)
+
+    def _places(self, name: str) -> Iterator[Path]:
+        first = self.folder / _file_name(name)
+        yield first
+        yield from (first.with_name(f"{first.name}{NEXT}{x}") for x in itertools.count(2))
+
     def names(self) -> list[str]:
         """Return the names of records set aside that no experiment mentions yet."""
-        with contextlib.suppress(FileNotFoundError):
-            found = [x for x in os.listdir(self.folder) if x[0] != "." and not _is_reported(x)]
-            return sorted(x.replace(".", "/", 1) if _kind_of(x) else x for x in found)
-        return []
+        found = {path.name.partition(NEXT)[0] for path in self._unreported()}
+        return sorted(x.replace(".", "/", 1) if _kind_of(x) else x for x in found)
+
+    def _unreported(self) -> list[Path]:
+        return [path for path in entries_in(self.folder) if not _is_reported(path.name)]
 
     def attempts(self) -> list[Attempt]:
         """Return the attempts whose records were set aside, as far as the file names tell."""
@@ -96,8 +116,7 @@ class Quarantine:
 
     def report(self) -> None:
         """Note that an experiment tells of all that was set aside."""
-        for name in self.names():
-            path = self.folder / _file_name(name)
+        for path in self._unreported():
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, path.with_name(path.name + REPORTED))
 

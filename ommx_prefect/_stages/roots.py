@@ -9,6 +9,8 @@ from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards.names import FlowRunId
 
 DIRECTORY = "ommx-prefect"
+# Beside the stages: whose the results are that Prefect persists. No flow run has this id.
+ORIGINS = "origins"
 # What this process was told: owner -> root of the registry in which its stage is, not this one's.
 _elsewhere: dict[str, Path] = {}
 MOST_TOLD = 1_000

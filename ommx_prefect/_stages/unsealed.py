@@ -20,7 +20,7 @@ from ommx_prefect._stages.documents import (
     UNSENT,
 )
 from ommx_prefect._stages.files import has_content
-from ommx_prefect._stages.roots import stage_root
+from ommx_prefect._stages.roots import ORIGINS, stage_root
 from ommx_prefect.exceptions import DocumentError, StageError
 
 # What an attempt, or a call on current_experiment(), leaves in a stage until it is sealed.
@@ -47,7 +47,7 @@ def unsealed_flow_runs(*, unended: bool = False) -> list[str]:
 
 def _is_stage(name: str) -> bool:
     try:
-        return bool(FlowRunId(name))
+        return name != ORIGINS and bool(FlowRunId(name))
     except DocumentError:  # somebody else's folder
         return False
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ommx.artifact import list_artifacts, restore_image
@@ -12,7 +15,8 @@ from ommx.experiment import Experiment
 from ommx_prefect._catalogue.listing import Listed
 from ommx_prefect._catalogue.pruning import prunable
 from ommx_prefect._recovery.recover import Recovered
-from ommx_prefect._registry.names import find
+from ommx_prefect._registry.names import NameMovedError, find, move_names
+from ommx_prefect._stages.documents import LOCK
 from ommx_prefect._stages.local import LocalStage
 from tests.support.nights import log_run, record_failed
 
@@ -87,6 +91,18 @@ def test_what_was_let_go_comes_back_by_the_printed_command(tidied, command):
     assert Experiment.load(one).runs[0].status == "finished"
 
 
+def test_a_name_that_was_moved_meanwhile_stays():
+    one, two = (seal(f"{REPOSITORY}-moved:{x}") for x in ("one", "two"))
+    digest = find(one)
+    old = Listed("sealed", one, "finished", "2020-01-01T00:00:00+00:00", one, digest)
+    new = Listed("sealed", two, "finished", "2020-01-02T00:00:00+00:00", two, find(two))
+    (each,) = prunable([new, old], [], keep=1, min_age=0)
+    move_names(find(two), {one: digest})  # another flow run replaces the experiment
+    with pytest.raises(NameMovedError, match="points to another experiment now"):
+        each.remove()
+    assert find(one) == find(two)
+
+
 OWNER = "0a0b0c0d-1111-4000-8000-00000000000%d"
 
 
@@ -104,21 +120,49 @@ def test_of_what_is_unsealed_only_what_ended_can_go():
     assert young == []
 
 
-def test_an_unsealed_flow_run_is_moved_aside_and_back():
+@pytest.fixture
+def left():
+    """An old record of a flow run that nobody has sealed, and what prune would do about it."""
     listed, row = stuck(7, "would seal")
-    folder = LocalStage(listed.image).path
-    (folder / "shards").mkdir(parents=True)
-    (folder / "shards" / "one").write_bytes(b"a shard")
+    record = LocalStage(listed.image).path / "shards" / "one"
+    record.parent.mkdir(parents=True)
+    record.write_bytes(b"a shard")
+    os.utime(record, (1_600_000_000, 1_600_000_000))
     (each,) = prunable([listed], [row], keep=None, min_age=3600)
+    yield record, each
+    shutil.rmtree(record.parent.parent, ignore_errors=True)
+
+
+def test_an_unsealed_flow_run_is_moved_aside_and_back(left):
+    record, each = left
+    folder = record.parent.parent
     each.remove()
     assert not folder.exists()
     assert subprocess.run(each.restore, shell=True, timeout=60).returncode == 0
-    assert (folder / "shards" / "one").read_bytes() == b"a shard"
-    each_file = [x for x in folder.rglob("*") if x.is_file()]
+    assert record.read_bytes() == b"a shard"
+    each_file = [x for x in folder.rglob("*") if x.is_file() and x.name != LOCK]
     assert len(each_file) == 1
-    (folder / "shards" / "one").unlink()
-    (folder / "shards").rmdir()
-    folder.rmdir()
+
+
+def test_an_unsealed_flow_run_with_which_somebody_goes_on_stays(left):
+    record, each = left
+    record.with_name("two").write_bytes(b"another")
+    with pytest.raises(OSError, match="gone on with it"):
+        each.remove()
+    assert record.exists()
+
+
+def test_an_unsealed_flow_run_is_not_moved_aside_while_it_is_sealed(left):
+    record, each = left
+    with ThreadPoolExecutor(1) as pool:
+        with LocalStage(each.name).locked():
+            removed = pool.submit(each.remove)
+            time.sleep(1)
+            assert record.exists()
+            record.unlink()
+            (record.parent.parent / "sealed.json").write_bytes(b"{}")
+        assert isinstance(removed.exception(60), OSError)
+    assert record.parent.exists()
 
 
 def test_nights_of_an_open_flow_run_stay():

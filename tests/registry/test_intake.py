@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 import pytest
+from ommx.artifact import remove_image
 
 from ommx_prefect._format.model import sha256_digest
-from ommx_prefect._registry import intake
-from ommx_prefect._registry.intake import FEW, DamagedPayloadError, take_in
+from ommx_prefect._registry import files, intake
+from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._registry.intake import FEW, DamagedPayloadError, import_layout, take_in
+from ommx_prefect._shards.archive import payload_of
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect.testing._scene import attempt_of, new_id, shard_of
 
 
 @pytest.fixture
@@ -72,3 +79,21 @@ def test_a_link_in_the_source_is_not_followed(folders):
     with pytest.raises(Exception, match="no regular file"):
         take_in(source, target, [digest])
     assert os.listdir(target) == []
+
+
+def test_a_file_system_that_flushes_no_folders_takes_an_experiment(tmp_path, monkeypatch):
+    sync = files._sync_names
+
+    def refuse(number):
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(number)
+
+    stage = LocalStage(new_id(), tmp_path / "stage")
+    shard = shard_of(attempt_of(stage.owner), {"x": 1})
+    stage.pin(payload_of(shard))
+    monkeypatch.setattr(files, "_sync_names", refuse)
+    name = "registry.test/intake:one"
+    found = import_layout(stage.path, shard.documents, name)
+    assert found.runs[0].get_json("payload") == {"x": 1}
+    remove_image(name, root=registry_root())

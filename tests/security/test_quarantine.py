@@ -7,9 +7,14 @@ from dataclasses import replace
 import pytest
 
 from ommx_prefect import exceptions, load_experiment
+from ommx_prefect._format.encode import encode
+from ommx_prefect._format.model import ExperimentRecord
 from ommx_prefect._recovery.by_hand import seal_by_hand
 from ommx_prefect._recovery.recover import recover
+from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages import resolve
+from ommx_prefect._stages.checkpoints import NUMBER
 from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, write_document
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id, shard_of
@@ -118,6 +123,31 @@ def test_what_is_damaged_in_a_shared_place_is_set_aside_and_not_kept_when_it_was
     sealed = seal_by_hand(owner, quarantine=True, stage="local-file-system/shared")
     assert sealed.counts == {"finished": 2, "interrupted": 1}
     assert ("interrupted", "its record is damaged") in reasons(owner)
+
+
+def no_run_at_all(attempt):
+    return "shards", Shard(attempt, "finished", documents=encode(ExperimentRecord("finished", ())))
+
+
+def a_checkpoint_without_end(attempt):
+    return "checkpoints", Shard(attempt, "interrupted", parameters={NUMBER: float("inf")})
+
+
+@pytest.mark.parametrize("planted", [no_run_at_all, a_checkpoint_without_end])
+def test_a_shared_record_that_parses_and_is_no_attempt_s_is_set_aside(disk, tmp_path, planted):
+    owner = new_id()
+    worker = Host(tmp_path / owner, owner, disk.store)
+    write_document(worker.stage, FLOW_RECORD, flow_record(owner))
+    worker.stage.put(shard_of(attempt_of(owner), {"of": owner}))
+    folder, shard = planted(attempt_of(owner, 2))
+    name = f"{folder}/{shard.attempt.key}"
+    disk.store.put_shard(f"{owner}/{name}", shard, blob_path)
+    with pytest.raises(exceptions.SealError, match=f"{name} in stage .* is refused"):
+        seal_now(disk.seen_by(owner), FINISHED)
+    write_document(LocalStage(owner), STATE_RECORD, FINISHED)
+    sealed = seal_by_hand(owner, quarantine=True, stage="local-file-system/shared")
+    assert sealed.counts == {"finished": 1, "interrupted": 1}
+    assert any(name in warning for warning in sealed.warnings)
 
 
 def test_a_damaged_flow_record_costs_the_name_and_nothing_else(disk, tmp_path):

@@ -17,7 +17,7 @@ from ommx_prefect._recording.result_origins import origin_of, remember_origin
 from ommx_prefect._recovery.recover import recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.result import read_sealed
-from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD
+from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, End, read_end
 from ommx_prefect._stages.kept import KEPT, put_away
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import stage_root
@@ -100,6 +100,35 @@ def test_what_is_written_while_a_folder_is_put_away_is_given_back(night, monkeyp
     assert sealed_night(night.flow_run_id).counts == {"finished": 3}
 
 
+def test_what_is_rewritten_while_a_folder_is_put_away_is_not_what_was_put_away(night, monkeypatch):
+    folder, stage = stage_root() / night.flow_run_id, LocalStage(night.flow_run_id)
+    rename = type(folder).rename
+
+    def late(path, target):
+        if path == folder:
+            stage.write(STATE_RECORD, asdict(End("failed", "Failed", "it was told so later")))
+        return rename(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(folder), "rename", late)
+        put_away(folder)
+    with stage.locked():
+        assert read_end(stage).status == "failed"
+        assert read_sealed(stage).sealed == night
+
+
+def test_an_empty_file_whose_writer_was_killed_is_none(caplog):
+    kept = stage_root() / KEPT
+    data = kept.read_bytes() if kept.exists() else None
+    kept.write_bytes(b"")
+    LocalStage(new_id())
+    assert KEPT not in caplog.text
+    if data is None:
+        kept.unlink()
+    else:
+        kept.write_bytes(data)
+
+
 def test_what_is_young_or_waits_or_may_go_on_stays(night):
     owner = night.flow_run_id
     for which in (prunable_files(3600.0), prunable_files(-1.0, "registry.test/other")):
@@ -165,3 +194,11 @@ def test_origins_of_results_go_where_nobody_asks_for_them():
     assert len(gone) == 1
     gone[0].remove()
     assert (origin_of("asked"), origin_of("forgotten")) == ("run-asked", None)
+
+
+def test_a_folder_of_origins_from_which_all_went_is_no_flow_run():
+    remember_origin("key", "run")
+    for each in prunable_files(-1.0):
+        each.remove()
+    assert list((stage_root() / "origins").iterdir()) == []
+    assert "origins" not in unsealed_flow_runs(unended=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import uuid
 
 import pytest
@@ -15,6 +17,7 @@ from ommx_prefect.testing import ShardStore, StageContract, Store, StoreContract
 from tests.support.places import folder_place, fsspec_place, s3_place
 from tests.support.reading import run_flow
 from tests.support.registry_server import RegistryServer
+from tests.support.shelf import Shelf
 from tests.support.stage_tasks import note
 
 
@@ -23,6 +26,28 @@ class TestFolder(StoreContract):
     def store(self, tmp_path) -> Store:
         block = LocalFileSystem(basepath=str(tmp_path / "shared"))
         return FolderStore("local-file-system/contract", block)
+
+
+@pytest.mark.parametrize("folder", ["", "shards"])
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
+    tmp_path, monkeypatch, folder
+):
+    store = FolderStore("local-file-system/stale", LocalFileSystem(basepath=str(tmp_path)))
+    for name in ("flow.json", "shards/one", "shards/two"):
+        store.write(f"owner/{name}", b"{}")
+    scandir, lost = os.scandir, str(tmp_path / "owner" / folder).rstrip("/")
+
+    def stale(path):
+        if str(path).rstrip("/") == lost:
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", stale)
+        with pytest.raises(StageError, match="Stale file handle"):
+            store.names("owner/")
+    assert len(store.names("owner/")) == 3
+    assert store.names("nobody/") == []
 
 
 @pytest.mark.usefixtures("server")
@@ -51,25 +76,6 @@ class TestRegistry(StageContract):
     @pytest.fixture
     def store(self, registry: RegistryServer) -> ShardStore:
         return store_at(f"oci://{registry.host}/contract/p{uuid.uuid4().hex[:8]}")
-
-
-class Shelf:
-    """Somebody's own store, of this process."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-
-    def write(self, name, data):
-        self.objects[name] = data
-
-    def read(self, name):
-        return self.objects[name]
-
-    def names(self, prefix):
-        return [name for name in list(self.objects) if name.startswith(prefix)]
-
-    def remove(self, name):
-        self.objects.pop(name, None)
 
 
 class TestShelf(StoreContract):

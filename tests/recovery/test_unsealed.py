@@ -1,0 +1,91 @@
+"""Who reads a stage without its lock does so beside seals, and changes nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from ommx_prefect._recovery.recover import recover
+from ommx_prefect._recovery.unsealed import read_unsealed
+from ommx_prefect._registry import files
+from ommx_prefect._stages import resolve
+from ommx_prefect._stages.documents import FLOW_RECORD, SHARDS
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.shared import SharedStage
+from ommx_prefect.testing._scene import Away, attempt_of, new_id, shard_of
+from tests.security.scene import Disk
+from tests.support.large_nights import staged_night
+
+
+@pytest.fixture
+def stage():
+    """A flow run with three records, in which their payload is."""
+    made = LocalStage(staged_night("registry.test/unsealed/night:one", runs=3))
+    yield made
+    made.discard([path.name for path in made.files(SHARDS)])
+    made.discard([path.name for path in made.files("parts")])
+    made.remove(FLOW_RECORD)
+
+
+def files_of(stage):
+    return sorted(str(path) for path in stage.path.rglob("*") if path.is_file())
+
+
+def test_what_is_read_without_the_lock_is_left_as_it_is(stage):
+    before = files_of(stage)
+    assert len(read_unsealed(stage.owner).shards) == 3
+    list(recover(dry_run=True))
+    assert files_of(stage) == before
+
+
+def test_records_that_a_seal_lets_go_of_meanwhile_are_left_out(stage, monkeypatch):
+    rest = sorted(path.name for path in stage.files(SHARDS))[1:]
+    opened = files.open_regular
+
+    def sealed_meanwhile(path, *, owned=True):
+        if f"/{SHARDS}/" in str(path):  # they are listed already
+            LocalStage(stage.owner).discard(rest)
+        return opened(path, owned=owned)
+
+    monkeypatch.setattr(files, "open_regular", sealed_meanwhile)
+    assert len(read_unsealed(stage.owner).shards) == 1
+
+
+@pytest.mark.parametrize(("letters", "is_seen"), [(10, True), (5_000, False)])
+def test_a_large_start_record_is_not_seen_before_it_is_whole(
+    tmp_path, monkeypatch, letters, is_seen
+):
+    owner = new_id()
+    attempt = replace(attempt_of(owner), inputs={"text": "x" * letters})
+    stage, seen, write = LocalStage(owner, tmp_path / owner), [], os.write
+
+    def note(number, data):
+        seen.append([path.name for path in stage.path.rglob(f"{attempt.key}")])
+        return write(number, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.os, "write", note)
+        stage.begin(attempt)
+    assert seen == [[attempt.key] if is_seen else []]
+    assert stage.starts() == [attempt]
+
+
+def test_a_damaged_record_on_a_worker_is_told_of_and_the_others_are_sent(tmp_path, monkeypatch):
+    disk, owner = Disk(tmp_path / "shared"), new_id()
+    monkeypatch.setattr(resolve, "store_at", lambda name: disk.store)
+    place = Away(disk.store)
+    worker = SharedStage(LocalStage(owner), place)
+    place.is_away = True
+    for number in (1, 2):
+        worker.put(shard_of(attempt_of(owner, number), [owner, number]))
+    damaged, good = LocalStage(owner).files(SHARDS)
+    damaged.write_bytes(b"no record")
+    told = {row.owner: row for row in recover(min_age_seconds=0)}
+    assert told[owner].done == "failed"
+    assert str(damaged) in told[owner].why
+    sent = [path.name for path in (disk.folder / owner / SHARDS).iterdir()]
+    assert sent == [good.name]
+    assert LocalStage(owner).files(SHARDS) == [damaged]
+    damaged.unlink()
