@@ -22,7 +22,7 @@ from ommx_prefect._decorators.recorded_flow import as_recorded
 from ommx_prefect._decorators.unknown_options import refuse_text, refuse_unknown
 from ommx_prefect._flowrun.context import enclosing_root_id, label
 from ommx_prefect._flowrun.image_name import NameSource
-from ommx_prefect._flowrun.interruptions import forget_interruption, note_interruption
+from ommx_prefect._flowrun.interruptions import interruption_noted
 from ommx_prefect._flowrun.secrets import handed_on, secrets_around
 from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
 from ommx_prefect._flowrun.start import open_flow_run
@@ -164,15 +164,11 @@ def recorded_flow_run() -> Iterator[Unwatched]:
 
 @contextlib.contextmanager
 def _opened(context: FlowRunContext, settings: ExperimentSettings) -> Iterator[None]:
-    root_flow_run_id = _open(context, settings)
-    token = enclosing_root_id.set(root_flow_run_id)
-    forget_interruption(root_flow_run_id)
+    flow_run = cast(FlowRun, context.flow_run)
+    token = enclosing_root_id.set(_open(context, settings))
     try:
-        yield
-    except BaseException as error:
-        if not isinstance(error, (Exception, GeneratorExit)):  # tasks in threads are to know it
-            note_interruption(root_flow_run_id, error)
-        raise
+        with interruption_noted(str(flow_run.id)):  # tasks in threads are to know it
+            yield
     finally:
         with contextlib.suppress(ValueError):  # a generator flow may end in another context
             enclosing_root_id.reset(token)
