@@ -198,10 +198,21 @@ def _open(context: FlowRunContext, settings: ExperimentSettings) -> str:
     except Exception as error:  # a registry that cannot be written must not stop the flow
         warn(f"The experiment could not be opened: {describe_error(error)}")
         root_flow_run_id, stage = str(flow_run.id), settings.stage or LOCAL
+    with _kept_from_flow("The tasks of this flow run are not told where its experiment is"):
+        label(flow_run, root_flow_run_id, str(root_of(root_flow_run_id)), stage)
     if root_flow_run_id == str(flow_run.id):
-        begin_progress(flow, flow_run)
-    label(flow_run, root_flow_run_id, str(root_of(root_flow_run_id)), stage)
+        with _kept_from_flow("The progress of this flow run is not shown"):
+            begin_progress(flow, flow_run)
     return root_flow_run_id
+
+
+@contextlib.contextmanager
+def _kept_from_flow(what: str) -> Iterator[None]:
+    """Warn of what fails in the block: the flow is not to fail for it."""
+    try:
+        yield
+    except Exception as error:
+        warn(f"{what}: {describe_error(error)}")
 
 
 def _recorded(fn: Callable[..., Any]) -> Callable[..., Any]:
