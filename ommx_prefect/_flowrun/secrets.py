@@ -86,13 +86,18 @@ def _secrets_of(flow_run_id: str) -> frozenset[str]:
     return frozenset(Redactor(context.parameters if context else None).texts)
 
 
-@functools.lru_cache(maxsize=MOST_FLOW_RUNS)
 def _secrets_in_api(flow_run_id: str) -> frozenset[str]:
     try:
-        with api_client() as client:
-            parameters = client.read_flow_run(UUID(flow_run_id)).parameters
+        return _asked_secrets(flow_run_id)
     except Exception:  # no API: what its subflow knows has to do
         return frozenset()
+
+
+@functools.lru_cache(maxsize=MOST_FLOW_RUNS)
+def _asked_secrets(flow_run_id: str) -> frozenset[str]:
+    """Ask once per flow run; what raises is not remembered, and so is asked again."""
+    with api_client() as client:
+        parameters = client.read_flow_run(UUID(flow_run_id)).parameters
     return frozenset(Redactor(parameters).texts)
 
 
