@@ -17,7 +17,7 @@ from prefect.utilities.hashing import file_hash
 
 from ommx_prefect._decorators.generators import Unwatched, relaying, relaying_async
 from ommx_prefect._decorators.hooks import ensure_sealed, hook_of, with_seal
-from ommx_prefect._decorators.identity import kind_of, passing_for
+from ommx_prefect._decorators.identity import is_function_of, kind_of, passing_for
 from ommx_prefect._decorators.recorded_flow import as_recorded
 from ommx_prefect._decorators.unknown_options import refuse_text, refuse_unknown
 from ommx_prefect._flowrun.context import enclosing_root_id, label
@@ -149,12 +149,20 @@ flow = FlowDecorator()
 
 
 @contextlib.contextmanager
-def recorded_flow_run() -> Iterator[Unwatched]:
-    """Open the experiment of the flow run that Prefect runs here, around the flow's body."""
+def recorded_flow_run(fn: Callable[..., Any] | None = None) -> Iterator[Unwatched]:
+    """Open the experiment of the flow run that Prefect runs here, around the flow's body.
+
+    Args:
+        fn: The function that is called, which is not that flow's in `other_flow.fn()`. None in
+            flows that were pickled by a release which did not say.
+    """
     steps = Unwatched()
     context = FlowRunContext.get()
     settings = settings_of(context.flow) if context else None
     if context is None or context.flow_run is None or settings is None:
+        yield steps
+        return
+    if fn is not None and not is_function_of(cast(Flow[Any, Any], context.flow).fn, fn):
         yield steps
         return
     known = handed_on(context.flow_run, context.parameters, _inherited())
@@ -218,7 +226,8 @@ def _kept_from_flow(what: str) -> Iterator[None]:
 def _recorded(fn: Callable[..., Any]) -> Callable[..., Any]:
     if isinstance(fn, (staticmethod, classmethod)):
         return cast(Callable[..., Any], type(fn)(_recorded(fn.__func__)))
-    return passing_for(kind_of(fn, _KINDS)(fn, recorded_flow_run), fn)
+    opened = functools.partial(recorded_flow_run, fn)
+    return passing_for(kind_of(fn, _KINDS)(fn, opened), fn)
 
 
 def _function(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
