@@ -13,13 +13,15 @@ from contextvars import ContextVar
 
 from prefect.exceptions import PrefectSignal
 
+from ommx_prefect._memory.bounded import Bounded
+
 # Of a process that is interrupted again and again, which forgets the oldest.
 MOST_FLOW_RUNS = 1_000
 # With these a body ends, and its tasks go on: errors, a consumer that had enough, and what Prefect
 # raises in it for a pause.
 NO_INTERRUPTION = (Exception, GeneratorExit, PrefectSignal)
 
-_reasons: dict[str, str] = {}
+_reasons: Bounded[str, str] = Bounded(MOST_FLOW_RUNS)
 # The recorded flow runs whose bodies run around this; Prefect hands it on to threads of tasks.
 _around: ContextVar[tuple[str, ...]] = ContextVar("ommx_prefect_flow_runs", default=())
 
@@ -27,7 +29,7 @@ _around: ContextVar[tuple[str, ...]] = ContextVar("ommx_prefect_flow_runs", defa
 @contextlib.contextmanager
 def interruption_noted(flow_run_id: str) -> Iterator[None]:
     """Note it if the body of a flow run, which runs in the block, is interrupted."""
-    _reasons.pop(flow_run_id, None)  # of an earlier attempt
+    _reasons.forget(flow_run_id)  # of an earlier attempt
     token = _around.set((*_around.get(), flow_run_id))
     try:
         yield
@@ -48,5 +50,3 @@ def interruption_here(*flow_run_ids: str) -> str | None:
 
 def _note(flow_run_id: str, error: BaseException) -> None:
     _reasons[flow_run_id] = f"the flow run was interrupted ({type(error).__name__})"
-    while len(_reasons) > MOST_FLOW_RUNS:
-        _reasons.pop(next(iter(_reasons)), None)
