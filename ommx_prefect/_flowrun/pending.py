@@ -13,6 +13,7 @@ from prefect.context import FlowRunContext
 from prefect.futures import PrefectDistributedFuture, PrefectFuture, PrefectFutureList
 
 from ommx_prefect._flowrun.context import root_flow_run_id_of
+from ommx_prefect._memory.forks import process_lock
 from ommx_prefect._prefect.log import logger, warn, warn_once
 from ommx_prefect._settings import OmmxSettings
 from ommx_prefect._values.error_texts import describe_error
@@ -29,7 +30,7 @@ _pending: dict[str, set[PrefectFuture[Any]]] = defaultdict(set)
 # Every task run that was submitted here, or began here: one whose record is lost, or that a worker
 # never began, leaves no other trace.
 _expected: dict[str, set[str]] = {}
-_lock = threading.Lock()
+_lock = process_lock()
 
 
 def remember_future(submitted: T) -> T:
