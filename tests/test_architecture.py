@@ -32,11 +32,12 @@ LAYERS = (
     {"_shards", "_values"},
     {"_format", "_oci"},
     {"exceptions", "_pickling", "_settings", "_workarounds"},
+    {"_memory"},
 )
 ROW = {package: row for row, packages in enumerate(LAYERS) for package in packages}
 
 # What is imported with these, however indirectly, knows neither Prefect nor OMMX.
-PURE = ("_format", "_oci")
+PURE = ("_format", "_oci", "_memory")
 # And these know OMMX, not Prefect.
 WITHOUT_PREFECT = ("_shards", "_registry", "codecs", "_workarounds", "exceptions", "analysis")
 

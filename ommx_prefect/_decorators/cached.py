@@ -54,7 +54,9 @@ def record_cached(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) ->
     if state.name != "Cached" or context is None or options is None:
         return
     log: LogCached | None = getattr(task.fn, LOG_CACHED, None)
-    options = dataclasses.replace(options, log_output=options.log_output or log is not None)
+    # A hook cannot fail a task: that a Run must be whole has been asked of the one that was run.
+    log_output = options.log_output or log is not None
+    options = dataclasses.replace(options, log_output=log_output, on_error="warn")
     attempt = current_attempt(context)
     with Recording(attempt, options, context.parameters, context, LateSeal()) as recording:
         record: Any = state.data

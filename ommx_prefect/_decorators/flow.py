@@ -17,12 +17,12 @@ from prefect.utilities.hashing import file_hash
 
 from ommx_prefect._decorators.generators import Unwatched, relaying, relaying_async
 from ommx_prefect._decorators.hooks import ensure_sealed, hook_of, with_seal
-from ommx_prefect._decorators.identity import kind_of, passing_for
+from ommx_prefect._decorators.identity import is_function_of, kind_of, passing_for
 from ommx_prefect._decorators.recorded_flow import as_recorded
 from ommx_prefect._decorators.unknown_options import refuse_text, refuse_unknown
 from ommx_prefect._flowrun.context import enclosing_root_id, label
 from ommx_prefect._flowrun.image_name import NameSource
-from ommx_prefect._flowrun.interruptions import forget_interruption, note_interruption
+from ommx_prefect._flowrun.interruptions import interruption_noted
 from ommx_prefect._flowrun.secrets import handed_on, secrets_around
 from ommx_prefect._flowrun.settings import ExperimentSettings, settings_of
 from ommx_prefect._flowrun.start import open_flow_run
@@ -149,12 +149,20 @@ flow = FlowDecorator()
 
 
 @contextlib.contextmanager
-def recorded_flow_run() -> Iterator[Unwatched]:
-    """Open the experiment of the flow run that Prefect runs here, around the flow's body."""
+def recorded_flow_run(fn: Callable[..., Any] | None = None) -> Iterator[Unwatched]:
+    """Open the experiment of the flow run that Prefect runs here, around the flow's body.
+
+    Args:
+        fn: The function that is called, which is not that flow's in `other_flow.fn()`. None in
+            flows that were pickled by a release which did not say.
+    """
     steps = Unwatched()
     context = FlowRunContext.get()
     settings = settings_of(context.flow) if context else None
     if context is None or context.flow_run is None or settings is None:
+        yield steps
+        return
+    if fn is not None and not is_function_of(cast(Flow[Any, Any], context.flow).fn, fn):
         yield steps
         return
     known = handed_on(context.flow_run, context.parameters, _inherited())
@@ -164,15 +172,11 @@ def recorded_flow_run() -> Iterator[Unwatched]:
 
 @contextlib.contextmanager
 def _opened(context: FlowRunContext, settings: ExperimentSettings) -> Iterator[None]:
-    root_flow_run_id = _open(context, settings)
-    token = enclosing_root_id.set(root_flow_run_id)
-    forget_interruption(root_flow_run_id)
+    flow_run = cast(FlowRun, context.flow_run)
+    token = enclosing_root_id.set(_open(context, settings))
     try:
-        yield
-    except BaseException as error:
-        if not isinstance(error, (Exception, GeneratorExit)):  # tasks in threads are to know it
-            note_interruption(root_flow_run_id, error)
-        raise
+        with interruption_noted(str(flow_run.id)):  # tasks in threads are to know it
+            yield
     finally:
         with contextlib.suppress(ValueError):  # a generator flow may end in another context
             enclosing_root_id.reset(token)
@@ -202,16 +206,28 @@ def _open(context: FlowRunContext, settings: ExperimentSettings) -> str:
     except Exception as error:  # a registry that cannot be written must not stop the flow
         warn(f"The experiment could not be opened: {describe_error(error)}")
         root_flow_run_id, stage = str(flow_run.id), settings.stage or LOCAL
+    with _kept_from_flow("The tasks of this flow run are not told where its experiment is"):
+        label(flow_run, root_flow_run_id, str(root_of(root_flow_run_id)), stage)
     if root_flow_run_id == str(flow_run.id):
-        begin_progress(flow, flow_run)
-    label(flow_run, root_flow_run_id, str(root_of(root_flow_run_id)), stage)
+        with _kept_from_flow("The progress of this flow run is not shown"):
+            begin_progress(flow, flow_run)
     return root_flow_run_id
+
+
+@contextlib.contextmanager
+def _kept_from_flow(what: str) -> Iterator[None]:
+    """Warn of what fails in the block: the flow is not to fail for it."""
+    try:
+        yield
+    except Exception as error:
+        warn(f"{what}: {describe_error(error)}")
 
 
 def _recorded(fn: Callable[..., Any]) -> Callable[..., Any]:
     if isinstance(fn, (staticmethod, classmethod)):
         return cast(Callable[..., Any], type(fn)(_recorded(fn.__func__)))
-    return passing_for(kind_of(fn, _KINDS)(fn, recorded_flow_run), fn)
+    opened = functools.partial(recorded_flow_run, fn)
+    return passing_for(kind_of(fn, _KINDS)(fn, opened), fn)
 
 
 def _function(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -83,11 +83,11 @@ def relaying_async(
         fn: An async generator function.
         opened: Returns what watches one call of it, and is open until the call ends.
     """
-    begun, kept = _begun, _kept  # the wrapper gets the globals of its function
+    begun, kept, in_loop = _begun, _kept, _InLoop  # the wrapper gets the globals of its function
 
     @functools.wraps(fn)
     async def recorded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        with opened() as steps, kept(fn(*args, **kwargs)) as generator:
+        async with in_loop(opened()) as steps, in_loop(kept(fn(*args, **kwargs))) as generator:
 
             async def step(advance: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
                 with steps.active():
@@ -110,6 +110,20 @@ def relaying_async(
                 return
 
     return recorded
+
+
+class _InLoop(AbstractAsyncContextManager[T]):
+    """Enters a context as a sync function does, and leaves it so that the loop may go on."""
+
+    def __init__(self, context: AbstractContextManager[T]) -> None:
+        self._context = context
+
+    async def __aenter__(self) -> T:
+        return self._context.__enter__()
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        leave = getattr(self._context, "__aexit__", None)  # a recording's waits for a late seal
+        return self._context.__exit__(*raised) if leave is None else await leave(*raised)
 
 
 _alive: set[Any] = set()

@@ -78,6 +78,15 @@ def user_function(fn: Callable[..., Any]) -> Callable[..., Any]:
     return source if source is not None and is_ours else fn
 
 
+def is_function_of(outer: Any, fn: Callable[..., Any]) -> bool:
+    """Tell whether a function is `fn`, or wraps it, and whatever is between them tells so."""
+    while outer is not None:
+        if outer is fn:
+            return True
+        outer = getattr(outer, "__wrapped__", None)
+    return False
+
+
 def function_of(fn: object) -> FunctionType | None:
     """Return the Python function that runs when something is called, if there is one."""
     while isinstance(fn, functools.partial):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from anyio import to_thread
 
 from ommx_prefect._prefect.log import warn
@@ -20,13 +23,24 @@ class LateSeal:
 
     def seal(self, attempt: Attempt, outcome: Outcome) -> None:
         """Seal in this thread."""
-        if _is_late(attempt):
-            _seal(attempt, outcome)
+        with _kept_from_task(attempt):
+            if _is_late(attempt):
+                _seal(attempt, outcome)
 
     async def seal_async(self, attempt: Attempt, outcome: Outcome) -> None:
         """Seal in another thread, so that the event loop goes on meanwhile."""
-        if _is_late(attempt):
-            await to_thread.run_sync(_seal, attempt, outcome)
+        with _kept_from_task(attempt):
+            if _is_late(attempt):
+                await to_thread.run_sync(_seal, attempt, outcome)
+
+
+@contextlib.contextmanager
+def _kept_from_task(attempt: Attempt) -> Iterator[None]:
+    """Warn of what fails in the block: the task has its own result, or its own error."""
+    try:
+        yield
+    except Exception as error:  # the shard is safe: a later seal takes it
+        warn(f"The experiment of {attempt.owner} is not sealed yet: {describe_error(error)}")
 
 
 def _is_late(attempt: Attempt) -> bool:
@@ -44,11 +58,8 @@ def _seal(attempt: Attempt, outcome: Outcome) -> None:
             f"seal({attempt.owner!r}) takes it there"
         )
         return
-    try:
-        if attempt.flow_run_id:
-            # Nobody is waited for in a task: its own future is one of those that a hook waits for.
-            seal_flow_run(attempt.owner, pending_seconds=0)
-        else:
-            seal_task_run(attempt, outcome)
-    except Exception as error:  # the shard is safe: a later seal takes it
-        warn(f"The experiment of {attempt.owner} is not sealed yet: {describe_error(error)}")
+    if attempt.flow_run_id:
+        # Nobody is waited for in a task: its own future is one of those that a hook waits for.
+        seal_flow_run(attempt.owner, pending_seconds=0)
+    else:
+        seal_task_run(attempt, outcome)

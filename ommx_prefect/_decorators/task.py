@@ -191,7 +191,24 @@ def _recorded(
     if isinstance(fn, (staticmethod, classmethod)):
         return cast(Callable[..., Any], type(fn)(_recorded(fn.__func__, options, is_task=is_task)))
     _check_names(fn, options.log_inputs)
-    return fn if recording_options(fn) else wrap(fn, options, is_task=is_task)
+    if (own := recording_options(fn)) is None:
+        return wrap(fn, options, is_task=is_task)
+    _refuse_second(fn, options, own)
+    return fn
+
+
+def _refuse_second(
+    fn: Callable[..., Any], options: RecordingOptions, own: RecordingOptions
+) -> None:
+    """Raise TypeError for options that would not count, as the function has its own."""
+    unsaid, known = vars(RecordingOptions()), vars(own)
+    given = {key: value for key, value in vars(options).items() if value != unsaid[key]}
+    if any(value != known[key] for key, value in given.items()):
+        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
+        raise TypeError(
+            f"{getattr(fn, '__name__', repr(fn))} is recorded already, with options of its own; "
+            f"give {shown} to the @recorded or @task directly above the function"
+        )
 
 
 def _check_names(fn: Callable[..., Any], log_inputs: bool | Collection[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from prefect.context import TaskRunContext
 
 from ommx_prefect._decorators.generators import Steps, Unwatched, relaying, relaying_async
-from ommx_prefect._decorators.identity import kind_of, passing_for
+from ommx_prefect._decorators.identity import is_function_of, kind_of, passing_for
 from ommx_prefect._decorators.late_seal import LateSeal
 from ommx_prefect._flowrun.context import current_attempt
 from ommx_prefect._prefect.log import warn, warn_once
@@ -61,7 +61,7 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
     There is none for a direct call (`other.fn(x)` in a task, a call in a thread of the user's).
     """
     context = TaskRunContext.get()
-    if context is None or not _is_function_of(context.task.fn, fn):
+    if context is None or not is_function_of(context.task.fn, fn):
         return None
     try:
         attempt = current_attempt(context)
@@ -79,11 +79,11 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
 
 def start_below_task(fn: Callable[..., Any], options: RecordingOptions) -> Recording | None:
     """Do as `start_recording` for `@recorded` below a task; warn where the task hides it."""
-    recording = start_recording(fn, options)
     context = TaskRunContext.get()
-    if recording is None and context is not None and recording_here() is None:
+    is_hidden = context is not None and not is_function_of(context.task.fn, fn)
+    if context is not None and is_hidden and recording_here() is None:
         _warn_of_hidden(str(context.task.name), getattr(fn, "__name__", repr(fn)))
-    return recording
+    return start_recording(fn, options)
 
 
 def _warn_of_hidden(task: str, function: str) -> None:
@@ -93,14 +93,6 @@ def _warn_of_hidden(task: str, function: str) -> None:
         "a decorator between them hides it. Put @recorded directly below @task, or give that "
         "decorator functools.wraps"
     )
-
-
-def _is_function_of(outer: Any, fn: Callable[..., Any]) -> bool:
-    while outer is not None:
-        if outer is fn:
-            return True
-        outer = getattr(outer, "__wrapped__", None)
-    return False
 
 
 def _function(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:

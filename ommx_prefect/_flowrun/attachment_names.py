@@ -7,9 +7,9 @@ name, and the earlier ones beside it. It does so, too, where a name was forgotte
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Collection, Iterator
 
+from ommx_prefect._memory.forks import process_lock
 from ommx_prefect.exceptions import DuplicateAttachmentError
 
 # Of flow runs whose experiment is not finished: those that fail are retried, or never heard of.
@@ -17,7 +17,7 @@ MOST_FLOW_RUNS = 1_000
 
 # Root flow run -> flow run, its run count, and name.
 _names: dict[str, set[tuple[str, int, str]]] = {}
-_lock = threading.Lock()
+_lock = process_lock()
 
 
 @contextlib.contextmanager

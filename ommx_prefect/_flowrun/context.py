@@ -67,13 +67,18 @@ def unsealed_flow_run() -> FlowRun | None:
     return None if is_sealed or flow_run.parent_task_run_id else flow_run
 
 
-@functools.lru_cache(maxsize=1024)
 def _root_in_api(flow_run_id: str) -> str:
-    # A plain subflow seen from a worker: only Prefect's API knows its root. Once per subflow run.
+    # A plain subflow seen from a worker: only Prefect's API knows its root.
     try:
-        return str(runtime_flow_run.root_flow_run_id or flow_run_id)
+        return _asked_root(flow_run_id)
     except Exception:  # no API: the Runs wait under the subflow's own id
         return flow_run_id
+
+
+@functools.lru_cache(maxsize=1024)
+def _asked_root(flow_run_id: str) -> str:
+    """Ask once per subflow run; what raises is not remembered, and so is asked again."""
+    return str(runtime_flow_run.root_flow_run_id or flow_run_id)
 
 
 def current_attempt(context: TaskRunContext) -> Attempt:

@@ -1,29 +1,52 @@
 """Remember which flow runs of this process were interrupted while their tasks still run in threads.
 
 Prefect interrupts the flow's thread alone, and then waits for the tasks that were submitted: they
-do not learn of it. What a task can stop, such as a solver, looks here.
+do not learn of it. What a task can stop, such as a solver, looks here. A flow run is noted under
+its own id: that a subflow timed out is no concern of the flow around it, which goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+from prefect.exceptions import PrefectSignal
+
+from ommx_prefect._memory.bounded import Bounded
+
 # Of a process that is interrupted again and again, which forgets the oldest.
 MOST_FLOW_RUNS = 1_000
+# With these a body ends, and its tasks go on: errors, a consumer that had enough, and what Prefect
+# raises in it for a pause.
+NO_INTERRUPTION = (Exception, GeneratorExit, PrefectSignal)
 
-_reasons: dict[str, str] = {}
-
-
-def note_interruption(root_flow_run_id: str, error: BaseException) -> None:
-    """Note that the body of a flow run was interrupted."""
-    _reasons[root_flow_run_id] = f"the flow run was interrupted ({type(error).__name__})"
-    while len(_reasons) > MOST_FLOW_RUNS:
-        _reasons.pop(next(iter(_reasons)), None)
+_reasons: Bounded[str, str] = Bounded(MOST_FLOW_RUNS)
+# The recorded flow runs whose bodies run around this; Prefect hands it on to threads of tasks.
+_around: ContextVar[tuple[str, ...]] = ContextVar("ommx_prefect_flow_runs", default=())
 
 
-def forget_interruption(root_flow_run_id: str) -> None:
-    """Begin anew: a flow run that was interrupted runs again."""
-    _reasons.pop(root_flow_run_id, None)
+@contextlib.contextmanager
+def interruption_noted(flow_run_id: str) -> Iterator[None]:
+    """Note it if the body of a flow run, which runs in the block, is interrupted."""
+    _reasons.forget(flow_run_id)  # of an earlier attempt
+    token = _around.set((*_around.get(), flow_run_id))
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, NO_INTERRUPTION):
+            _note(flow_run_id, error)
+        raise
+    finally:
+        with contextlib.suppress(ValueError):  # a generator flow may end in another context
+            _around.reset(token)
 
 
-def interruption_of(root_flow_run_id: str) -> str | None:
-    """Return why a flow run is to end, or None where it goes on."""
-    return _reasons.get(root_flow_run_id)
+def interruption_here(*flow_run_ids: str) -> str | None:
+    """Return why one of these flow runs, or of those around this, is to end; None if none is."""
+    found = (_reasons.get(x) for x in (*flow_run_ids, *_around.get()))
+    return next((reason for reason in found if reason is not None), None)
+
+
+def _note(flow_run_id: str, error: BaseException) -> None:
+    _reasons[flow_run_id] = f"the flow run was interrupted ({type(error).__name__})"

@@ -7,14 +7,18 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectDistributedFuture, PrefectFuture, PrefectFutureList
 
 from ommx_prefect._flowrun.context import root_flow_run_id_of
-from ommx_prefect._prefect.log import logger, warn
+from ommx_prefect._memory.forks import process_lock
+from ommx_prefect._prefect.log import logger, warn, warn_once
 from ommx_prefect._settings import OmmxSettings
+from ommx_prefect._values.error_texts import describe_error
+
+T = TypeVar("T")
 
 # When it is said first, and again, what is waited for; and of how many at most the ids.
 FIRST_SAID_SECONDS = 3.0
@@ -25,17 +29,20 @@ BOUND = "PREFECT_INTEGRATIONS_OMMX_PENDING_SECONDS"
 _pending: dict[str, set[PrefectFuture[Any]]] = defaultdict(set)
 # Every task run that was submitted here, or began here: one whose record is lost, or that a worker
 # never began, leaves no other trace.
-_expected: dict[str, set[str]] = defaultdict(set)
-_lock = threading.Lock()
+_expected: dict[str, set[str]] = {}
+_lock = process_lock()
 
 
-def remember_future(submitted: Any) -> Any:
+def remember_future(submitted: T) -> T:
     """Remember a future, or a list of them, until it is done; return it unchanged."""
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None:
-        root_flow_run_id = root_flow_run_id_of(context)
-        for future in _futures_in(submitted):
-            _remember(root_flow_run_id, future)
+        try:
+            root_flow_run_id = root_flow_run_id_of(context)
+            for future in _futures_in(submitted):
+                _remember(root_flow_run_id, future)
+        except Exception as error:  # the task is submitted, whatever a task runner's future is
+            warn_once(f"A seal will not wait for a submitted task: {describe_error(error)}")
     return submitted
 
 
@@ -62,10 +69,20 @@ def wait_for_pending(root_flow_run_id: str, timeout_seconds: float | None = None
 def _wait(root_flow_run_id: str, deadline: float) -> None:
     while (futures := _of(root_flow_run_id)) and time.monotonic() < deadline:
         for future in futures:
-            with contextlib.suppress(Exception):  # a broken worker: it has ended all the same
-                future.wait(max(0.0, deadline - time.monotonic()))
+            _await(future, max(0.0, deadline - time.monotonic()))
             if time.monotonic() < deadline:
                 _forget(root_flow_run_id, future)
+
+
+def _await(future: PrefectFuture[Any], seconds: float) -> None:
+    try:
+        future.wait(seconds)
+    except Exception:  # a broken worker: it has ended all the same
+        return
+    except BaseException:  # a task's in its thread, which the future hands on; or a Ctrl-C here
+        is_done = getattr(getattr(future, "wrapped_future", None), "done", None)
+        if is_done is None or not is_done():
+            raise
 
 
 @contextlib.contextmanager
@@ -140,7 +157,9 @@ def forget_task_runs(root_flow_run_id: str) -> None:
 def _remember(root_flow_run_id: str, future: PrefectFuture[Any]) -> None:
     with _lock:
         _pending[root_flow_run_id].add(future)
-        _expected[root_flow_run_id].add(str(future.task_run_id))
+        # Elsewhere than in the process that will seal the flow run nobody would let go of it.
+        if root_flow_run_id in _expected:
+            _expected[root_flow_run_id].add(str(future.task_run_id))
     future.add_done_callback(lambda done: _forget(root_flow_run_id, done))
 
 
@@ -162,7 +181,7 @@ def _futures_in(submitted: Any) -> Iterable[PrefectFuture[Any]]:
     A deferred task run is executed by whoever serves the task, perhaps never: nobody waits for it,
     and what it records after the seal is sealed by itself.
     """
-    futures = [submitted] if isinstance(submitted, PrefectFuture) else submitted
-    if not isinstance(futures, (list, PrefectFutureList)):
-        return ()
+    given = submitted if isinstance(submitted, (list, PrefectFutureList)) else [submitted]
+    # With `return_state=True` there are states, of task runs that have ended.
+    futures = [x for x in given if isinstance(x, PrefectFuture)]
     return [x for x in futures if not isinstance(x, PrefectDistributedFuture)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from ommx_prefect._memory.bounded import Bounded
 from ommx_prefect._shards.process import host_name, own_start
 from ommx_prefect._stages.documents import (
     PROCESS_RECORD,
@@ -18,22 +19,20 @@ from ommx_prefect._stages.documents import (
 from ommx_prefect._stages.protocol import Stage
 
 # The flow runs that were started in this process or, before a fork, in its parent.
-_started_in: dict[str, int] = {}
 MOST_STARTED = 1_000
+_started_in: Bounded[str, int] = Bounded(MOST_STARTED)
 
 
 def note_flow_process(stage: Stage) -> None:
     """Note that this process runs the flow run now."""
     _started_in[stage.owner] = os.getpid()
-    while len(_started_in) > MOST_STARTED:
-        _started_in.pop(next(iter(_started_in)), None)
     process = FlowProcess(host_name(), os.getpid(), own_start(os.getpid()))
     write_document(stage, PROCESS_RECORD, process)
 
 
 def is_fork_of_flow_process(flow_run_id: str) -> bool:
     """Tell whether this process was forked from the one that runs a flow run, and so is not it."""
-    return _started_in.get(flow_run_id, os.getpid()) != os.getpid()
+    return _started_in.get(flow_run_id) not in (None, os.getpid())
 
 
 def read_flow_process(stage: Stage) -> FlowProcess | None:

@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from pydantic import SecretStr
 
+from ommx_prefect._memory.bounded import Bounded
 from ommx_prefect._prefect.api import api_client
 from ommx_prefect._values.secrets import Redactor
 
@@ -31,7 +32,7 @@ MOST_FLOW_RUNS = 1_000
 # What is secret around this, in this thread: of the recorded flows whose bodies run here.
 _around: ContextVar[frozenset[str]] = ContextVar("ommx_prefect_secrets", default=frozenset())
 # What is secret in root flow runs that began in this process.
-_of_roots: dict[str, frozenset[str]] = {}
+_of_roots: Bounded[str, frozenset[str]] = Bounded(MOST_FLOW_RUNS)
 
 
 def secrets_around() -> frozenset[str]:
@@ -55,8 +56,6 @@ def handed_on(flow_run: FlowRun, parameters: Any, inherited: Iterable[str]) -> I
 def remember_root(flow_run_id: str, parameters: Any) -> None:
     """Remember what is secret in a flow run for plain subflows, which nothing else tells."""
     _of_roots[flow_run_id] = frozenset(Redactor(parameters).texts)
-    while len(_of_roots) > MOST_FLOW_RUNS:
-        _of_roots.pop(next(iter(_of_roots)), None)
 
 
 def add_to_flow_run(secrets: Iterable[str]) -> None:
@@ -86,13 +85,18 @@ def _secrets_of(flow_run_id: str) -> frozenset[str]:
     return frozenset(Redactor(context.parameters if context else None).texts)
 
 
-@functools.lru_cache(maxsize=MOST_FLOW_RUNS)
 def _secrets_in_api(flow_run_id: str) -> frozenset[str]:
     try:
-        with api_client() as client:
-            parameters = client.read_flow_run(UUID(flow_run_id)).parameters
+        return _asked_secrets(flow_run_id)
     except Exception:  # no API: what its subflow knows has to do
         return frozenset()
+
+
+@functools.lru_cache(maxsize=MOST_FLOW_RUNS)
+def _asked_secrets(flow_run_id: str) -> frozenset[str]:
+    """Ask once per flow run; what raises is not remembered, and so is asked again."""
+    with api_client() as client:
+        parameters = client.read_flow_run(UUID(flow_run_id)).parameters
     return frozenset(Redactor(parameters).texts)
 
 

@@ -94,9 +94,9 @@ def open_flow_run(
 
 
 def _note_start(flow_run_id: str, stage: Stage) -> None:
+    expect_task_runs(flow_run_id)  # needs no disk: what a full one loses is missed all the same
     stage.remove(STATE_RECORD)
     note_flow_process(LocalStage(flow_run_id))
-    expect_task_runs(flow_run_id)
 
 
 def open_in_hook(settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: FlowRun) -> None:

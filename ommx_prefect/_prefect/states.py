@@ -105,5 +105,5 @@ def outcome_of_exception(
 def _is_cancellation(error: BaseException) -> bool:
     if isinstance(error, (KeyboardInterrupt, SystemExit, PrefectSignal)):
         return False
-    # Prefect's own CancelledError of threads and asyncio's are both named so.
-    return isinstance(error, asyncio.CancelledError) or type(error).__name__ == "CancelledError"
+    # Prefect's own, which it raises in threads, is one. That of `concurrent.futures` is an error.
+    return isinstance(error, asyncio.CancelledError)

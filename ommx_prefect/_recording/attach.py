@@ -14,7 +14,7 @@ from ommx_prefect._recording.output import collected
 from ommx_prefect._recording.record import Record
 from ommx_prefect._registry.blobs import store_blob
 from ommx_prefect.codecs import log_value
-from ommx_prefect.exceptions import RecordingError
+from ommx_prefect.exceptions import NoCheckpointError, RecordingError
 
 OUTPUT = "output"
 # A generator's values are attached one by one, up to this many: layers are scarce in OCI.
@@ -52,9 +52,12 @@ def save_checkpoint(record: Record, values: Mapping[str, Any]) -> None:
 
     Raises:
         ForkedProcessError: This process was forked from the one that records the attempt.
+        NoCheckpointError: The attempt has ended, and its record is closed.
         RecordingError: They could not be written, and on_error="raise".
     """
     record.require_own_process()
+    if record.is_over:  # also where a solver of it goes on in a thread
+        raise NoCheckpointError
     if record.open_run.is_closed:
         record.faults.note_once(f"a checkpoint is not recorded: {AFTER_FINISH}")
         return
@@ -70,6 +73,8 @@ def save_announced(record: Record, announced: Announced) -> None:
     `solve` may have said more of a solve than `log_solve`, inside of it, can say.
     """
     before = record.announced
+    if record.is_over:
+        return
     if record.open_run.is_solving and before and before.covers(announced):
         return
     record.announced = announced
@@ -83,6 +88,8 @@ def save_announced(record: Record, announced: Announced) -> None:
 def _durably(record: Record, what: str) -> Iterator[None]:
     try:
         yield
+    except NoCheckpointError:
+        raise
     except Exception as error:
         reason = record.faults.record_failure(what, error)
         record.faults.note_once(reason, about=what)

@@ -50,7 +50,7 @@ def checkpoint(**values: Any) -> None:
             earlier value of the name; texts too long for a run parameter are attached.
 
     Raises:
-        NoCheckpointError: No recorded task runs here.
+        NoCheckpointError: No recorded task runs here, or the one that did has ended.
         ForkedProcessError: It runs in the process from which this one was forked.
         RecordingError: The checkpoint could not be written, and on_error="raise".
     """

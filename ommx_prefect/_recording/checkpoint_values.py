@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,10 +31,13 @@ from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.parameters import as_parameter, storable
 from ommx_prefect._values.secrets import REDACTED, Redactor, is_secret, is_secret_name
 from ommx_prefect.codecs import LoggedValue, log_value
+from ommx_prefect.exceptions import NoCheckpointError
 
 RESERVED = "prefect."
 # How long a place that was away is not asked again: a solver calls back ten thousand times.
 AWAY_SECONDS = 30.0
+# How long the end of an attempt waits for a checkpoint that another thread is writing.
+WRITTEN_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,11 @@ class Checkpoints:
     Args:
         stage: Where they wait for the seal.
         attempt: Whose they are.
+        is_over: Tells whether the attempt has ended: nothing would let go of what came later.
     """
 
-    def __init__(self, stage: Stage, attempt: Attempt) -> None:
+    def __init__(self, stage: Stage, attempt: Attempt, is_over: Callable[[], bool]) -> None:
+        self._is_over = is_over
         self._stage = stage
         self._files = CheckpointFiles(stage)
         self._attempt = attempt
@@ -80,9 +85,12 @@ class Checkpoints:
             notes: What could not be recorded of the attempt so far.
 
         Raises:
+            NoCheckpointError: The attempt has ended.
             OSError: The stage cannot be written; the checkpoint before this one stays whole.
         """
         with self._lock:
+            if self._is_over():
+                raise NoCheckpointError
             latest, problems = dict(self._parts), []
             # All of it: a seal that took the attempt for dead has let go of its checkpoints.
             blobs = dict(self._payload)
@@ -104,6 +112,8 @@ class Checkpoints:
     ) -> list[str]:
         """Make durable what the Run will hold if the attempt ends; as `save`."""
         with self._lock:
+            if self._is_over():
+                return []
             name, data = INSTANCE, announced.data
             scalars = {key: as_parameter(value) for key, value in announced.parameters.items()}
             told = {k: redact.scalar(v) for k, v in scalars.items() if v is not None}
@@ -113,6 +123,11 @@ class Checkpoints:
             self._instances = {announced.descriptor.digest: data}
             self._instances |= {layer.digest: x for layer, x in announced.solutions.values()}
             return self._write(self._parts, self._count, self._payload, notes)
+
+    def await_written(self) -> None:
+        """Wait (bounded) until no thread is writing a checkpoint."""
+        if self._lock.acquire(timeout=WRITTEN_SECONDS):
+            self._lock.release()
 
     def forget_announced(self) -> None:
         """Let go, on this host, of what was announced, once the attempt's own record is durable.

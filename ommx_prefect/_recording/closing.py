@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ommx_prefect._recording.attach import note_unattached
+from ommx_prefect._recording.notify import note_result
 from ommx_prefect._recording.record import Record
 from ommx_prefect._recording.redaction import (
     TRACE_LEFT_OUT,
@@ -48,11 +49,12 @@ def raise_if_required(record: Record, error: BaseException | None) -> None:
 
 
 def _finish(record: Record) -> None:
-    record.open_run.end()
+    record.take_no_more()
     note_unattached(record)
     with record.faults.guarded("close the Run"):
         record.open_run.close(record.end.status, _reason_of(record) or "")
     record.outside_timeout(_put_shard)(record)
+    note_result(record)
 
 
 def _put_shard(record: Record) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -13,6 +11,7 @@ from typing import Any, Protocol
 from ommx.experiment import Run
 
 from ommx_prefect._flowrun.context import enclosing_root_id
+from ommx_prefect._memory.forks import process_lock
 from ommx_prefect._recording.announced import Announced
 from ommx_prefect._recording.faults import Faults
 from ommx_prefect._shards.shard import Attempt
@@ -60,7 +59,7 @@ _current: ContextVar[CurrentRecording | None] = ContextVar("ommx_prefect_recordi
 # The recordings whose functions run in this process, each with the one around it: a solver may
 # call back in a thread that knows no context.
 _active: dict[CurrentRecording, CurrentRecording | None] = {}
-_lock = threading.Lock()
+_lock = process_lock()
 
 
 def current_run() -> Run:
@@ -122,13 +121,3 @@ class made_current(AbstractContextManager[None]):
         with contextlib.suppress(ValueError):  # an abandoned coroutine ends in another context
             _current.reset(self._tokens)
             enclosing_root_id.reset(self._root)
-
-
-def _after_fork() -> None:
-    """Let go of a lock that another thread of the parent may have held."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

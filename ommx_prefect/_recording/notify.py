@@ -1,6 +1,8 @@
-"""Tell Prefect about a recorded attempt: labels, and the owner of a transaction."""
+"""Tell Prefect about a recorded attempt, and note whose its persisted result is."""
 
 from __future__ import annotations
+
+import contextlib
 
 from ommx_prefect._prefect.labels import label_task_run
 from ommx_prefect._recording.record import Record
@@ -9,10 +11,18 @@ from ommx_prefect._recording.rollback import bind_transaction
 
 
 def notify_prefect(record: Record) -> None:
-    """Label the task run, bind its transaction, and note whose its persisted result will be."""
+    """Label the task run, bind its transaction, and keep the key of the result to be."""
     if record.context is None:
         return
     label_task_run(record.context.task_run, record.attempt)
     key = bind_transaction(record.attempt)
-    if key and record.context.persist_result:
-        remember_origin(key, record.attempt.task_run_id)
+    if record.context.persist_result:
+        record.result_key = key
+
+
+def note_result(record: Record) -> None:
+    """Note whose a result is that Prefect is about to persist; a failed attempt leaves none."""
+    end = record.end
+    if record.result_key and end.status == "finished" and end.state != "Cached":
+        with contextlib.suppress(Exception):  # a cached Run that names no origin is whole
+            remember_origin(record.result_key, record.attempt.task_run_id)

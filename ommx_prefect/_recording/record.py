@@ -47,10 +47,12 @@ class Record:
         faults: What could not be recorded.
         open_run: The OMMX Run of the attempt.
         outcome: How the function ended.
+        result_key: Under which Prefect will persist what the function returns; None: it does not.
         columns: Run parameters beside those that every attempt has.
         announced: What the solve that runs was said to be, before it.
         yielded: How many values a generator has yielded.
         is_in_loop: Whether the function is a coroutine.
+        is_over: Whether the function has ended, so that nothing more is taken.
         began: When the recording began, by `time.monotonic`.
     """
 
@@ -69,10 +71,11 @@ class Record:
         self.faults = Faults(attempt.task, self.redact)
         self.open_run = OpenRun(attempt.task, self.faults, store_trace=options.store_trace)
         self.outcome = Outcome("finished", "Completed")
+        self.result_key: str | None = None
         self.columns: dict[str, Scalar] = {}
         self.announced: Announced | None = None
         self.yielded = 0
-        self.is_in_loop = False
+        self.is_in_loop = self.is_over = False
         self.began = time.monotonic()
         self._known_stage: Stage | None = None
         self.timeout_seconds = context.task.timeout_seconds if context else None
@@ -94,7 +97,14 @@ class Record:
     @functools.cached_property
     def checkpoints(self) -> Checkpoints:
         """What this attempt has checkpointed."""
-        return Checkpoints(self.stage, self.attempt)
+        return Checkpoints(self.stage, self.attempt, lambda: self.is_over)
+
+    def take_no_more(self) -> None:
+        """Open no Run and write no checkpoint from here on; one that is being written is whole."""
+        self.open_run.end()
+        self.is_over = True
+        if "checkpoints" in vars(self):
+            self.checkpoints.await_written()
 
     def forget_announced(self) -> None:
         """Let go of what was announced of a solve, once the record that holds it is durable."""

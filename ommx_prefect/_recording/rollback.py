@@ -6,9 +6,11 @@ from typing import Any
 
 from prefect.transactions import get_transaction
 
+from ommx_prefect._prefect.log import warn
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.documents import ROLLED_BACK
 from ommx_prefect._stages.resolve import stage_of
+from ommx_prefect._values.error_texts import describe_error
 
 _ATTEMPT = "org.ommx-prefect.attempt"
 
@@ -24,7 +26,10 @@ def bind_transaction(attempt: Attempt) -> str | None:
 
 def record_rollback(transaction: Any) -> None:
     """Note that a task run was rolled back (a task's on_rollback hook)."""
-    bound = transaction.get(_ATTEMPT, None)
-    if bound is not None:
-        owner, task_run_id = bound
-        stage_of(owner).write(f"{ROLLED_BACK}/{task_run_id}", {})
+    try:
+        bound = transaction.get(_ATTEMPT, None)
+        if bound is not None:
+            owner, task_run_id = bound
+            stage_of(owner).write(f"{ROLLED_BACK}/{task_run_id}", {})
+    except Exception as error:  # Prefect then calls no other hook of the transaction: the user's
+        warn(f"A rollback could not be recorded: {describe_error(error)}")

@@ -18,6 +18,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.objects import FlowRun
 
 from ommx_prefect._flowrun.pending import ended_of_known
+from ommx_prefect._memory.forks import process_lock
 from ommx_prefect._prefect.api import api_client
 from ommx_prefect._prefect.log import logger
 from ommx_prefect._reporting.keys import page_key
@@ -31,7 +32,7 @@ MOST_SECONDS = 300.0
 LAST_WRITE_SECONDS = 5.0
 
 _running: dict[str, _Progress] = {}
-_lock = threading.Lock()
+_lock = process_lock()
 
 
 @dataclass

@@ -7,11 +7,12 @@ import math
 import os
 import socket
 import sys
-import threading
 import time
 from typing import Literal, Protocol
 
 import psutil
+
+from ommx_prefect._memory.forks import process_lock
 
 Whereabouts = Literal["alive", "gone", "elsewhere"]
 
@@ -33,7 +34,7 @@ class Process(Protocol):
 
 
 _latest = 0.0
-_clock = threading.Lock()
+_clock = process_lock()
 
 
 def time_in_order() -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Collection
 
+from ommx_prefect._memory.forks import process_lock
 from ommx_prefect._shards.shard import Shard
 
 _shards: dict[str, list[Shard]] = defaultdict(list)
-_lock = threading.Lock()
+_lock = process_lock()
 
 
 def remember(shard: Shard) -> None:

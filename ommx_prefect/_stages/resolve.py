@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from ommx_prefect._memory.bounded import Bounded
 from ommx_prefect._settings import OmmxSettings
 from ommx_prefect._stages.address import LOCAL, OCI_SCHEME, checked_stage, scheme_of
 from ommx_prefect._stages.archive_store import ArchiveStore
@@ -18,15 +19,13 @@ from ommx_prefect._stages.signing import signer_of
 from ommx_prefect._stages.store import ShardStore
 
 # What this process was told: owner -> stage. Old entries go; the record of the flow run tells, too.
-_told: dict[str, str] = {}
 MOST_TOLD = 1_000
+_told: Bounded[str, str] = Bounded(MOST_TOLD)
 
 
 def tell_stage(owner: str, stage: str) -> None:
     """Remember the stage of a flow run in this process."""
     _told[owner] = stage
-    while len(_told) > MOST_TOLD:
-        _told.pop(next(iter(_told)), None)
 
 
 def stage_of(owner: str, stage: str | None = None, default: str | None = None) -> Stage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from ommx_prefect._memory.bounded import Bounded
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards.names import FlowRunId
 
@@ -12,8 +13,8 @@ DIRECTORY = "ommx-prefect"
 # Beside the stages: whose the results are that Prefect persists. No flow run has this id.
 ORIGINS = "origins"
 # What this process was told: owner -> root of the registry in which its stage is, not this one's.
-_elsewhere: dict[str, Path] = {}
 MOST_TOLD = 1_000
+_elsewhere: Bounded[str, Path] = Bounded(MOST_TOLD)
 
 
 def stage_root() -> Path:
@@ -32,8 +33,6 @@ def tell_root(owner: str, root: str) -> None:
     if Path(root) == registry_root() or not (Path(root) / DIRECTORY / owner).is_dir():
         return  # it is here, or out of reach
     _elsewhere[owner] = Path(root)
-    while len(_elsewhere) > MOST_TOLD:
-        _elsewhere.pop(next(iter(_elsewhere)), None)
 
 
 def root_of(owner: str) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ommx_prefect._format.model import Scalar
+from ommx_prefect._memory.bounded import Bounded
 from ommx_prefect._values.secret_forms import URL_PASSWORD, forms_of, needles_of
 from ommx_prefect._values.secret_names import is_secret_name
 from ommx_prefect._values.secret_search import BINARY, NEVER_SECRET, Search, is_secret, texts_of
@@ -25,8 +26,8 @@ REDACTED = "**redacted**"
 CHUNK_BYTES = 1024 * 1024
 
 # Every secret seen in this process: Prefect repeats a task's message in the state of its flow.
-_known: dict[str, None] = {}
 MOST_KNOWN = 10_000
+_known: Bounded[str, None] = Bounded(MOST_KNOWN)
 
 
 def redact_known(text: str) -> str:
@@ -188,5 +189,3 @@ def _without_password(found: re.Match[str]) -> str:
 
 def _remember(forms: Iterable[str]) -> None:
     _known.update(dict.fromkeys(forms))
-    while len(_known) > MOST_KNOWN:
-        _known.pop(next(iter(_known)), None)

@@ -75,9 +75,9 @@ def _switched_off() -> Iterator[None]:
 
 def _make_first_call() -> None:
     global _is_bridge_made
-    _is_bridge_made = True
     x = DecisionVariable.binary(0)
     instance = Instance.from_components(
         decision_variables=[x], objective=x, constraints={}, sense=Sense.Minimize
     )
     instance.evaluate({0: 0.0})
+    _is_bridge_made = True  # not before: other threads take it for leave to make theirs

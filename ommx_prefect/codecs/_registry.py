@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, overload
@@ -14,6 +13,7 @@ import ommx
 from ommx.experiment import Experiment, Run
 from ommx.experiment.attachments import AttachmentCodec
 
+from ommx_prefect._memory.forks import process_lock
 from ommx_prefect._values.members import instance_of
 from ommx_prefect._values.parameters import storable
 from ommx_prefect._values.secrets import is_secret
@@ -68,7 +68,7 @@ class CodecRegistry:
     """Codecs by value: the one registered last that accepts a value takes it. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = process_lock()
         self._entries: tuple[CodecEntry, ...] = ()
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect.context import TaskRunContext
 
-from ommx_prefect._flowrun.interruptions import interruption_of
+from ommx_prefect._flowrun.interruptions import interruption_here
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect.solvers._backends import Backend
 
@@ -55,9 +55,12 @@ class Outrun(KeyboardInterrupt):
 
 
 def require_flow_run() -> None:
-    """Raise KeyboardInterrupt where the flow run of this task was interrupted, or a race lost."""
+    """Raise KeyboardInterrupt where a flow run around this was interrupted, or a race lost."""
     if (winner := lead.get()()) is not None:
         raise Outrun(winner)
     recording = recording_here()
-    if recording is not None and (reason := interruption_of(recording.attempt.owner)):
+    if recording is None:
+        return
+    attempt = recording.attempt  # a task runner that hands on no context has these at least
+    if (reason := interruption_here(attempt.flow_run_id, attempt.owner)) is not None:
         raise KeyboardInterrupt(reason)

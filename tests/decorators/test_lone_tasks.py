@@ -50,6 +50,31 @@ async def test_the_seal_of_a_lone_async_task_lets_its_loop_go_on():
     _judge_lone(state)
 
 
+async def test_the_seal_of_a_lone_async_generator_lets_its_loop_go_on():
+    done, freed, freed_by, ids = threading.Event(), threading.Event(), [], []
+
+    @task
+    async def lone():
+        ids.append(str(prefect.runtime.task_run.id))
+        yield 1
+        _hold(LocalStage(ids[0]), freed, freed_by)
+        yield 2
+        done.set()
+
+    async def consumes():
+        return [value async for value in lone()]
+
+    async def frees():
+        while not done.is_set():
+            await asyncio.sleep(0.05)
+        freed.set()
+
+    values, _ = await asyncio.gather(consumes(), frees())
+    assert (values, freed_by) == ([1, 2], ["the loop"])
+    [run] = load_experiment(ids[0]).runs
+    assert run.attachment_names == ["output.0", "output.1"]
+
+
 async def test_the_seal_of_a_lone_async_task_takes_none_of_its_time():
     freed = threading.Event()
 

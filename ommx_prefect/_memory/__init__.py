@@ -1,0 +1,1 @@
+"""What a process remembers between its threads, and what a fork of it finds free."""
