@@ -57,7 +57,9 @@ class Checkpoints:
         is_over: Tells whether the attempt has ended: nothing would let go of what came later.
     """
 
-    def __init__(self, stage: Stage, attempt: Attempt, is_over: Callable[[], bool]) -> None:
+    def __init__(
+        self, stage: Stage, attempt: Attempt, is_over: Callable[[], bool] = lambda: False
+    ) -> None:
         self._is_over = is_over
         self._stage = stage
         self._files = CheckpointFiles(stage)
