@@ -6,7 +6,6 @@ sealed experiment afterwards.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -100,7 +99,7 @@ def earlier_night(image: str, experiment: str) -> Experiment | None:
         if PART_OF not in ref.annotations and ref.status == "finished"
     ]
     if not known:
-        print(f"There is no earlier night of {repository} here to compare with.", file=sys.stderr)
+        print(f"There is no earlier night of {repository} here to compare with.")
         return None
     return load_experiment(max(known)[1])
 

@@ -75,7 +75,7 @@ def test_rows_come_in_the_order_of_names_and_of_numbers():
 def test_the_latest_night_is_found_under_a_name_without_a_registry(capsys):
     name = f"myteam/bench-{uuid.uuid4().hex[:8]}"
     assert benchmark_findings.earlier_night("latest", name) is None
-    assert f"no earlier night of docker.io/{name} here" in " ".join(capsys.readouterr().err.split())
+    assert f"no earlier night of docker.io/{name} here" in " ".join(capsys.readouterr().out.split())
     for tag, part in (("one", ""), ("part", "of another")):
         night = Experiment(f"{name}:{tag}")
         if part:
