@@ -38,7 +38,9 @@ def traced(said: str, error: Exception | None = None) -> Recording:
 
 
 def is_in_registry(text: str) -> bool:
-    files = (path for path in registry_root().rglob("*") if path.is_file())
+    # Not OMMX's index: where a process closes a file of SQLite's that it has open itself, its locks
+    # on it are gone, and the index is damaged.
+    files = (path for path in registry_root().glob("*/**/*") if path.is_file())
     return any(text.encode() in path.read_bytes() for path in files)
 
 
