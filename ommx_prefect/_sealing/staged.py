@@ -7,13 +7,17 @@ no shard, and lists the task runs that never began.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
+from ommx_prefect._format.model import Scalar
 from ommx_prefect._prefect.api import TaskRunRow
+from ommx_prefect._sealing.entry import entry_of
+from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._shards import unwritten
 from ommx_prefect._shards.process import whereabouts
-from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._shards.shard import DURATION_COLUMN, Attempt, Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import PARTS, ROLLED_BACK, SUBFLOWS
 from ommx_prefect._stages.protocol import Stage
@@ -25,7 +29,10 @@ class Staged:
     """What waits in a stage.
 
     Attributes:
-        shards: Attempts that ended.
+        ended: The Runs of attempts that ended: all that an experiment needs of most records, and a
+            third of their size.
+        shards: Attempts that ended, and have checkpointed.
+        witnesses: Attempts that ended of task runs of which another attempt left no shard.
         interrupted: Attempts that began, left no shard, and whose process is gone.
         running: Attempts that began, left no shard, and whose process is alive.
         parts: What the flow body logged on the experiment.
@@ -35,7 +42,9 @@ class Staged:
         damaged: The keys of attempts among the interrupted whose record is damaged.
     """
 
+    ended: Sequence[Entry]
     shards: Sequence[Shard]
+    witnesses: Sequence[Attempt]
     interrupted: Sequence[Attempt]
     running: Sequence[Attempt]
     parts: Sequence[Shard]
@@ -47,7 +56,8 @@ class Staged:
     @property
     def keys(self) -> list[str]:
         """The names of what will not change any more: of all shards and parts."""
-        return sorted({shard.attempt.key for shard in (*self.shards, *self.parts)})
+        whole = (shard.attempt.key for shard in (*self.shards, *self.parts))
+        return sorted({*(entry.key for entry in self.ended), *whole})
 
     @property
     def interrupted_keys(self) -> list[str]:
@@ -57,7 +67,17 @@ class Staged:
     @property
     def composed(self) -> Staged:
         """The same without the records, of which an experiment is made already."""
-        return dataclasses.replace(self, shards=(), parts=())
+        return dataclasses.replace(self, ended=(), shards=(), witnesses=(), parts=())
+
+    @property
+    def all_ended(self) -> Iterator[Entry | Attempt]:
+        """What places all attempts that ended."""
+        return itertools.chain(self.ended, (shard.attempt for shard in self.shards))
+
+    def last_end(self, default: float) -> float:
+        """Return when the last of them ended, in seconds since the epoch."""
+        runs = (entry.started_at + _lasted(entry.record.parameters) for entry in self.ended)
+        return max((*runs, *(shard.ended_at for shard in self.shards)), default=default)
 
 
 def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Staged:
@@ -65,17 +85,20 @@ def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Stag
     starts = [attempt for attempt in _begun(stage) if attempt.key not in sealed_keys]
     # Who is gone is asked before the shards are read: a process that ends has written its own.
     gone = {attempt.key for attempt in starts if is_gone(attempt)}
-    shards = {shard.attempt.key: shard for shard in unwritten.of(stage.owner)}
-    shards.update((shard.attempt.key, shard) for shard in stage.shards())
-    fresh = [shard for key, shard in shards.items() if key not in sealed_keys]
-    open_ones = [attempt for attempt in starts if attempt.key not in shards]
+    records = _Records(stage, {attempt.task_run_id for attempt in starts} - {""})
+    for shard in itertools.chain(unwritten.of(stage.owner), stage.each_shard()):
+        records.add(shard)
+    ended = records.all_but(sealed_keys)
+    open_ones = [attempt for attempt in starts if attempt.key not in records.keys]
     quarantine = Quarantine(stage)
-    aside = {x.key: x for x in quarantine.attempts() if x.key not in shards}
+    aside = {x.key: x for x in quarantine.attempts() if x.key not in records.keys}
     known = {attempt.key for attempt in open_ones}
     open_ones += [x for key, x in aside.items() if key not in known]
     gone |= aside.keys()
     return Staged(
-        shards=sorted(fresh, key=lambda shard: shard.attempt.order),
+        ended=[x for x in ended if isinstance(x, Entry)],
+        shards=[x for x in ended if isinstance(x, Shard)],
+        witnesses=records.witnesses,
         interrupted=[attempt for attempt in open_ones if attempt.key in gone],
         running=[attempt for attempt in open_ones if attempt.key not in gone],
         parts=[part for part in stage.shards(PARTS) if part.attempt.key not in sealed_keys],
@@ -84,6 +107,43 @@ def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Stag
         aside=quarantine.names(),
         damaged=frozenset(aside),
     )
+
+
+class _Records:
+    """The records of attempts that ended, of which as little is kept as a seal needs.
+
+    Args:
+        stage: Where they wait.
+        open_task_runs: The ids of task runs of which an attempt may have left none.
+    """
+
+    def __init__(self, stage: Stage, open_task_runs: Container[str]) -> None:
+        self._checkpoints = CheckpointFiles(stage)
+        self._open = open_task_runs
+        self._found: dict[str, Entry | Shard] = {}
+        self.witnesses: list[Attempt] = []
+
+    def add(self, shard: Shard) -> None:
+        """Keep a record; the last one of an attempt counts."""
+        attempt, key = shard.attempt, shard.attempt.key
+        # Of one that ended no first checkpoint comes any more.
+        self._found[key] = shard if self._checkpoints.has(key) else entry_of(shard)
+        if attempt.task_run_id in self._open:
+            self.witnesses.append(attempt)
+
+    @property
+    def keys(self) -> Container[str]:
+        """The names of all of them."""
+        return self._found.keys()
+
+    def all_but(self, keys: Container[str]) -> list[Entry | Shard]:
+        """Return what is kept of them, without those of some names."""
+        return [each for key, each in self._found.items() if key not in keys]
+
+
+def _lasted(parameters: Mapping[str, Scalar]) -> float:
+    seconds = parameters.get(DURATION_COLUMN)
+    return seconds if isinstance(seconds, (int, float)) else 0.0
 
 
 def has_more(stage: Stage, sealed_keys: frozenset[str]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ommx_prefect._prefect.api import TaskRunRow
-from ommx_prefect._sealing.entries import entry_of
+from ommx_prefect._sealing.entry import entry_of
 from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._shards.shard import Attempt, Shard
 

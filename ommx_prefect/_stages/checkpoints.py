@@ -84,6 +84,10 @@ class CheckpointFiles:
         found = [self.record(key) for key in sorted(keys)]
         return [shard.attempt for shard in found if shard is not None]
 
+    def has(self, key: str) -> bool:
+        """Tell whether an attempt has checkpointed, and no seal has let go of that."""
+        return any(os.path.lexists(f"{folder}/{key}") for folder in self._folders)
+
     def take(self, keys: Iterable[str]) -> dict[str, Shard]:
         """Return the last checkpoints of attempts by key, with their payloads among the stage's.
 
