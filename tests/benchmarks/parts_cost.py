@@ -94,7 +94,8 @@ def _simulated(runs: int) -> Iterator[list[str]]:
         whole = compose(experiment)
         composed = time.perf_counter() - begin
         begin = time.perf_counter()
-        pieces = split(whole, "simulated", parts.MOST_MANIFEST_BYTES)
+        most = min(parts.MOST_PART_BYTES, parts.MOST_MANIFEST_BYTES)
+        pieces = split(whole.experiment, whole.columns, "simulated", most)
         cut = time.perf_counter() - begin
     yield _per_run("composed as one", composed, runs)
     yield _per_run("split", cut, runs)
