@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from ommx_prefect._format.merge import merged
 from ommx_prefect._format.model import RunRecord
@@ -100,14 +100,15 @@ def _superseded(ordered: Sequence[Entry]) -> set[str]:
     another one does, that is interrupted, and what the flow saw is the one before.
     """
     found: set[str] = set()
-    for executions in _executions(ordered):
+    runs = Counter(entry.task_run_id for entry in ordered)
+    for executions in _executions(entry for entry in ordered if runs[entry.task_run_id] > 1):
         ended = [x for x in executions if x[-1].record.status != "interrupted"]
         counts = (ended or executions)[-1]
         found |= {entry.key for x in executions if x is not counts for entry in x}
     return found
 
 
-def _executions(ordered: Sequence[Entry]) -> list[list[list[Entry]]]:
+def _executions(ordered: Iterable[Entry]) -> list[list[list[Entry]]]:
     """Return the executions of each task run, and the attempts of each execution.
 
     Dask and Ray execute a task whose worker died again, from its first attempt on.
