@@ -98,7 +98,7 @@ def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Stag
     return Staged(
         ended=[x for x in ended if isinstance(x, Entry)],
         shards=[x for x in ended if isinstance(x, Shard)],
-        witnesses=records.witnesses,
+        witnesses=[x for x in records.witnesses.values() if x.key not in sealed_keys],
         interrupted=[attempt for attempt in open_ones if attempt.key in gone],
         running=[attempt for attempt in open_ones if attempt.key not in gone],
         parts=[part for part in stage.shards(PARTS) if part.attempt.key not in sealed_keys],
@@ -121,7 +121,7 @@ class _Records:
         self._checkpoints = CheckpointFiles(stage)
         self._open = open_task_runs
         self._found: dict[str, Entry | Shard] = {}
-        self.witnesses: list[Attempt] = []
+        self.witnesses: dict[str, Attempt] = {}
 
     def add(self, shard: Shard) -> None:
         """Keep a record; the last one of an attempt counts."""
@@ -129,7 +129,7 @@ class _Records:
         # Of one that ended no first checkpoint comes any more.
         self._found[key] = shard if self._checkpoints.has(key) else entry_of(shard)
         if attempt.task_run_id in self._open:
-            self.witnesses.append(attempt)
+            self.witnesses[key] = attempt
 
     @property
     def keys(self) -> Container[str]:
