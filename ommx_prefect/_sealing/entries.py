@@ -9,9 +9,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from ommx_prefect._format.merge import merged
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import TaskRunRow
-from ommx_prefect._sealing.entry import entry_of
 from ommx_prefect._sealing.interrupted import SUPERSEDED, followers, interrupted_shard
 from ommx_prefect._sealing.ledger import Entry
+from ommx_prefect._sealing.records import entry_of
 from ommx_prefect._sealing.staged import Staged
 from ommx_prefect._shards.shard import STATE_COLUMN, Shard
 

@@ -45,26 +45,33 @@ class Fitted:
     document: bytes = b""
 
 
+def may_fit(experiment: ExperimentRecord) -> bool:
+    """Tell whether one manifest may hold an experiment; else not even its layers fit into it."""
+    return layers_bytes(experiment) <= MOST_MANIFEST_BYTES
+
+
 def fitted(
-    experiment: ExperimentRecord, columns: SettledColumns, name: str, flow_run_id: str
+    experiment: ExperimentRecord,
+    columns: SettledColumns,
+    whole: Composition | None,
+    name: str,
+    flow_run_id: str,
 ) -> Fitted:
-    """Compose an experiment, in parts where its manifest is larger than registries take.
+    """Return an experiment as one, or in parts where its manifest is larger than registries take.
 
     Args:
         experiment: The experiment.
         columns: The columns of its Runs.
+        whole: It as one; None where it does not fit.
         name: Its image name, in whose repository the parts are.
         flow_run_id: Whose it is.
     """
-    size = layers_bytes(experiment)
-    if size <= MOST_MANIFEST_BYTES:  # else not even its layers fit, and nothing is composed as one
-        whole = compose(experiment, columns)
-        size = len(whole.documents.manifest)
-        if size <= MOST_MANIFEST_BYTES:
-            return Fitted(whole, size)
+    size = len(whole.documents.manifest) if whole else layers_bytes(experiment)
+    if whole is not None and size <= MOST_MANIFEST_BYTES:
+        return Fitted(whole, size)
     pieces = split(experiment, columns[0], flow_run_id, min(MOST_PART_BYTES, MOST_MANIFEST_BYTES))
     if len(pieces) < 2:  # no part is smaller: one Run has all the layers, or the experiment itself
-        return Fitted(compose(experiment, columns), size)
+        return Fitted(whole or compose(experiment, columns), size)
     places = [_place(piece, number, name) for number, piece in enumerate(pieces, 1)]
     index, document = index_of(experiment, places)
     parts = [

@@ -11,7 +11,7 @@ from ommx_prefect._format.compose import compose, settle_columns
 from ommx_prefect._format.encode import columns_of
 from ommx_prefect._format.model import Attachments, Descriptor, ExperimentRecord, RunRecord
 from ommx_prefect._sealing import parts
-from ommx_prefect._sealing.staged import read_staged
+from ommx_prefect._sealing.records import read_staged
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage
@@ -72,7 +72,8 @@ def test_an_experiment_that_fits_is_one_and_the_parts_of_another_are_small(
     experiment = ExperimentRecord("finished", tuple(map(run_of, range(runs))))
     settled = settle_columns(columns_of(experiment.runs))
     whole = compose(experiment).documents
-    found = parts.fitted(experiment, settled, NAME, "flow-run")
+    one = compose(experiment, settled) if parts.may_fit(experiment) else None
+    found = parts.fitted(experiment, settled, one, NAME, "flow-run")
     assert len(found.parts) == count
     assert found.whole_bytes <= len(whole.manifest)
     assert (found.whole_bytes > most_bytes) == (len(whole.manifest) > most_bytes) == bool(count)
