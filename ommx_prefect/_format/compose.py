@@ -148,6 +148,8 @@ def layers_of_run(run: RunRecord) -> Iterable[Descriptor]:
 
 
 def _by_type(cells: Cells) -> list[Cells]:
+    if len(set(map(type, cells.values()))) == 1:  # nearly every column
+        return [cells]
     groups: dict[type, dict[int, Scalar]] = {}
     for run_id, value in cells.items():
         groups.setdefault(type(value), {})[run_id] = value

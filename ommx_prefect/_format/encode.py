@@ -129,7 +129,16 @@ def _manifest_text(experiment: ExperimentRecord, layers: _Layers, config: bytes)
 
 def layer_text(layer: Descriptor) -> str:
     """Return what a manifest says of a layer: all but what stands between two of them."""
-    return _sorted_text(layer.as_json())
+    if layer.annotations:
+        return _sorted_text(layer.as_json())
+    kind = _media_type_text(layer.media_type)
+    # A digest is of plain letters (see `Digest`).
+    return (
+        f'{{"annotations":{{}},"digest":"{layer.digest}","mediaType":{kind},"size":{layer.size}}}'
+    )
+
+
+_media_type_text = functools.lru_cache(maxsize=MOST_KEPT)(_text)
 
 
 def _config_text(experiment: ExperimentRecord, layers: _Layers, parameters: Descriptor) -> str:

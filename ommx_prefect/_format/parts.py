@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ommx_prefect._format.compose import Cells, Composition, compose, layers_of_run
+from ommx_prefect._format.compose import Cells, Composition, compose, layers_of, layers_of_run
 from ommx_prefect._format.decode import check_blob
 from ommx_prefect._format.encode import encode, layer_text
 from ommx_prefect._format.model import (
@@ -78,25 +78,35 @@ class PartPlace:
         }
 
 
-def split(whole: Composition, flow_run_id: str, most_bytes: int) -> list[Composition]:
+def split(
+    experiment: ExperimentRecord,
+    columns: Mapping[str, Cells],
+    flow_run_id: str,
+    most_bytes: int,
+) -> list[Composition]:
     """Return the parts of an experiment: its Runs in their order, as many in each as fit.
 
     The same Runs make the same parts. A Run is never split: one whose own layers are too many is a
     part by itself, and its manifest is larger.
 
     Args:
-        whole: The experiment.
+        experiment: The experiment.
+        columns: The run parameters of all of it, in columns of one type each.
         flow_run_id: Whose it is.
         most_bytes: The size that the manifest of a part may have.
     """
+    annotations = {PART_OF: flow_run_id}
     empty = ExperimentRecord(
-        whole.experiment.status,
-        (),
-        annotations={PART_OF: flow_run_id},
-        reason=whole.experiment.reason,
+        experiment.status, (), annotations=annotations, reason=experiment.reason
     )
     room = most_bytes - len(encode(empty).manifest) - DIGITS
-    return [_part(whole, empty, ids) for ids in _ranges(whole.experiment.runs, room)]
+    found = list(_ranges(experiment.runs, room))
+    return [_part(experiment, columns, empty, ids) for ids in found]
+
+
+def layers_bytes(experiment: ExperimentRecord) -> int:
+    """Return how many bytes the payload layers take in the manifest of an experiment as one."""
+    return _bytes_of(layers_of(experiment))
 
 
 def _ranges(runs: Sequence[RunRecord], room: int) -> Iterator[range]:
@@ -119,21 +129,44 @@ def _bytes_of(layers: Iterable[Descriptor]) -> int:
     return sum(len(layer_text(layer).encode()) + 1 for layer in layers)
 
 
-def _part(whole: Composition, empty: ExperimentRecord, ids: range) -> Composition:
-    runs = whole.experiment.runs[ids.start : ids.stop]
-    columns = dict(_columns_within(whole.columns, ids))
-    return compose(dataclasses.replace(empty, runs=runs, first_run_id=ids.start), (columns, {}))
+def _part(
+    experiment: ExperimentRecord,
+    columns: Mapping[str, Cells],
+    empty: ExperimentRecord,
+    ids: range,
+) -> Composition:
+    runs = experiment.runs[ids.start : ids.stop]
+    part = dataclasses.replace(empty, runs=runs, first_run_id=ids.start)
+    return compose(part, (_ColumnsWithin(columns, ids), {}))
 
 
-def _columns_within(columns: Mapping[str, Cells], ids: range) -> Iterator[tuple[str, Cells]]:
-    for name, cells in columns.items():
-        if found := {run_id: cells[run_id] for run_id in ids if run_id in cells}:
-            yield name, found
+class _ColumnsWithin(Mapping[str, Cells]):
+    """The columns of some Runs, each made of that of all Runs when it is asked for.
+
+    Args:
+        columns: The columns of all Runs.
+        ids: Which Runs.
+    """
+
+    def __init__(self, columns: Mapping[str, Cells], ids: range) -> None:
+        self._columns, self._ids = columns, ids
+        self._names = [x for x, cells in columns.items() if any(i in cells for i in ids)]
+
+    def __getitem__(self, name: str) -> Cells:
+        cells = self._columns[name]
+        return {run_id: cells[run_id] for run_id in self._ids if run_id in cells}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
-def index_of(whole: Composition, places: Sequence[PartPlace]) -> tuple[Composition, bytes]:
+def index_of(
+    experiment: ExperimentRecord, places: Sequence[PartPlace]
+) -> tuple[Composition, bytes]:
     """Return the index of an experiment, and the document in it that names its parts."""
-    experiment = whole.experiment
     document = parts_bytes(experiment.runs, places)
     entries = {**experiment.attachments.entries, NAME: describe(MEDIA_TYPE, document)}
     numbers = (len(places), len(experiment.runs), sum(len(run.solves) for run in experiment.runs))

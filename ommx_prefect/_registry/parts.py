@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from ommx.artifact import list_artifacts
-from ommx.experiment import (
-    ExperimentCheckpointRef,
-    ExperimentRef,
-    list_experiment_checkpoints,
-    list_experiments,
-)
+from ommx.experiment import ExperimentCheckpointRef, ExperimentRef
 
 from ommx_prefect._format.decode import decode, manifest_of
 from ommx_prefect._format.model import Descriptor
@@ -62,12 +58,26 @@ def _said(ref: ExperimentRef | ExperimentCheckpointRef, name: str, own: int) -> 
 
 def named_parts() -> set[str]:
     """Return the digests of all parts that some experiment of the Local Registry names."""
-    refs: list[ExperimentRef | ExperimentCheckpointRef] = [*list_experiments()]
-    refs += list_experiment_checkpoints()
-    return _parts_of({ref.manifest_digest for ref in refs if PARTS in ref.annotations})
+    return _parts_of(_named())
 
 
-def _parts_of(indexes: Iterable[str]) -> set[str]:
+@dataclass(frozen=True)
+class _Named:
+    """An image name of the Local Registry, and what stands under it."""
+
+    image_name: str
+    manifest_digest: str
+    annotations: Mapping[str, str]
+
+
+def _named() -> list[_Named]:
+    """Return all names. `list_experiments` (3.0.0b7) would hold the config of each experiment."""
+    refs = list_artifacts(root=registry_root(), include_internal=True)
+    return [_Named(ref.image_name, ref.manifest_digest, ref.annotations) for ref in refs]
+
+
+def _parts_of(named: Iterable[_Named]) -> set[str]:
+    indexes = {each.manifest_digest for each in named if PARTS in each.annotations}
     return {place.digest for digest in indexes for place in places_in(digest)}
 
 
@@ -76,22 +86,23 @@ def forget_unnamed_parts(flow_run_id: str) -> None:
 
     Another flow run may have stored its parts, and not yet their index: its own are left alone.
     """
+    names = _named()
     try:
-        named = named_parts()
+        parts = _parts_of(names)
     except DocumentError:  # which may name any of them
         return
-    for ref in list_experiments():
-        is_its = ref.annotations.get(PART_OF) == flow_run_id
-        if is_its and ref.manifest_digest not in named:
-            drop_name(ref.image_name)
+    for each in names:
+        is_its = each.annotations.get(PART_OF) == flow_run_id
+        if is_its and each.manifest_digest not in parts:
+            drop_name(each.image_name)
     forget_stale_wholes()
 
 
 def forget_stale_wholes() -> None:
     """Remove what was put together from the parts of experiments that have no name any more."""
-    refs = list_artifacts(root=registry_root(), include_internal=True)
-    known = {ref.manifest_digest for ref in refs}
-    for ref in refs:
-        index = f"sha256:{ref.image_name[-HEX_DIGITS:]}"
-        if ref.image_name.startswith(WHOLES) and index not in known:
-            drop_name(ref.image_name)
+    names = _named()
+    known = {each.manifest_digest for each in names}
+    for each in names:
+        index = f"sha256:{each.image_name[-HEX_DIGITS:]}"
+        if each.image_name.startswith(WHOLES) and index not in known:
+            drop_name(each.image_name)

@@ -25,7 +25,7 @@ def warnings_of(inputs: SealInputs, entries: Sequence[Entry], name: str) -> tupl
         name: The name of its experiment.
     """
     missing = [] if inputs.problems else _unaccounted_for(inputs, entries)
-    notes = (note for entry in entries for note in _notes_of(entry))
+    notes = (note for entry in entries if entry.notes for note in _notes_of(entry))
     aside = _aside_warning(inputs.staged.aside)
     told = (*missing, *notes, *_redacted(inputs), *aside, *_name_warning(inputs.record, name))
     return (*inputs.problems, *told)

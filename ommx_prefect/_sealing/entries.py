@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
-from ommx_prefect._format.merge import merged, without
-from ommx_prefect._format.model import RunRecord, Scalar
+from ommx_prefect._format.merge import merged
+from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import TaskRunRow
 from ommx_prefect._sealing.interrupted import SUPERSEDED, followers, interrupted_shard
 from ommx_prefect._sealing.ledger import Entry
+from ommx_prefect._sealing.records import entry_of
 from ommx_prefect._sealing.staged import Staged
-from ommx_prefect._shards.archive import run_of
-from ommx_prefect._shards.shard import STATE_COLUMN, Attempt, Shard
-from ommx_prefect._stages.checkpoints import announced_in
-
-# Columns in which many Runs have the same text.
-COMMON_COLUMNS = frozenset({"prefect.task", "prefect.host", STATE_COLUMN})
+from ommx_prefect._shards.shard import STATE_COLUMN, Shard
 
 
 def entries_of(
@@ -31,8 +26,7 @@ def entries_of(
         rows: What Prefect's API knows of task runs, by id.
         checkpoints: The last checkpoints of attempts, by key.
     """
-    ended = (shard.attempt for shard in staged.shards)
-    nexts = followers([*ended, *staged.interrupted, *staged.running])
+    nexts = followers([*staged.witnesses, *staged.interrupted, *staged.running])
     interrupted = [
         interrupted_shard(
             attempt,
@@ -44,63 +38,8 @@ def entries_of(
         for attempt in staged.interrupted
     ]
     shards = (*staged.shards, *interrupted)
-    return [entry_of(shard, checkpoints.get(shard.attempt.key)) for shard in shards]
-
-
-def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
-    """Return the Run of a shard, with what its attempt had checkpointed."""
-    attempt = shard.attempt
-    return Entry(
-        key=attempt.key,
-        started_at=attempt.started_at,
-        task_run_id=attempt.task_run_id,
-        flow_run_id=sys.intern(attempt.flow_run_id),
-        task=sys.intern(attempt.task),
-        task_run=attempt.task_run,
-        attempt=attempt.attempt,
-        host=sys.intern(attempt.host),
-        parent_task_run_id=attempt.parent_task_run_id,
-        state=sys.intern(str(shard.parameters.get(STATE_COLUMN, ""))),
-        notes=shard.notes,
-        record=_record_of(shard, checkpoint),
-    )
-
-
-def _record_of(shard: Shard, checkpoint: Shard | None) -> RunRecord:
-    run = run_of(shard)
-    if checkpoint is not None:
-        run = merged(_with_inputs(run, shard.attempt), _kept_of(shard, checkpoint))
-    return dataclasses.replace(
-        run,
-        status=shard.status,
-        # OMMX refuses a finished Run with a reason.
-        reason=None if shard.status == "finished" else shard.reason,
-        parameters=_shared({**shard.attempt.inputs, **run.parameters, **shard.parameters}),
-    )
-
-
-def _shared(parameters: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return parameters whose names, and the values that many Runs have, are one object for all."""
-    return {
-        sys.intern(name): sys.intern(value)
-        if name in COMMON_COLUMNS and isinstance(value, str)
-        else value
-        for name, value in parameters.items()
-    }
-
-
-def _kept_of(shard: Shard, checkpoint: Shard) -> RunRecord:
-    """Return what a checkpoint adds to the Run of its attempt."""
-    kept = run_of(checkpoint)
-    if shard.documents is None:
-        return kept
-    # The Run holds itself what was announced before its solver started.
-    return without(kept, announced_in(checkpoint))
-
-
-def _with_inputs(run: RunRecord, attempt: Attempt) -> RunRecord:
-    """Return the Run with the attempt's arguments; what the function logged itself has the name."""
-    return dataclasses.replace(run, parameters={**attempt.inputs, **run.parameters})
+    others = (entry_of(shard, checkpoints.get(shard.attempt.key)) for shard in shards)
+    return [*staged.ended, *others]
 
 
 def merge_entries(
@@ -161,14 +100,15 @@ def _superseded(ordered: Sequence[Entry]) -> set[str]:
     another one does, that is interrupted, and what the flow saw is the one before.
     """
     found: set[str] = set()
-    for executions in _executions(ordered):
+    runs = Counter(entry.task_run_id for entry in ordered)
+    for executions in _executions(entry for entry in ordered if runs[entry.task_run_id] > 1):
         ended = [x for x in executions if x[-1].record.status != "interrupted"]
         counts = (ended or executions)[-1]
         found |= {entry.key for x in executions if x is not counts for entry in x}
     return found
 
 
-def _executions(ordered: Sequence[Entry]) -> list[list[list[Entry]]]:
+def _executions(ordered: Iterable[Entry]) -> list[list[list[Entry]]]:
     """Return the executions of each task run, and the attempts of each execution.
 
     Dask and Ray execute a task whose worker died again, from its first attempt on.

@@ -6,6 +6,7 @@ is written without the encoder, which is Python's own where it indents.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -41,10 +42,15 @@ def written(document: Mapping[str, Any]) -> bytes:
 def _write_items(file: io.BytesIO, items: Iterator[Mapping[str, Any]]) -> None:
     separator = "["
     for item in items:
-        lines = (f"   {encode_basestring(key)}: {_text(item[key], 3)}" for key in item)
+        lines = [_key_text(key) + _text(value, 3) for key, value in item.items()]
         file.write(f"{separator}\n  {{\n{_LINES.join(lines)}\n  }}".encode())
         separator = ","
     file.write(b"[]" if separator == "[" else b"\n ]")
+
+
+@functools.lru_cache(maxsize=128)
+def _key_text(key: str) -> str:
+    return f"   {encode_basestring(key)}: "
 
 
 def _text(value: Any, depth: int) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from ommx_prefect._flowrun.pending import expected_task_runs
 from ommx_prefect._prefect.api import TaskRunRow, find_deployment_name, find_flow_of
 from ommx_prefect._sealing.previous import SealedContents, find_previous, is_held, read_contents
+from ommx_prefect._sealing.records import read_staged
 from ommx_prefect._sealing.result import PreviousSeal
-from ommx_prefect._sealing.staged import Staged, read_staged, with_ended
+from ommx_prefect._sealing.staged import Staged, with_ended
 from ommx_prefect._sealing.task_runs import ask_for_task_runs
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles

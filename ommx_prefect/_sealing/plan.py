@@ -35,7 +35,7 @@ from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.lineage import ACCUMULATE
 from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._sealing.names import free_name, stored_name
-from ommx_prefect._sealing.parts import Part, fitted
+from ommx_prefect._sealing.parts import Part, fitted, may_fit
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.unrecorded import with_unrecorded
 from ommx_prefect._stages.checkpoints import number_of
@@ -57,7 +57,7 @@ class SealPlan:
         parts: Where it is too large for one manifest: its parts, of which `composition` is the
             index then.
         parts_document: The bytes in the index that name them.
-        whole_bytes: The size that its manifest has, or would have, as one.
+        whole_bytes: The size that its manifest has, or would have at least, as one.
         keys: The names of the shards and parts that it holds.
         interrupted: The attempts that it holds without a shard, and the number of the last
             checkpoint of each.
@@ -124,8 +124,8 @@ class Runs:
 
 # Why earlier Runs are left out of an image that would be too large with them: in bytes.
 TOO_LARGE = (
-    "with them its manifest has {:,} bytes, and OCI registries take {:,}; nights accumulate anew "
-    "from this one on"
+    "with them its manifest has {:,} bytes or more, and OCI registries take {:,}; nights "
+    "accumulate anew from this one on"
 )
 # Keys of the flow's record that most flows leave empty.
 RARELY_TOLD = ("registry", "lineage")
@@ -174,7 +174,8 @@ def _composed_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
     warnings = (*degradations, *logged.warnings, *split_warnings(runs.split_columns))
     ledger_data = _ledger_of(inputs, runs, warnings)
     experiment = build_experiment(inputs, runs, logged, ledger_data, degradations, name)
-    fit = fitted(compose(experiment, runs.columns), name, inputs.record.flow_run_id)
+    whole = compose(experiment, runs.columns) if may_fit(experiment) else None
+    fit = fitted(experiment, runs.columns, whole, name, inputs.record.flow_run_id)
     sealed = SealedExperiment(
         flow_run_id=inputs.stage.owner,
         image_name=name,

@@ -23,13 +23,13 @@ from ommx_prefect._sealing.load import SealInputs, load
 from ommx_prefect._sealing.plan import plan_experiment
 from ommx_prefect._sealing.publish import finish_publication, keep_payload, publish, store
 from ommx_prefect._sealing.push import push_if_wanted
+from ommx_prefect._sealing.records import has_more
 from ommx_prefect._sealing.result import (
     PreviousSeal,
     SealedExperiment,
     read_previous,
     read_sealed,
 )
-from ommx_prefect._sealing.staged import has_more
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.damage import damaged_files, is_named, named, set_aside_payload
 from ommx_prefect._stages.documents import (

@@ -1,23 +1,16 @@
-"""Read the staged attempts of a flow run: those that ended, and those that did not.
-
-What was staged is the truth. Prefect's API only names the state of attempts that began and left
-no shard, and lists the task runs that never began.
-"""
+"""What waits in a stage to be sealed."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ommx_prefect._format.model import Scalar
 from ommx_prefect._prefect.api import TaskRunRow
-from ommx_prefect._shards import unwritten
-from ommx_prefect._shards.process import whereabouts
-from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages.checkpoints import CheckpointFiles
-from ommx_prefect._stages.documents import PARTS, ROLLED_BACK, SUBFLOWS
-from ommx_prefect._stages.protocol import Stage
-from ommx_prefect._stages.quarantine import Quarantine
+from ommx_prefect._sealing.ledger import Entry
+from ommx_prefect._shards.shard import DURATION_COLUMN, Attempt, Shard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +18,10 @@ class Staged:
     """What waits in a stage.
 
     Attributes:
-        shards: Attempts that ended.
+        ended: The Runs of attempts that ended: all that an experiment needs of most records, and a
+            third of their size.
+        shards: Attempts that ended, and have checkpointed.
+        witnesses: Attempts that ended of task runs of which another attempt left no shard.
         interrupted: Attempts that began, left no shard, and whose process is gone.
         running: Attempts that began, left no shard, and whose process is alive.
         parts: What the flow body logged on the experiment.
@@ -35,7 +31,9 @@ class Staged:
         damaged: The keys of attempts among the interrupted whose record is damaged.
     """
 
+    ended: Sequence[Entry]
     shards: Sequence[Shard]
+    witnesses: Sequence[Attempt]
     interrupted: Sequence[Attempt]
     running: Sequence[Attempt]
     parts: Sequence[Shard]
@@ -47,7 +45,8 @@ class Staged:
     @property
     def keys(self) -> list[str]:
         """The names of what will not change any more: of all shards and parts."""
-        return sorted({shard.attempt.key for shard in (*self.shards, *self.parts)})
+        whole = (shard.attempt.key for shard in (*self.shards, *self.parts))
+        return sorted({*(entry.key for entry in self.ended), *whole})
 
     @property
     def interrupted_keys(self) -> list[str]:
@@ -57,39 +56,22 @@ class Staged:
     @property
     def composed(self) -> Staged:
         """The same without the records, of which an experiment is made already."""
-        return dataclasses.replace(self, shards=(), parts=())
+        return dataclasses.replace(self, ended=(), shards=(), witnesses=(), parts=())
+
+    @property
+    def all_ended(self) -> Iterator[Entry | Attempt]:
+        """What places all attempts that ended."""
+        return itertools.chain(self.ended, (shard.attempt for shard in self.shards))
+
+    def last_end(self, default: float) -> float:
+        """Return when the last of them ended, in seconds since the epoch."""
+        runs = (entry.started_at + _lasted(entry.record.parameters) for entry in self.ended)
+        return max((*runs, *(shard.ended_at for shard in self.shards)), default=default)
 
 
-def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Staged:
-    """Read what a stage holds beyond what is sealed already."""
-    starts = [attempt for attempt in _begun(stage) if attempt.key not in sealed_keys]
-    # Who is gone is asked before the shards are read: a process that ends has written its own.
-    gone = {attempt.key for attempt in starts if is_gone(attempt)}
-    shards = {shard.attempt.key: shard for shard in unwritten.of(stage.owner)}
-    shards.update((shard.attempt.key, shard) for shard in stage.shards())
-    fresh = [shard for key, shard in shards.items() if key not in sealed_keys]
-    open_ones = [attempt for attempt in starts if attempt.key not in shards]
-    quarantine = Quarantine(stage)
-    aside = {x.key: x for x in quarantine.attempts() if x.key not in shards}
-    known = {attempt.key for attempt in open_ones}
-    open_ones += [x for key, x in aside.items() if key not in known]
-    gone |= aside.keys()
-    return Staged(
-        shards=sorted(fresh, key=lambda shard: shard.attempt.order),
-        interrupted=[attempt for attempt in open_ones if attempt.key in gone],
-        running=[attempt for attempt in open_ones if attempt.key not in gone],
-        parts=[part for part in stage.shards(PARTS) if part.attempt.key not in sealed_keys],
-        rolled_back=frozenset(stage.listed(ROLLED_BACK)),
-        subflows=stage.listed(SUBFLOWS),
-        aside=quarantine.names(),
-        damaged=frozenset(aside),
-    )
-
-
-def has_more(stage: Stage, sealed_keys: frozenset[str]) -> bool:
-    """Tell whether a stage holds records that are not sealed: they came while others were."""
-    staged = (*stage.shards(), *stage.shards(PARTS))
-    return any(shard.attempt.key not in sealed_keys for shard in staged)
+def _lasted(parameters: Mapping[str, Scalar]) -> float:
+    seconds = parameters.get(DURATION_COLUMN)
+    return seconds if isinstance(seconds, (int, float)) else 0.0
 
 
 def with_ended(staged: Staged, rows: Mapping[str, TaskRunRow]) -> Staged:
@@ -105,19 +87,3 @@ def with_ended(staged: Staged, rows: Mapping[str, TaskRunRow]) -> Staged:
         interrupted=[*staged.interrupted, *(x for x in staged.running if x.key in ended)],
         running=[x for x in staged.running if x.key not in ended],
     )
-
-
-def is_gone(attempt: Attempt) -> bool:
-    """Tell whether the process of an attempt is gone; one on another host counts as gone.
-
-    A flow run is sealed when Prefect calls it ended. An attempt that still runs here (a thread
-    after a flow timeout, a background task) seals again when it ends.
-    """
-    return whereabouts(attempt) != "alive"
-
-
-def _begun(stage: Stage) -> list[Attempt]:
-    """Return the attempts that began; one may have checkpointed and left no start record."""
-    begun = {attempt.key: attempt for attempt in CheckpointFiles(stage).attempts()}
-    begun.update((attempt.key, attempt) for attempt in stage.starts())
-    return sorted(begun.values(), key=lambda attempt: attempt.order)

@@ -40,7 +40,7 @@ def _flow_runs(record: FlowRecord, staged: Staged) -> set[str]:
     """Return the ids of the flow run and of its subflow runs that have no own experiment."""
     attempts = (*staged.interrupted, *staged.running)
     members = {x for x, told in staged.subflows.items() if told.get("owner") == record.owner}
-    found = {shard.attempt.flow_run_id for shard in staged.shards} | {record.flow_run_id}
+    found = {each.flow_run_id for each in staged.all_ended} | {record.flow_run_id}
     return found | ({attempt.flow_run_id for attempt in attempts} - {""}) | members
 
 
@@ -48,7 +48,7 @@ def _await(
     client: SyncPrefectClient, flow_runs: set[str], root_flow_run_id: str, staged: Staged
 ) -> list[TaskRunRow]:
     """Read the task runs; wait only for those that no shard and no process explains."""
-    ended = {shard.attempt.task_run_id for shard in staged.shards}
+    ended = {each.task_run_id for each in staged.all_ended}
     gone = {attempt.task_run_id for attempt in staged.interrupted} - ended - {""}
     unexplained = {attempt.task_run_id for attempt in staged.running} - {""}
     unexplained |= expected_task_runs(root_flow_run_id) - ended - gone
@@ -65,4 +65,4 @@ def _await(
 def _just_ended(staged: Staged) -> bool:
     """Tell whether Prefect may not yet have taken in what ended together with these attempts."""
     now = time.time()
-    return now - max((x.ended_at for x in staged.shards), default=now) < TAKEN_IN_SECONDS
+    return now - staged.last_end(now) < TAKEN_IN_SECONDS

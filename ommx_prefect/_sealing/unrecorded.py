@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ommx_prefect._prefect.api import TaskRunRow
-from ommx_prefect._sealing.entries import entry_of
 from ommx_prefect._sealing.ledger import Entry
+from ommx_prefect._sealing.records import entry_of
 from ommx_prefect._shards.shard import Attempt, Shard
 
 # The nonce of such an attempt: nobody knows its own.

@@ -24,6 +24,7 @@ from ommx_prefect._format.model import (
     RunRecord,
     hex_of,
 )
+from ommx_prefect._format.output import single_run
 from ommx_prefect._shards.digests import unpacked
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
@@ -97,12 +98,7 @@ def run_of(shard: Shard) -> RunRecord:
     Raises:
         DocumentError: It holds more or less than one Run, or is damaged.
     """
-    if shard.documents is None:
-        return RunRecord("finished")
-    runs = decode(shard.documents).runs
-    if len(runs) != 1:
-        raise DocumentError(f"its Experiment has {len(runs)} Runs instead of one")
-    return runs[0]
+    return RunRecord("finished") if shard.documents is None else single_run(shard.documents)
 
 
 def check_experiment(shard: Shard, *, is_attempt: bool) -> None:

@@ -9,7 +9,7 @@ it, by digest (`payload`); other payload stays in the Local Registry, or comes w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -137,7 +137,13 @@ class Shard:
     @property
     def bare(self) -> Shard:
         """The shard without the payload in it, as stages give it out."""
-        return replace(self, payload={}) if self.payload else self
+        return self._with(payload={}) if self.payload else self
+
+    def _with(self, **fields: Any) -> Shard:
+        """Return the shard with other fields; `dataclasses.replace` sets each, also the same."""
+        made = object.__new__(Shard)
+        vars(made).update(vars(self), **fields)
+        return made
 
     @property
     def ended_at(self) -> float:
@@ -178,7 +184,7 @@ class Shard:
                 del fields[DIGEST_KEY]
             documents = _documents_of(fields.pop("documents"))
             payload = _payload_of(fields.pop("payload", {}))
-            return replace(parsed(cls, fields), documents=documents, payload=payload)
+            return parsed(cls, fields)._with(documents=documents, payload=payload)
         except UnknownFormatError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -84,6 +84,11 @@ class CheckpointFiles:
         found = [self.record(key) for key in sorted(keys)]
         return [shard.attempt for shard in found if shard is not None]
 
+    def has(self, key: str) -> bool:
+        """Tell whether an attempt has checkpointed, and no seal has let go of that."""
+        own, received = self._folders
+        return os.path.lexists(f"{own}/{key}") or os.path.lexists(f"{received}/{key}")
+
     def take(self, keys: Iterable[str]) -> dict[str, Shard]:
         """Return the last checkpoints of attempts by key, with their payloads among the stage's.
 

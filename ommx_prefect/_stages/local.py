@@ -119,12 +119,17 @@ class LocalStage:
         Raises:
             DocumentError: One of them is damaged; nothing is skipped silently.
         """
-        return _in_order(map(self.shard_in, self._all_files(directory).values()))
+        return sorted(self.each_shard(directory), key=lambda shard: shard.attempt.order)
+
+    def each_shard(self, directory: str = SHARDS) -> Iterator[Shard]:
+        """Yield the same one by one, in any order."""
+        found = map(self.shard_in, self._all_files(directory).values())
+        return (shard for shard in found if shard is not None)
 
     def bare_shards(self, directory: str = SHARDS) -> list[Shard]:
         """Read them and write nothing: for who does not hold the lock, and needs no payload."""
         found = (read_shard_file(path, self.owner) for path in self._all_files(directory).values())
-        return _in_order(shard and shard.bare for shard in found)
+        return sorted((x.bare for x in found if x), key=lambda shard: shard.attempt.order)
 
     def shard_in(self, path: Path | str) -> Shard | None:
         """Read a shard from its file; its payload becomes files of the stage."""
@@ -289,8 +294,3 @@ class LocalStage:
         """Return a file with a payload: the stage's own, or the Local Registry's."""
         pinned = self.pinned(digest)
         return pinned if pinned.exists() else blob_path(digest)
-
-
-def _in_order(found: Iterable[Shard | None]) -> list[Shard]:
-    kept = (shard for shard in found if shard is not None)
-    return sorted(kept, key=lambda shard: shard.attempt.order)

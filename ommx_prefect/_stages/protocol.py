@@ -96,6 +96,9 @@ class Stage(Protocol):
     def shards(self, directory: str = ...) -> list[Shard]:
         """Read all shards that are here, in order of start."""
 
+    def each_shard(self, directory: str = ...) -> Iterator[Shard]:
+        """Yield them one by one, in any order: 10^5 of them are not to be held at once."""
+
     def starts(self) -> list[Attempt]:
         """Read the start records that are here of attempts without a shard, in order of start."""
 

@@ -153,6 +153,10 @@ class SharedStage:
         """Read all shards that are here, in order of start."""
         return self._local.shards(directory)
 
+    def each_shard(self, directory: str = SHARDS) -> Iterator[Shard]:
+        """Yield them one by one, in any order."""
+        return self._local.each_shard(directory)
+
     def starts(self) -> list[Attempt]:
         """Read all start records that are here, in order of start."""
         return self._local.starts()

@@ -38,7 +38,7 @@ from ommx_prefect._targets import local as _target
 
 STEPS = (
     (_load, ("read_staged", "read_contents")),
-    (_plan, ("compose",)),
+    (_plan, ("compose", "fitted")),
     (_seal, ("store", "publish")),
     (
         _target,

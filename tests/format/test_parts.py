@@ -44,13 +44,13 @@ def experiment_of(*runs):
 def in_parts(experiment):
     """The whole, its parts, its index, and the document that names them."""
     whole = compose(experiment)
-    pieces = split(whole, "flow-run", MOST_BYTES)
+    pieces = split(whole.experiment, whole.columns, "flow-run", MOST_BYTES)
     places = [
         PartPlace(f"part-{number}", x.documents.digest, 1, x.experiment.first_run_id,
                   len(x.experiment.runs))
         for number, x in enumerate(pieces)
     ]  # fmt: skip
-    index, document = index_of(whole, places)
+    index, document = index_of(whole.experiment, places)
     return whole, pieces, index, document
 
 

@@ -21,7 +21,7 @@ from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
 from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._sealing.entries import entries_of
-from ommx_prefect._sealing.staged import read_staged
+from ommx_prefect._sealing.records import read_staged
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage

@@ -42,14 +42,14 @@ def test_what_is_read_without_the_lock_is_left_as_it_is(stage):
 
 def test_records_that_a_seal_lets_go_of_meanwhile_are_left_out(stage, monkeypatch):
     rest = sorted(path.name for path in stage.files(SHARDS))[1:]
-    opened = files.open_regular
+    opened = files._open_old
 
-    def sealed_meanwhile(path, *, owned=True):
+    def sealed_meanwhile(path):
         if f"/{SHARDS}/" in str(path):  # they are listed already
             LocalStage(stage.owner).discard(rest)
-        return opened(path, owned=owned)
+        return opened(path)
 
-    monkeypatch.setattr(files, "open_regular", sealed_meanwhile)
+    monkeypatch.setattr(files, "_open_old", sealed_meanwhile)
     assert len(read_unsealed(stage.owner).shards) == 1
 
 

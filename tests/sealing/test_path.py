@@ -24,7 +24,7 @@ WAYPOINTS = (
     ("codecs/_json.py", "encode"),  # bytes
     ("_shards/shard.py", "to_bytes"),  # a shard, about to be written
     ("_shards/shard.py", "from_bytes"),  # read by the seal
-    ("_sealing/entries.py", "entry_of"),  # a Run
+    ("_sealing/records.py", "entry_of"),  # a Run
     ("_format/encode.py", "encode"),  # a layer of the flow run's Experiment
     ("_registry/intake.py", "import_layout"),  # stored
     ("_registry/names.py", "move_names"),  # published
