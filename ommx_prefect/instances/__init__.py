@@ -10,7 +10,9 @@
 
 No reader of MPS and LP files is right on all of them. Two must agree on every row, column, entry,
 bound and cost; where two differ the third decides, and a warning names the difference. Where no two
-agree the file is refused with the first difference. HiGHS and SCIP are `highspy` and `pyscipopt`,
+agree the file is refused with the first difference, and so it is where the two that agree are known
+to err alike: where a range stands before its right side, where a set is given twice, or `1,5`. What
+HiGHS ignores (a row that is nowhere, a second entry) is a warning. HiGHS and SCIP are `highspy` and `pyscipopt`,
 which come with the extras `highs` and `scip`; with OMMX alone no MPS file is confirmed, and
 `min_readers=1` says that you believe it all the same.
 """

@@ -69,5 +69,20 @@ FAULTS = (
     ),
     Fault(*_HIGHS, "the header LAZYCONS is taken for a row", "lazycons.mps"),
     Fault(*_HIGHS, "quadratic constraints are refused", "qcmatrix.mps", "ERGO-Code/HiGHS#779"),
+    *(
+        Fault(*reader, fault, example)
+        for reader in (_HIGHS, _OMMX)
+        for fault, example in (
+            ("RHS sets of other rows are all taken", "rhs-sets-of-other-rows.mps"),
+            ("BOUNDS sets of other columns are all taken", "bounds-sets-of-other-columns.mps"),
+            ("RANGES before RHS count from 0", "ranges-before-rhs.mps"),
+            ("of a section that stands twice the last wins", "section-twice.mps"),
+        )
+    ),
+    Fault(*_HIGHS, "1,5 is taken for 1", "decimal-comma.mps"),
+    Fault(*_SCIP, "1,5 is taken for 1", "decimal-comma.mps"),
+    Fault(
+        *_HIGHS, "a second N row gives its right side to the objective", "rhs-of-second-n-row.mps"
+    ),
     Fault(*_SCIP, "MAXIMISE in an LP file is no objective", "maximise.lp"),
 )
