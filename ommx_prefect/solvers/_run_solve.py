@@ -150,10 +150,27 @@ def _believe(attempt: Attempt, solution: Solution, *, optimal: bool) -> None:
     if not solution.feasible:
         if optimal:
             reason = "the solver says optimal, but OMMX finds its solution infeasible"
+            reason += _worst_miss(solution)
             raise attempt.error(SolverError, reason)
         raise attempt.error(NoSolutionError, "the solver's only solution is infeasible")
     give_measured(solution, attempt.measured.parameters)
     attempt.found = found_in(give_outcome(solution, "optimal" if optimal else "feasible"))
+
+
+def _worst_miss(solution: Solution) -> str:
+    """Say which constraint is missed by most, and what may help."""
+    missed = {
+        row.name or f"number {number}": row.violation()
+        for number, row in solution.constraints.items()
+    }
+    worst = max(missed, key=lambda name: missed[name], default="")
+    allowed = solution.feasibility_atol
+    if not missed or missed[worst] <= allowed:
+        return ""
+    return (
+        f": constraint {worst} is missed by {missed[worst]:.3g}, and OMMX allows {allowed:g} "
+        "whatever the size of its numbers. A tighter tolerance in options={...} may help"
+    )
 
 
 def believe_samples(attempt: Attempt, samples: SampleSet) -> None:
