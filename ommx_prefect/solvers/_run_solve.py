@@ -23,7 +23,7 @@ from ommx_prefect.solvers._backends import Backend, backend_of
 from ommx_prefect.solvers._beginning import Beginning
 from ommx_prefect.solvers._driver import Driver, Verdict
 from ommx_prefect.solvers._errors import prepared_for, translated
-from ommx_prefect.solvers._obedience import bound_limit
+from ommx_prefect.solvers._obedience import bound_limit, require_flow_run
 from ommx_prefect.solvers._observed import Observed
 from ommx_prefect.solvers._options import check_keywords, set_options
 from ommx_prefect.solvers._parameters import (
@@ -138,7 +138,7 @@ def _decided(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
     """Decide between infeasible and unbounded: without the objective only one is left."""
     driver.drop_objective(model)
     with attempt.timed():
-        supervise(lambda: driver.run(model), lambda: driver.stop(model), lambda: None)
+        supervise(lambda: driver.run(model), lambda: driver.stop(model), require_flow_run)
     verdict = driver.verdicts.get(driver.status(model), "error")
     if verdict in ("optimal", "stopped") and driver.has_solution(model):
         return "unbounded"
