@@ -90,9 +90,26 @@ def _driven(
         Observed(attempt, driver, solve, prepared, how).run()
         verdict = _require_solution(attempt, driver, model)
         solution = solve.decode(model)
+        _correct_gap(attempt, driver, solution)
         transported = prepared.map_active_optimality(Optimality.Optimal) == Optimality.Optimal
         _believe(attempt, solution, optimal=verdict == "optimal" and transported)
     return solution
+
+
+def _correct_gap(attempt: Attempt, driver: Driver, solution: Solution) -> None:
+    """Let the gap be that of the Solution: CBC can hand out others than that of its optimum."""
+    told = attempt.measured.parameters
+    dual = told.get("dual_bound")
+    if "gap" not in told or dual is None:
+        return
+    objective = float(solution.objective)
+    off = abs(objective - dual)
+    if not solution.feasible:
+        del told["gap"]
+    elif off > PROVED_GAP * max(1.0, abs(dual)) and told["gap"] <= PROVED_GAP:
+        del told["gap"]
+        gap = driver.gap_between(objective, dual)
+        told |= {"gap": gap} if math.isfinite(gap) else {}
 
 
 def _narrow_binaries(driver: Driver, adapter: Any, instance: Instance) -> None:

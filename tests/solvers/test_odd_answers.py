@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ommx import DecisionVariable, Sense
+from ommx import DecisionVariable, Instance, Sense
 
 from ommx_prefect.solvers._solve import solve_in
 from tests.support.solving import BITS, SOLVERS, instance_of, recorded
@@ -38,3 +38,30 @@ def test_an_answer_that_ommx_finds_infeasible_names_the_constraint_that_is_misse
     assert found.parameters["outcome"] == "error"
     assert "constraint number 0 is missed by" in str(found.error)
     assert "OMMX allows 1e-06" in str(found.error)
+
+
+def small_beside(coefficient: float) -> Instance:
+    x = DecisionVariable.continuous(0, lower=-3, upper=3)
+    y = DecisionVariable.integer(1, lower=-3, upper=3)
+    return instance_of([x, y], x + y, {0: coefficient * x + y >= 1})
+
+
+def test_a_gap_is_that_of_the_solution_that_is_recorded():
+    """CBC says an optimum of -2, and hands out a solution of 1."""
+    told = recorded(solve_in, "python-mip", small_beside(1e-11), limits={}).parameters
+    assert (told["outcome"], told["objective"], told["dual_bound"]) == ("feasible", 1, -2)
+    assert told["gap"] == 3
+
+
+def test_without_a_solution_there_is_no_gap():
+    """CBC's optimum misses the constraint by far."""
+    found = recorded(solve_in, "python-mip", small_beside(1e16), limits={})
+    assert found.parameters["outcome"] == "no_solution"
+    assert "gap" not in found.parameters
+
+
+def test_a_coefficient_that_highs_refuses_is_named():
+    found = recorded(solve_in, "highs", small_beside(1e16), limits={})
+    assert found.parameters["outcome"] == "error"
+    assert "coefficient -1e+16 in constraint" in str(found.error)
+    assert "is not below 1e+15" in str(found.error)
