@@ -84,5 +84,7 @@ FAULTS = (
     Fault(
         *_HIGHS, "a second N row gives its right side to the objective", "rhs-of-second-n-row.mps"
     ),
+    Fault(*_HIGHS, "beside names with blanks LI is no integer", "integer-bound-with-blanks.mps"),
+    Fault(*_SCIP, "in an LP file a bound stays where FREE follows", "bound-then-free.lp"),
     Fault(*_SCIP, "MAXIMISE in an LP file is no objective", "maximise.lp"),
 )
