@@ -46,7 +46,9 @@ def agreed_instance(path: Path, source: str, suffix: str, min_readers: int) -> A
         is_sound = any(each.reader == "ommx" and each.model for each in readings)
         readings.append(reading(reader, path, is_sound=is_sound))
         if len(readings) == 2:
-            doubts = shared_doubts(path, suffix, _unread(readings))
+            doubts = shared_doubts(
+                path, suffix, _unread(readings), has_blanks=_has_blanks(readings)
+            )
         if (believed := _agreeing(readings, doubts)) and not remarks(believed):
             break
     believed = believed or _alone(readings, doubts, min_readers)
@@ -58,6 +60,11 @@ def agreed_instance(path: Path, source: str, suffix: str, min_readers: int) -> A
 
 def _unread(readings: Sequence[Reading]) -> frozenset[str]:
     return frozenset(each.reader for each in readings if each.model is None)
+
+
+def _has_blanks(readings: Sequence[Reading]) -> bool:
+    models = (each.model for each in readings if each.model is not None)
+    return any(" " in name for model in models for name in (*model.columns, *model.rows))
 
 
 def _agreeing(readings: Sequence[Reading], doubts: Sequence[Doubt]) -> tuple[Reading, ...]:

@@ -79,8 +79,15 @@ FAULTS = (
             ("of a section that stands twice the last wins", "section-twice.mps"),
         )
     ),
-    Fault(*_HIGHS, "1,5 is taken for 1", "decimal-comma.mps"),
-    Fault(*_SCIP, "1,5 is taken for 1", "decimal-comma.mps"),
+    *(
+        Fault(*reader, fault, example)
+        for reader in (_HIGHS, _SCIP)
+        for fault, example in (
+            ("1,5 is taken for 1", "decimal-comma.mps"),
+            ("a name is taken for the number 0", "name-for-a-number.mps"),
+            ("a word too many is passed over", "word-too-many.mps"),
+        )
+    ),
     Fault(
         *_HIGHS, "a second N row gives its right side to the objective", "rhs-of-second-n-row.mps"
     ),

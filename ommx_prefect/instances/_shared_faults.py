@@ -7,7 +7,8 @@ a model is read from here.
 |---|---|---|
 | two sets of RHS, RANGES or BOUNDS | both are taken, though a model has one | HiGHS, OMMX |
 | RANGES before RHS, a section twice | a range counts from 0; the last section wins | HiGHS, OMMX |
-| `1,5` or `0x10` where a number stands | as far as C takes it for one: 1 | HiGHS, SCIP |
+| `1,5` or `0x10` where a number stands | as far as C takes it for one: 1, 0 | HiGHS, SCIP |
+| a word too many | it is passed over, or taken for a number, 0 | HiGHS, SCIP |
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ _WITHOUT_NUMBER = frozenset({b"FR", b"MI", b"PL", b"BV"})
 _NUMBER = re.compile(
     rb"[+-]?((\d+\.?\d*|\.\d+)([ed][+-]?\d+)?|inf|infinity|nan|1\.#inf)", re.IGNORECASE
 )
-_LIKE_A_NUMBER = re.compile(rb"[+-]?\.?\d")
+# Where numbers stand in a line of so many words, if no name has a blank.
+_OF_COLUMNS = {3: (2,), 5: (2, 4)}
+_OF_ROWS = {2: (1,), 3: (2,), 4: (1, 3), 5: (2, 4)}
+_OF_BOUNDS = {3: (2,), 4: (3,)}
+_OF_BOUNDS_WITHOUT = {2: (), 3: (), 4: ()}
 # PuLP writes so what OBJSENSE is for, unless it is told to write that.
 _SENSE_COMMENT = re.compile(rb"(\*[^\n]*\n)*?\*\s*SENSE\s*:\s*MAX", re.IGNORECASE)
 
@@ -42,20 +47,23 @@ class Doubt:
     reason: str
 
 
-def shared_doubts(path: Path, suffix: str, unread: frozenset[str]) -> tuple[Doubt, ...]:
+def shared_doubts(
+    path: Path, suffix: str, unread: frozenset[str], *, has_blanks: bool
+) -> tuple[Doubt, ...]:
     """Return why the agreement of two readers says nothing of this file.
 
     Args:
         path: A plain file.
         suffix: Its format. Of LP files none is known.
         unread: The readers that do not take it. OMMX's loader takes no number that is none.
+        has_blanks: Whether a name has a blank, as in the fixed form; words are not told then.
     """
     if suffix != ".mps":
         return ()
     sections = list(_sections(path.read_bytes()))
     reasons = [] if "ommx" in unread else [*_out_of_order(sections), *_several_sets(sections)]
     doubts = [Doubt(frozenset({"highs", "ommx"}), reason) for reason in reasons]
-    if "ommx" in unread and (found := _no_number(sections)):
+    if "ommx" in unread and (found := _odd_line(sections, has_blanks=has_blanks)):
         doubts.append(Doubt(frozenset({"highs", "scip"}), found))
     return tuple(doubts)
 
@@ -149,20 +157,26 @@ def _sets(section: _Section) -> Iterator[bytes]:
             yield words[1] if section.name == "BOUNDS" else words[0]
 
 
-def _no_number(sections: list[_Section]) -> str:
+def _odd_line(sections: list[_Section], *, has_blanks: bool) -> str:
+    """Say which line has a word too many, or one that is no number."""
     for section in sections:
-        for number, words in section.lines():
-            for word in _numbers(section, words):
+        for number, words in section.lines() if section.name != "ROWS" else ():
+            if b"'MARKER'" in words:
+                continue
+            places = _places(section, words, has_blanks=has_blanks)
+            if places is None:
+                return f"{len(words)} words are no line of {section.name} (line {number})"
+            for word in (words[place] for place in places):
                 if not _NUMBER.fullmatch(word):
                     return f"{word.decode(errors='replace')!r} is no number (line {number})"
     return ""
 
 
-def _numbers(section: _Section, words: list[bytes]) -> list[bytes]:
-    """Return the words that must be numbers; the first of two only where it may be no name."""
-    if section.name == "ROWS" or b"'MARKER'" in words:
-        return []
+def _places(section: _Section, words: list[bytes], *, has_blanks: bool) -> tuple[int, ...] | None:
+    """Return where numbers stand in a line; None if no line has so many words."""
+    is_without = section.name == "BOUNDS" and words[0] in _WITHOUT_NUMBER
+    if has_blanks:
+        return () if is_without else (-1,)
     if section.name == "BOUNDS":
-        return [] if words[0] in _WITHOUT_NUMBER else words[-1:]
-    first_of_two = len(words) == 5 and _LIKE_A_NUMBER.match(words[2])
-    return [words[2], words[4]] if first_of_two else words[-1:]
+        return (_OF_BOUNDS_WITHOUT if is_without else _OF_BOUNDS).get(len(words))
+    return (_OF_COLUMNS if section.name == "COLUMNS" else _OF_ROWS).get(len(words))
