@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import sys
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
@@ -127,7 +128,7 @@ class _Rows:
         status = self._status()
         if status.name == "kError":
             refusal = sys.modules["highspy.highs"].HighsStatusError
-            raise refusal("Error adding constraint to the model.", status)
+            raise refusal(f"Error adding constraint to the model.{self._too_large()}", status)
         for number, name in enumerate(self._names, before[0]):
             self._model.passRowName(number, name)
         if status.name == "kWarning":
@@ -144,6 +145,15 @@ class _Rows:
             np.array(self._columns, dtype=np.int32),
             np.array(self._values, dtype=np.float64),
         )
+
+    def _too_large(self) -> str:
+        limit = self._model.getOptions().large_matrix_value
+        at = next((at for at, value in enumerate(self._values) if abs(value) >= limit), None)
+        if at is None:
+            return ""
+        row = self._names[bisect_right(self._starts, at) - 1]
+        value = self._values[at]
+        return f" Its coefficient {value:g} in constraint {row} is not below {limit:g}: it"
 
     def _warning(self, dropped: int) -> str:
         if not dropped:

@@ -10,9 +10,11 @@
 
 No reader of MPS and LP files is right on all of them. Two must agree on every row, column, entry,
 bound and cost; where two differ the third decides, and a warning names the difference. Where no two
-agree the file is refused with the first difference. HiGHS and SCIP are `highspy` and `pyscipopt`,
-which come with the extras `highs` and `scip`; with OMMX alone no MPS file is confirmed, and
-`min_readers=1` says that you believe it all the same.
+agree the file is refused with the first difference, and so it is where the two that agree are known
+to err alike: on a range that stands before its right side, on two sets of one section, on `1,5`.
+What HiGHS ignores (a row that is nowhere, a second entry) is a warning. HiGHS and SCIP are
+`highspy` and `pyscipopt`, which come with the extras `highs` and `scip`; with OMMX alone no MPS
+file is confirmed, and `min_readers=1` says that you believe it all the same.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -10,11 +10,13 @@ from pathlib import Path
 from ommx import Instance
 
 from ommx_prefect.exceptions import InstanceFileError
-from ommx_prefect.instances._build import build_instance, emptied, left_out
+from ommx_prefect.instances._build import build_instance
 from ommx_prefect.instances._compare import differences, first_difference
 from ommx_prefect.instances._matrix import Matrix
 from ommx_prefect.instances._readings import READERS, Reading, reading
 from ommx_prefect.instances._refusal import refusal
+from ommx_prefect.instances._shared_faults import Doubt, shared_doubts
+from ommx_prefect.instances._warnings import alone, differing, remarks, rewritten, sense_comment
 
 # Whose reading is taken, told and named first.
 _TRUST = ("highs", "scip", "ommx")
@@ -39,19 +41,42 @@ def agreed_instance(path: Path, source: str, suffix: str, min_readers: int) -> A
         InstanceFileError: They do not; the reason is the first difference, or what each says.
     """
     readings: list[Reading] = []
+    doubts: tuple[Doubt, ...] = ()
     for reader in READERS[suffix]:
         is_sound = any(each.reader == "ommx" and each.model for each in readings)
         readings.append(reading(reader, path, is_sound=is_sound))
-        if believed := _agreeing(readings):
-            return _believed(readings, believed)
-    if believed := _alone(readings, min_readers):
-        return _believed(readings, believed)
-    raise InstanceFileError(source, refusal(readings, path, suffix))
+        if len(readings) == 2:
+            doubts = shared_doubts(
+                path, suffix, _unread(readings), has_blanks=_has_blanks(readings)
+            )
+        if (believed := _agreeing(readings, doubts)) and not remarks(believed):
+            break
+    believed = believed or _alone(readings, doubts, min_readers)
+    if not believed:
+        raise InstanceFileError(source, refusal(readings, path, suffix, doubts))
+    said = (*alone(believed, doubts), *remarks(believed), *sense_comment(path, believed))
+    return _believed(readings, believed, said)
 
 
-def _agreeing(readings: Sequence[Reading]) -> tuple[Reading, ...]:
+def _unread(readings: Sequence[Reading]) -> frozenset[str]:
+    return frozenset(each.reader for each in readings if each.model is None)
+
+
+def _has_blanks(readings: Sequence[Reading]) -> bool:
+    models = (each.model for each in readings if each.model is not None)
+    return any(" " in name for model in models for name in (*model.columns, *model.rows))
+
+
+def _agreeing(readings: Sequence[Reading], doubts: Sequence[Doubt]) -> tuple[Reading, ...]:
     models = _most_trusted_first(readings)
-    return next((each for each in combinations(models, 2) if _all_agree(each)), ())
+    pairs = (each for each in combinations(models, 2) if _independent(each, doubts))
+    return next((each for each in pairs if _all_agree(each)), ())
+
+
+def _independent(readings: tuple[Reading, ...], doubts: Sequence[Doubt]) -> bool:
+    """Tell whether no doubt is shared by all of them."""
+    names = {each.reader for each in readings}
+    return not any(names <= each.readers for each in doubts)
 
 
 def _most_trusted_first(readings: Sequence[Reading]) -> list[Reading]:
@@ -59,11 +84,14 @@ def _most_trusted_first(readings: Sequence[Reading]) -> list[Reading]:
     return sorted(models, key=lambda each: _TRUST.index(each.reader))
 
 
-def _alone(readings: Sequence[Reading], min_readers: int) -> tuple[Reading, ...]:
+def _alone(
+    readings: Sequence[Reading], doubts: Sequence[Doubt], min_readers: int
+) -> tuple[Reading, ...]:
     """Return the one reader that is accepted although no other agrees."""
     if min_readers == 1:
         return tuple(_most_trusted_first(readings)[:1])
-    return _alone_with_quadratic_rows(readings)
+    scip = _alone_with_quadratic_rows(readings)
+    return scip if _independent(scip, doubts) else ()
 
 
 def _all_agree(readings: tuple[Reading, ...]) -> bool:
@@ -85,39 +113,18 @@ def _alone_with_quadratic_rows(readings: Sequence[Reading]) -> tuple[Reading, ..
     return () if disputed - _KNOWN_OF_OMMX else (scip,)
 
 
-def _believed(readings: Sequence[Reading], believed: tuple[Reading, ...]) -> Agreed:
+def _believed(
+    readings: Sequence[Reading], believed: tuple[Reading, ...], said: Iterable[str]
+) -> Agreed:
     own = next((each.instance for each in believed if each.instance is not None), None)
     model = _titled(believed)
     return Agreed(
         own if own is not None else build_instance(model),
         "+".join(sorted((each.reader for each in believed), key=_SHOWN.index)),
-        (*_doubts(readings, believed), *_rewritten(model)),
+        (*differing(readings, believed), *said, *rewritten(model)),
     )
 
 
 def _titled(believed: tuple[Reading, ...]) -> Matrix:
     models = [each.model for each in believed if each.model]
     return replace(models[0], title=next((each.title for each in models if each.title), ""))
-
-
-def _doubts(readings: Sequence[Reading], believed: tuple[Reading, ...]) -> Iterator[str]:
-    """Say what the others read otherwise, and that one reader stands alone."""
-    names, model = ", ".join(each.reader for each in believed), believed[0].model
-    for each in readings:
-        if each in believed or each.model is None or model is None:
-            continue
-        if difference := first_difference(model, each.model):
-            told = difference.told(names, each.reader)
-            yield f"{each.reader} reads it otherwise than {names}, believed here: {told}"
-    if len(believed) == 1:
-        yield f"{names} alone read it so; no other reader confirms it"
-
-
-def _rewritten(model: Matrix) -> Iterator[str]:
-    for column in emptied(model):
-        yield (
-            f"column {column} has an empty bound, the model is infeasible: its upper bound is "
-            "a constraint here"
-        )
-    if rows := left_out(model):
-        yield f"rows without any bound are left out: {', '.join(rows)}"

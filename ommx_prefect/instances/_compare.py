@@ -44,6 +44,7 @@ def first_difference(one: Matrix, other: Matrix) -> Difference | None:
 
 def differences(one: Matrix, other: Matrix) -> Iterator[Difference]:
     """Yield where two readings of a file differ: the first place for each kind of figure."""
+    one, other = _without_blanks(one), _without_blanks(other)
     if one.maximize != other.maximize:
         yield Difference("sense", "objective", _sense(one), _sense(other))
     named = list(_names(one, other))
@@ -58,6 +59,20 @@ def differences(one: Matrix, other: Matrix) -> Iterator[Difference]:
     yield from _figures(one, second, _OF_ROWS, "row", one.rows)
     for part in ("products", "entries", "row_products"):
         yield from _terms(one, second, part)
+
+
+def _without_blanks(model: Matrix) -> Matrix:
+    """Return the model with `x_1` for a column `x 1`, as SCIP has it (10.0.3), if that is no other.
+
+    In the fixed form of an MPS file names may have blanks.
+    """
+    changed: dict[str, Any] = {}
+    for part in ("columns", "rows"):
+        names = getattr(model, part)
+        if any(" " in name for name in names):
+            without = tuple(name.replace(" ", "_") for name in names)
+            changed[part] = without if len(set(without)) == len(set(names)) else names
+    return replace(model, **changed) if changed else model
 
 
 def _sense(model: Matrix) -> str:

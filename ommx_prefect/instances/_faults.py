@@ -69,5 +69,29 @@ FAULTS = (
     ),
     Fault(*_HIGHS, "the header LAZYCONS is taken for a row", "lazycons.mps"),
     Fault(*_HIGHS, "quadratic constraints are refused", "qcmatrix.mps", "ERGO-Code/HiGHS#779"),
+    *(
+        Fault(*reader, fault, example)
+        for reader in (_HIGHS, _OMMX)
+        for fault, example in (
+            ("RHS sets of other rows are all taken", "rhs-sets-of-other-rows.mps"),
+            ("BOUNDS sets of other columns are all taken", "bounds-sets-of-other-columns.mps"),
+            ("RANGES before RHS count from 0", "ranges-before-rhs.mps"),
+            ("of a section that stands twice the last wins", "section-twice.mps"),
+        )
+    ),
+    *(
+        Fault(*reader, fault, example)
+        for reader in (_HIGHS, _SCIP)
+        for fault, example in (
+            ("1,5 is taken for 1", "decimal-comma.mps"),
+            ("a name is taken for the number 0", "name-for-a-number.mps"),
+            ("a word too many is passed over", "word-too-many.mps"),
+        )
+    ),
+    Fault(
+        *_HIGHS, "a second N row gives its right side to the objective", "rhs-of-second-n-row.mps"
+    ),
+    Fault(*_HIGHS, "beside names with blanks LI is no integer", "integer-bound-with-blanks.mps"),
+    Fault(*_SCIP, "in an LP file a bound stays where FREE follows", "bound-then-free.lp"),
     Fault(*_SCIP, "MAXIMISE in an LP file is no objective", "maximise.lp"),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from ommx_prefect.instances._unreadable import NotInstalled, Unreadable
 _OPTIONS = {"small_matrix_value": 1e-12, "large_matrix_value": 1e30}
 # By the numbers of HiGHS's variable types; implicit integers are continuous by their definition.
 _KINDS = np.array([CONTINUOUS, INTEGER, SEMI_CONTINUOUS, SEMI_INTEGER, CONTINUOUS], np.uint8)
+# Warnings that only count others, or tell that names with blanks are read by columns of the text.
+_BESIDE = re.compile(r"section: ignored \d|fixed format|have the same name")
+_MOST_REMARKS = 5
 
 
 def read_highs(path: Path) -> Matrix:
@@ -38,29 +42,39 @@ def read_highs(path: Path) -> Matrix:
         raise NotInstalled("highspy") from error
     # The constructor of `highspy.Highs` prints a banner that no option silences (HiGHS#2749).
     model = _Highs()
-    model.setOptionValue("output_flag", False)
     for name, value in _OPTIONS.items():
         model.setOptionValue(name, value)
+    said = _listened(model)
     if model.readModel(str(path)) == highspy.HighsStatus.kError:
-        raise Unreadable(_reason(model, path))
-    return _matrix_of(model)
+        raise Unreadable(next(_told(said, "ERROR:"), "it gives no reason"))
+    model.setOptionValue("output_flag", False)
+    return _matrix_of(model, _remarks(said))
 
 
-def _reason(model: Any, path: Path) -> str:
-    """Read it once more with a log, in which alone HiGHS tells the reason of an error."""
-    with TemporaryDirectory() as folder:
-        log = Path(folder, "highs.log")
-        for name, value in (("output_flag", True), ("log_to_console", False)):
-            model.setOptionValue(name, value)
-        model.setOptionValue("log_file", str(log))
-        model.readModel(str(path))
-        model.setOptionValue("log_file", "")
-        lines = log.read_text("utf-8", errors="replace").splitlines()
-    reasons = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
-    return reasons[0] if reasons else "it gives no reason"
+def _listened(model: Any) -> list[str]:
+    """Return the list in which HiGHS's log will be, in which alone it tells what it passes over."""
+    from highspy._core import cb
+
+    said: list[str] = []
+    model.setOptionValue("log_to_console", False)
+    model.setCallback(lambda kind, message, *others: said.append(message), None)
+    model.startCallback(cb.HighsCallbackType.kCallbackLogging)
+    return said
 
 
-def _matrix_of(model: Any) -> Matrix:
+def _told(said: list[str], kind: str) -> Iterator[str]:
+    lines = (line.strip() for message in said for line in message.splitlines())
+    return (line.removeprefix(kind).strip() for line in lines if line.startswith(kind))
+
+
+def _remarks(said: list[str]) -> tuple[str, ...]:
+    """Return what HiGHS warns of: what it ignores, such as a second entry or an unknown row."""
+    found = [line for line in _told(said, "WARNING:") if not _BESIDE.search(line)]
+    more = len(found) - _MOST_REMARKS
+    return (*found[:_MOST_REMARKS], *([f"and {more} more of the kind"] if more > 0 else []))
+
+
+def _matrix_of(model: Any, remarks: tuple[str, ...]) -> Matrix:
     lp = model.getLp()
     columns, rows = lp.col_names_, lp.row_names_
     if (len(columns), len(rows)) != (lp.num_col_, lp.num_row_):
@@ -80,6 +94,7 @@ def _matrix_of(model: Any) -> Matrix:
         entries=_entries(model, lp.num_row_),
         products=_products(model.getModel().hessian_),
         row_products=Terms.none(3),
+        remarks=remarks,
     )
 
 

@@ -41,6 +41,8 @@ class Matrix:
     entries: Terms
     products: Terms
     row_products: Terms
+    remarks: tuple[str, ...] = ()
+    """What the reader warned of; no part of the model."""
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -43,6 +43,6 @@ def matrix_from_bytes(content: bytes) -> Matrix:
     plain = json.loads(parts.pop("_plain").tobytes())
     for name in _TERMS:
         parts[name] = Terms(parts.pop(f"{name}.places"), parts.pop(f"{name}.values"))
-    for name in ("columns", "rows"):
+    for name in ("columns", "rows", "remarks"):
         parts[name] = tuple(plain.pop(name))
     return Matrix(**parts, **plain)

@@ -70,3 +70,10 @@ def _require_numbers(model: Matrix) -> None:
     bounds = (model.lower, model.upper, model.row_lower, model.row_upper)
     if any(np.isnan(bound).any() for bound in bounds):
         raise Unreadable("a bound or right side is NaN")
+    for names, lower, upper, what in (
+        (model.columns, model.lower, model.upper, "column"),
+        (model.rows, model.row_lower, model.row_upper, "row"),
+    ):
+        nowhere = np.flatnonzero((lower == np.inf) | (upper == -np.inf))
+        if len(nowhere):
+            raise Unreadable(f"{what} {names[nowhere[0]]} has a bound that no finite value meets")

@@ -9,15 +9,20 @@ from pathlib import Path
 from ommx_prefect.instances._compare import first_difference
 from ommx_prefect.instances._readings import Reading
 from ommx_prefect.instances._sections import inexpressible_part
+from ommx_prefect.instances._shared_faults import Doubt
 
 
-def refusal(readings: Sequence[Reading], path: Path, suffix: str) -> str:
+def refusal(readings: Sequence[Reading], path: Path, suffix: str, doubts: Sequence[Doubt]) -> str:
     """Return the reason: what an Instance has no place for, a difference, or the readers' words."""
     models = [each for each in readings if each.model is not None]
     if len(models) < 2 and (part := _no_place_for(readings, path, suffix)):
         return f"an Instance has no place for {part}; write it as rows and bounds"
+    if doubts and len(models) > 1:
+        told = "; ".join(filter(None, [_doubted(doubts), _differences(models)]))
+        return f"{told}{_unread(readings)}{_missing(readings)}"
     if len(models) > 1:
-        return f"its readers differ, and no two agree: {_differences(models)}{_missing(readings)}"
+        differ = f"its readers differ, and no two agree: {_differences(models)}"
+        return f"{differ}{_unread(readings)}{_missing(readings)}"
     if models:
         alone = models[0].reader
         return (
@@ -25,6 +30,13 @@ def refusal(readings: Sequence[Reading], path: Path, suffix: str) -> str:
             f"{_missing(readings)}; min_readers=1 believes {alone} alone"
         )
     return f"no reader takes it: {_said(readings)}{_missing(readings)}"
+
+
+def _doubted(doubts: Sequence[Doubt]) -> str:
+    return "; ".join(
+        f"{each.reason}: {' and '.join(sorted(each.readers))} may read it alike and wrong"
+        for each in doubts
+    )
 
 
 def _no_place_for(readings: Sequence[Reading], path: Path, suffix: str) -> str | None:
@@ -40,6 +52,10 @@ def _differences(models: Sequence[Reading]) -> str:
         if one.model and other.model and (found := first_difference(one.model, other.model)):
             told.append(found.told(one.reader, other.reader))
     return "; ".join(told)
+
+
+def _unread(readings: Sequence[Reading]) -> str:
+    return f" ({said})" if (said := _said(readings)) else ""
 
 
 def _said(readings: Sequence[Reading]) -> str:

@@ -60,7 +60,15 @@ from ommx_prefect.instances._digest import instance_digest
 from ommx_prefect.solvers._backends import resolve_adapter
 from ommx_prefect.solvers._obedience import Outrun
 from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve, outcome_of
-from ommx_prefect.solvers._race import end_race, new_race, racing, result_of_race, win, winner_of
+from ommx_prefect.solvers._race import (
+    end_race,
+    new_race,
+    racing,
+    require_names,
+    result_of_race,
+    win,
+    winner_of,
+)
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from ommx_prefect.solvers._start import StartLike
 from ommx_prefect.solvers._task import helpful, run_name
@@ -226,10 +234,9 @@ def race(
 
     Raises:
         SolveOutcomeError: The winner proved that there is none, or nobody found one.
-        ValueError: No solver is named.
+        ValueError: No solver is named, or one twice.
     """
-    if not adapters:
-        raise ValueError("race() needs one solver at least, such as ['highs', 'scip']")
+    require_names(adapters)
     begun = new_race()
     given = {**options, "isolate": isolate, "raise_on_failure": True}
     futures = {x: _race_one.submit(x, begun, instance, given) for x in adapters}

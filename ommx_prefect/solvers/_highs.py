@@ -134,7 +134,7 @@ class HighsDriver:
         info = model.getInfo()
         has_tree = info.mip_node_count >= 0
         is_held = self.has_solution(model)
-        primal = known(info.objective_function_value) if is_held else None
+        primal = known(self._objective(model)) if is_held else None
         # An optimal solution of a linear program is its own bound: the dual has the same value.
         is_proved = not has_tree and verdict == "optimal"
         return Figures(
@@ -147,6 +147,12 @@ class HighsDriver:
             version=str(model.version()),
             threads=int(model.getOptions().threads) or None,
         )
+
+    def _objective(self, model: Any) -> float:
+        # Of a model without rows and columns HiGHS says 0, whatever the constant is.
+        if self.status(model) == "kModelEmpty":
+            return float(model.getObjectiveOffset()[1])
+        return float(model.getInfo().objective_function_value)
 
     def reports(self, model: Any) -> Sequence[object]:
         report = _of_adapter("HighsTerminationReport")

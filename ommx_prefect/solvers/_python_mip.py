@@ -134,6 +134,8 @@ class PythonMipDriver:
         primal = known(model.objective_value) if is_held else None
         dual = known(model.objective_bound) if model.num_int or is_held else None
         gap = known(model.gap) if model.num_int and is_held else 0.0 if is_held else None
+        if primal is not None and primal == dual:
+            gap = 0.0  # of an optimum of 0 python-mip says infinite
         return Figures(
             primal=primal, dual=dual, gap=gap, version=cbc_version(), threads=threads_of(model)
         )

@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +22,14 @@ from ommx import Instance, Sense, Solution
 from ommx_prefect._registry.files import read_regular
 from ommx_prefect.exceptions import DocumentError
 from ommx_prefect.solvers._obedience import Outrun, lead
+
+
+def require_names(adapters: Sequence[str]) -> None:
+    """Raise ValueError where these are no solvers, each named once."""
+    if isinstance(adapters, str) or not adapters:
+        raise ValueError("race() needs one solver at least, such as ['highs', 'scip']")
+    if len(set(adapters)) < len(adapters):
+        raise ValueError(f"a solver is named twice in the race of {list(adapters)}")
 
 
 def new_race() -> str:

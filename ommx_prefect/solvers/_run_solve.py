@@ -23,7 +23,7 @@ from ommx_prefect.solvers._backends import Backend, backend_of
 from ommx_prefect.solvers._beginning import Beginning
 from ommx_prefect.solvers._driver import Driver, Verdict
 from ommx_prefect.solvers._errors import prepared_for, translated
-from ommx_prefect.solvers._obedience import bound_limit
+from ommx_prefect.solvers._obedience import bound_limit, require_flow_run
 from ommx_prefect.solvers._observed import Observed
 from ommx_prefect.solvers._options import check_keywords, set_options
 from ommx_prefect.solvers._parameters import (
@@ -90,9 +90,26 @@ def _driven(
         Observed(attempt, driver, solve, prepared, how).run()
         verdict = _require_solution(attempt, driver, model)
         solution = solve.decode(model)
+        _correct_gap(attempt, driver, solution)
         transported = prepared.map_active_optimality(Optimality.Optimal) == Optimality.Optimal
         _believe(attempt, solution, optimal=verdict == "optimal" and transported)
     return solution
+
+
+def _correct_gap(attempt: Attempt, driver: Driver, solution: Solution) -> None:
+    """Let the gap be that of the Solution: CBC can hand out others than that of its optimum."""
+    told = attempt.measured.parameters
+    dual = told.get("dual_bound")
+    if "gap" not in told or dual is None:
+        return
+    objective = float(solution.objective)
+    off = abs(objective - dual)
+    if not solution.feasible:
+        del told["gap"]
+    elif off > PROVED_GAP * max(1.0, abs(dual)) and told["gap"] <= PROVED_GAP:
+        del told["gap"]
+        gap = driver.gap_between(objective, dual)
+        told |= {"gap": gap} if math.isfinite(gap) else {}
 
 
 def _narrow_binaries(driver: Driver, adapter: Any, instance: Instance) -> None:
@@ -138,7 +155,7 @@ def _decided(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
     """Decide between infeasible and unbounded: without the objective only one is left."""
     driver.drop_objective(model)
     with attempt.timed():
-        supervise(lambda: driver.run(model), lambda: driver.stop(model), lambda: None)
+        supervise(lambda: driver.run(model), lambda: driver.stop(model), require_flow_run)
     verdict = driver.verdicts.get(driver.status(model), "error")
     if verdict in ("optimal", "stopped") and driver.has_solution(model):
         return "unbounded"
@@ -150,10 +167,27 @@ def _believe(attempt: Attempt, solution: Solution, *, optimal: bool) -> None:
     if not solution.feasible:
         if optimal:
             reason = "the solver says optimal, but OMMX finds its solution infeasible"
+            reason += _worst_miss(solution)
             raise attempt.error(SolverError, reason)
         raise attempt.error(NoSolutionError, "the solver's only solution is infeasible")
     give_measured(solution, attempt.measured.parameters)
     attempt.found = found_in(give_outcome(solution, "optimal" if optimal else "feasible"))
+
+
+def _worst_miss(solution: Solution) -> str:
+    """Say which constraint is missed by most, and what may help."""
+    missed = {
+        row.name or f"number {number}": row.violation()
+        for number, row in solution.constraints.items()
+    }
+    worst = max(missed, key=lambda name: missed[name], default="")
+    allowed = solution.feasibility_atol
+    if not missed or missed[worst] <= allowed:
+        return ""
+    return (
+        f": constraint {worst} is missed by {missed[worst]:.3g}, and OMMX allows {allowed:g} "
+        "whatever the size of its numbers. A tighter tolerance in options={...} may help"
+    )
 
 
 def believe_samples(attempt: Attempt, samples: SampleSet) -> None:

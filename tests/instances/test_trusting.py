@@ -261,3 +261,18 @@ def test_all_real_instances_are_confirmed_and_have_the_digests_of_ommx():
         assert loaded.readers == ("highs+scip" if doubtful else "highs+ommx")
         own = instance_digest(Instance.load_mps(file))
         assert (instance_digest(loaded.instance) == own) is not doubtful
+
+
+@pytest.mark.parametrize(
+    ("name", "doubt"),
+    [
+        ("ranges-before-rhs.mps", "RANGES (line 7) stand before RHS"),
+        ("decimal-comma.mps", "'1,5' is no number (line 6)"),
+    ],
+)
+def test_what_two_readers_read_alike_and_wrong_needs_our_word(tmp_path, name, doubt):
+    path = written(tmp_path, "crlf.mps", (ODD / name).read_bytes().replace(b"\n", b"\r\n"))
+    assert doubt in reason_of(path)
+    believed = load_instance(path, min_readers=1)
+    assert believed.readers == "highs"
+    assert any(doubt in warning for warning in believed.warnings)

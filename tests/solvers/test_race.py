@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 
 import pytest
-from ommx import Sense
+from ommx import DecisionVariable, Sense
 from ommx.experiment import Experiment
 
 from ommx_prefect import flow
@@ -34,6 +35,35 @@ def test_only_the_first_wins():
     assert winner_of(begun) == "highs"
     end_race(begun)
     assert winner_of(begun) is None
+
+
+@pytest.mark.parametrize("adapters", [[], "highs", ["highs", "scip", "highs"]])
+def test_a_race_names_each_solver_once(adapters):
+    with pytest.raises(ValueError, match=r"one solver at least|named twice"):
+        race(adapters, instance_of([X], X))
+
+
+@pytest.mark.parametrize("adapter", ["highs", "scip"])
+def test_who_decides_between_infeasible_and_unbounded_is_stopped_too(adapter):
+    """Without its objective this is a market split, which takes any solver hours."""
+    draw = random.Random(1).randint
+    x = [DecisionVariable.binary(i) for i in range(50)]
+    without_end = DecisionVariable.continuous(99, lower=0)
+    rows = {}
+    for row in range(6):
+        weights = [draw(0, 99) for _ in x]
+        bought = sum(w * v for w, v in zip(weights, x, strict=True))
+        rows[row] = bought == sum(weights) // 2
+    instance = instance_of([*x, without_end], -1 * without_end, rows)
+    begun = new_race()
+    threading.Timer(2.0, win, (begun, "other")).start()
+    since = time.monotonic()
+    experiment = Experiment.with_temp_local_registry()
+    stopped = pytest.raises(KeyboardInterrupt, match="other was first")
+    with stopped, experiment.run() as run, racing(begun):
+        solve_in(run, adapter, instance, limits={"time_limit_seconds": 60})
+    assert time.monotonic() - since < 30
+    end_race(begun)
 
 
 @pytest.mark.server

@@ -1,0 +1,62 @@
+"""Say what is to be known of an accepted file: who reads it otherwise, what its readers warn of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ommx_prefect.instances._build import emptied, left_out
+from ommx_prefect.instances._compare import first_difference
+from ommx_prefect.instances._matrix import Matrix
+from ommx_prefect.instances._readings import Reading
+from ommx_prefect.instances._shared_faults import Doubt, says_maximise
+
+
+def differing(readings: Sequence[Reading], believed: tuple[Reading, ...]) -> Iterator[str]:
+    """Say what the others read otherwise."""
+    names, model = ", ".join(each.reader for each in believed), believed[0].model
+    for each in readings:
+        if each in believed or each.model is None or model is None:
+            continue
+        if difference := first_difference(model, each.model):
+            told = difference.told(names, each.reader)
+            yield f"{each.reader} reads it otherwise than {names}, believed here: {told}"
+
+
+def alone(believed: tuple[Reading, ...], doubts: Iterable[Doubt]) -> Iterator[str]:
+    """Say that one reader stands alone, and what it may read wrong."""
+    if len(believed) == 1:
+        reader = believed[0].reader
+        yield f"{reader} alone read it so; no other reader confirms it"
+        yield from (f"{each.reason}: {reader} may err" for each in doubts if reader in each.readers)
+
+
+def remarks(readings: Iterable[Reading]) -> tuple[str, ...]:
+    """Return what readers that took the file warned of."""
+    return tuple(
+        f"{each.reader} says: {remark}"
+        for each in readings
+        if each.model is not None
+        for remark in each.model.remarks
+    )
+
+
+def sense_comment(path: Path, believed: Iterable[Reading]) -> Iterator[str]:
+    """Say that a comment speaks of another sense than the format's own section."""
+    minimised = any(each.model is not None and not each.model.maximize for each in believed)
+    if minimised and says_maximise(path):
+        yield (
+            "it is minimised here, for it has no OBJSENSE section, but a comment says that it is "
+            "maximised: PuLP writes such files, and the section as well with with_objsense=True"
+        )
+
+
+def rewritten(model: Matrix) -> Iterator[str]:
+    """Say what an Instance holds otherwise than the file."""
+    for column in emptied(model):
+        yield (
+            f"column {column} has an empty bound, the model is infeasible: its upper bound is "
+            "a constraint here"
+        )
+    if rows := left_out(model):
+        yield f"rows without any bound are left out: {', '.join(rows)}"
