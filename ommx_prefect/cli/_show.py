@@ -13,8 +13,9 @@ from ommx_prefect._format.earlier import own
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.cli._claims import claims_of
 from ommx_prefect.cli._options import AsJson, Image
-from ommx_prefect.cli._output import print_json, print_table, say
+from ommx_prefect.cli._output import print_json, say
 from ommx_prefect.cli._show_run import run_document, show_run
+from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 
 MOST_RUNS = 60
