@@ -42,9 +42,9 @@ FACTS = {**names.FLOW_RUN_FACTS, "Prefect": names.FLOW_RUN_URL, **names.LOSS_FAC
 def show_command(
     image: Image,
     run: Annotated[int | None, typer.Option("--run", help="Show this Run alone.")] = None,
-    runs: Annotated[int, typer.Option("--runs", help="Show so many Runs, the worst first.")] = (
-        MOST_RUNS
-    ),
+    runs: Annotated[
+        int, typer.Option("--runs", min=1, help="Show so many Runs, the worst first.")
+    ] = MOST_RUNS,
     as_json: AsJson = False,
 ) -> None:
     """Show what a night came to: totals, contradictions, and its Runs, the worst first.
