@@ -22,6 +22,7 @@
     ├── RegistryError           an OCI registry did not do what was asked of it
     │   ├── RegistryAuthError       it does not let us in, or not so far
     │   ├── RegistryUnavailableError   it cannot be reached, or is overloaded
+    │   ├── LocalNameError          the name is of this machine alone
     │   └── NotInRegistryError      it does not have this
     ├── ManifestTooLargeError   an experiment has more layers than a registry takes
     ├── InstanceFileError       a file, archive or data set name holds no instance to believe
@@ -50,6 +51,7 @@ __all__ = [
     "InfeasibleError",
     "InstanceFileError",
     "InvalidImageNameError",
+    "LocalNameError",
     "ManifestTooLargeError",
     "NoCheckpointError",
     "NoExperimentError",
@@ -338,6 +340,20 @@ class NotInRegistryError(RegistryError, LookupError):
     """The registry does not have this manifest or blob."""
 
     cure = "Check the name, and that it was pushed there."
+
+
+class LocalNameError(RegistryError):
+    """A name below `ommx.local`, which is OMMX's for what is on this machine alone."""
+
+    cure = (
+        'Give it a name of a registry: flow(experiment="registry/repository"), or '
+        "`ommx-prefect push NAME --to registry/repository:tag`."
+    )
+
+    def __init__(self, registry: str, repository: str) -> None:
+        Exception.__init__(self, registry, repository)
+        self.registry, self.repository = registry, repository
+        self.reason = f"{registry} is this machine's Local Registry, which no other reaches"
 
 
 class ManifestTooLargeError(OmmxPrefectError, ValueError):

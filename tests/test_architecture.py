@@ -73,7 +73,7 @@ PUBLIC = {
     "ommx_prefect.exceptions": """
         DocumentError DuplicateAttachmentError FlowRunNotFinishedError ImageNameError
         ImageNameTakenError InfeasibleError InstanceFileError InvalidImageNameError
-        ManifestTooLargeError NoCheckpointError NoExperimentError NoOpenRunError
+        LocalNameError ManifestTooLargeError NoCheckpointError NoExperimentError NoOpenRunError
         NoSolutionError NotApplicableError NotInRegistryError NotSealedError
         OmmxPrefectError RecordingError RegistryAuthError RegistryError
         RegistryUnavailableError SealError SolveOutcomeError SolverError SolverOptionError

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from ommx_prefect._catalogue.opened import Opened
+from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._targets.annotations import FLOW_RUN_URL
 
 TASK_RUN_ID = "prefect.task_run_id"
@@ -58,14 +57,7 @@ def run_config(opened: Opened, run_id: int) -> Mapping[str, Any]:
 
 def parameters_of(opened: Opened) -> dict[int, dict[str, Any]]:
     """Return the run parameters of every Run; what a Run has not is not there."""
-    table = opened.experiment.run_parameters_df()
-    known: dict[int, dict[str, Any]] = {run.run_id: {} for run in opened.experiment.runs}
-    for name in table.columns:
-        for run_id, value in table[name].items():
-            if not pd.isna(value):
-                plain = value.item() if hasattr(value, "item") else value
-                known[int(run_id)][str(name)] = plain
-    return known
+    return run_parameters(opened.experiment)
 
 
 def task_run_url(opened: Opened, parameters: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "<": lambda found, wanted: bool(found < wanted),
     "~": lambda found, wanted: str(wanted) in str(found),
 }
+ORDERED = frozenset({">", ">=", "<", "<="})
 _CONDITION = re.compile(
     rf"(?P<key>[^{re.escape('!><=~')}]+)(?P<sign>{'|'.join(SIGNS)})(?P<value>.*)"
 )
@@ -57,6 +58,8 @@ class Condition:
         if found is None:
             return False
         number, wanted = _number(found), _number(self.value)
+        if self.sign in ORDERED and (number is None) != (wanted is None):
+            return False  # a word is neither above nor below a number
         if self.sign == "~" or number is None or wanted is None:
             return SIGNS[self.sign](str(found).lower(), self.value.lower())
         return SIGNS[self.sign](number, wanted)

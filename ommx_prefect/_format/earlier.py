@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from ommx_prefect._format.columns import logged_names, split_columns
 from ommx_prefect._format.model import ExperimentRecord, RunRecord
 
 # The Runs, and the Solves in them, that are those of nights before.
@@ -40,8 +42,15 @@ def earlier_solves(annotations: Mapping[str, str]) -> int:
 
 
 def own_runs(experiment: ExperimentRecord) -> list[tuple[int, RunRecord]]:
-    """Return the Runs of an experiment that are its own, with their ids."""
-    return list(enumerate(experiment.runs))[first_own_run(experiment.annotations) :]
+    """Return the Runs of an experiment that are its own, with their ids.
+
+    Their parameters have the names by which they were logged.
+    """
+    split = split_columns({name for run in experiment.runs for name in run.parameters})
+    runs = list(enumerate(experiment.runs))[first_own_run(experiment.annotations) :]
+    if not split:
+        return runs
+    return [(x, replace(run, parameters=logged_names(run.parameters, split))) for x, run in runs]
 
 
 def own(runs: Iterable[R], annotations: Mapping[str, str]) -> list[R]:

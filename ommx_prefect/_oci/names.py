@@ -90,6 +90,11 @@ def is_local(registry: str) -> bool:
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
 
 
+def is_local_registry(registry: str) -> bool:
+    """Tell what OMMX calls this machine's Local Registry in names: nobody else can resolve it."""
+    return f".{registry}".endswith(".ommx.local")
+
+
 def _without_port(registry: str) -> str:
     if registry.startswith("["):
         return registry[1:].partition("]")[0]

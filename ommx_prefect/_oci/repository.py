@@ -21,13 +21,14 @@ from ommx_prefect._oci.names import (
     check_manifest_size,
     digest_of,
     is_digest,
+    is_local_registry,
     is_repository,
     is_tag,
     layers_of,
 )
 from ommx_prefect._oci.tags import list_tags
 from ommx_prefect._oci.transport import Connection
-from ommx_prefect.exceptions import NotInRegistryError, RegistryError
+from ommx_prefect.exceptions import LocalNameError, NotInRegistryError, RegistryError
 
 T = TypeVar("T")
 
@@ -67,9 +68,12 @@ class Repository:
         Raises:
             RegistryAuthError: The environment names this registry without a user or password.
             RegistryError: These are no names of a registry and a repository.
+            LocalNameError: The name is of this machine's Local Registry alone.
         """
         if not is_repository(repository):
             raise RegistryError(registry, repository[:1000], "this is no name of a repository")
+        if is_local_registry(registry):
+            raise LocalNameError(registry, repository)
         self.registry, self.repository = registry, repository
         found = credentials or find_credentials(registry)
         self._connection = Connection(registry, repository, found, brief=brief)

@@ -87,6 +87,7 @@ class Connection:
         self.registry, self.repository = registry, repository
         self._retry = BRIEF_RETRY if brief else RETRY
         self._auth = RegistryAuth(registry, repository, credentials)
+        self._has_credentials = credentials is not None
         self._origin = origin_of(self._address())
         self._client = httpx.Client(
             base_url=api_url(registry),
@@ -209,6 +210,8 @@ class Connection:
     def _error_of(self, method: str, response: httpx.Response) -> RegistryError:
         status = response.status_code
         said = f"it answers {status} to {method}{_complaint(response)}"
+        if status == 401 and self._has_credentials:
+            said = f"it does not take the user and the password that were found ({said})"
         where = (self.registry, self.repository, said)
         if status == 429 or status >= 500 or LOST_UPLOAD in said:
             return RegistryUnavailableError(*where, retry_after_of(response))

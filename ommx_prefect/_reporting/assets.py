@@ -12,18 +12,17 @@ from collections.abc import Iterator
 from prefect.context import AssetContext, FlowRunContext
 from prefect.events import emit_event
 
-from ommx_prefect._oci.names import split_name
+from ommx_prefect._oci.names import is_local_registry, split_name
 from ommx_prefect._reporting.events import related_to
 from ommx_prefect._reporting.night import Night
 
 MATERIALIZED = "prefect.asset.materialization.succeeded"
-LOCAL_SUFFIX = ".ommx.local"
 
 
 def asset_key(image_name: str) -> str:
     """Return the key of the asset that an image is a version of; empty where it is none."""
     where = split_name(image_name)
-    is_local = where.registry.endswith(LOCAL_SUFFIX)
+    is_local = is_local_registry(where.registry)
     return "" if is_local else f"oci://{where.registry}/{where.repository}"
 
 

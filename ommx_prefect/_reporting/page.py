@@ -144,7 +144,8 @@ def _failure(night: Night, run_id: int, run: RunRecord) -> str:
     task_run = link(
         "task run", url_for("task-run", str(parameters.get("prefect.task_run_id"))) or ""
     )
-    title = f"Run {run_id}, {parameters.get('prefect.task', '')}, {run.status}"
+    attempt = f"attempt {parameters.get('prefect.attempt', 1)}"
+    title = f"Run {run_id}, {parameters.get('prefect.task', '')}, {attempt}, {run.status}"
     again = f"  \n  Replay it: `ommx-prefect replay {_shell(night)} --run {run_id}`"
     return (
         f"- **{for_markdown(title)}**: {for_markdown(run.reason or 'no reason', LONGEST_REASON)}"

@@ -20,7 +20,8 @@ from ommx_prefect._reporting.page import link
 from ommx_prefect._values.display import as_code, for_markdown
 
 MOST_PAGES = 20
-DIGITS = 12
+# Significant digits of a number: of values that are compared, and of all others.
+EXACT, DIGITS, FEW_DIGITS = frozenset({"objective", "bound"}), 12, 4
 # What a person wants to read -> the run parameter that has it.
 SHOWN = {
     "instance": "instance",
@@ -67,7 +68,7 @@ def _page(night: Night, run_id: int, run: RunRecord) -> ArtifactCreate:
     cells = {title: known[name] for title, name in SHOWN.items() if name in known}
     outcome = str(known.get("outcome") or run.status)
     lines = [f"### {for_markdown(outcome)}", "", "| | |", "|---|---|"]
-    lines += [f"| {title} | {for_markdown(_number(value))} |" for title, value in cells.items()]
+    lines += [f"| {x} | {for_markdown(_number(x, value))} |" for x, value in cells.items()]
     lines += [f"| reason | {for_markdown(run.reason)} |"] if run.reason else []
     lines += [f"| Run | {run_id} of {as_code(night.sealed.image_name)} |"]
     where = link("The night", url_for("flow-run", night.facts.flow_run_id) or "")
@@ -80,5 +81,6 @@ def _page(night: Night, run_id: int, run: RunRecord) -> ArtifactCreate:
     )
 
 
-def _number(value: object) -> object:
-    return f"{value:.{DIGITS}g}" if isinstance(value, float) else value
+def _number(title: str, value: object) -> object:
+    digits = DIGITS if title in EXACT else FEW_DIGITS
+    return f"{value:.{digits}g}" if isinstance(value, float) else value

@@ -36,9 +36,6 @@ from ommx_prefect._targets.annotations import FLOW_NAME, FLOW_RUN_ID
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import DocumentError, NotInRegistryError, RegistryError
 
-# Anonymous experiments have a name of the Local Registry's, which nobody else can resolve.
-LOCAL_SUFFIX = ".ommx.local"
-
 
 def push_if_wanted(stage: Stage, record: FlowRecord, published: PreviousSeal) -> SealedExperiment:
     """Push an experiment, unless it is there; keep and return how it went.
@@ -163,9 +160,6 @@ def push_image(
         DocumentError: The Local Registry has lost its manifest.
     """
     where = split_name(name)
-    if where.registry.endswith(LOCAL_SUFFIX):
-        reason = "an anonymous name belongs to this machine's Local Registry; give experiment="
-        raise RegistryError(where.registry, where.repository, reason)
     parts = {place.digest: (place.tag,) for place in places_in(digest)}
     images = {**parts, digest: (where.tag, *tags)}  # the index last: its parts are there then
     for each in images:

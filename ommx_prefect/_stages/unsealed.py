@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ommx_prefect._registry.files import read_regular
 from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
@@ -60,7 +62,21 @@ def has_unsealed(folder: Path) -> bool:
         return True
     if (folder / SEALED_RECORD).exists():
         return False
-    return any((x / FLOW_RECORD).exists() for x in (folder, folder / INBOX)) or _is_blank(folder)
+    return any(map(_begun_as_root, (folder, folder / INBOX))) or _is_blank(folder)
+
+
+def _begun_as_root(folder: Path) -> bool:
+    """Tell whether a flow run that has an experiment of its own began here.
+
+    What a subflow leaves is sealed with its parent, and stays: it is nothing that waits.
+    """
+    try:
+        record = json.loads(read_regular(folder / FLOW_RECORD))
+        return bool(record["owner"] == record["flow_run_id"])
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):  # damaged: whoever reads it in full says so
+        return True
 
 
 def _has_records(folder: Path) -> bool:

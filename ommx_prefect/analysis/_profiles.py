@@ -13,6 +13,7 @@ import pandas as pd
 from ommx.experiment import Experiment, SealedRun
 
 from ommx_prefect._format.earlier import own
+from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
 from ommx_prefect.analysis._instances import instance_key
 from ommx_prefect.analysis._totals import is_solved
@@ -72,15 +73,13 @@ def gap_over_time(experiment: Experiment, instance: str) -> pd.DataFrame:
         gap is |primal - dual| / max(|primal|, |dual|), 1 at most, and 1 before the first solution.
     """
     experiment = whole(experiment)
-    parameters = experiment.run_parameters_df()
+    logged = run_parameters(experiment)
     columns = ["run", "adapter", "seconds", "primal", "dual", "gap", "nodes"]
-    if not {"instance", "adapter"} <= set(parameters):
-        return pd.DataFrame(columns=columns)
-    wanted = parameters.index[(parameters["instance"] == instance).fillna(False)]
     parts = [
-        rows.assign(run=run.run_id, adapter=parameters["adapter"][run.run_id])
+        rows.assign(run=run.run_id, adapter=logged[run.run_id].get("adapter"))
         for run in own(experiment.runs, experiment.annotations)
-        if run.run_id in wanted and (rows := trajectory_of(run)) is not None
+        if logged[run.run_id].get("instance") == instance
+        and (rows := trajectory_of(run)) is not None
     ]
     found = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
     return found.assign(gap=_gaps(found)).reindex(columns=columns).reset_index(drop=True)

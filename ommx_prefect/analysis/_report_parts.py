@@ -11,6 +11,7 @@ import pandas as pd
 from ommx.experiment import Experiment
 
 from ommx_prefect._format.earlier import own
+from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis._compare import Comparison
 from ommx_prefect.analysis._totals import PROVED, is_solved
@@ -34,6 +35,8 @@ SOLVE_COLUMNS = {
     "host": "host",
     "reason": "reason",
 }
+# Of whom a failure is told -> the run parameter that says it.
+WHOSE = {"task": "prefect.task", "attempt": "prefect.attempt"}
 # Outcomes that are an answer, if not always a proof.
 ANSWERED = PROVED | {"feasible"}
 FACTS = {
@@ -67,7 +70,7 @@ def verdict_of(
     solved = int(is_solved(table).sum())
     worse = comparison.regressions if comparison else []
     said = [f"{solved} of {len(table)} solves ended with a proof."]
-    said += [f"Without an answer: {len(failures)}."] if failures else []
+    said += _failed(failures)
     said += [f"Contradictions: {len(wrong)}."] if len(wrong) else []
     said += [f"Worse than in the earlier nights: {len(worse)}."] if worse else []
     if night.status not in (None, "finished"):
@@ -76,6 +79,19 @@ def verdict_of(
         word = "contradiction" if len(wrong) else "worse"
         return Verdict("bad", word, tuple(said))
     return Verdict("mixed" if failures else "good", "failures" if failures else "fine", tuple(said))
+
+
+def _failed(failures: list[dict[str, Any]]) -> list[str]:
+    """Say how many solves have no answer, and how many other Runs failed: a retry may be fine."""
+    solves = sum(is_solve(each) for each in failures)
+    others = len(failures) - solves
+    said = [f"Solves without an answer: {solves}."] if solves else []
+    return [*said, f"Other Runs that failed or were interrupted: {others}."] if others else said
+
+
+def is_solve(failure: dict[str, Any]) -> bool:
+    """Tell a solve without an answer from a Run that did not come to one."""
+    return "adapter" in failure
 
 
 def facts_of(night: Experiment) -> dict[str, str]:
@@ -92,6 +108,9 @@ def failures_of(night: Experiment, table: pd.DataFrame) -> list[dict[str, Any]]:
     for run in own(night.runs, night.annotations):
         if run.run_id not in seen and run.status in ("failed", "interrupted"):
             rows.append({"run": run.run_id, "outcome": run.status, "reason": run.lifecycle_reason})
+    logged = run_parameters(night) if rows else {}
+    for row in rows:
+        row.update({title: logged[int(row["run"])].get(name) for title, name in WHOSE.items()})
     return sorted(rows, key=lambda row: int(row["run"]))
 
 

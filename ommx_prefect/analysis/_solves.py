@@ -16,6 +16,7 @@ from ommx import Optimality, Sense, Solution
 from ommx.experiment import Experiment, SealedRun, Solve
 
 from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
+from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
 from ommx_prefect._workarounds.unencoded import is_unencoded
 from ommx_prefect.analysis._instances import filled_digests, filled_names
@@ -109,21 +110,17 @@ def table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def _rows_of(experiment: Experiment, digests: bool, earlier: bool) -> Iterator[dict[str, Any]]:
     name, experiment = experiment.image_name, whole(experiment)
     first = first_own_run(experiment.annotations)
-    parameters = experiment.run_parameters_df()
+    parameters = run_parameters(experiment)
     flow_run = experiment.annotations.get(FLOW_RUN_ANNOTATION)
     for run in experiment.runs:
         is_own = run.run_id >= first
         if not (is_own or earlier):
             continue
-        logged = _present(parameters.loc[run.run_id]) if run.run_id in parameters.index else {}
+        logged = parameters[run.run_id]
         whose = flow_run if is_own else logged.get(FLOW_RUN_COLUMN)
         known = {"experiment": name, "flow_run": whose, "run": run.run_id}
         for row in _rows_of_run(run, logged, digests):
             yield {**known, **row}
-
-
-def _present(row: pd.Series) -> dict[str, Any]:
-    return {str(name): value for name, value in row.items() if not pd.isna(value)}
 
 
 def _rows_of_run(

@@ -8,7 +8,8 @@ import typer
 
 from ommx_prefect._catalogue.opened import Opened, open_image
 from ommx_prefect.cli._options import AsJson
-from ommx_prefect.cli._output import finding, print_json, print_table, refused, say
+from ommx_prefect.cli._output import finding, print_json, refused, say
+from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 
 if TYPE_CHECKING:

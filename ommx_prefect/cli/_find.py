@@ -9,8 +9,9 @@ import typer
 from ommx_prefect._catalogue.listing import listed
 from ommx_prefect._catalogue.search import Condition, every_run, unknown_keys
 from ommx_prefect.cli._options import AsJson
-from ommx_prefect.cli._output import print_json, print_table, refused, say
+from ommx_prefect.cli._output import print_json, refused, say
 from ommx_prefect.cli._registry import require_registry
+from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 
 # Title -> run parameter that is shown, besides those of the conditions.

@@ -13,8 +13,9 @@ from ommx_prefect._catalogue.listing import Listed, listed
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect.cli._claims import claims_of
 from ommx_prefect.cli._options import AsJson
-from ommx_prefect.cli._output import print_json, print_table, say, shown_age, shown_bytes
+from ommx_prefect.cli._output import print_json, say, shown_age, shown_bytes
 from ommx_prefect.cli._registry import require_registry
+from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 
 TITLES = (

@@ -28,7 +28,8 @@ def pair_of(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _completed(incomplete: str) -> list[str]:
+def completed(incomplete: str) -> list[str]:
+    """Return the names here that begin so, for the shell."""
     try:
         return known_names(incomplete)
     except Exception:  # a completion that fails must not disturb the prompt
@@ -47,7 +48,7 @@ Image = Annotated[
     str,
     typer.Argument(
         metavar="IMAGE",
-        autocompletion=_completed,
+        autocompletion=completed,
         help="Image name, also of a failed night; without a tag the newest of its repository; or "
         "Prefect's id of a flow run.",
     ),

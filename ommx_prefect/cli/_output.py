@@ -1,25 +1,22 @@
-"""Print tables, lines and JSON: names, reasons and logs may hold anything, and are shown clean."""
+"""Print lines and JSON: names, reasons and logs may hold anything, and are shown clean."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ommx_prefect._values.display import for_terminal
 
-# Where output is no terminal, in a mail of cron or a pipe, a table is as wide as it needs; a cell
-# has lines of so many letters, unless it stands under a heading of what people copy.
-PLAIN_WIDTH, CELL_WIDTH = 10_000, 60
-COPIED = frozenset({"id", "image", "flow run"})
+# Where output is no terminal, in a mail of cron or a pipe, a table is as wide as it needs.
+PLAIN_WIDTH = 10_000
 STYLES = {
     "sealed": "green",
     "sent": "green",
@@ -43,9 +40,6 @@ STYLES = {
 UNITS = ("B", "kB", "MB", "GB", "TB")
 # From how many seconds on an age is told in which unit.
 AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (0.0, "s"))
-# Significant digits of a number: under these headings, which are compared, and under all others.
-EXACT = frozenset({"objective", "objective now", "dual bound", "value", "old", "new"})
-DIGITS, FEW_DIGITS = 12, 4
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -98,59 +92,7 @@ def _other(value: Any) -> str | None:
     return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
 
 
-def width_of(title: str) -> int | None:
-    """Return how wide a column may be; None where a terminal, or nothing, bounds it."""
-    return None if title in COPIED or sys.stdout.isatty() else CELL_WIDTH
-
-
-def print_table(
-    titles: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    *,
-    title: str = "",
-    right: Sequence[str] = (),
-) -> None:
-    """Print a table.
-
-    Args:
-        titles: The headings.
-        rows: The cells: numbers, texts, None.
-        title: What stands above it.
-        right: The headings that stand to the right, besides those of numbers.
-    """
-    table = Table(
-        box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold"
-    )
-    shown = [[plain(each) for each in row] for row in rows]
-    for column, name in enumerate(titles):
-        is_right = name in right or _is_number([row[column] for row in shown])
-        table.add_column(
-            name,
-            overflow="fold",
-            justify="right" if is_right else "left",
-            max_width=width_of(name),
-        )
-    for row in shown:
-        digits = [DIGITS if name in EXACT else FEW_DIGITS for name in titles]
-        table.add_row(*map(cell, row, digits))
-    console().print(table)
-
-
-def _is_number(values: Iterable[Any]) -> bool:
-    """Tell whether a column holds numbers alone."""
-    known = [x for x in values if x not in (None, "")]
-    return bool(known) and all(
-        isinstance(x, (int, float)) and not isinstance(x, bool) for x in known
-    )
-
-
-def cell(value: Any, digits: int = DIGITS) -> Text:
-    """Return a value as the text of a cell, in the colour of its word."""
-    shown = shown_value(value, digits)
-    return Text(for_terminal(shown), STYLES.get(shown, ""))
-
-
-def shown_value(value: Any, digits: int = DIGITS) -> str:
+def shown_value(value: Any, digits: int = 12) -> str:
     """Return a value as people read it."""
     value = plain(value)
     if value is None:

@@ -15,10 +15,11 @@ from ommx_prefect._catalogue.subject import seal_about
 from ommx_prefect._oci.image_name import with_suffix
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect.cli._options import AsJson, Image, pair_of
-from ommx_prefect.cli._output import finding, print_json, print_table, refused, say
+from ommx_prefect.cli._output import finding, print_json, refused, say
 from ommx_prefect.cli._recorded import RecordedSolve, adapter_class, recorded_solves
 from ommx_prefect.cli._replayed import Replayed, answers_of, judged, replay_in
 from ommx_prefect.cli._solver_output import solvers_on_stderr
+from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.solvers._options import option_value
 

@@ -8,8 +8,6 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from ommx_prefect._recovery.by_hand import seal_by_hand
 from ommx_prefect._recovery.recover import Recovered, recover
@@ -17,10 +15,13 @@ from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect.cli._options import AsJson, DryRun, MinAge, seconds_of
-from ommx_prefect.cli._output import STYLES, complain, console, print_json, width_of
+from ommx_prefect.cli._output import complain, console, print_json
 from ommx_prefect.cli._registry import require_registry
+from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.exceptions import NotSealedError, OmmxPrefectError, StageError
+
+TITLES = ("flow", "flow run", "id", "Prefect", "waits since", "records", "done", "why")
 
 
 def recover_command(
@@ -128,26 +129,20 @@ def _finish(found: Iterable[Recovered], as_json: bool, doing: str) -> None:
     if as_json:
         print_json([asdict(row) for row in rows])
     elif rows:
-        console().print(_table(rows))
+        print_table(TITLES, map(_cells, rows))
     else:
         console().print(f"Nothing waits unsealed in {registry_root()}.", highlight=False)
     failed = [row for row in rows if row.done == "failed"]
     if failed:
-        complain(f"{len(failed)} of {len(rows)} could not be sealed; their records are kept.")
+        could = "could not" if doing == "sealing" else "cannot"
+        complain(f"{len(failed)} of {len(rows)} {could} be sealed; their records are kept.")
         raise typer.Exit(1)
 
 
-def _table(rows: Iterable[Recovered]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for title in ("flow", "flow run", "id", "Prefect", "waits since", "records", "done", "why"):
-        table.add_column(title, overflow="fold", no_wrap=title == "id", max_width=width_of(title))
-    for row in rows:
-        why = f"{row.why}; {_said(row.sealed)}" if row.sealed else row.why
-        records = f"{row.ended} ended, {row.open} open"
-        style = STYLES[row.done]
-        cells = (row.flow, row.name, row.owner, row.state, row.since, records, row.done, why)
-        table.add_row(*(escape(for_terminal(cell)) for cell in cells), style=style)
-    return table
+def _cells(row: Recovered) -> tuple[str, ...]:
+    why = f"{row.why}; {_said(row.sealed)}" if row.sealed else row.why
+    records = f"{row.ended} ended, {row.open} open"
+    return row.flow, row.name, row.owner, row.state, row.since, records, row.done, why
 
 
 def _said(sealed: SealedExperiment) -> str:

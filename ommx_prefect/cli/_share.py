@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -15,10 +16,20 @@ from ommx_prefect._registry.parts import places_in
 from ommx_prefect._registry.pull import pull_index
 from ommx_prefect._registry.whole import fetch_parts
 from ommx_prefect._sealing.push import push_image
-from ommx_prefect.cli._options import AsJson, Image
+from ommx_prefect.cli._options import AsJson, Image, completed
 from ommx_prefect.cli._output import print_json, refused, say
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.exceptions import InvalidImageNameError
+
+RemoteImage = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGE",
+        autocompletion=completed,
+        help="Image name, registry/repository:tag; without a tag, latest.",
+    ),
+]
+IS_FLOW_RUN_ID = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def push_command(
@@ -35,7 +46,7 @@ def push_command(
 
     One that failed or was interrupted goes to a tag that says so, such as `...-failed`.
     """
-    to = _target(to)
+    to = _named(to, "--to ") if to else None
     _require_tags(tag or ())
     opened = open_image(image)
     status = opened.experiment.status or "finished"
@@ -50,12 +61,16 @@ def push_command(
         say(f"Pushed {name} {opened.digest}{also}")
 
 
-def _target(to: str | None) -> str | None:
+def _named(text: str, what: str = "") -> str:
+    """Return the image name that somebody wrote, which has to say a registry."""
+    how = "Write registry/repository:tag, the repository in lower case"
+    if IS_FLOW_RUN_ID.fullmatch(text):
+        raise refused(f"{what}{text!r} is the id of a flow run, which says no registry. {how}")
     try:
-        return canonical_name(to) if to else None
+        return canonical_name(text)
     except InvalidImageNameError as error:
-        why = f"{error.reason}. Write registry/repository:tag, the repository in lower case"
-        raise refused(f"--to {to!r} is no image name: {why}") from error
+        why = f"{error.reason}. {how}"
+        raise refused(f"{what}{text!r} is no image name: {why}") from error
 
 
 def _require_tags(tags: Sequence[str]) -> None:
@@ -66,9 +81,9 @@ def _require_tags(tags: Sequence[str]) -> None:
             raise refused(f"--tag {tag!r} is no tag: write {letters}")
 
 
-def pull_command(image: Image, as_json: AsJson = False) -> None:
+def pull_command(image: RemoteImage, as_json: AsJson = False) -> None:
     """Fetch what the registry has under a name now, and give the name here to it."""
-    name = canonical_name(image)
+    name = _named(image)
     before = find(name)
     with working(f"pulling {name}"):
         digest = pull_index(name).image_name.rpartition("@")[2]

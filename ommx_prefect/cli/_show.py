@@ -13,8 +13,9 @@ from ommx_prefect._format.earlier import own
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.cli._claims import claims_of
 from ommx_prefect.cli._options import AsJson, Image
-from ommx_prefect.cli._output import print_json, print_table, say
+from ommx_prefect.cli._output import print_json, say
 from ommx_prefect.cli._show_run import run_document, show_run
+from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 
 MOST_RUNS = 60
@@ -41,9 +42,9 @@ FACTS = {**names.FLOW_RUN_FACTS, "Prefect": names.FLOW_RUN_URL, **names.LOSS_FAC
 def show_command(
     image: Image,
     run: Annotated[int | None, typer.Option("--run", help="Show this Run alone.")] = None,
-    runs: Annotated[int, typer.Option("--runs", help="Show so many Runs, the worst first.")] = (
-        MOST_RUNS
-    ),
+    runs: Annotated[
+        int, typer.Option("--runs", min=1, help="Show so many Runs, the worst first.")
+    ] = MOST_RUNS,
     as_json: AsJson = False,
 ) -> None:
     """Show what a night came to: totals, contradictions, and its Runs, the worst first.

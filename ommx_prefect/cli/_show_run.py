@@ -14,7 +14,8 @@ from ommx_prefect._catalogue.contents import (
     text_of,
 )
 from ommx_prefect._catalogue.opened import Opened
-from ommx_prefect.cli._output import print_table, say, shown_bytes
+from ommx_prefect.cli._output import say, shown_bytes
+from ommx_prefect.cli._table import print_table
 from ommx_prefect.exceptions import UnknownImageError
 
 LOG = "solver.log"

@@ -17,8 +17,9 @@ from ommx_prefect._recovery.recover import Recovered, recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect.blocks import OMMXRegistry
 from ommx_prefect.cli._options import AsJson, seconds_of
-from ommx_prefect.cli._output import finding, print_json, print_table, refused, say, shown_bytes
+from ommx_prefect.cli._output import finding, print_json, refused, say, shown_bytes
 from ommx_prefect.cli._registry import require_registry
+from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.exceptions import DocumentError, InvalidImageNameError
 

@@ -30,6 +30,7 @@ from ommx_prefect._format.model import Descriptor, Documents
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._registry.names import OUR_NAMES
 from ommx_prefect._registry.parts import is_part
+from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
 from ommx_prefect._shards.shard import Attempt as TaskAttempt
 from ommx_prefect._shards.shard import Shard
@@ -95,21 +96,14 @@ def _in_experiments(record: FlowRecord, instance: str, *, resume: bool) -> Itera
     """Yield the best Solution of each earlier experiment, the newest experiment first."""
     for name in _names(record, resume=resume)[:MOST_EXPERIMENTS]:
         experiment = whole(Experiment.load(name))
-        parameters = experiment.run_parameters_df()
-        if "instance" not in parameters:
-            continue
+        logged = run_parameters(experiment)
         found = []
         for run in own(experiment.runs, experiment.annotations):
-            if is_text(parameters["instance"].get(run.run_id), instance):
+            if logged[run.run_id].get("instance") == instance:
                 with contextlib.suppress(UnfitStartError):
                     found.append(solution_in(run))
         if found:
             yield best_of(found)
-
-
-def is_text(value: object, text: str) -> bool:
-    """Tell whether a cell of a table, which may be NA, is a text."""
-    return isinstance(value, str) and value == text
 
 
 def best_of(solutions: Sequence[Solution]) -> Solution:

@@ -31,6 +31,9 @@ PARAMETERS = {"outcome": "optimal", "objective": 7.0, "seed": 3, "ok": True}
         ("seed>2", True),
         ("outcome~tim", True),
         ("ok=true", True),
+        ("outcome>2", False),  # a word is neither above nor below a number
+        ("seed<many", False),
+        ("outcome>feasible", True),
         ("missing=1", False),
         ("missing!=1", False),
     ],

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
 from html.parser import HTMLParser
 
 import pytest
+from ommx.experiment import Experiment
 
 from ommx_prefect._catalogue.opened import open_image
 from ommx_prefect.analysis import report_html
 from tests.support.browser import chromium, screenshot
-from tests.support.nights import EVIL
+from tests.support.nights import EVIL, log_run
 
 
 class Page(HTMLParser):
@@ -73,6 +75,21 @@ def test_failures_and_contradictions_are_there_with_their_reasons(nights):
     assert "<b>" not in text
     failed = Page(report_html(open_image(nights.failed).experiment))
     assert "ValueError: the night fell" in "".join(failed.texts)
+
+
+def test_a_failed_attempt_is_told_of_by_its_task_and_is_no_solve_without_an_answer():
+    night = Experiment("nights.local/retried:one")
+    with contextlib.suppress(OSError), night.run() as run:
+        run.log_parameter("prefect.task", "read <b>it</b>")
+        run.log_parameter("prefect.attempt", 1)
+        raise OSError("no disk")
+    log_run(night, instance="small", adapter="OMMXHighsAdapter", outcome="no_solution")
+    night.commit()
+    found = Page(report_html(Experiment.load(night.image_name)))
+    texts = "".join(found.texts)
+    assert "Solves without an answer: 1." in texts
+    assert "Other Runs that failed or were interrupted: 1." in texts
+    assert any(row[:3] == ["0", "read <b>it</b>", "1"] for row in found.rows)
 
 
 def test_it_loads_nothing_and_escapes_every_name(page):

@@ -78,3 +78,24 @@ def test_a_wrong_target_is_refused_in_its_own_words(nights, command, told, says)
     assert (answer.code, len(answer.err.splitlines())) == (2, 1)
     assert says in answer.err
     assert "experiment=" not in answer.err
+
+
+def test_a_name_of_this_machine_alone_is_refused_before_anything_is_asked(registry, command):
+    name = "ommx.local/shared/night:one"
+    digest = seal(name, 3)
+    for verb in ("push", "pull"):
+        answer = command(verb, name)
+        assert answer.code == 2
+        (line,) = answer.err.splitlines()
+        assert "ommx.local is this machine's Local Registry" in line
+        assert "--to registry/repository:tag" in line
+    to = f"{registry.host}/shared/given:one"
+    assert command("push", name, "--to", to, "--json").json["digest"] == digest
+
+
+def test_what_pull_cannot_take_is_said_in_its_own_words(command):
+    owner = "7c06b04c-505b-4939-a646-e6a46418d65c"
+    assert "says no registry" in command("pull", owner).err
+    said = command("pull", "Bad Name").err
+    assert "'Bad Name' is no image name" in said
+    assert "experiment=" not in said

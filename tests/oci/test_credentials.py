@@ -135,6 +135,7 @@ def test_a_wrong_password_is_refused_once_and_never_shown(locked, caplog):
     ):
         repository.get_blob(digest_of(b""))
     assert locked.log.count("GET /v2/acme/secret") - before == 2  # unasked, and asked
+    assert "does not take the user and the password that were found" in str(caught.value)
     trace = "".join(traceback.format_exception(caught.value))
     shown = [trace, caplog.text, repr(credentials), str(credentials), repr(caught.value)]
     hidden = (secret, encoded(secret))

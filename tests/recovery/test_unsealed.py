@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -14,7 +14,8 @@ from ommx_prefect._stages import resolve
 from ommx_prefect._stages.documents import FLOW_RECORD, SHARDS
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.shared import SharedStage
-from ommx_prefect.testing._scene import Away, attempt_of, new_id, shard_of
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
+from ommx_prefect.testing._scene import Away, attempt_of, flow_record, new_id, shard_of
 from tests.security.scene import Disk
 from tests.support.large_nights import staged_night
 
@@ -38,6 +39,17 @@ def test_what_is_read_without_the_lock_is_left_as_it_is(stage):
     assert len(read_unsealed(stage.owner).shards) == 3
     list(recover(dry_run=True))
     assert files_of(stage) == before
+
+
+def test_what_a_subflow_leaves_is_nothing_that_waits(stage):
+    subflow = LocalStage(new_id())
+    record = replace(flow_record(subflow.owner), owner=stage.owner)
+    subflow.write(FLOW_RECORD, asdict(record))
+    assert stage.owner in unsealed_flow_runs()
+    assert subflow.owner not in unsealed_flow_runs()
+    (subflow.path / FLOW_RECORD).write_text("no record")
+    assert subflow.owner in unsealed_flow_runs()  # damaged, and `status` tells of it
+    subflow.remove(FLOW_RECORD)
 
 
 def test_records_that_a_seal_lets_go_of_meanwhile_are_left_out(stage, monkeypatch):

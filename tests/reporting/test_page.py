@@ -14,6 +14,7 @@ from ommx_prefect._reporting.keys import page_key, runs_key
 from ommx_prefect._reporting.night import FlowRunFacts, Night
 from ommx_prefect._reporting.page import MOST_BYTES, _within_bounds, link, page_of
 from ommx_prefect._reporting.pictures import pictures
+from ommx_prefect._reporting.solve_pages import _page
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect.analysis._solves import COLUMNS
 from tests.support.reading import as_rendered
@@ -64,6 +65,19 @@ def test_a_failed_solve_has_the_command_that_replays_it():
     text = page_of(night, Findings()).text
     assert text.count("ommx-prefect replay") == 1
     assert "`ommx-prefect replay ghcr.io/acme/night:one --run 1`" in text
+
+
+def test_a_failure_says_which_attempt_of_its_task_it_was():
+    text = page_of(night_of(failed("no", "read")), Findings()).text
+    assert "**Run 0, read, attempt 1, failed**: no" in text
+
+
+def test_the_page_of_a_solve_has_every_digit_of_what_is_compared_and_few_of_seconds():
+    answer = {"outcome": "optimal", "objective": 20790.9190239, "solve_seconds": 0.0480780319922}
+    run = RunRecord("finished", parameters=answer)
+    text = as_rendered(_page(night_of(run), 0, run).data)
+    assert "| objective | 20790.9190239 |" in text
+    assert "| seconds | 0.04808 |" in text
 
 
 def test_nothing_from_a_name_or_a_reason_becomes_markup():
