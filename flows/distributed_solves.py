@@ -57,7 +57,7 @@ cloudpickle.register_pickle_by_value(hard_instances)
 WORKERS = 2
 EXPERIMENT = "ommx.local/distributed"
 PIPE_WIDTH = 120
-TIME_LIMIT_SECONDS = 10.0
+TIME_LIMIT_SECONDS = 60.0
 CONNECT_SECONDS = 5
 
 # Family, its sizes, and seed: each takes HiGHS up to a few seconds.
