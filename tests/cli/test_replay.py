@@ -34,6 +34,7 @@ def test_every_recorded_solve_replays_and_nothing_is_kept(nights, command):
     assert names() == before
 
 
+@pytest.mark.server  # a process of its own takes long
 def test_json_of_a_replay_is_json_though_highs_prints_a_banner(nights):
     told = [sys.executable, "-m", "ommx_prefect", "replay", nights.first, "--json"]
     done = subprocess.run(told, capture_output=True, text=True, check=True)

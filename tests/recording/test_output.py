@@ -36,6 +36,7 @@ from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect._values.secrets import CHUNK_BYTES
 from ommx_prefect.codecs import CodecEntry, NumpyCodec, log_value, registry
 from tests.benchmarks.measures import PeakMemory
+from tests.support.tiers import full
 
 FINISHED = Outcome("finished", "Completed")
 
@@ -228,8 +229,12 @@ def test_a_large_file_is_never_held_whole(tmp_path):
     assert layer["digest"] == sha256_digest(path.read_bytes())
 
 
-@pytest.mark.parametrize("arguments", [{}, {"token": "a-secret-of-the-task"}])
-@pytest.mark.parametrize("order", ["C", "F"])
+SECRET = {"token": "a-secret-of-the-task"}
+
+
+@pytest.mark.parametrize(
+    ("order", "arguments"), [("C", SECRET), ("F", {}), *full(("C", {}), ("F", SECRET))]
+)
 def test_a_large_array_is_stored_from_its_own_memory(order, arguments):
     array = np.asarray(np.random.default_rng(0).random((4096, 4096)), order=order)
     with PeakMemory() as peak:

@@ -15,18 +15,24 @@ from ommx_prefect.solvers._start import UnfitStartError, solution_in
 from ommx_prefect.testing._scene import new_id
 from tests.support.models import knapsack
 from tests.support.solving import BITS, instance_of, recorded
+from tests.support.tiers import full
+
+ODD_STARTS = [
+    ({0: math.nan, 1: 1.0, 2: 1.0}, "its value for variable 0 is nan"),
+    ({0: 0.0, 1: math.inf, 2: 1.0}, "its value for variable 1 is inf"),
+    ({"a": 1}, "it is no mapping of ids to numbers"),
+    ({0: None, 1: 1, 2: 1}, "it is no mapping of ids to numbers"),
+]
 
 
 @pytest.mark.parametrize(
-    ("start", "reason"),
+    ("start", "reason", "isolate"),
     [
-        ({0: math.nan, 1: 1.0, 2: 1.0}, "its value for variable 0 is nan"),
-        ({0: 0.0, 1: math.inf, 2: 1.0}, "its value for variable 1 is inf"),
-        ({"a": 1}, "it is no mapping of ids to numbers"),
-        ({0: None, 1: 1, 2: 1}, "it is no mapping of ids to numbers"),
+        *((*odd, False) for odd in ODD_STARTS),
+        (*ODD_STARTS[0], True),
+        *full(*((*odd, True) for odd in ODD_STARTS[1:])),
     ],
 )
-@pytest.mark.parametrize("isolate", [False, True])
 def test_a_start_of_no_numbers_is_left_out_and_ends_no_solve(start, reason, isolate):
     found = recorded(
         solve_in, "highs", knapsack(), limits={}, start=start, isolate=isolate
