@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TypedDict, TypeVar
 
 import httpx
@@ -48,15 +49,18 @@ BRIEF_RETRY: RetryTable = {
 MOST_RETRY_AFTER_SECONDS = 30.0
 
 
+# What the last operation missed, in words: stamina tells the `repr` of its error alone.
+_MISSED: ContextVar[str] = ContextVar("missed", default="")
+
+
 class _Plainly(logging.Filter):
     """Makes `stamina.retry_scheduled`, which tells nobody anything, a sentence about a registry."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         told = vars(record)
-        cause = str(told.get("stamina.caused_by", ""))
-        if cause.startswith(RegistryUnavailableError.__name__):
-            record.msg = "A registry did not answer; attempt %s follows in %s s. It was %s"
-            record.args = (told["stamina.retry_num"] + 1, told["stamina.wait_for"], cause)
+        if str(told.get("stamina.caused_by", "")).startswith(RegistryUnavailableError.__name__):
+            record.msg = "A registry did not answer; attempt %s follows in %s s. %s"
+            record.args = (told["stamina.retry_num"] + 1, told["stamina.wait_for"], _MISSED.get())
         return True
 
 
@@ -80,6 +84,7 @@ def retrying(table: RetryTable, operation: Callable[[], T]) -> T:
 def _backoff(error: Exception) -> bool | float:
     if not isinstance(error, RegistryUnavailableError):
         return False
+    _MISSED.set(f"{error.registry}/{error.repository}: {error.reason}")
     return True if error.retry_after_seconds is None else error.retry_after_seconds
 
 
