@@ -8,7 +8,10 @@ from ommx_prefect._oci.names import split_name
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._registry.names import canonical_name
 from ommx_prefect._registry.whole import whole
-from ommx_prefect.exceptions import NotInRegistryError
+from ommx_prefect.exceptions import NotInRegistryError, RegistryError
+
+# So many tags are named where the one that was asked for is not there.
+MOST_TAGS = 5
 
 
 def pull_experiment(image_name: str) -> Experiment:
@@ -35,6 +38,16 @@ def pull_index(image_name: str) -> Experiment:
     where = split_name(canonical_name(image_name))
     with Repository(where.registry, where.repository) as repository:
         digest = repository.find_manifest(where.tag)
-    if digest is None:
-        raise NotInRegistryError(where.registry, where.repository, f"it has no tag {where.tag!r}")
+        if digest is None:
+            why = f"it has no tag {where.tag!r}{_instead(repository)}"
+            raise NotInRegistryError(where.registry, where.repository, why)
     return Experiment.load(f"{where.registry}/{where.repository}@{digest}")
+
+
+def _instead(repository: Repository) -> str:
+    """Say which tags there are; the last by name are the newest nights."""
+    try:
+        tags = repository.tags()[-MOST_TAGS:]
+    except RegistryError:  # not every registry tells, and not everyone
+        return ""
+    return f", but {', '.join(reversed(tags))}" if tags else ""

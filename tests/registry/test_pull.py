@@ -67,3 +67,11 @@ def test_a_name_that_is_not_in_the_registry_is_said_to_be_missing(registry):
         pull_experiment(f"{registry.host}/acme/nothing:never")
     with pytest.raises(exceptions.InvalidImageNameError):
         pull_experiment("no name at all")
+
+
+@pytest.mark.usefixtures("no_credentials")
+def test_a_tag_that_is_not_there_is_answered_with_those_that_are(registry, tmp_path):
+    for tag in ("20261129", "20261130"):
+        on_machine(tmp_path, PUBLISH, f"{registry.host}/acme/night:{tag}", "a note")
+    with pytest.raises(exceptions.NotInRegistryError, match="but 20261130, 20261129"):
+        pull_experiment(f"{registry.host}/acme/night:latest")
