@@ -237,7 +237,7 @@ def test_an_anonymous_name_is_not_pushed():
 
     sealed = run_flow(flow(night))
     answer = seal(sealed.flow_run_id)
-    with pytest.raises(exceptions.RegistryError, match="anonymous"):
+    with pytest.raises(exceptions.LocalNameError, match="this machine"):
         push_image(answer.image_name, answer.manifest_digest)
 
 
