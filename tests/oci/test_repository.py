@@ -12,11 +12,10 @@ import pytest
 from ommx_prefect import exceptions
 from ommx_prefect._oci import tags as _oci
 from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._oci.challenge import Challenge, challenge_of
 from ommx_prefect._oci.names import (
     MOST_MANIFEST_BYTES,
-    Challenge,
     api_url,
-    challenge_of,
     check_manifest_size,
     digest_of,
     split_name,

@@ -13,8 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from ommx_prefect import exceptions
+from ommx_prefect._oci.challenge import challenge_of
 from ommx_prefect._oci.credentials import Credentials
-from ommx_prefect._oci.names import challenge_of, digest_of, is_repository
+from ommx_prefect._oci.names import digest_of, is_repository
 from ommx_prefect._oci.repository import Repository
 from tests.support.cases import each
 from tests.support.evil_registry import Answer, Seen, bearer, host
