@@ -1,7 +1,7 @@
 """Write each record of a stage as an OCI manifest.
 
 A shard is a manifest whose layers are its payload, as OMMX describes it. So the registry keeps the
-payload for it. The shard itself (see _shards), with the documents of its Experiment, is an
+payload for it. The shard itself (see `_shards.shard`), with the documents of its Experiment, is an
 annotation in base64: one request writes it, and one reads it. A large one is the config of its
 manifest instead, a blob of its own, as all were before.
 
