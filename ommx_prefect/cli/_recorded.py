@@ -21,6 +21,7 @@ from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._format.earlier import own
 from ommx_prefect.analysis import solves
+from ommx_prefect.analysis._solves import rows_of
 from ommx_prefect.exceptions import UnknownAdapterError
 from ommx_prefect.solvers._backends import BACKENDS, backend_of, resolve_adapter
 from ommx_prefect.solvers._options import LIMITS
@@ -130,8 +131,7 @@ def _instance_of(run: SealedRun) -> Instance | None:
 
 
 def _answers(table: pd.DataFrame) -> dict[Any, dict[str, Any]]:
-    plain = table.astype(object).where(table.notna(), None)
-    return {(row["run"], row["solve"]): row for row in plain.to_dict("records")}
+    return {(row["run"], row["solve"]): row for row in rows_of(table)}
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ommx.experiment import Experiment, Run
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis import environment_of, solves
+from ommx_prefect.analysis._solves import rows_of
 from ommx_prefect.cli._recorded import RecordedSolve, settings_for
 from ommx_prefect.solvers._backends import backend_of
 from ommx_prefect.solvers._solve import sample_in, solve_in
@@ -101,11 +102,7 @@ def with_more(
 
 def answers_of(replay: Experiment) -> list[dict[str, Any]]:
     """Return what the solves of a replay came to, one row for each Run."""
-    table = solves(replay, digests=False)
-    return [
-        {str(key): value for key, value in row.items()}
-        for row in table.astype(object).where(table.notna(), None).to_dict("records")
-    ]
+    return rows_of(solves(replay, digests=False))
 
 
 def judged(
