@@ -54,7 +54,7 @@ class Announced:
         return cls(parameters, describe(INSTANCE_MEDIA_TYPE, data, instance.annotations), data)
 
     def beside(self, name: str, solution: Solution) -> Announced:
-        """Return it with a solution of the instance."""
+        """Return a copy with a solution of the instance beside it."""
         data = solution.to_v2_bytes()
         layer = describe(SOLUTION_MEDIA_TYPE, data, solution.annotations)
         return replace(self, solutions={**self.solutions, name: (layer, data)})

@@ -72,7 +72,7 @@ class Seal:
 
 
 def seal_by_id(flow_run_id: object, *, stage: str | None = None, end: End | None = None) -> Seal:
-    """Seal a flow run by its id, as `ommx_prefect.seal` does, and show nobody."""
+    """Seal a flow run by its id, as `ommx_prefect.seal` does, without reporting it in Prefect."""
     place, record = find_flow_run(parse_flow_run_id(flow_run_id), stage)
     return seal_found(place, record, end=end, given_stage=stage)
 

@@ -152,7 +152,7 @@ class Outbox:
                 self._local.remove(f"{STARTS}/{path.name}")
 
     def _flush_documents(self) -> Iterator[str]:
-        """Likewise the documents that wait."""
+        """Send the documents that wait; yield the problems of those that stay."""
         return (problem for _, problem in self._send_unsent() if problem)
 
     def share(self, seen: Collection[str], sealed: Collection[str]) -> list[str]:

@@ -55,7 +55,7 @@ class SolverProcess:
         self._kept: bytes | None = None
 
     def answer(self) -> dict[str, Any]:
-        """Return what it answers.
+        """Start the process, and return its answer.
 
         Raises:
             SolverError: It died, or was killed at its memory limit.
@@ -118,7 +118,7 @@ class SolverProcess:
             self._process.kill()
 
     def _stop(self) -> None:
-        """Let it stop its solver, and tell what it has."""
+        """Tell the process to stop its solver, and to answer with what it has found."""
         with contextlib.suppress(OSError, ValueError):
             if self._process.stdin is not None:
                 self._process.stdin.close()

@@ -116,7 +116,7 @@ class PythonMipDriver:
         return True
 
     def stop(self, model: Any) -> None:
-        """CBC takes no word from outside: it ends at its limit."""
+        """Do nothing: CBC cannot be stopped from outside, and ends at its limit."""
 
     @contextmanager
     def watched(self, adapter: Any, watch: Watch) -> Iterator[None]:

@@ -37,7 +37,7 @@ class WarmStart:
             require_start(self.start)
 
     def found(self, call: SolverCall) -> WarmStart:
-        """Return it with the solution that it means; what an attempt before left comes first."""
+        """Return the warm start with a solution; what an earlier attempt left comes first."""
         if not self.resume and self.start != PREVIOUS:
             return self
         own, adapter = self.start, call.adapter.__name__
