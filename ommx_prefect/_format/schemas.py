@@ -24,7 +24,6 @@ LONGEST_TEXT = 1_000_000
 MOST_PARTS = 10_000
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Index = Annotated[int, Field(ge=0)]
-Texts = Mapping[Text, Text]
 CLOSED = ConfigDict(extra="forbid", strict=True)
 
 

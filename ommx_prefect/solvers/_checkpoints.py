@@ -17,7 +17,7 @@ from ommx_prefect.solvers._driver import Driver
 from ommx_prefect.solvers._watch import Incumbent, Watch
 
 
-class Checkpoints:
+class IncumbentCheckpoints:
     """The checkpoints of one solve.
 
     Args:

@@ -13,7 +13,7 @@ from ommx.experiment import OpenSolve
 
 from ommx_prefect._recording.current import note_here, recording_here
 from ommx_prefect.solvers._call import SolverCall
-from ommx_prefect.solvers._checkpoints import Checkpoints
+from ommx_prefect.solvers._checkpoints import IncumbentCheckpoints
 from ommx_prefect.solvers._concurrency import Concurrency, counted
 from ommx_prefect.solvers._driver import Driver
 from ommx_prefect.solvers._stopping import require_flow_run
@@ -51,7 +51,7 @@ class Observed:
         self._is_over = False
         self._cpu = CpuClock()
         self._concurrency: Concurrency | None = None
-        self._checkpoints = Checkpoints(call, driver, prepared, how.checkpoint_seconds)
+        self._checkpoints = IncumbentCheckpoints(call, driver, prepared, how.checkpoint_seconds)
         self._watch = Watch(is_reading=how.checkpoint_seconds is not None)
         if how.checkpoint_seconds is not None and not driver.is_watchable:
             note_here(f"{call.adapter.__name__} gives no solution before it ends: no checkpoints")
