@@ -132,7 +132,7 @@ def test_a_token_server_without_end_is_not_read():
 
 
 @each("status", [301, 302, 303, 307, 308])
-def test_redirects_end(status):
+def test_endless_redirects_end_in_an_error(status):
     steps = itertools.count()
     answer = lambda seen: (status, b"", {"Location": f"/v2/{next(steps)}"})  # noqa: E731
     with (
