@@ -128,9 +128,8 @@ class Outbox:
         Raises:
             filelock.Timeout: They are not done by then.
         """
-        with self._local.locked(
-            timeout_seconds
-        ):  # no other process pins or lets go of payload meanwhile
+        # Meanwhile no other process pins payload, or lets go of it.
+        with self._local.locked(timeout_seconds):
             try:
                 problems = [*self._flush_records(), *self._flush_documents()]
             except StageError as error:

@@ -46,7 +46,7 @@ def test_a_registry_that_deletes_nothing_is_told_once_and_sealed_once(tmp_path, 
         assert tags_of(place.experiment) == ["one"]
         assert caplog.text.count("does not let anybody delete") == 1
         assert read_elsewhere(place.experiment, tmp_path) == Elsewhere("finished", [{"x": 1}])
-        _oci_remote._keepers.clear()
+        _oci_remote._without_deletion.clear()
 
 
 def test_a_payload_that_the_registry_lost_stops_the_seal_by_name(place, tmp_path):
