@@ -31,17 +31,26 @@ from ommx_prefect.solvers._parameters import (
 )
 from ommx_prefect.solvers._telemetry import INCUMBENT, Measured
 
-# In a process of its own a solve has no recording; there its parent is told of its solutions.
-on_incumbent: Callable[[Solution, Mapping[str, Any]], None] | None = None
-
 
 @dataclass
 class SolverCall:
-    """One call of a solver or sampler in a Run, with what the Run's parameters will say of it."""
+    """One call of a solver or sampler in a Run, with what the Run's parameters will say of it.
+
+    Attributes:
+        run: The open Run.
+        adapter: The adapter of the solver.
+        instance: What is solved.
+        on_incumbent: In a process of its own, where a solve has no recording, tells its parent of
+            a solution.
+        seconds: How long the solver was at work.
+        found: Run parameters that tell what came of it.
+        measured: What was measured of it.
+    """
 
     run: Run
     adapter: type[SolverAdapter]
     instance: Instance
+    on_incumbent: Callable[[Solution, Mapping[str, Any]], None] | None = None
     seconds: float = 0.0
     found: Parameters = field(default_factory=dict)
     measured: Measured = field(default_factory=Measured)
@@ -101,8 +110,8 @@ class SolverCall:
             found: Run parameters that tell of it.
         """
         recording = recording_here()
-        if on_incumbent is not None:
-            on_incumbent(solution, found)
+        if self.on_incumbent is not None:
+            self.on_incumbent(solution, found)
         elif recording is not None and recording.has_run(self.run):
             told = {**self._kept, **found}
             announced = Announced.of(told, self.instance, self.data)

@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +25,6 @@ from ommx import Instance, Solution
 from ommx.experiment import Experiment
 
 from ommx_prefect.exceptions import SolveOutcomeError, SolverOptionError
-from ommx_prefect.solvers import _call
 from ommx_prefect.solvers._call import SolverCall
 from ommx_prefect.solvers._isolated_frames import receive, send
 from ommx_prefect.solvers._python_mip import PythonMipDriver
@@ -71,10 +71,12 @@ def _solved(request: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     for name in request["class"].split("."):
         adapter = getattr(adapter, name)
     run = Experiment.with_temp_local_registry().run()
-    call = SolverCall(run, adapter, Instance.from_v2_bytes(request["instance"]))
-    _call.on_incumbent = lambda solution, found: send(
-        answers, {"incumbent": solution.to_v2_bytes(), "found": dict(found)}
-    )
+
+    def tell(solution: Solution, found: Mapping[str, Any]) -> None:
+        send(answers, {"incumbent": solution.to_v2_bytes(), "found": dict(found)})
+
+    instance = Instance.from_v2_bytes(request["instance"])
+    call = SolverCall(run, adapter, instance, on_incumbent=tell)
     return {"result": _outcome(call, request), **_measured(call)}
 
 
