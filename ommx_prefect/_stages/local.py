@@ -126,9 +126,9 @@ class LocalStage:
         found = map(self.shard_in, self._all_files(directory).values())
         return (shard for shard in found if shard is not None)
 
-    def bare_shards(self, directory: str = SHARDS) -> list[Shard]:
+    def bare_shards(self) -> list[Shard]:
         """Read all shards and write nothing: for callers without the lock, who need no payload."""
-        found = (read_shard_file(path, self.owner) for path in self._all_files(directory).values())
+        found = (read_shard_file(path, self.owner) for path in self._all_files(SHARDS).values())
         return sorted((x.bare for x in found if x), key=lambda shard: shard.attempt.order)
 
     def shard_in(self, path: Path | str) -> Shard | None:

@@ -89,7 +89,7 @@ def _of_run(
         yield RecordedSolve(
             run.run_id, solve.solve_id, solve.input, name, adapter, options, limits, answer, start
         )
-    yield from (_of_sampling(run, x, logged, answers) for x in run.samplings)
+    yield from (_of_sampling(run, x, answers) for x in run.samplings)
     has_ended = run.solves or run.samplings
     if not has_ended and "adapter" in logged and (instance := _instance_of(run)) is not None:
         options = {
@@ -104,10 +104,7 @@ def _of_run(
 
 
 def _of_sampling(
-    run: SealedRun,
-    sampling: Sampling,
-    logged: Mapping[str, Any],
-    answers: Mapping[Any, Mapping[str, Any]],
+    run: SealedRun, sampling: Sampling, answers: Mapping[Any, Mapping[str, Any]]
 ) -> RecordedSolve:
     """A sampling has a row of its own where its Run holds no more; else its samples tell."""
     answer = answers.get((run.run_id, None)) if len(run.samplings) == 1 else None
