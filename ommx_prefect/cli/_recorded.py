@@ -122,7 +122,7 @@ def _start_of(run: SealedRun) -> Solution | None:
 
 
 def _instance_of(run: SealedRun) -> Instance | None:
-    with contextlib.suppress(ValueError):  # likewise
+    with contextlib.suppress(ValueError):  # a user's own, of another kind
         return run.get_instance(INSTANCE) if INSTANCE in run.attachment_names else None
     return None
 

@@ -20,6 +20,7 @@ from ommx_prefect.solvers._figures import Figures, relative_gap
 from ommx_prefect.solvers._python_mip_figures import cbc_version, threads_of
 from ommx_prefect.solvers._watch import Watch, known
 
+# By how much CBC lets a row be violated, as its `infeas_tol` has it.
 _TOLERANCE = 1e-6
 
 
