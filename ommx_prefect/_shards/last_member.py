@@ -50,7 +50,7 @@ class LastMember:
         return data[: -self._json_length] + b"}", value
 
     def split_map(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return a small map of MessagePack without the member, and its value, likewise."""
+        """Return a small map of MessagePack without the member, and its value, or no value."""
         is_map = bool(data) and data[0] in SMALL_MAP
         if not is_map or data[-self._packed_length : -VALUE_BYTES] != self._packed:
             return data, b""
