@@ -188,11 +188,11 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def brief_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry that is away is away soon."""
-    from ommx_prefect._oci import transport as _oci_http
+    from ommx_prefect._oci import transport
     from ommx_prefect._registry.blobs import registry_root
 
     registry_root()  # of this process, whatever its workers are told
-    for table in (_oci_http.RETRY, _oci_http.BRIEF_RETRY):
+    for table in (transport.RETRY, transport.BRIEF_RETRY):
         for name, value in {"attempts": 2, "wait_initial": 0.05, "wait_jitter": 0.05}.items():
             monkeypatch.setitem(table, name, value)
 

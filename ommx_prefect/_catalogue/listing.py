@@ -36,11 +36,11 @@ class Listed:
         kind: `sealed`, `checkpoint`, `unsealed`, or `part`, where parts are asked for.
         image: Its name, as people know it; of what is unsealed the id of the flow run.
         stored_name: Its name in the Local Registry; empty of what is unsealed.
-        digest: Digest of its manifest, likewise.
+        digest: Digest of its manifest; empty of what is unsealed.
         status: `finished`, `failed`, `interrupted`, `draft`; `unsealed`.
         updated_at: When it was written last, ISO 8601, UTC.
         runs: How many Runs it has of its own, without those of nights before.
-        solves: Likewise how many solves.
+        solves: How many solves it has of its own.
         bytes: Its size on disk; blobs that several experiments share count in each.
         flags: `degraded`, and what else is to be looked at.
     """

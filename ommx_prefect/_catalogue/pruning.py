@@ -59,7 +59,7 @@ class Prunable:
     _remove: Callable[[], None]
 
     def remove(self) -> None:
-        """Let it go."""
+        """Remove it from the Local Registry."""
         self._remove()
 
 

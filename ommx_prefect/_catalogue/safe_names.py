@@ -6,6 +6,13 @@ import re
 from collections.abc import Iterator
 from itertools import count
 
+from ommx_prefect._format.model import (
+    INSTANCE_MEDIA_TYPE,
+    PARAMETRIC_INSTANCE_MEDIA_TYPE,
+    SAMPLE_SET_MEDIA_TYPE,
+    SOLUTION_MEDIA_TYPE,
+)
+
 LONGEST = 100
 # Names that Windows keeps for devices, whatever their suffix.
 DEVICES = frozenset(
@@ -17,10 +24,10 @@ SUFFIXES = {
     "application/vnd.numpy": ".npy",
     "application/vnd.plotly.v1+json": ".json",
     "application/octet-stream": ".bin",
-    "application/org.ommx.v2.instance": ".instance",
-    "application/org.ommx.v2.parametric-instance": ".parametric-instance",
-    "application/org.ommx.v2.solution": ".solution",
-    "application/org.ommx.v2.sample-set": ".sample-set",
+    INSTANCE_MEDIA_TYPE: ".instance",
+    PARAMETRIC_INSTANCE_MEDIA_TYPE: ".parametric-instance",
+    SOLUTION_MEDIA_TYPE: ".solution",
+    SAMPLE_SET_MEDIA_TYPE: ".sample-set",
     "image/png": ".png",
     "image/svg+xml": ".svg",
     "text/csv": ".csv",

@@ -38,7 +38,7 @@ from ommx_prefect.exceptions import ImageNameError, StageError
 P = ParamSpec("P")
 R = TypeVar("R")
 # Opens the experiment of a flow run, around the flow's body.
-Opened = Callable[[], AbstractContextManager[Unwatched]]
+OpensFlowRun = Callable[[], AbstractContextManager[Unwatched]]
 
 
 OWN_OPTIONS = ("experiment", "replace", "aliases", "push", "stage", "registry", "lineage")
@@ -230,7 +230,7 @@ def _recorded(fn: Callable[..., Any]) -> Callable[..., Any]:
     return passing_for(kind_of(fn, _KINDS)(fn, opened), fn)
 
 
-def _function(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
+def _function(fn: Callable[..., Any], opened: OpensFlowRun) -> Callable[..., Any]:
     @functools.wraps(fn)
     def recorded(*args: Any, **kwargs: Any) -> Any:
         with opened():
@@ -239,7 +239,7 @@ def _function(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
     return recorded
 
 
-def _coroutine(fn: Callable[..., Any], opened: Opened) -> Callable[..., Any]:
+def _coroutine(fn: Callable[..., Any], opened: OpensFlowRun) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def recorded(*args: Any, **kwargs: Any) -> Any:
         with opened():

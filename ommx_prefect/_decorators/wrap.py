@@ -30,7 +30,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 # Starts the recording of an attempt; None where a call is none.
-Start = Callable[[], Recording | None]
+StartsRecording = Callable[[], Recording | None]
 
 RECORDED = "__ommx_prefect_recorded__"
 
@@ -95,7 +95,7 @@ def _warn_of_hidden(task: str, function: str) -> None:
     )
 
 
-def _function(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
+def _function(fn: Callable[..., Any], start: StartsRecording) -> Callable[..., Any]:
     @functools.wraps(fn)
     def recorded(*args: Any, **kwargs: Any) -> Any:
         recording = start()
@@ -107,7 +107,7 @@ def _function(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
     return recorded
 
 
-def _coroutine(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
+def _coroutine(fn: Callable[..., Any], start: StartsRecording) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def recorded(*args: Any, **kwargs: Any) -> Any:
         recording = start()
@@ -120,15 +120,15 @@ def _coroutine(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
     return recorded
 
 
-def _generator(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
+def _generator(fn: Callable[..., Any], start: StartsRecording) -> Callable[..., Any]:
     return relaying(fn, functools.partial(_steps, start))
 
 
-def _async_generator(fn: Callable[..., Any], start: Start) -> Callable[..., Any]:
+def _async_generator(fn: Callable[..., Any], start: StartsRecording) -> Callable[..., Any]:
     return relaying_async(fn, functools.partial(_steps, start))
 
 
-def _steps(start: Start) -> AbstractContextManager[Steps]:
+def _steps(start: StartsRecording) -> AbstractContextManager[Steps]:
     recording = start()
     return contextlib.nullcontext(Unwatched()) if recording is None else recording
 

@@ -38,7 +38,7 @@ BRACES = {"{": 1, "}": -1}
 
 
 @dataclass(frozen=True)
-class FlowRunFacts:
+class NamingFacts:
     """What of a flow run may become part of a name."""
 
     flow_run_id: str
@@ -49,7 +49,7 @@ class FlowRunFacts:
     parameters: Mapping[str, Any]
 
 
-def resolve(template: str, facts: FlowRunFacts) -> tuple[str, bool]:
+def resolve(template: str, facts: NamingFacts) -> tuple[str, bool]:
     """Fill in a template; return the name, and whether its tag was the user's choice.
 
     Raises:
@@ -80,7 +80,7 @@ def is_registry_missing(name: str, canonical: str) -> bool:
     return canonical.startswith(default) and not name.startswith(("docker.io/", "library/"))
 
 
-def _with_default(name: str, facts: FlowRunFacts) -> str:
+def _with_default(name: str, facts: NamingFacts) -> str:
     return f"{name}:{default_tag(facts)}"
 
 
@@ -98,19 +98,19 @@ def _split(template: str) -> tuple[str, str, str]:
     return template[:colon], ":", template[colon + 1 :]
 
 
-def default_tag(facts: FlowRunFacts) -> str:
+def default_tag(facts: NamingFacts) -> str:
     """Return a tag that sorts by time and reads well, the same for every retry."""
     time = facts.scheduled_time.astimezone(timezone.utc)
     return as_tag(f"{time:{TIME_FORMAT}}-{facts.flow_run_name}")
 
 
-def anonymous_tag(facts: FlowRunFacts) -> str:
+def anonymous_tag(facts: NamingFacts) -> str:
     """Return a tag for an experiment without a name, unique to the flow run."""
     time = facts.scheduled_time.astimezone(timezone.utc)
     return f"{time:{TIME_FORMAT}}-{facts.flow_run_id.replace('-', '')[-12:]}"
 
 
-def _fill(template: str, part: str, as_part: Callable[[str], str], facts: FlowRunFacts) -> str:
+def _fill(template: str, part: str, as_part: Callable[[str], str], facts: NamingFacts) -> str:
     """Fill in a part of a template, the path or the tag, by whose rules fields are written."""
     try:
         redact = Redactor(facts.parameters)
@@ -125,7 +125,7 @@ def _fill(template: str, part: str, as_part: Callable[[str], str], facts: FlowRu
         ) from error
 
 
-def _fields(facts: FlowRunFacts) -> dict[str, Any]:
+def _fields(facts: NamingFacts) -> dict[str, Any]:
     return {
         **facts.parameters,
         "flow_run": SimpleNamespace(name=facts.flow_run_name, id=facts.flow_run_id),

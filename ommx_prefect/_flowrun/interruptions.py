@@ -28,7 +28,7 @@ _around: ContextVar[tuple[str, ...]] = ContextVar("ommx_prefect_flow_runs", defa
 
 @contextlib.contextmanager
 def interruption_noted(flow_run_id: str) -> Iterator[None]:
-    """Note it if the body of a flow run, which runs in the block, is interrupted."""
+    """Note an interruption of the body of a flow run, which runs in the block."""
     _reasons.forget(flow_run_id)  # of an earlier attempt
     token = _around.set((*_around.get(), flow_run_id))
     try:

@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.callables import get_parameter_defaults
 
 from ommx_prefect._flowrun.image_name import (
-    FlowRunFacts,
     NameSource,
+    NamingFacts,
     anonymous_tag,
     is_registry_missing,
     resolve,
@@ -82,7 +82,7 @@ def open_flow_run(
     _note_start(flow_run_id, stage)
     record = read_flow_record(stage)
     if record is None:
-        facts = facts_of(flow, flow_run, parameters)
+        facts = naming_facts(flow, flow_run, parameters)
         if root_flow_run_id:
             record = _record_of_part(facts, root_flow_run_id)
         else:
@@ -113,15 +113,15 @@ def open_in_hook(settings: ExperimentSettings, flow: Flow[Any, Any], flow_run: F
         open_flow_run(anonymous, flow, flow_run, flow_run.parameters)
 
 
-def facts_of(
+def naming_facts(
     flow: Flow[Any, Any], flow_run: FlowRun, parameters: Mapping[str, Any]
-) -> FlowRunFacts:
+) -> NamingFacts:
     """Collect what names are made of; a deployment's runs know only the parameters it sets."""
     now = datetime.now(timezone.utc)
     parameters = {**get_parameter_defaults(flow.fn), **parameters}
     if (keywords := keywords_of(flow.fn)) is not None:  # each of them is a parameter
         parameters = {**(parameters.pop(keywords, None) or {}), **parameters}
-    return FlowRunFacts(
+    return NamingFacts(
         flow_run_id=str(flow_run.id),
         flow_run_name=_redactor(parameters).text(flow_run.name),
         flow_name=flow.name,
@@ -139,7 +139,7 @@ def _redactor(parameters: Mapping[str, Any]) -> Redactor:
 
 
 def record_of(
-    facts: FlowRunFacts,
+    facts: NamingFacts,
     settings: ExperimentSettings,
     image_name: str,
     *,
@@ -167,14 +167,14 @@ def record_of(
     )
 
 
-def _record_of_part(facts: FlowRunFacts, root_flow_run_id: str) -> FlowRecord:
+def _record_of_part(facts: NamingFacts, root_flow_run_id: str) -> FlowRecord:
     """Return the record of a subflow that is part of another flow run's experiment."""
     record = record_of(facts, ExperimentSettings(), "", chosen=False, deployment="")
     return replace(record, owner=root_flow_run_id, stage=stage_of(root_flow_run_id).name)
 
 
 def _named_record(
-    settings: ExperimentSettings, facts: FlowRunFacts, flow_run: FlowRun, stage: Stage
+    settings: ExperimentSettings, facts: NamingFacts, flow_run: FlowRun, stage: Stage
 ) -> FlowRecord:
     """Return the record of a flow run whose experiment is its own, under a name that is free."""
     shown = flow_run.model_copy(update={"name": facts.flow_run_name})
@@ -198,7 +198,7 @@ def _scheduled_with(flow_run: FlowRun) -> datetime | None:
 
 
 def _wanted_name(
-    settings: ExperimentSettings, facts: FlowRunFacts, flow_run: FlowRun
+    settings: ExperimentSettings, facts: NamingFacts, flow_run: FlowRun
 ) -> tuple[str, bool]:
     """Return the name that a flow wants, and whether its author chose it, tag and all."""
     template = _called(settings.experiment, flow_run)

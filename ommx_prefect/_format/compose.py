@@ -65,7 +65,7 @@ def split_warnings(split_columns: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def compose(experiment: ExperimentRecord, settled: SettledColumns | None = None) -> Composition:
-    """Write an Experiment whose Runs come from anywhere.
+    """Write one Experiment of Runs that may come from several.
 
     OMMX keeps one type for each column of run parameters in a whole Experiment. Integers join
     floats where each is exactly a float; other types are kept apart: the type that the first

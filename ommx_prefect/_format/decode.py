@@ -73,7 +73,7 @@ def decode(documents: Documents) -> ExperimentRecord:
 
 def manifest_of(data: bytes) -> dict[str, Any]:
     """Parse the bytes of an Experiment's manifest and check its types."""
-    manifest = checked(ManifestJson, parse_json(data, "manifest"))
+    manifest = checked(ManifestJson, strict_json(data, "manifest"))
     for found, wanted in (
         (manifest["artifactType"], ARTIFACT_TYPE),
         (manifest["config"]["mediaType"], CONFIG_MEDIA_TYPE),
@@ -114,11 +114,6 @@ def check_blob(descriptor: Descriptor, data: bytes) -> None:
             f"{descriptor.media_type}: {len(data)} bytes with digest {found} stand where "
             f"{descriptor.size} bytes with digest {descriptor.digest} are named"
         )
-
-
-def parse_json(data: bytes, what: str) -> Any:
-    """Parse JSON or raise DocumentError."""
-    return strict_json(data, what)
 
 
 def _first_run_id(runs: Sequence[RunJson]) -> int:

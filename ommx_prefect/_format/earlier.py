@@ -54,7 +54,12 @@ def own_runs(experiment: ExperimentRecord) -> list[tuple[int, RunRecord]]:
 
 
 def own(runs: Iterable[R], annotations: Mapping[str, str]) -> list[R]:
-    """Return those of OMMX's Runs that are their experiment's own, by its annotations."""
+    """Return the Runs, as OMMX lists them, that are no earlier night's.
+
+    Args:
+        runs: All Runs of an experiment.
+        annotations: Its annotations, which tell how many are of earlier nights.
+    """
     first = first_own_run(annotations)
     return [run for run in runs if run.run_id >= first]
 

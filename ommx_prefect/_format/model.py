@@ -2,8 +2,8 @@
 
 An Experiment is an OCI image manifest (`artifactType` application/org.ommx.v1.experiment), a
 config JSON that refers to layers by index, and one MessagePack layer of run parameters (OMMX
-3.0, rust/ommx/src/experiment/config.rs and parameter.rs). `_decode` turns the three into records
-that hold descriptors instead of indexes; `_encode` writes records in the byte form of OMMX.
+3.0, rust/ommx/src/experiment/config.rs and parameter.rs). `decode` turns the three into records
+that hold descriptors instead of indexes; `encode` writes records in the byte form of OMMX.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ ARTIFACT_TYPE = "application/org.ommx.v1.experiment"
 CONFIG_MEDIA_TYPE = "application/org.ommx.v1.experiment.config+json"
 PARAMETERS_MEDIA_TYPE = "application/org.ommx.v1.experiment.run-parameters+msgpack"
 MANIFEST_MEDIA_TYPE = "application/vnd.oci.image.manifest.v1+json"
+# OMMX's media types of what a Run holds, in the version that OMMX 3 writes.
+INSTANCE_MEDIA_TYPE = "application/org.ommx.v2.instance"
+PARAMETRIC_INSTANCE_MEDIA_TYPE = "application/org.ommx.v2.parametric-instance"
+SOLUTION_MEDIA_TYPE = "application/org.ommx.v2.solution"
+SAMPLE_SET_MEDIA_TYPE = "application/org.ommx.v2.sample-set"
 
 # Column type of the run-parameter table -> the Python type of its cells.
 COLUMN_TYPES: dict[str, type] = {"bool": bool, "int64": int, "float64": float, "string": str}
@@ -140,6 +145,9 @@ def hex_of(digest: str) -> str:
     return Digest(digest)[7:]
 
 
-def describe(media_type: str, data: bytes) -> Descriptor:
-    """Return the descriptor of the bytes."""
-    return Descriptor(media_type, sha256_digest(data), len(data))
+def describe(
+    media_type: str, data: bytes, annotations: Mapping[str, str] | None = None
+) -> Descriptor:
+    """Return the descriptor of the bytes, its annotations in the order of their names."""
+    noted = tuple(sorted((annotations or {}).items()))
+    return Descriptor(media_type, sha256_digest(data), len(data), noted)

@@ -24,7 +24,6 @@ LONGEST_TEXT = 1_000_000
 MOST_PARTS = 10_000
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Index = Annotated[int, Field(ge=0)]
-Texts = Mapping[Text, Text]
 CLOSED = ConfigDict(extra="forbid", strict=True)
 
 
@@ -183,7 +182,7 @@ def checked(schema: type[T], document: Any) -> T:
         DocumentError: It has another shape; the first field that is wrong is named.
     """
     try:
-        _adapter(cast("Hashable", schema)).validate_python(document)
+        adapter_of(cast("Hashable", schema)).validate_python(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise _error_of(NAMES[schema], first["type"], first["loc"], first["msg"]) from None
@@ -203,6 +202,6 @@ def _error_of(name: str, kind: str, where: tuple[int | str, ...], said: str) -> 
 
 
 @functools.cache
-def _adapter(schema: Hashable) -> TypeAdapter[Any]:
+def adapter_of(schema: Hashable) -> TypeAdapter[Any]:
     """Return what checks a schema: made at its first use, for making it takes milliseconds."""
     return TypeAdapter(cast("Any", schema))

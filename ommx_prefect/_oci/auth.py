@@ -24,8 +24,8 @@ from ommx_prefect._oci.addresses import (
     redirected,
 )
 from ommx_prefect._oci.answers import AnswerError, discard, parsed, read_at_most
+from ommx_prefect._oci.challenge import Challenge, challenge_of, scope_of
 from ommx_prefect._oci.credentials import Credentials
-from ommx_prefect._oci.names import Challenge, challenge_of, scope_of
 from ommx_prefect.exceptions import RegistryAuthError, RegistryError, RegistryUnavailableError
 
 # The spec's lifetime of a token that does not tell its own, the most that is believed, and how

@@ -1,4 +1,4 @@
-"""Names in the OCI protocol: addresses, digests, scopes, and the size limit of manifests.
+"""Names in the OCI protocol: image names, addresses, digests, and the size limit of manifests.
 
 Pure: nothing here touches the network. The rules are those of the OCI distribution spec 1.1
 (https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
@@ -16,24 +16,17 @@ from ommx_prefect.exceptions import DocumentError, ManifestTooLargeError
 # The limit of distribution/distribution (`maxManifestBodySize`), which most registries share.
 MOST_MANIFEST_BYTES = 4 * 1024 * 1024
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+LONGEST_REPOSITORY = 255
 _IMAGE_NAME = re.compile(
     r"(?P<registry>(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?|\[[0-9a-fA-F:]{2,45}\])(?::\d{1,5})?)"
-    rf"/(?P<repository>{_COMPONENT}(?:/{_COMPONENT})*):(?P<tag>{_TAG.pattern})"
+    rf"/(?P<repository>{REPOSITORY.pattern}):(?P<tag>{TAG.pattern})"
 )
-MOST_REPOSITORY_LETTERS = 255
 # Registries that answer under another name than the one in image names.
 API_HOSTS = {"docker.io": "registry-1.docker.io"}
-_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
-REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
-TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::\d+)?")
-# A challenge's parameters: `realm="https://...",service="..."`, quoted or not. A name begins where
-# no letter stands before it: the search is linear.
-_PARAMETER = re.compile(r'(?<!\w)(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
-LONGEST_REPOSITORY = 255
-LONGEST_CHALLENGE = 8_192
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ def split_name(name: str) -> ImageName:
         DocumentError: It is none.
     """
     found = _IMAGE_NAME.fullmatch(name)
-    if found is None or len(found["repository"]) > MOST_REPOSITORY_LETTERS:
+    if found is None or len(found["repository"]) > LONGEST_REPOSITORY:
         raise DocumentError(f"{name[:100]!r} is no image name, registry/repository:tag")
     return ImageName(found["registry"], found["repository"], found["tag"])
 
@@ -73,7 +66,7 @@ def image_name(text: str) -> str:
 
 def image_tag(text: str) -> str:
     """Return a text that is a tag; DocumentError if it is none."""
-    if _TAG.fullmatch(text) is None:
+    if not is_tag(text):
         raise DocumentError(f"{text[:100]!r} is no tag of an image name")
     return text
 
@@ -138,41 +131,6 @@ def check_manifest_size(manifest: bytes, layers: int) -> None:
     """
     if len(manifest) > MOST_MANIFEST_BYTES:
         raise ManifestTooLargeError(len(manifest), layers, MOST_MANIFEST_BYTES)
-
-
-@dataclass(frozen=True)
-class Challenge:
-    """What a registry wants of somebody it does not know: its `WWW-Authenticate` header.
-
-    Attributes:
-        scheme: `basic` or `bearer`, in small letters.
-        realm: Of bearer: the address of the token server.
-        service: Of bearer: the registry's name for the token server.
-        scope: Of bearer: what the request would have needed; may be empty.
-    """
-
-    scheme: str
-    realm: str = ""
-    service: str = ""
-    scope: str = ""
-
-
-def challenge_of(header: str) -> Challenge:
-    """Parse a `WWW-Authenticate` header."""
-    scheme, _, rest = header[:LONGEST_CHALLENGE].strip().partition(" ")
-    found = {
-        name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain
-        for name, quoted, plain in _PARAMETER.findall(rest)
-    }
-    known = {key: found[key] for key in ("realm", "service", "scope") if key in found}
-    return Challenge(scheme.lower(), **known)
-
-
-def scope_of(method: str, repository: str, mounted_from: str | None = None) -> str:
-    """Return the token scope that a request needs where the challenge does not name one."""
-    actions = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(method, "pull,push")
-    scope = f"repository:{repository}:{actions}"
-    return f"{scope} repository:{mounted_from}:pull" if mounted_from else scope
 
 
 def is_registry(text: str) -> bool:

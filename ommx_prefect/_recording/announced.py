@@ -16,11 +16,14 @@ from typing import Any
 
 from ommx import Instance, Solution
 
-from ommx_prefect._format.model import Descriptor, sha256_digest
+from ommx_prefect._format.model import (
+    INSTANCE_MEDIA_TYPE,
+    SOLUTION_MEDIA_TYPE,
+    Descriptor,
+    describe,
+)
 
 INSTANCE = "instance"
-_MEDIA_TYPE = "application/org.ommx.v2.instance"
-_SOLUTION = "application/org.ommx.v2.solution"
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,12 @@ class Announced:
             instance: The instance.
             data: Its `to_v2_bytes()`.
         """
-        noted = tuple(sorted(instance.annotations.items()))
-        descriptor = Descriptor(_MEDIA_TYPE, sha256_digest(data), len(data), noted)
-        return cls(parameters, descriptor, data)
+        return cls(parameters, describe(INSTANCE_MEDIA_TYPE, data, instance.annotations), data)
 
     def beside(self, name: str, solution: Solution) -> Announced:
-        """Return it with a solution of the instance."""
+        """Return a copy with a solution of the instance beside it."""
         data = solution.to_v2_bytes()
-        noted = tuple(sorted(solution.annotations.items()))
-        layer = Descriptor(_SOLUTION, sha256_digest(data), len(data), noted)
+        layer = describe(SOLUTION_MEDIA_TYPE, data, solution.annotations)
         return replace(self, solutions={**self.solutions, name: (layer, data)})
 
     def covers(self, other: Announced) -> bool:

@@ -41,7 +41,7 @@ WRITTEN_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Part:
+class CheckpointedValue:
     """What one name stands for: a run parameter, or attachments."""
 
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
@@ -64,9 +64,9 @@ class Checkpoints:
         self._stage = stage
         self._files = CheckpointFiles(stage)
         self._attempt = attempt
-        self._parts: dict[str, Part] = {}
+        self._parts: dict[str, CheckpointedValue] = {}
         self._payload: dict[str, bytes] = {}
-        self._announced: dict[str, Part] = {}
+        self._announced: dict[str, CheckpointedValue] = {}
         self._instances: dict[str, bytes] = {}
         self._written = self._count = 0
         self._noted: set[tuple[str, str]] = set()
@@ -121,7 +121,7 @@ class Checkpoints:
             told = {k: redact.scalar(v) for k, v in scalars.items() if v is not None}
             beside = {key: layer for key, (layer, _) in announced.solutions.items()}
             attached = Attachments({name: announced.descriptor, **beside})
-            self._announced = {"": Part(told, attached)}
+            self._announced = {"": CheckpointedValue(told, attached)}
             self._instances = {announced.descriptor.digest: data}
             self._instances |= {layer.digest: x for layer, x in announced.solutions.values()}
             return self._write(self._parts, self._count, self._payload, notes)
@@ -142,7 +142,7 @@ class Checkpoints:
 
     def _write(
         self,
-        parts: Mapping[str, Part],
+        parts: Mapping[str, CheckpointedValue],
         count: int,
         blobs: Mapping[str, bytes],
         notes: Collection[str],
@@ -165,7 +165,9 @@ class Checkpoints:
         place = self._stage.name
         return self._new_problems(place, None, [f"a checkpoint stays on this host: {problem}"])
 
-    def _shard(self, parts: Mapping[str, Part], count: int, notes: Collection[str]) -> Shard:
+    def _shard(
+        self, parts: Mapping[str, CheckpointedValue], count: int, notes: Collection[str]
+    ) -> Shard:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         last = f"the last of its {count} checkpoints is of {now}"
         own = _names_of(parts.values())
@@ -200,7 +202,7 @@ def notes_of(logged: LoggedValue, redact: Redactor) -> list[str]:
 
 def _part_of(
     name: str, value: Any, target: CollectedAttachments, redact: Redactor
-) -> tuple[Part | None, list[str]]:
+) -> tuple[CheckpointedValue | None, list[str]]:
     """Return what a name stands for now, None where its earlier value stays; and problems."""
     if refusal := _refusal(name, value):
         return None, [f"checkpoint {name!r} is not recorded: {refusal}"]
@@ -208,13 +210,13 @@ def _part_of(
     try:
         scalar = None if _is_file(value) else as_parameter(value)
         if scalar is not None:
-            return Part({name: redact.scalar(scalar)}), []
+            return CheckpointedValue({name: redact.scalar(scalar)}), []
     except ValueError as error:
         problems = [f"checkpoint {name!r} is attached, and no run parameter: {error}"]
     logged = log_value(cast(Run, target), name, value, forbidden=redact)
     problems += [f"checkpoint {note}" for note in notes_of(logged, redact)]
     found = Attachments(target.entries, target.filenames)
-    return (Part(attachments=found) if target.entries else None), problems
+    return (CheckpointedValue(attachments=found) if target.entries else None), problems
 
 
 def _is_file(value: object) -> bool:
@@ -230,11 +232,11 @@ def _refusal(name: str, value: object) -> str:
     return "it is None" if value is None else ""
 
 
-def _names_of(parts: Iterable[Part]) -> set[str]:
+def _names_of(parts: Iterable[CheckpointedValue]) -> set[str]:
     return {name for part in parts for name in (*part.parameters, *part.attachments.entries)}
 
 
-def _documents_of(parts: Mapping[str, Part]) -> Documents:
+def _documents_of(parts: Mapping[str, CheckpointedValue]) -> Documents:
     parameters: dict[str, Scalar] = {}
     entries: dict[str, Descriptor] = {}
     filenames: dict[str, str] = {}

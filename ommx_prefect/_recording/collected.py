@@ -14,7 +14,15 @@ from typing import Any
 
 from ommx.experiment import Experiment
 
-from ommx_prefect._format.model import Attachments, Descriptor, sha256_digest
+from ommx_prefect._format.model import (
+    INSTANCE_MEDIA_TYPE,
+    PARAMETRIC_INSTANCE_MEDIA_TYPE,
+    SAMPLE_SET_MEDIA_TYPE,
+    SOLUTION_MEDIA_TYPE,
+    Attachments,
+    Descriptor,
+    describe,
+)
 
 # How much of a file is looked at to tell its type.
 MOST_TYPED = 4 * 2**20
@@ -57,16 +65,16 @@ class CollectedAttachments:
         self.filenames[name] = path.name
 
     def log_instance(self, name: str, value: Any) -> None:
-        self._add_ommx(name, "application/org.ommx.v2.instance", value)
+        self._add_ommx(name, INSTANCE_MEDIA_TYPE, value)
 
     def log_parametric_instance(self, name: str, value: Any) -> None:
-        self._add_ommx(name, "application/org.ommx.v2.parametric-instance", value)
+        self._add_ommx(name, PARAMETRIC_INSTANCE_MEDIA_TYPE, value)
 
     def log_solution(self, name: str, value: Any) -> None:
-        self._add_ommx(name, "application/org.ommx.v2.solution", value)
+        self._add_ommx(name, SOLUTION_MEDIA_TYPE, value)
 
     def log_sample_set(self, name: str, value: Any) -> None:
-        self._add_ommx(name, "application/org.ommx.v2.sample-set", value)
+        self._add_ommx(name, SAMPLE_SET_MEDIA_TYPE, value)
 
     def _add_ommx(self, name: str, media_type: str, value: Any) -> None:
         self._add(name, media_type, value.to_v2_bytes(), value.annotations)
@@ -74,10 +82,9 @@ class CollectedAttachments:
     def _add(
         self, name: str, media_type: str, data: bytes, annotations: Mapping[str, str] | None = None
     ) -> None:
-        digest = sha256_digest(data)
-        noted = tuple(sorted((annotations or {}).items()))
-        self.name_layer(name, Descriptor(media_type, digest, len(data), noted))
-        self.blobs[digest] = data
+        layer = describe(media_type, data, annotations)
+        self.name_layer(name, layer)
+        self.blobs[layer.digest] = data
 
     def name_layer(self, name: str, layer: Descriptor) -> None:
         """Give a name to payload that is stored elsewhere."""

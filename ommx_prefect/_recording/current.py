@@ -103,14 +103,14 @@ def innermost_recordings() -> list[CurrentRecording]:
 class made_current(AbstractContextManager[None]):
     """Make a recording the current one while the block runs."""
 
-    __slots__ = ("_recording", "_root", "_tokens")
+    __slots__ = ("_recording", "_root", "_token")
 
     def __init__(self, recording: CurrentRecording) -> None:
         self._recording = recording
 
     def __enter__(self) -> None:
         around = _current.get()
-        self._tokens = _current.set(self._recording)
+        self._token = _current.set(self._recording)
         self._root = enclosing_root_id.set(self._recording.attempt.owner)
         with _lock:
             _active[self._recording] = around
@@ -119,5 +119,5 @@ class made_current(AbstractContextManager[None]):
         with _lock:
             _active.pop(self._recording, None)
         with contextlib.suppress(ValueError):  # an abandoned coroutine ends in another context
-            _current.reset(self._tokens)
+            _current.reset(self._token)
             enclosing_root_id.reset(self._root)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from prefect.blocks.core import Block
 
 from ommx_prefect._flowrun.secrets import add_to_flow_run
-from ommx_prefect._prefect.loaded_blocks import watch_loaded_blocks
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect._values.secrets import Redactor
 
@@ -17,6 +16,3 @@ def learn_loaded(block: Block) -> None:
         recording.redact.learn({"block": block})
     else:
         add_to_flow_run(Redactor({"block": block}).texts)
-
-
-watch_loaded_blocks(learn_loaded)

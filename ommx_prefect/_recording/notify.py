@@ -21,7 +21,7 @@ def notify_prefect(record: Record) -> None:
 
 
 def note_result(record: Record) -> None:
-    """Note whose a result is that Prefect is about to persist; a failed attempt leaves none."""
+    """Note which task run made the result that Prefect persists next; a failed one makes none."""
     end = record.end
     if record.result_key and end.status == "finished" and end.state != "Cached":
         with contextlib.suppress(Exception):  # a cached Run that names no origin is whole

@@ -45,7 +45,7 @@ class _Output(CollectedAttachments):
 
 
 def collected(open_run: OpenRun, name: str, value: object, redact: Redactor) -> LoggedValue | None:
-    """Attach what a function returned to a Run that nobody asked for.
+    """Attach what a function returned to its Run without opening one in OMMX.
 
     Returns:
         What became of the value; None where it has to be attached to the Run itself.

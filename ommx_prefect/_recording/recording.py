@@ -15,7 +15,6 @@ from ommx.experiment import Run
 from prefect.context import TaskRunContext
 
 from ommx_prefect._prefect.states import Outcome
-from ommx_prefect._recording import loaded_secrets as loaded_secrets  # watches from here on
 from ommx_prefect._recording.announced import Announced
 from ommx_prefect._recording.attach import (
     attach_returned,

@@ -106,7 +106,7 @@ class OpenRun:
         self._is_recordable = False
 
     def trace(self) -> None:
-        """Open it before the function runs, so that its trace begins there."""
+        """Open the Run before the function runs, so that its trace begins there."""
         silence_rust_spans()
         self.run.__enter__()
 

@@ -25,7 +25,7 @@ from ommx_prefect._reporting.night import FlowRunFacts, facts_of
 from ommx_prefect._reporting.publish import report_sealed
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_flow_run, seal_task_run
-from ommx_prefect._stages.damage import damaged_files, named
+from ommx_prefect._stages.damage import damage_error, damaged_files
 from ommx_prefect._stages.documents import OUTBOX_RECORD
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import stage_of
@@ -160,7 +160,7 @@ def _told_of(owner: str, error: Exception) -> Exception:
     if not isinstance(error, DocumentError):
         return error
     errors = {name: each for name, _, each in damaged_files(LocalStage(owner))}
-    return named(owner, errors or {"": error})
+    return damage_error(owner, errors or {"": error})
 
 
 def _sent_out(unsealed: Unsealed, how: Recovery) -> Recovered:

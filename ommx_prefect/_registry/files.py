@@ -164,11 +164,11 @@ def read_regular(path: str | Path, *, owned: bool = True) -> bytes:
 
 
 @contextlib.contextmanager
-def open_regular(path: str | Path, *, owned: bool = True) -> Iterator[FileIO]:
+def open_regular(path: str | Path) -> Iterator[FileIO]:
     """Open a file to read it, as `read_regular` does."""
     number = _open_old(path)
     try:
-        _size_of(number, owned=owned)
+        _size_of(number, owned=True)
         with open(number, "rb", buffering=0, closefd=False) as file:
             yield file
     finally:

@@ -34,7 +34,7 @@ def pull_experiment(image_name: str) -> Experiment:
 
 
 def pull_index(image_name: str) -> Experiment:
-    """Do the same, and leave what was sealed in parts an experiment without Runs."""
+    """Open the same image as it is: of an experiment in parts, its index, which has no Runs."""
     where = split_name(canonical_name(image_name))
     with Repository(where.registry, where.repository) as repository:
         digest = repository.find_manifest(where.tag)

@@ -31,7 +31,7 @@ class Findings:
         before: Image name of the night that it is compared with; empty without one.
         before_url: Address of that flow run in the UI.
         worse: Sentences about what became worse.
-        better: Likewise about what became better.
+        better: Sentences about what became better.
         counts: How many pairs are better, worse, the same, new and gone.
         not_comparable: Why times are not compared.
         contradictions: Sentences about claims that cannot all be true.

@@ -8,6 +8,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ommx_prefect._values.display import for_markdown
 from ommx_prefect._values.error_texts import describe_error
 
 if TYPE_CHECKING:
@@ -55,6 +56,4 @@ def _as_markdown(title: str, figure: Any) -> str:
 
 
 def _why(error: Exception) -> str:
-    from ommx_prefect._values.display import for_markdown
-
     return f" ({for_markdown(describe_error(error))})"

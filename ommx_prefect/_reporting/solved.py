@@ -52,7 +52,7 @@ class Solved:
 
 
 # How many solves an earlier night has, and what reads it.
-Earlier = tuple[int, Callable[[], Solved | None]]
+NightToRead = tuple[int, Callable[[], Solved | None]]
 
 
 def solved(night: Night) -> Solved | None:
@@ -79,7 +79,7 @@ def earlier(night: Night, most: int, most_solves: int) -> list[Solved]:
     return found
 
 
-def _earlier_here(series: Series) -> Iterator[Earlier]:
+def _earlier_here(series: Series) -> Iterator[NightToRead]:
     """Yield the nights of the Local Registry, the last first."""
     for ref in previous_nights(series):
 
@@ -90,7 +90,7 @@ def _earlier_here(series: Series) -> Iterator[Earlier]:
         yield solves_in(ref) - earlier_solves(ref.annotations), load
 
 
-def _earlier_composed(series: Series) -> Iterator[Earlier]:
+def _earlier_composed(series: Series) -> Iterator[NightToRead]:
     """Yield the nights that this host composed in a registry, the last first."""
     for sealed in composed_before(series):
         with contextlib.suppress(OmmxPrefectError):  # deleted there

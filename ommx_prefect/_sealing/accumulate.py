@@ -14,7 +14,7 @@ from ommx_prefect._format.model import Descriptor
 from ommx_prefect._registry.blobs import blob_path, read_blob, read_documents
 from ommx_prefect._sealing.composed import bring_composed
 from ommx_prefect._sealing.earlier import LEFT_OUT, Earlier, joined, moved, with_flow_run
-from ommx_prefect._sealing.ledger import Night
+from ommx_prefect._sealing.ledger import EarlierNight
 from ommx_prefect._sealing.lineage import ACCUMULATE, Series, subject_of
 from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._sealing.previous import SealedContents, contents_of
@@ -115,12 +115,12 @@ def _is_of_this_flow(contents: SealedContents, inputs: SealInputs) -> bool:
     return own or bool(inputs.flow and contents.annotations.get(FLOW_NAME) == inputs.flow)
 
 
-def _night_of(contents: SealedContents) -> Night:
+def _night_of(contents: SealedContents) -> EarlierNight:
     """Return what is told of the night itself, besides those before it that it holds."""
     told, documents = contents.ledger, contents.documents
     if told is None or documents is None:
         raise DocumentError("it has no ledger")
-    return Night(
+    return EarlierNight(
         flow_run_id=str(FlowRunId(contents.annotations.get(FLOW_RUN_ID, ""))),
         manifest_digest=documents.digest,
         first_run=len(contents.earlier.entries),

@@ -30,9 +30,10 @@ def composed_before(series: Series) -> list[SealedExperiment]:
 
 
 def bring_composed(series: Series) -> None:
-    """Pull the last of them into the Local Registry, where what it names is not fetched again.
+    """Pull the last earlier night that was composed in a registry into the Local Registry.
 
-    One that was deleted there, or whose name has moved, is no earlier night any more.
+    What it names is not fetched again. One that was deleted there, or whose name has moved, is no
+    earlier night any more.
 
     Raises:
         OmmxPrefectError: The registry does not answer, or gives something else.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ommx_prefect._format.earlier import FLOW_RUN_COLUMN
 from ommx_prefect._format.model import Attachments, Descriptor, Documents
-from ommx_prefect._sealing.ledger import Entry, Night
+from ommx_prefect._sealing.ledger import EarlierNight, Entry
 
 FOLDER = "earlier"
 # The warning of an experiment that was to hold the Runs of the nights before, and does not.
@@ -35,7 +35,7 @@ class Earlier:
 
     subject: Descriptor | None = None
     entries: Sequence[Entry] = ()
-    nights: tuple[Night, ...] = ()
+    nights: tuple[EarlierNight, ...] = ()
     attachments: Attachments = field(default_factory=Attachments)
     documents: Documents | None = None
     note: str = ""
@@ -79,7 +79,7 @@ def joined(*attachments: Attachments) -> Attachments:
     )
 
 
-def split(found: Attachments, nights: Iterable[Night]) -> tuple[Attachments, Attachments]:
+def split(found: Attachments, nights: Iterable[EarlierNight]) -> tuple[Attachments, Attachments]:
     """Return the attachments of an experiment that are its own, and those of nights before."""
     folders = tuple(_folder_of(night.flow_run_id) for night in nights)
     theirs = {name for name in found.entries if folders and name.startswith(folders)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from ommx_prefect._flowrun.image_name import FlowRunFacts, anonymous_tag
+from ommx_prefect._flowrun.image_name import NamingFacts, anonymous_tag
 from ommx_prefect._prefect.api import api_client, read_flow_run
 from ommx_prefect._prefect.states import EXPERIMENT_STATUS
 from ommx_prefect._registry.names import anonymous_name
@@ -93,7 +93,7 @@ def unnamed_record(
 ) -> FlowRecord:
     """Return a record for a flow run that never came to write one, or for a lone task run."""
     time = started or datetime.now(timezone.utc)
-    facts = FlowRunFacts(root_flow_run_id, name, "", time, time, {})
+    facts = NamingFacts(root_flow_run_id, name, "", time, time, {})
     return FlowRecord(
         owner=root_flow_run_id,
         image_name=anonymous_name(anonymous_tag(facts)),

@@ -79,7 +79,7 @@ class Entry(RunPlace):
 
 
 @dataclass(frozen=True)
-class Night:
+class EarlierNight:
     """What a ledger says of a night before, whose Runs are in the same experiment.
 
     Attributes:
@@ -114,7 +114,7 @@ class Ledger:
     subflows: tuple[Mapping[str, Any], ...]
     split_columns: Mapping[str, str]
     warnings: tuple[str, ...]
-    nights: tuple[Night, ...] = ()
+    nights: tuple[EarlierNight, ...] = ()
 
     @property
     def first_own_run(self) -> int:
@@ -122,7 +122,7 @@ class Ledger:
         return runs_of(self.nights)
 
 
-def runs_of(nights: Iterable[Night]) -> int:
+def runs_of(nights: Iterable[EarlierNight]) -> int:
     """Return how many Runs some nights have."""
     return sum(night.runs for night in nights)
 
@@ -144,7 +144,7 @@ def ledger_bytes(
     subflows: Sequence[Mapping[str, Any]],
     split_columns: Mapping[str, str],
     warnings: Sequence[str],
-    nights: Sequence[Night] = (),
+    nights: Sequence[EarlierNight] = (),
 ) -> bytes:
     """Write the ledger: the same facts give the same bytes."""
     document = {

@@ -66,7 +66,7 @@ class SealInputs:
 
     @property
     def composed(self) -> SealInputs:
-        """The same, once it is composed: of 10^5 attempts the records alone are some 300 MB."""
+        """The inputs without the records of attempts: of 10^5 attempts they are some 300 MB."""
         return replace(self, staged=self.staged.composed, checkpoints={})
 
     @property

@@ -87,7 +87,7 @@ class SealPlan:
 
     @property
     def without_ledger(self) -> SealPlan:
-        """The same, once its ledger is stored."""
+        """The plan without the bytes of its ledger, once that is stored."""
         return replace(self, ledger=b"")
 
 

@@ -31,7 +31,7 @@ from ommx_prefect._sealing.result import (
     read_sealed,
 )
 from ommx_prefect._shards.shard import Attempt
-from ommx_prefect._stages.damage import damaged_files, is_named, named, set_aside_payload
+from ommx_prefect._stages.damage import damage_error, damaged_files, names_damage, set_aside_payload
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
     STATE_RECORD,
@@ -72,9 +72,9 @@ class Seal:
 
 
 def seal_by_id(flow_run_id: object, *, stage: str | None = None, end: End | None = None) -> Seal:
-    """Seal a flow run by its id, as `ommx_prefect.seal` does, and show nobody."""
+    """Seal a flow run by its id, as `ommx_prefect.seal` does, without reporting it in Prefect."""
     place, record = find_flow_run(parse_flow_run_id(flow_run_id), stage)
-    return seal_found(place, record, end=end, named=stage)
+    return seal_found(place, record, end=end, given_stage=stage)
 
 
 def seal_flow_run(
@@ -96,7 +96,9 @@ def seal_flow_run(
             setting.
     """
     place, record = find_flow_run(flow_run_id, stage)
-    done = seal_found(place, record, state, end=end, named=stage, pending_seconds=pending_seconds)
+    done = seal_found(
+        place, record, state, end=end, given_stage=stage, pending_seconds=pending_seconds
+    )
     return done.sealed
 
 
@@ -106,7 +108,7 @@ def seal_found(
     state: State[Any] | None = None,
     *,
     end: End | None = None,
-    named: str | None = None,
+    given_stage: str | None = None,
     pending_seconds: float | None = None,
 ) -> Seal:
     """Seal a flow run whose stage and record are known; of a subflow, the enclosing flow run.
@@ -116,14 +118,13 @@ def seal_found(
         record: Its record; None where it never came to write one.
         state: As for `seal_flow_run`.
         end: As for `seal_flow_run`.
-        named: Where its shards wait, as the caller said it.
+        given_stage: Where its shards wait, as the caller said it.
         pending_seconds: As for `seal_flow_run`.
     """
     if record is not None and record.owner != stage.owner:
-        place, known = find_flow_run(record.owner, named or record.stage)
-        return seal_found(
-            place, known, named=named or record.stage, pending_seconds=pending_seconds
-        )
+        elsewhere = given_stage or record.stage
+        place, known = find_flow_run(record.owner, elsewhere)
+        return seal_found(place, known, given_stage=elsewhere, pending_seconds=pending_seconds)
     if record is None and read_sealed(stage) is None and not stage.exists():
         raise NotSealedError(stage.owner)
     end = end or end_of(stage, state)
@@ -163,8 +164,8 @@ def _seal_or_explain(stage: Stage, record: FlowRecord, end: End) -> Seal:
 
 
 def _explained(stage: Stage, error: Exception) -> str:
-    """Say why a seal failed; where that are damaged records, name them and what can be done."""
-    if isinstance(error, DocumentError) and is_named(error):  # as a shared place has them
+    """Say why a seal failed; where damaged records are why, name them and what can be done."""
+    if isinstance(error, DocumentError) and names_damage(error):  # as a shared place has them
         return f"{type(error).__name__}: {error.reason[:LONGEST_REASON]}"
     if not isinstance(error, DAMAGE) or _is_of_the_place(error):
         return describe_error(error)
@@ -175,7 +176,7 @@ def _explained(stage: Stage, error: Exception) -> str:
         errors = {"": error}
     if not errors:
         return describe_error(error)
-    found = named(stage.owner, errors)
+    found = damage_error(stage.owner, errors)
     return f"{type(found).__name__}: {found.reason[:LONGEST_REASON]}"
 
 

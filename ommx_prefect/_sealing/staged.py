@@ -55,7 +55,7 @@ class Staged:
 
     @property
     def composed(self) -> Staged:
-        """The same without the records, of which an experiment is made already."""
+        """What is staged without its records, once an experiment is composed of them."""
         return dataclasses.replace(self, ended=(), shards=(), witnesses=(), parts=())
 
     @property

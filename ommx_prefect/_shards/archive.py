@@ -3,7 +3,7 @@
 A shard archive is a MessagePack map:
 
     {"format": "application/vnd.ommx-prefect.shard.v1+msgpack",
-     "shard": <the bytes of the shard, see _shards>,
+     "shard": <the bytes of the shard, see `_shards.shard`>,
      "blobs": {"<sha256 in hex>": <bytes>, ...}}
 
 What arrives from elsewhere is believed only as far as its digests go: `open_archive` checks each

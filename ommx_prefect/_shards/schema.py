@@ -8,15 +8,14 @@ which meets a newer writer says so instead of sealing half of what was recorded.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Hashable, Mapping
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from ommx_prefect._format.model import INT64, Digest
-from ommx_prefect._format.schemas import LONGEST_TEXT
+from ommx_prefect._format.schemas import LONGEST_TEXT, adapter_of
 from ommx_prefect._format.strict_json import strict_json
 from ommx_prefect._shards.digests import (
     DIGEST_KEY,
@@ -126,15 +125,11 @@ def parsed(schema: type[T], fields: Mapping[str, Any]) -> T:
         DocumentError: A field has another type, is missing, or is unknown. It is named.
     """
     try:
-        found: T = _adapter(cast("Hashable", schema)).validate_json(json.dumps(fields), strict=True)
+        found: T = adapter_of(cast("Hashable", schema)).validate_json(
+            json.dumps(fields), strict=True
+        )
         return found
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         field = ".".join(map(str, first["loc"]))[:200] or schema.__name__
         raise DocumentError(f"its field {field!r} is wrong: {first['msg'][:300]}") from None
-
-
-@functools.cache
-def _adapter(schema: Hashable) -> TypeAdapter[Any]:
-    """Return what checks a schema: made at its first use, for making it takes milliseconds."""
-    return TypeAdapter(cast("Any", schema))

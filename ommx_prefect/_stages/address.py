@@ -14,15 +14,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ommx_prefect._oci.names import REPOSITORY
 from ommx_prefect.exceptions import StageError
 
 LOCAL = "local"
 OCI_SCHEME = "oci"
 BLOCK_NAME = r"[a-z0-9-]+/[^/\s]+"
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _OCI = re.compile(
     r"oci://(?P<registry>(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?)"
-    rf"/(?P<repository>{_COMPONENT}(?:/{_COMPONENT})*)"
+    rf"/(?P<repository>{REPOSITORY.pattern})"
     rf"(?:\?credentials=(?P<credentials>{BLOCK_NAME}))?"
 )
 _OWN = re.compile(r"[a-z][a-z0-9+.-]*://\S+")

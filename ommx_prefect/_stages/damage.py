@@ -136,12 +136,12 @@ def is_damage(error: DocumentError) -> bool:
     return not isinstance(error, UnknownFormatError)
 
 
-def is_named(error: DocumentError) -> bool:
+def names_damage(error: DocumentError) -> bool:
     """Tell whether an error names what is damaged, and what can be done."""
     return QUARANTINE_COMMAND in error.reason
 
 
-def named(owner: str, errors: Mapping[str, DocumentError]) -> DocumentError:
+def damage_error(owner: str, errors: Mapping[str, DocumentError]) -> DocumentError:
     """Return one error that names each damaged record, and what can be done without them.
 
     Args:

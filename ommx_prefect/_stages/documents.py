@@ -205,7 +205,7 @@ KINDS = {
         Kind(ROLLED_BACK, "shared", Mark),
         Kind(PROCESS_RECORD, "host", FlowProcess),
         Kind(STATE_RECORD, "host", End),
-        Kind(INTENT, "host"),  # see _sealing.publication
+        Kind(INTENT, "host"),  # see _sealing.publish
         Kind(SEALED_RECORD, "host"),  # see _sealing.result
         Kind(OUTBOX_RECORD, "host", PlaceRecord),
         Kind(INBOX_RECORD, "host", PlaceRecord),

@@ -16,7 +16,7 @@ def entries_in(folder: Path) -> list[Path]:
 
 
 def paths_in(folder: Path) -> dict[str, str]:
-    """Return the same, the path of each by its name."""
+    """Return the paths of what a folder holds by name, but for what is being written."""
     with contextlib.suppress(FileNotFoundError):
         return {name: f"{folder}/{name}" for name in os.listdir(folder) if name[0] != "."}
     return {}

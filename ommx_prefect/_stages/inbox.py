@@ -21,7 +21,7 @@ from ommx_prefect._shards.archive import check_experiment, payload_of
 from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.schema import fields_of, parsed
 from ommx_prefect._stages.checkpoints import CheckpointFiles, check_checkpoint, number_of
-from ommx_prefect._stages.damage import is_damage, named
+from ommx_prefect._stages.damage import damage_error, is_damage
 from ommx_prefect._stages.documents import (
     CHECKPOINTS,
     FLOW_RECORD,
@@ -121,7 +121,7 @@ class Inbox:
             refused = [each for each in found if each is not None]
         stops = {own: x for own, _, x in refused if not (self._sets_aside and is_damage(x))}
         if stops:
-            raise named(self._local.owner, stops)
+            raise damage_error(self._local.owner, stops)
         for name, data, _ in refused:
             self._quarantine.keep(name, data)
 

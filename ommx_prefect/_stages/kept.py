@@ -50,8 +50,10 @@ from ommx_prefect.exceptions import DocumentError
 
 KEPT = "kept.sqlite"
 # What is put away. A folder that holds anything else stays: it waits for something, or somebody.
-DOCUMENTS = frozenset({FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, SEALED_RECORD, OUTBOX_RECORD})
-FOLDERS = frozenset({SUBFLOWS, ROLLED_BACK})
+KEPT_DOCUMENTS = frozenset(
+    {FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, SEALED_RECORD, OUTBOX_RECORD}
+)
+KEPT_FOLDERS = frozenset({SUBFLOWS, ROLLED_BACK})
 OF_A_SUBFLOW = frozenset(map(Path, (FLOW_RECORD, PROCESS_RECORD, LOCK)))
 WAIT_SECONDS = 60.0
 SCHEMA = """
@@ -71,7 +73,8 @@ def may_be_put_away(folder: Path) -> bool:
     """
     files = {path.relative_to(folder) for path in _files(folder)}
     are_documents = all(
-        path.as_posix() in {*DOCUMENTS, LOCK} or path.parts[0] in FOLDERS for path in files
+        path.as_posix() in {*KEPT_DOCUMENTS, LOCK} or path.parts[0] in KEPT_FOLDERS
+        for path in files
     )
     if not are_documents:
         return False
@@ -79,6 +82,10 @@ def may_be_put_away(folder: Path) -> bool:
         return files <= OF_A_SUBFLOW and _is_sealed_with_its_root(folder)
     is_over = Path(STATE_RECORD) in files and not has_unsealed(folder)
     return is_over and not _is_composed(folder)
+
+
+def _is_kept(path: Path) -> bool:
+    return path.as_posix() in {*KEPT_DOCUMENTS, LOCK} or path.parts[0] in KEPT_FOLDERS
 
 
 def _is_sealed_with_its_root(folder: Path) -> bool:

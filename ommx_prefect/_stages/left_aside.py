@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from ommx_prefect._registry.files import PRIVATE_FILE
 from ommx_prefect._stages.documents import FLOW_RECORD, LOCK
-from ommx_prefect._stages.kept import DOCUMENTS, KEPT, came_late, give_back, transaction
+from ommx_prefect._stages.kept import KEPT, KEPT_DOCUMENTS, came_late, give_back, transaction
 from ommx_prefect._stages.local import LocalStage
 
 _ASIDE = re.compile(r"\.(?P<owner>[A-Za-z0-9-]{1,64})\.[0-9a-f]{32}")
@@ -57,7 +57,7 @@ def _give_back_late(aside: Path, kept: Path) -> None:
         known = dict(database.execute(query, (owner,)).fetchall())
     # Documents are in the database, or were brought back since, and are newer there.
     has_documents = bool(known) or (folder / FLOW_RECORD).exists()
-    late = [x for x in came_late(aside, known) if not (has_documents and x in DOCUMENTS)]
+    late = [x for x in came_late(aside, known) if not (has_documents and x in KEPT_DOCUMENTS)]
     if late:
         with LocalStage(owner).locked():
             for name in late:

@@ -122,13 +122,13 @@ class LocalStage:
         return sorted(self.each_shard(directory), key=lambda shard: shard.attempt.order)
 
     def each_shard(self, directory: str = SHARDS) -> Iterator[Shard]:
-        """Yield the same one by one, in any order."""
+        """Yield the shards one by one, in any order; otherwise as `shards`."""
         found = map(self.shard_in, self._all_files(directory).values())
         return (shard for shard in found if shard is not None)
 
-    def bare_shards(self, directory: str = SHARDS) -> list[Shard]:
-        """Read them and write nothing: for who does not hold the lock, and needs no payload."""
-        found = (read_shard_file(path, self.owner) for path in self._all_files(directory).values())
+    def bare_shards(self) -> list[Shard]:
+        """Read all shards and write nothing: for callers without the lock, who need no payload."""
+        found = (read_shard_file(path, self.owner) for path in self._all_files(SHARDS).values())
         return sorted((x.bare for x in found if x), key=lambda shard: shard.attempt.order)
 
     def shard_in(self, path: Path | str) -> Shard | None:
@@ -261,7 +261,7 @@ class LocalStage:
         return [path for path in entries_in(self.path / directory) if has_content(path)]
 
     def _all_files(self, directory: str) -> dict[str, str]:
-        """Return them by name with those from other hosts; this host's own have the name."""
+        """Return the files of a folder by name, of other hosts too; this host's own come first."""
         return paths_in(self.path / INBOX / directory) | paths_in(self.path / directory)
 
     def _file(self, directory: str, key: str) -> str:

@@ -1,6 +1,6 @@
 """Open a repository for a stage: once per process, with the right credentials.
 
-Credentials are those of this machine (see _oci_credentials), or those of the Prefect block that
+Credentials are those of this machine (see `_oci.credentials`), or those of the Prefect block that
 the stage names, `oci://ghcr.io/acme/shards?credentials=docker-registry-credentials/ghcr`: any
 block with a `username` and a `password`, or a `Secret` that holds both as JSON.
 """

@@ -1,7 +1,7 @@
 """Write each record of a stage as an OCI manifest.
 
 A shard is a manifest whose layers are its payload, as OMMX describes it. So the registry keeps the
-payload for it. The shard itself (see _shards), with the documents of its Experiment, is an
+payload for it. The shard itself (see `_shards.shard`), with the documents of its Experiment, is an
 annotation in base64: one request writes it, and one reads it. A large one is the config of its
 manifest instead, a blob of its own, as all were before.
 
@@ -22,8 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ommx_prefect._format.decode import descriptor_of, parse_json
+from ommx_prefect._format.decode import descriptor_of
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, describe
+from ommx_prefect._format.strict_json import strict_json
 from ommx_prefect._shards.archive import payload_of
 from ommx_prefect._shards.schema import CLOSED, parsed
 from ommx_prefect._shards.shard import Shard
@@ -151,7 +152,7 @@ def check_layers(manifest: bytes, shard: Shard) -> None:
 
 def _parsed(manifest: bytes) -> RecordManifest:
     try:
-        document = parsed(RecordManifest, parse_json(manifest, "manifest"))
+        document = parsed(RecordManifest, strict_json(manifest, "manifest"))
     except DocumentError as error:
         raise DocumentError(f"it is no record: {error}") from None
     if OBJECT_ANNOTATION not in document.annotations or document.annotations.keys() - ANNOTATIONS:

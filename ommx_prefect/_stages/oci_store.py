@@ -48,8 +48,8 @@ from ommx_prefect.exceptions import NotInRegistryError, RegistryError, StageErro
 MOST_UNASKED_BYTES = 64 * 1024
 # Of a repository whose manifests are deleted one by one, tags and all.
 MOST_TAGS = 300
-# Stages whose registry has refused to delete, and who was told so.
-_keepers: set[str] = set()
+# Stages whose registry refuses to delete, which was said once.
+_without_deletion: set[str] = set()
 
 
 @functools.lru_cache(maxsize=64)
@@ -192,18 +192,18 @@ class OciStore:
         18 s for a thousand. So where there are many, all tags are moved to one tombstone, and go
         with it; without tags a manifest is deleted at once.
         """
-        if self.name in _keepers:
+        if self.name in _without_deletion:
             return
         with translated(self.name, "remove the records"), ThreadPoolExecutor(READERS) as pool:
             first, *others = self._digests_of(names, pool) or [""]
             if first and not self.repository.delete_manifest(first):
-                _keepers.add(self.name)
+                _without_deletion.add(self.name)
                 raise StageError(self.name, "its registry does not let anybody delete manifests")
             if self._most_tags <= MOST_TAGS:
                 list(pool.map(self.repository.delete_manifest, others))
                 others = []
             if left := self._tagged(names):
-                self._bury(left, pool)
+                self._retag(left, pool)
             list(pool.map(self.repository.delete_manifest, others))
 
     def _digests_of(self, names: Sequence[str], pool: ThreadPoolExecutor) -> list[str]:
@@ -220,7 +220,8 @@ class OciStore:
     def _find(self, name: str) -> str | None:
         return self._read.get(name) or self.repository.find_manifest(tag_of(name))
 
-    def _bury(self, names: Sequence[str], pool: ThreadPoolExecutor) -> None:
+    def _retag(self, names: Sequence[str], pool: ThreadPoolExecutor) -> None:
+        """Move the tags of records to one tombstone, and delete that with them."""
         manifest = tombstone()
         tags = map(tag_of, names)
         put = functools.partial(

@@ -128,9 +128,8 @@ class Outbox:
         Raises:
             filelock.Timeout: They are not done by then.
         """
-        with self._local.locked(
-            timeout_seconds
-        ):  # no other process pins or lets go of payload meanwhile
+        # Meanwhile no other process pins payload, or lets go of it.
+        with self._local.locked(timeout_seconds):
             try:
                 problems = [*self._flush_records(), *self._flush_documents()]
             except StageError as error:
@@ -152,7 +151,7 @@ class Outbox:
                 self._local.remove(f"{STARTS}/{path.name}")
 
     def _flush_documents(self) -> Iterator[str]:
-        """Likewise the documents that wait."""
+        """Send the documents that wait; yield the problems of those that stay."""
         return (problem for _, problem in self._send_unsent() if problem)
 
     def share(self, seen: Collection[str], sealed: Collection[str]) -> list[str]:

@@ -52,7 +52,7 @@ class Stage(Protocol):
         """Keep the payload of what is staged within reach of the seal."""
 
     def pin_sealed(self, documents: Documents) -> None:
-        """Likewise that of an experiment which this host has sealed of this flow run."""
+        """Keep the payload of an earlier seal of this flow run within reach."""
 
     def bring(self, digest: str, size: int | None = None) -> Path:
         """Return a file with a payload, fetched where this host does not have it.
@@ -97,7 +97,7 @@ class Stage(Protocol):
         """Read all shards that are here, in order of start."""
 
     def each_shard(self, directory: str = ...) -> Iterator[Shard]:
-        """Yield them one by one, in any order: 10^5 of them are not to be held at once."""
+        """Yield the shards that are here in any order: 10^5 of them are not to be held at once."""
 
     def starts(self) -> list[Attempt]:
         """Read the start records that are here of attempts without a shard, in order of start."""

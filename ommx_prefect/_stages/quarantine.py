@@ -84,7 +84,7 @@ class Quarantine:
     def names(self) -> list[str]:
         """Return the names of records set aside that no experiment mentions yet."""
         found = {path.name.partition(NEXT)[0] for path in self._unreported()}
-        return sorted(x.replace(".", "/", 1) if _kind_of(x) else x for x in found)
+        return sorted(x.replace(".", "/", 1) if _is_of_kind(x) else x for x in found)
 
     def _unreported(self) -> list[Path]:
         return [path for path in entries_in(self.folder) if not _is_reported(path.name)]
@@ -137,7 +137,7 @@ def _file_name(name: str) -> str:
     return f"unknown-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def _kind_of(file: str) -> bool:
+def _is_of_kind(file: str) -> bool:
     first, dot, _ = file.partition(".")
     return bool(dot) and first in KINDS
 

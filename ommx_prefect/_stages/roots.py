@@ -47,5 +47,5 @@ def folder_of(owner: str) -> Path:
 
 @functools.lru_cache(maxsize=1_000)
 def _folder(root: Path, owner: str) -> Path:
-    """Return it; each attempt asks several times."""
+    """Return the folder of a stage below a root; each attempt asks several times."""
     return root / DIRECTORY / FlowRunId(owner)

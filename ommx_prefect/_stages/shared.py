@@ -154,7 +154,7 @@ class SharedStage:
         return self._local.shards(directory)
 
     def each_shard(self, directory: str = SHARDS) -> Iterator[Shard]:
-        """Yield them one by one, in any order."""
+        """Yield the shards that are here, in any order."""
         return self._local.each_shard(directory)
 
     def starts(self) -> list[Attempt]:

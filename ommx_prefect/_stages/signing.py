@@ -11,10 +11,10 @@ import functools
 import hashlib
 import hmac
 
-import msgpack
 from prefect.blocks.system import Secret
 
 from ommx_prefect._settings import OmmxSettings
+from ommx_prefect._shards.last_member import LastMember
 from ommx_prefect._stages.block_store import load_block
 from ommx_prefect.exceptions import DocumentError, StageError
 
@@ -22,12 +22,7 @@ LEAST_KEY_LETTERS = 16
 # What a key begins with that is the name of a Prefect block.
 BLOCK = "secret/"
 
-_JSON = b', "signature": "hmac-sha256:%b"}'
-_JSON_LENGTH = len(_JSON % bytes(64))
-# A key of MessagePack, and what announces 32 bytes.
-_PACKED = bytes(msgpack.packb("signature")) + b"\xc4\x20"
-_PACKED_LENGTH = len(_PACKED) + 32
-_SMALL_MAP = range(0x80, 0x90)
+_SIGNATURE = LastMember("signature", "hmac-sha256")
 
 
 class Signer:
@@ -44,9 +39,8 @@ class Signer:
         """Return a record with its signature, where there is a key."""
         if not self._key:
             return data
-        if data[:1] == b"{":
-            return data[:-1] + _JSON % self._digest(name, data).hex().encode()
-        return bytes([data[0] + 1]) + data[1:] + _PACKED + self._digest(name, data)
+        add = _SIGNATURE.in_json if _is_json(data) else _SIGNATURE.in_map
+        return add(data, self._digest(name, data))
 
     def opened(self, name: str, data: bytes) -> bytes:
         """Return a record without its signature.
@@ -69,16 +63,11 @@ class Signer:
 
 def _split(data: bytes) -> tuple[bytes, bytes]:
     """Return a record and its signature; no signature where it has none."""
-    tail = data[-_JSON_LENGTH:]
-    if data[:1] == b"{" and tail[:-66] == _JSON[:-4] and tail[-2:] == b'"}':
-        try:
-            return data[:-_JSON_LENGTH] + b"}", bytes.fromhex(tail[-66:-2].decode())
-        except ValueError:
-            return data, b""
-    is_map = bool(data) and data[0] in _SMALL_MAP
-    if is_map and data[-_PACKED_LENGTH:-32] == _PACKED:
-        return bytes([data[0] - 1]) + data[1:-_PACKED_LENGTH], data[-32:]
-    return data, b""
+    return _SIGNATURE.split_json(data) if _is_json(data) else _SIGNATURE.split_map(data)
+
+
+def _is_json(data: bytes) -> bool:
+    return data[:1] == b"{"
 
 
 @functools.lru_cache(maxsize=64)

@@ -22,6 +22,7 @@ from ommx_prefect.analysis._environment import (
     missing_library,
 )
 from ommx_prefect.analysis._pairs import KEY, VALUES, keyed, of_content
+from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.analysis._totals import shifted_geometric_mean
 
 # From the best to the worst: what is further down is worse.
@@ -121,7 +122,8 @@ def compare(
     new = _merged([later])
     old = _merged([of_content(pd.concat(earlier, ignore_index=True), new["digest"])])
     pairs = old.join(new, how="outer", lsuffix="_before", rsuffix="_after")
-    rows = [_row(key, pair, relative, absolute) for key, pair in pairs.iterrows()]
+    tolerance = Tolerance(absolute, relative)
+    rows = [_row(key, pair, tolerance) for key, pair in pairs.iterrows()]
     is_other = pd.Series([_is_other_content(pair) for _, pair in pairs.iterrows()], dtype=bool)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     reasons = missing_library()
@@ -157,9 +159,9 @@ def _best_bounds(rows: pd.DataFrame, is_maximised: pd.Series) -> pd.Series:
     return found.mask(signed["_up"].any(), -found)
 
 
-def _row(key: Any, pair: pd.Series, relative: float, absolute: float) -> dict[str, Any]:
+def _row(key: Any, pair: pd.Series, tolerance: Tolerance) -> dict[str, Any]:
     is_other = _is_other_content(pair)
-    verdict, why = _verdict(pair, relative, absolute, is_other=is_other)
+    verdict, why = _verdict(pair, tolerance, is_other=is_other)
     names = (pair["instance_after"], pair["instance_before"], key[0])
     shown = {column: pair[column] for column in COLUMNS if column in pair.index}
     if is_other:
@@ -180,9 +182,7 @@ def _is_other_content(pair: pd.Series) -> bool:
     return len({x for x in (pair["digest_before"], pair["digest_after"]) if not pd.isna(x)}) > 1
 
 
-def _verdict(
-    pair: pd.Series, relative: float, absolute: float, *, is_other: bool
-) -> tuple[str, str]:
+def _verdict(pair: pd.Series, tolerance: Tolerance, *, is_other: bool) -> tuple[str, str]:
     old, new = pair["outcome_before"], pair["outcome_after"]
     if pd.isna(old):
         return "new", f"new: {new}"
@@ -196,10 +196,10 @@ def _verdict(
             return ("better" if rank_new < rank_old else "worse"), f"{old}, now {new}"
     if is_other:  # whose values are not those of the instance before
         return "same", ""
-    return _verdict_of_values(pair, relative, absolute)
+    return _verdict_of_values(pair, tolerance)
 
 
-def _verdict_of_values(pair: pd.Series, relative: float, absolute: float) -> tuple[str, str]:
+def _verdict_of_values(pair: pd.Series, tolerance: Tolerance) -> tuple[str, str]:
     senses = {sense for sense in (pair["sense_before"], pair["sense_after"]) if not pd.isna(sense)}
     sign = -1.0 if "maximize" in senses else 1.0
     # A larger loss is worse; of a dual bound a smaller one is.
@@ -211,7 +211,7 @@ def _verdict_of_values(pair: pd.Series, relative: float, absolute: float) -> tup
         if pd.isna(old) or pd.isna(new):
             continue
         change = (float(new) - float(old)) * sign * direction
-        if abs(change) > absolute + relative * max(abs(float(old)), abs(float(new))):
+        if tolerance.is_exceeded(abs(change), float(old), float(new)):
             verdict = "worse" if change > 0 else "better"
             return verdict, f"{title} {verdict}: {float(old):.12g}, now {float(new):.12g}"
     return "same", ""

@@ -20,6 +20,7 @@ import pandas as pd
 
 from ommx_prefect.analysis._instances import filled_digests, filled_names
 from ommx_prefect.analysis._known import known_values
+from ommx_prefect.analysis._tolerance import Tolerance
 
 HAS_SOLUTION = frozenset({"optimal", "feasible"})
 # What is known of an instance -> the outcome of a solve that would say so.
@@ -62,23 +63,13 @@ def contradictions(
         the two `by` are `experiment run adapter`, or `known value`.
     """
     claims = _with_known(table, known_values(known))
-    tolerance = _Tolerance(absolute, relative)
+    tolerance = Tolerance(absolute, relative)
     found = [
         asdict(each)
         for (_, _), group in claims.groupby(["instance", "_digest"], sort=True)
         for each in _of_instance(group, tolerance)
     ]
     return pd.DataFrame(found, columns=list(Contradiction.__dataclass_fields__))
-
-
-@dataclass(frozen=True)
-class _Tolerance:
-    absolute: float
-    relative: float
-
-    def is_beyond(self, bound: float, objective: float) -> bool:
-        """Tell whether a lower bound is above an objective by more than the tolerance."""
-        return bound - objective > self.absolute + self.relative * max(abs(bound), abs(objective))
 
 
 def _with_known(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +103,7 @@ def _makers(table: pd.DataFrame) -> pd.Series:
     return parts[0] + " run " + parts[1] + " " + parts[2]
 
 
-def _of_instance(group: pd.DataFrame, tolerance: _Tolerance) -> Iterator[Contradiction]:
+def _of_instance(group: pd.DataFrame, tolerance: Tolerance) -> Iterator[Contradiction]:
     sign = -1.0 if (group["sense"] == "maximize").any() else 1.0
     solved = group[group["outcome"].isin(HAS_SOLUTION) & group["objective"].notna()]
     if not solved.empty:
@@ -125,7 +116,7 @@ def _of_instance(group: pd.DataFrame, tolerance: _Tolerance) -> Iterator[Contrad
 
 
 def _against_solution(
-    group: pd.DataFrame, best: pd.Series, sign: float, tolerance: _Tolerance
+    group: pd.DataFrame, best: pd.Series, sign: float, tolerance: Tolerance
 ) -> Iterator[Contradiction]:
     objective = float(best["objective"]) * sign
     for _, row in group.iterrows():
@@ -133,10 +124,15 @@ def _against_solution(
             yield _found("infeasible", row, "infeasible", best)
         value, bound = row["objective"], row["dual_bound"]
         if row["outcome"] == "optimal" and not pd.isna(value):
-            if tolerance.is_beyond(float(value) * sign, objective):
+            if _is_above(float(value) * sign, objective, tolerance):
                 yield _found("optimum", row, f"optimal {float(value):.12g}", best)
-        elif not pd.isna(bound) and tolerance.is_beyond(float(bound) * sign, objective):
+        elif not pd.isna(bound) and _is_above(float(bound) * sign, objective, tolerance):
             yield _found("bound", row, f"dual bound {float(bound):.12g}", best)
+
+
+def _is_above(bound: float, objective: float, tolerance: Tolerance) -> bool:
+    """Tell whether a lower bound is above an objective by more than the tolerance."""
+    return tolerance.is_exceeded(bound - objective, bound, objective)
 
 
 def _found(kind: str, row: pd.Series, claim: str, other: pd.Series) -> Contradiction:

@@ -30,11 +30,10 @@ from ommx_prefect.analysis._report_parts import (
     failures_of,
     filled,
     flattened,
-    rows_of,
     shown,
     verdict_of,
 )
-from ommx_prefect.analysis._solves import solves
+from ommx_prefect.analysis._solves import rows_of, solves
 from ommx_prefect.analysis._totals import totals
 
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"

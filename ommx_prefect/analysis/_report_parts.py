@@ -14,6 +14,7 @@ from ommx_prefect._format.earlier import own
 from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis._compare import Comparison
+from ommx_prefect.analysis._solves import rows_of
 from ommx_prefect.analysis._totals import PROVED, is_solved
 
 # Column of the table of all solves -> its heading.
@@ -112,12 +113,6 @@ def failures_of(night: Experiment, table: pd.DataFrame) -> list[dict[str, Any]]:
     for row in rows:
         row.update({title: logged[int(row["run"])].get(name) for title, name in WHOSE.items()})
     return sorted(rows, key=lambda row: int(row["run"]))
-
-
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table, None where a value is missing."""
-    plain = table.astype(object).where(table.notna(), None)
-    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
 
 
 def filled(columns: Mapping[str, str], rows: list[dict[str, Any]]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from ommx.experiment import Experiment, SealedRun, Solve
 from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
 from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
+from ommx_prefect._targets.annotations import FLOW_RUN_ID
 from ommx_prefect._workarounds.unencoded import is_unencoded
 from ommx_prefect.analysis._instances import filled_digests, filled_names
 from ommx_prefect.analysis._logged import is_cached, is_solve, options_said, said_of_solve
@@ -52,7 +53,6 @@ COLUMNS: dict[str, str] = {
     "started_at": "string",
     "cached": "boolean",
 }
-FLOW_RUN_ANNOTATION = "org.ommx-prefect.flow-run-id"
 # Adapter options that `solve` was given as limits, and so are no variant: by their backend's names.
 LIMIT_OPTIONS = frozenset(
     {"time_limit", "limits/time", "max_seconds", "random_seed", "randomization/randomseedshift"}
@@ -107,11 +107,17 @@ def table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table.astype(COLUMNS)
 
 
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table, None where a value is missing."""
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
+
+
 def _rows_of(experiment: Experiment, digests: bool, earlier: bool) -> Iterator[dict[str, Any]]:
     name, experiment = experiment.image_name, whole(experiment)
     first = first_own_run(experiment.annotations)
     parameters = run_parameters(experiment)
-    flow_run = experiment.annotations.get(FLOW_RUN_ANNOTATION)
+    flow_run = experiment.annotations.get(FLOW_RUN_ID)
     for run in experiment.runs:
         is_own = run.run_id >= first
         if not (is_own or earlier):

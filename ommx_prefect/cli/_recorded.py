@@ -21,6 +21,7 @@ from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._format.earlier import own
 from ommx_prefect.analysis import solves
+from ommx_prefect.analysis._solves import rows_of
 from ommx_prefect.exceptions import UnknownAdapterError
 from ommx_prefect.solvers._backends import BACKENDS, backend_of, resolve_adapter
 from ommx_prefect.solvers._options import LIMITS
@@ -88,7 +89,7 @@ def _of_run(
         yield RecordedSolve(
             run.run_id, solve.solve_id, solve.input, name, adapter, options, limits, answer, start
         )
-    yield from (_of_sampling(run, x, logged, answers) for x in run.samplings)
+    yield from (_of_sampling(run, x, answers) for x in run.samplings)
     has_ended = run.solves or run.samplings
     if not has_ended and "adapter" in logged and (instance := _instance_of(run)) is not None:
         options = {
@@ -103,10 +104,7 @@ def _of_run(
 
 
 def _of_sampling(
-    run: SealedRun,
-    sampling: Sampling,
-    logged: Mapping[str, Any],
-    answers: Mapping[Any, Mapping[str, Any]],
+    run: SealedRun, sampling: Sampling, answers: Mapping[Any, Mapping[str, Any]]
 ) -> RecordedSolve:
     """A sampling has a row of its own where its Run holds no more; else its samples tell."""
     answer = answers.get((run.run_id, None)) if len(run.samplings) == 1 else None
@@ -124,14 +122,13 @@ def _start_of(run: SealedRun) -> Solution | None:
 
 
 def _instance_of(run: SealedRun) -> Instance | None:
-    with contextlib.suppress(ValueError):  # likewise
+    with contextlib.suppress(ValueError):  # a user's own, of another kind
         return run.get_instance(INSTANCE) if INSTANCE in run.attachment_names else None
     return None
 
 
 def _answers(table: pd.DataFrame) -> dict[Any, dict[str, Any]]:
-    plain = table.astype(object).where(table.notna(), None)
-    return {(row["run"], row["solve"]): row for row in plain.to_dict("records")}
+    return {(row["run"], row["solve"]): row for row in rows_of(table)}
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

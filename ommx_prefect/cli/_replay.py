@@ -14,6 +14,7 @@ from ommx_prefect._catalogue.opened import Opened, open_image
 from ommx_prefect._catalogue.subject import seal_about
 from ommx_prefect._oci.image_name import with_suffix
 from ommx_prefect._values.display import for_terminal
+from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.cli._options import AsJson, Image, pair_of
 from ommx_prefect.cli._output import finding, print_json, refused, say
 from ommx_prefect.cli._recorded import RecordedSolve, adapter_class, recorded_solves
@@ -69,7 +70,8 @@ def replay_command(
     if not wanted and not all_failed:
         raise refused(f"{opened.name} holds no such solve")
     options = {name: option_value(value) for name, value in map(pair_of, option or ())}
-    rows, sealed = _replay(opened, wanted, adapter, options, record, absolute, relative)
+    tolerance = Tolerance(absolute, relative)
+    rows, sealed = _replay(opened, wanted, adapter, options, record, tolerance)
     if as_json:
         print_json({"image": opened.name, "replay": sealed, "solves": [x.as_json() for x in rows]})
     else:
@@ -84,8 +86,7 @@ def _replay(
     adapter: str | None,
     options: dict[str, Any],
     record: bool,
-    absolute: float,
-    relative: float,
+    tolerance: Tolerance,
 ) -> tuple[list[Replayed], str | None]:
     classes = [adapter_class(adapter or each.adapter) for each in wanted]
     is_kept = record and bool(wanted)
@@ -98,7 +99,7 @@ def _replay(
     name = _name(opened) if is_kept else None
     sealed = _sealed(replay, opened, name)
     rows = [
-        judged(opened, each, after, absolute=absolute, relative=relative)
+        judged(opened, each, after, tolerance)
         for each, after in zip(wanted, answers_of(sealed), strict=True)
     ]
     return rows, name

@@ -15,6 +15,8 @@ from ommx.experiment import Experiment, Run
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis import environment_of, solves
+from ommx_prefect.analysis._solves import rows_of
+from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.cli._recorded import RecordedSolve, settings_for
 from ommx_prefect.solvers._backends import backend_of
 from ommx_prefect.solvers._solve import sample_in, solve_in
@@ -101,32 +103,20 @@ def with_more(
 
 def answers_of(replay: Experiment) -> list[dict[str, Any]]:
     """Return what the solves of a replay came to, one row for each Run."""
-    table = solves(replay, digests=False)
-    return [
-        {str(key): value for key, value in row.items()}
-        for row in table.astype(object).where(table.notna(), None).to_dict("records")
-    ]
+    return rows_of(solves(replay, digests=False))
 
 
 def judged(
     opened: Opened,
     recorded: RecordedSolve,
     after: Mapping[str, Any],
-    *,
-    absolute: float,
-    relative: float,
+    tolerance: Tolerance,
 ) -> Replayed:
     """Compare what was recorded with what came now."""
     before = recorded.answer
     old, new = before.get("objective"), after.get("objective")
-    close = (
-        old is None
-        or new is None
-        or abs(old - new) <= absolute + relative * max(abs(old), abs(new))
-    )
-    agrees = (
-        before.get("outcome") == after.get("outcome") and close and (old is None) == (new is None)
-    )
+    is_same_outcome = before.get("outcome") == after.get("outcome")
+    agrees = is_same_outcome and _is_same_objective(old, new, tolerance)
     return Replayed(
         recorded.run,
         recorded.solve,
@@ -141,6 +131,12 @@ def judged(
         agrees,
         () if agrees else tuple(_reasons(opened, before, after)),
     )
+
+
+def _is_same_objective(old: float | None, new: float | None, tolerance: Tolerance) -> bool:
+    if old is None or new is None:
+        return old is new
+    return not tolerance.is_exceeded(abs(old - new), old, new)
 
 
 def _reasons(opened: Opened, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

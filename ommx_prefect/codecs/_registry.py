@@ -13,6 +13,12 @@ import ommx
 from ommx.experiment import Experiment, Run
 from ommx.experiment.attachments import AttachmentCodec
 
+from ommx_prefect._format.model import (
+    INSTANCE_MEDIA_TYPE,
+    PARAMETRIC_INSTANCE_MEDIA_TYPE,
+    SAMPLE_SET_MEDIA_TYPE,
+    SOLUTION_MEDIA_TYPE,
+)
 from ommx_prefect._memory.forks import process_lock
 from ommx_prefect._values.members import instance_of
 from ommx_prefect._values.parameters import storable
@@ -215,14 +221,10 @@ _BUILT_IN: tuple[tuple[type[AttachmentCodec[Any]], Accepts], ...] = (
     (PrefectStateCodec, is_prefect_state),
 )
 _OMMX: tuple[tuple[type, str, str], ...] = (
-    (ommx.Instance, "application/org.ommx.v2.instance", "log_instance"),
-    (
-        ommx.ParametricInstance,
-        "application/org.ommx.v2.parametric-instance",
-        "log_parametric_instance",
-    ),
-    (ommx.Solution, "application/org.ommx.v2.solution", "log_solution"),
-    (ommx.SampleSet, "application/org.ommx.v2.sample-set", "log_sample_set"),
+    (ommx.Instance, INSTANCE_MEDIA_TYPE, "log_instance"),
+    (ommx.ParametricInstance, PARAMETRIC_INSTANCE_MEDIA_TYPE, "log_parametric_instance"),
+    (ommx.Solution, SOLUTION_MEDIA_TYPE, "log_solution"),
+    (ommx.SampleSet, SAMPLE_SET_MEDIA_TYPE, "log_sample_set"),
 )
 
 registry = CodecRegistry()

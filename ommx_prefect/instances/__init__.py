@@ -54,7 +54,7 @@ class NamedInstance:
     readers: str = ""
 
     def renamed(self, name: str) -> NamedInstance:
-        """Return it under another name, which its instance (the same object) now has as well."""
+        """Return a copy with another name, which its instance (the same object) then has too."""
         give_name(self.instance, name)
         return replace(self, name=name)
 

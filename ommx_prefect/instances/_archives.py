@@ -10,12 +10,10 @@ from pathlib import Path
 from ommx import Instance, dataset
 from ommx.artifact import ArchiveDescriptor, Artifact, RemoteArtifactError
 
+from ommx_prefect._format.model import CONFIG_MEDIA_TYPE, INSTANCE_MEDIA_TYPE
 from ommx_prefect.exceptions import InstanceFileError
 
-_EXPERIMENT = "application/org.ommx.v1.experiment.config+json"
-_INSTANCE_LAYERS = frozenset(
-    {"application/org.ommx.v1.instance", "application/org.ommx.v2.instance"}
-)
+_INSTANCE_LAYERS = frozenset({"application/org.ommx.v1.instance", INSTANCE_MEDIA_TYPE})
 _TITLE = "org.ommx.v1.instance.title"
 
 
@@ -43,7 +41,7 @@ def from_archive(path: Path, source: str) -> Instance:
         manifest = Artifact.inspect_archive(path)
     except Exception as error:
         raise InstanceFileError(source, f"it cannot be read: {error}") from error
-    if manifest.config.media_type == _EXPERIMENT:
+    if manifest.config.media_type == CONFIG_MEDIA_TYPE:
         reason = "an archive of an Experiment; open it with ommx.experiment.Experiment"
         raise InstanceFileError(source, reason)
     instances = [layer for layer in manifest.layers if layer.media_type in _INSTANCE_LAYERS]

@@ -33,7 +33,7 @@ class Difference:
     other: str
 
     def told(self, one: str, other: str) -> str:
-        """Say it, with the names of the readers."""
+        """Say where the readings differ, with the names of the readers."""
         return f"{self.where}: {self.one} ({one}), {self.other} ({other})"
 
 

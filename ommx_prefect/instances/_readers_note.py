@@ -8,7 +8,7 @@ _ANNOTATION = "readers"
 
 
 def give_readers(instance: Instance, readers: str) -> None:
-    """Note them as a user annotation, which the instance's bytes keep and its digest ignores."""
+    """Note the readers as a user annotation, which the bytes keep and the digest ignores."""
     instance.add_user_annotation(_ANNOTATION, readers)
 
 

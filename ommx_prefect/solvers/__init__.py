@@ -58,7 +58,6 @@ from ommx_prefect.exceptions import (
 from ommx_prefect.instances._cache_keys import register_cache_keys
 from ommx_prefect.instances._digest import instance_digest
 from ommx_prefect.solvers._backends import resolve_adapter
-from ommx_prefect.solvers._obedience import Outrun
 from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve, outcome_of
 from ommx_prefect.solvers._race import (
     end_race,
@@ -71,6 +70,7 @@ from ommx_prefect.solvers._race import (
 )
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from ommx_prefect.solvers._start import StartLike
+from ommx_prefect.solvers._stopping import LostRace
 from ommx_prefect.solvers._task import helpful, run_name
 from ommx_prefect.solvers._telemetry import Telemetry
 
@@ -207,7 +207,7 @@ def _race_one(adapter: str, race: str, instance: Instance, options: dict[str, An
     except (InfeasibleError, UnboundedError):
         win(race, adapter)
         raise
-    except Outrun as error:
+    except LostRace as error:
         return Cancelled(message=str(error))
     if solution is not None and outcome_of(solution) == "optimal":
         win(race, adapter)

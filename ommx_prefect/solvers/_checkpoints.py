@@ -12,25 +12,25 @@ import time
 from ommx import Instance
 
 from ommx_prefect._recording.current import note_here
-from ommx_prefect.solvers._attempt import Attempt
+from ommx_prefect.solvers._call import SolverCall
 from ommx_prefect.solvers._driver import Driver
 from ommx_prefect.solvers._watch import Incumbent, Watch
 
 
-class Checkpoints:
+class IncumbentCheckpoints:
     """The checkpoints of one solve.
 
     Args:
-        attempt: Whose they are.
+        call: Whose they are.
         driver: Who knows the solver.
         prepared: The instance that the solver was given.
         seconds: The least time between two; None for none at all.
     """
 
     def __init__(
-        self, attempt: Attempt, driver: Driver, prepared: Instance, seconds: float | None
+        self, call: SolverCall, driver: Driver, prepared: Instance, seconds: float | None
     ) -> None:
-        self._attempt = attempt
+        self._call = call
         self._driver = driver
         self._prepared = prepared
         self._seconds = seconds
@@ -62,4 +62,4 @@ class Checkpoints:
             found |= {"dual_bound": dual}
             gap = self._driver.gap_between(found["objective"], dual)
             found |= {"gap": gap} if math.isfinite(gap) else {}
-        self._attempt.keep_incumbent(solution, found)
+        self._call.keep_incumbent(solution, found)

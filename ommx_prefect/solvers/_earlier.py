@@ -32,8 +32,7 @@ from ommx_prefect._registry.names import OUR_NAMES
 from ommx_prefect._registry.parts import is_part
 from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
-from ommx_prefect._shards.shard import Attempt as TaskAttempt
-from ommx_prefect._shards.shard import Shard
+from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import FlowRecord, read_flow_record
 from ommx_prefect._stages.protocol import Stage
@@ -67,7 +66,7 @@ def earlier_solution(instance: str, adapter: str, *, resume: bool) -> Solution |
     return next(found, None)
 
 
-def _in_stage(stage: Stage, own: TaskAttempt, instance: str, adapter: str) -> Iterator[Solution]:
+def _in_stage(stage: Stage, own: Attempt, instance: str, adapter: str) -> Iterator[Solution]:
     """Yield the solutions of earlier attempts, ended ones and dead ones, the newest first."""
     files = CheckpointFiles(stage)
     dead = filter(None, (files.record(attempt.key) for attempt in files.attempts()))

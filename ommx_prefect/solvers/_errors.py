@@ -35,6 +35,7 @@ _OUTCOMES: tuple[tuple[type[Exception], type[SolveOutcomeError]], ...] = (
 )
 # What a SamplerAdapter's own `solve` raises, as a bare ValueError, when no sample is feasible.
 _NO_FEASIBLE_SAMPLE = "No feasible solution found"
+# By how much OMMX lets a constraint be violated, as `ommx.get_default_atol` has it.
 _TOLERANCE = 1e-6
 
 ErrorOf = Callable[[type[SolveOutcomeError], str], SolveOutcomeError]

@@ -17,14 +17,14 @@ from ommx.adapter import DiagnosticsSink, SolverAdapter
 
 from ommx_prefect import exceptions
 from ommx_prefect.exceptions import SolveOutcomeError, SolverError, SolverOptionError
-from ommx_prefect.solvers._attempt import Attempt
-from ommx_prefect.solvers._beginning import Beginning
+from ommx_prefect.solvers._call import SolverCall
 from ommx_prefect.solvers._errors import prepared_for
 from ommx_prefect.solvers._integral import Row
 from ommx_prefect.solvers._isolated_process import SolverProcess
 from ommx_prefect.solvers._parameters import found_in
 from ommx_prefect.solvers._start import Start, UnfitStartError, start_of
 from ommx_prefect.solvers._telemetry import Watching
+from ommx_prefect.solvers._warm_start import WarmStart
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class Isolation:
 
 
 def isolated_solution(
-    attempt: Attempt,
+    call: SolverCall,
     settings: Mapping[str, Any],
     how: Watching,
-    begin: Beginning,
+    warm_start: WarmStart,
     isolation: Isolation,
 ) -> Solution:
     """Return the feasible Solution that another process found; raises as `solution_of`."""
-    start = _start(attempt, begin)
-    request = _request(attempt, settings, how, start) | {"start_required": begin.is_required}
-    process = SolverProcess(attempt, request, isolation.memory_limit_mb)
+    start = _start(call, warm_start)
+    request = _request(call, settings, how, start) | {"start_required": warm_start.is_required}
+    process = SolverProcess(call, request, isolation.memory_limit_mb)
     answers: list[dict[str, Any]] = []
 
     def solve(
@@ -74,43 +74,43 @@ def isolated_solution(
         try:
             answers.append(process.answer())
         finally:
-            _take(attempt, process.last, start, keep=how.telemetry == "full")
+            _take(call, process.last, start, keep=how.telemetry == "full")
         if diagnostics is not None:
             for each in _reports(answers[0]):
                 diagnostics.record(each)
-        return _solution(attempt, answers[0]["result"])
+        return _solution(call, answers[0]["result"])
 
-    kind = attempt.adapter
+    kind = call.adapter
     named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     adapter = type(kind.__name__, (kind,), {**named, "solve": classmethod(solve)})
     wants = {"store_diagnostics": True} if how.telemetry == "full" else {}
-    solution = attempt.run.log_solve(adapter, attempt.instance, **wants, **settings)
-    attempt.found = found_in(solution)
+    solution = call.run.log_solve(adapter, call.instance, **wants, **settings)
+    call.found = found_in(solution)
     return solution
 
 
-def _start(attempt: Attempt, begin: Beginning) -> Start | None:
-    if begin.start is None:
+def _start(call: SolverCall, warm_start: WarmStart) -> Start | None:
+    if warm_start.start is None:
         return None
-    prepared = prepared_for(attempt.adapter, attempt.instance) or attempt.instance
+    prepared = prepared_for(call.adapter, call.instance) or call.instance
     try:
-        return start_of(begin.start, prepared)
+        return start_of(warm_start.start, prepared)
     except UnfitStartError as error:
-        begin.leave_out(attempt, str(error))
+        warm_start.leave_out(call, str(error))
         return None
 
 
 def _request(
-    attempt: Attempt, settings: Mapping[str, Any], how: Watching, start: Start | None
+    call: SolverCall, settings: Mapping[str, Any], how: Watching, start: Start | None
 ) -> dict[str, Any]:
-    kind = attempt.adapter
+    kind = call.adapter
     if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
         reason = "another process cannot import the adapter; put it into a module."
         raise SolverOptionError(kind.__name__, "isolate", reason)
     return {
         "module": kind.__module__,
         "class": kind.__qualname__,
-        "instance": attempt.data,
+        "instance": call.data,
         "settings": dict(settings),
         "telemetry": how.telemetry,
         "checkpoint_seconds": how.checkpoint_seconds,
@@ -118,30 +118,30 @@ def _request(
     }
 
 
-def _take(attempt: Attempt, answer: Mapping[str, Any], start: Start | None, *, keep: bool) -> None:
+def _take(call: SolverCall, answer: Mapping[str, Any], start: Start | None, *, keep: bool) -> None:
     """Take what was measured, of a solve that was interrupted, too."""
-    measured = attempt.measured
+    measured = call.measured
     measured.parameters.update(answer.get("parameters", {}))
     if start is not None and "start" in measured.parameters:
         measured.parameters["start"] = start.whose
         measured.start = start.solution if keep else None
-    attempt.seconds = answer.get("seconds", attempt.seconds)
+    call.seconds = answer.get("seconds", call.seconds)
     measured.log = answer.get("log", b"")
     measured.trajectory = [Row(*row) for row in answer.get("trajectory", ())]
     if kept := answer.get("kept"):
         measured.keep(Solution.from_v2_bytes(kept))
 
 
-def _solution(attempt: Attempt, result: Mapping[str, Any]) -> Solution:
+def _solution(call: SolverCall, result: Mapping[str, Any]) -> Solution:
     if "solution" in result:
         solution = Solution.from_v2_bytes(result["solution"])
         solution.replace_annotations(result["annotations"])
         return solution
     if "option" in result:
-        raise SolverOptionError(attempt.adapter.__name__, result["option"], result["reason"])
+        raise SolverOptionError(call.adapter.__name__, result["option"], result["reason"])
     if "error" in result:
         kind: type[SolveOutcomeError] = getattr(exceptions, result["error"], SolverError)
-        raise attempt.error(kind, result["reason"])
+        raise call.error(kind, result["reason"])
     raise KeyboardInterrupt("the process of the solver was interrupted")
 
 

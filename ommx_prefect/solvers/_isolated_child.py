@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,13 +25,12 @@ from ommx import Instance, Solution
 from ommx.experiment import Experiment
 
 from ommx_prefect.exceptions import SolveOutcomeError, SolverOptionError
-from ommx_prefect.solvers import _attempt
-from ommx_prefect.solvers._attempt import Attempt
-from ommx_prefect.solvers._beginning import Beginning
+from ommx_prefect.solvers._call import SolverCall
 from ommx_prefect.solvers._isolated_frames import receive, send
 from ommx_prefect.solvers._python_mip import PythonMipDriver
 from ommx_prefect.solvers._run_solve import solution_of
 from ommx_prefect.solvers._telemetry import Watching
+from ommx_prefect.solvers._warm_start import WarmStart
 
 # So long after its input has ended, nobody waits for its answer any more.
 STOPPING_SECONDS = 5.0
@@ -71,18 +71,20 @@ def _solved(request: dict[str, Any], answers: IO[bytes]) -> dict[str, Any]:
     for name in request["class"].split("."):
         adapter = getattr(adapter, name)
     run = Experiment.with_temp_local_registry().run()
-    attempt = Attempt(run, adapter, Instance.from_v2_bytes(request["instance"]))
-    _attempt.on_incumbent = lambda solution, found: send(
-        answers, {"incumbent": solution.to_v2_bytes(), "found": dict(found)}
-    )
-    return {"result": _outcome(attempt, request), **_measured(attempt)}
+
+    def tell(solution: Solution, found: Mapping[str, Any]) -> None:
+        send(answers, {"incumbent": solution.to_v2_bytes(), "found": dict(found)})
+
+    instance = Instance.from_v2_bytes(request["instance"])
+    call = SolverCall(run, adapter, instance, on_incumbent=tell)
+    return {"result": _outcome(call, request), **_measured(call)}
 
 
-def _outcome(attempt: Attempt, request: dict[str, Any]) -> dict[str, Any]:
+def _outcome(call: SolverCall, request: dict[str, Any]) -> dict[str, Any]:
     how = Watching(request["telemetry"], request["checkpoint_seconds"])
-    begin = Beginning(request["start"], is_required=request["start_required"])
+    warm_start = WarmStart(request["start"], is_required=request["start_required"])
     try:
-        found = solution_of(attempt, request["settings"], how, begin)
+        found = solution_of(call, request["settings"], how, warm_start)
     except SolveOutcomeError as error:
         return {"error": type(error).__name__, "reason": error.reason}
     except SolverOptionError as error:
@@ -92,12 +94,12 @@ def _outcome(attempt: Attempt, request: dict[str, Any]) -> dict[str, Any]:
     return {"solution": found.to_v2_bytes(), "annotations": dict(found.annotations)}
 
 
-def _measured(attempt: Attempt) -> dict[str, Any]:
-    measured = attempt.measured
+def _measured(call: SolverCall) -> dict[str, Any]:
+    measured = call.measured
     incumbent: Solution | None = measured.incumbent
     return {
         "parameters": {**measured.parameters, **_peak()},
-        "seconds": attempt.seconds,
+        "seconds": call.seconds,
         "log": measured.log,
         "trajectory": [list(row) for row in measured.trajectory],
         "kept": None if incumbent is None else incumbent.to_v2_bytes(),

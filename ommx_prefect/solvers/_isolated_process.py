@@ -17,9 +17,9 @@ import psutil
 from ommx import Solution
 
 from ommx_prefect.exceptions import SolveOutcomeError, SolverError
-from ommx_prefect.solvers._attempt import Attempt
+from ommx_prefect.solvers._call import SolverCall
 from ommx_prefect.solvers._isolated_frames import receive, send
-from ommx_prefect.solvers._obedience import require_flow_run
+from ommx_prefect.solvers._stopping import require_flow_run
 from ommx_prefect.solvers._supervised import supervise
 from ommx_prefect.solvers._telemetry import LOG, cut
 
@@ -33,7 +33,7 @@ class SolverProcess:
     """A process that solves once.
 
     Args:
-        attempt: Whose solve it is.
+        call: Whose solve it is.
         request: What it is asked.
         memory_limit_mb: The most memory that it may take.
 
@@ -42,10 +42,10 @@ class SolverProcess:
     """
 
     def __init__(
-        self, attempt: Attempt, request: Mapping[str, Any], memory_limit_mb: float | None
+        self, call: SolverCall, request: Mapping[str, Any], memory_limit_mb: float | None
     ) -> None:
         self.last: dict[str, Any] = {}
-        self._attempt = attempt
+        self._call = call
         self._request = dict(request)
         self._limit = memory_limit_mb
         self._peak = 0.0
@@ -55,7 +55,7 @@ class SolverProcess:
         self._kept: bytes | None = None
 
     def answer(self) -> dict[str, Any]:
-        """Return what it answers.
+        """Start the process, and return its answer.
 
         Raises:
             SolverError: It died, or was killed at its memory limit.
@@ -105,7 +105,7 @@ class SolverProcess:
             self._newest = None
             solution = Solution.from_v2_bytes(newest["incumbent"])
             self._kept = newest["incumbent"]
-            self._attempt.keep_incumbent(solution, newest["found"])
+            self._call.keep_incumbent(solution, newest["found"])
 
     def _watch_memory(self) -> None:
         with contextlib.suppress(psutil.Error):
@@ -118,7 +118,7 @@ class SolverProcess:
             self._process.kill()
 
     def _stop(self) -> None:
-        """Let it stop its solver, and tell what it has."""
+        """Tell the process to stop its solver, and to answer with what it has found."""
         with contextlib.suppress(OSError, ValueError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -152,4 +152,4 @@ class SolverProcess:
         else:
             last = printed.read_text(errors="replace")[-TAIL:]
             reason = f"its process ended with the code {code}: {' '.join(last.split())}"
-        return self._attempt.error(SolverError, reason)
+        return self._call.error(SolverError, reason)

@@ -12,11 +12,11 @@ from ommx import Instance, Optimality
 from ommx.experiment import OpenSolve
 
 from ommx_prefect._recording.current import note_here, recording_here
-from ommx_prefect.solvers._attempt import Attempt
-from ommx_prefect.solvers._checkpoints import Checkpoints
+from ommx_prefect.solvers._call import SolverCall
+from ommx_prefect.solvers._checkpoints import IncumbentCheckpoints
+from ommx_prefect.solvers._concurrency import Concurrency, counted
 from ommx_prefect.solvers._driver import Driver
-from ommx_prefect.solvers._night import Company, in_company
-from ommx_prefect.solvers._obedience import require_flow_run
+from ommx_prefect.solvers._stopping import require_flow_run
 from ommx_prefect.solvers._supervised import CpuClock, supervise
 from ommx_prefect.solvers._telemetry import Watching, cut, measure
 from ommx_prefect.solvers._watch import Watch
@@ -28,7 +28,7 @@ class Observed:
     """One run of a solver's model.
 
     Args:
-        attempt: The solve it belongs to.
+        call: The solve it belongs to.
         driver: Who knows the solver.
         solve: The open record of it.
         prepared: The instance that the adapter was given.
@@ -37,26 +37,24 @@ class Observed:
 
     def __init__(
         self,
-        attempt: Attempt,
+        call: SolverCall,
         driver: Driver,
         solve: OpenSolve,
         prepared: Instance,
         how: Watching,
     ) -> None:
-        self._attempt = attempt
+        self._call = call
         self._driver = driver
         self._solve = solve
         self._telemetry = how.telemetry
         self._prepared = prepared
         self._is_over = False
         self._cpu = CpuClock()
-        self._company: Company | None = None
-        self._checkpoints = Checkpoints(attempt, driver, prepared, how.checkpoint_seconds)
+        self._concurrency: Concurrency | None = None
+        self._checkpoints = IncumbentCheckpoints(call, driver, prepared, how.checkpoint_seconds)
         self._watch = Watch(is_reading=how.checkpoint_seconds is not None)
         if how.checkpoint_seconds is not None and not driver.is_watchable:
-            note_here(
-                f"{attempt.adapter.__name__} gives no solution before it ends: no checkpoints"
-            )
+            note_here(f"{call.adapter.__name__} gives no solution before it ends: no checkpoints")
         transported = prepared.map_active_optimality(Optimality.Optimal)
         self._is_same_objective = transported == Optimality.Optimal
 
@@ -65,13 +63,13 @@ class Observed:
         model = self._solve.solver_input
         with contextlib.ExitStack() as stack:
             if self._telemetry:
-                self._company = stack.enter_context(in_company(recording_here()))
+                self._concurrency = stack.enter_context(counted(recording_here()))
                 stack.callback(self._measure)
             if self._telemetry or self._watch.is_reading:
                 stack.enter_context(self._driver.watched(self._solve.adapter, self._watch))
             if self._telemetry == "full":
                 stack.enter_context(self._logged())
-            stack.enter_context(self._attempt.timed())
+            stack.enter_context(self._call.timed())
             try:
                 supervise(self._run, lambda: self._driver.stop(model), self._look)
             except BaseException:
@@ -85,8 +83,8 @@ class Observed:
 
     def _look(self) -> None:
         require_flow_run()
-        if self._company is not None:
-            self._company.look()
+        if self._concurrency is not None:
+            self._concurrency.look()
         self._checkpoints.look(self._watch)
 
     def _keep_incumbent(self) -> None:
@@ -94,11 +92,11 @@ class Observed:
         with self._told():
             if self._is_over and self._driver.has_solution(self._solve.solver_input):
                 state = self._solve.adapter.decode_to_state(self._solve.solver_input)
-                self._attempt.measured.keep(self._prepared.evaluate(state))
+                self._call.measured.keep(self._prepared.evaluate(state))
             elif self._watch.newest is not None:
                 newest = self._watch.newest
                 values = dict(zip(newest.ids, newest.values, strict=True))
-                self._attempt.measured.keep(self._prepared.evaluate(values))
+                self._call.measured.keep(self._prepared.evaluate(values))
 
     @contextlib.contextmanager
     def _logged(self) -> Iterator[None]:
@@ -109,7 +107,7 @@ class Observed:
                 yield
             finally:
                 if is_ours and path.exists():
-                    self._attempt.measured.log = cut(path.read_bytes())
+                    self._call.measured.log = cut(path.read_bytes())
 
     def _measure(self) -> None:
         """Note what is known now, of a solver that has ended; failures end no solve."""
@@ -119,7 +117,7 @@ class Observed:
                 if self._telemetry == "full":
                     self._note_diagnostics()
                 else:
-                    self._attempt.measured.trajectory = ()
+                    self._call.measured.trajectory = ()
         if self._watch.problem is not None:
             note_here(f"a callback of the solve failed: {self._watch.problem!r}")
 
@@ -131,13 +129,13 @@ class Observed:
             note_here(f"the telemetry of the solve is not whole: {type(error).__name__}: {error}")
 
     def _note_figures(self) -> None:
-        driver, model, measured = self._driver, self._solve.solver_input, self._attempt.measured
+        driver, model, measured = self._driver, self._solve.solver_input, self._call.measured
         verdict = driver.verdicts.get(driver.status(model), "error")
         figures = driver.figures(model, verdict)
         measure(measured, self._watch, figures, is_same_objective=self._is_same_objective)
-        if self._company is not None:
-            self._company.look()
-            measured.parameters["solves_at_once"] = self._company.most
+        if self._concurrency is not None:
+            self._concurrency.look()
+            measured.parameters["solves_at_once"] = self._concurrency.most
         if used := _THREADS.search(measured.log[:10_000]):
             measured.parameters.setdefault("solver_threads", int(used[1]))
         seconds = self._cpu.of(measured.parameters.get("solver_threads"))
@@ -146,7 +144,7 @@ class Observed:
 
     def _note_diagnostics(self) -> None:
         reports = self._driver.reports(self._solve.solver_input)
-        found = self._attempt.measured.diagnostics
+        found = self._call.measured.diagnostics
         found += [*self._watch.diagnostics, *reports]
         if (collector := self._solve.diagnostics) is not None:
             for each in found:

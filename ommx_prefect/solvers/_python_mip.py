@@ -20,6 +20,7 @@ from ommx_prefect.solvers._figures import Figures, relative_gap
 from ommx_prefect.solvers._python_mip_figures import cbc_version, threads_of
 from ommx_prefect.solvers._watch import Watch, known
 
+# By how much CBC lets a row be violated, as its `infeas_tol` has it.
 _TOLERANCE = 1e-6
 
 
@@ -116,7 +117,7 @@ class PythonMipDriver:
         return True
 
     def stop(self, model: Any) -> None:
-        """CBC takes no word from outside: it ends at its limit."""
+        """Do nothing: CBC cannot be stopped from outside, and ends at its limit."""
 
     @contextmanager
     def watched(self, adapter: Any, watch: Watch) -> Iterator[None]:

@@ -21,7 +21,7 @@ from ommx import Instance, Sense, Solution
 
 from ommx_prefect._registry.files import read_regular
 from ommx_prefect.exceptions import DocumentError
-from ommx_prefect.solvers._obedience import Outrun, lead
+from ommx_prefect.solvers._stopping import LostRace, race_winner
 
 
 def require_names(adapters: Sequence[str]) -> None:
@@ -42,15 +42,15 @@ def racing(race: str) -> Iterator[None]:
     """Let the solves in the block end when somebody else has won.
 
     Raises:
-        Outrun: Somebody has won before this one began.
+        LostRace: Somebody has won before this one began.
     """
     if (winner := winner_of(race)) is not None:
-        raise Outrun(winner)
-    token = lead.set(lambda: winner_of(race))
+        raise LostRace(winner)
+    token = race_winner.set(lambda: winner_of(race))
     try:
         yield
     finally:
-        lead.reset(token)
+        race_winner.reset(token)
 
 
 def winner_of(race: str) -> str | None:

@@ -18,12 +18,10 @@ from ommx_prefect.exceptions import (
     SolverError,
     UnboundedError,
 )
-from ommx_prefect.solvers._attempt import Attempt
 from ommx_prefect.solvers._backends import Backend, backend_of
-from ommx_prefect.solvers._beginning import Beginning
+from ommx_prefect.solvers._call import SolverCall
 from ommx_prefect.solvers._driver import Driver, Verdict
 from ommx_prefect.solvers._errors import prepared_for, translated
-from ommx_prefect.solvers._obedience import bound_limit, require_flow_run
 from ommx_prefect.solvers._observed import Observed
 from ommx_prefect.solvers._options import check_keywords, set_options
 from ommx_prefect.solvers._parameters import (
@@ -32,15 +30,17 @@ from ommx_prefect.solvers._parameters import (
     give_measured,
     give_outcome,
 )
+from ommx_prefect.solvers._stopping import bound_limit, require_flow_run
 from ommx_prefect.solvers._supervised import supervise
 from ommx_prefect.solvers._telemetry import Watching
+from ommx_prefect.solvers._warm_start import WarmStart
 
 PROVED_GAP = 1e-4
 """A solution is `optimal` where it is proved to be within this relative gap, and nowhere else."""
 
 
 def solution_of(
-    attempt: Attempt, settings: Mapping[str, Any], how: Watching, begin: Beginning
+    call: SolverCall, settings: Mapping[str, Any], how: Watching, warm_start: WarmStart
 ) -> Solution:
     """Return the feasible Solution of a solve.
 
@@ -48,24 +48,24 @@ def solution_of(
         SolveOutcomeError: There is none.
         SolverOptionError: The backend does not take an option or the start.
     """
-    backend = backend_of(attempt.adapter)
+    backend = backend_of(call.adapter)
     if backend is not None and backend.driver is not None:
-        return _driven(attempt, backend, settings, how, begin)
-    check_keywords(attempt.adapter, attempt.adapter.solve, settings)
-    if begin.start is not None:
-        begin.leave_out(attempt, "nobody here knows how this adapter's solver is given one")
-    with attempt.timed(), translated(attempt.error, attempt.adapter, attempt.instance):
-        solution = attempt.run.log_solve(attempt.adapter, attempt.instance, **settings)
-    _believe(attempt, solution, optimal=solution.optimality == Optimality.Optimal)
+        return _driven(call, backend, settings, how, warm_start)
+    check_keywords(call.adapter, call.adapter.solve, settings)
+    if warm_start.start is not None:
+        warm_start.leave_out(call, "nobody here knows how this adapter's solver is given one")
+    with call.timed(), translated(call.error, call.adapter, call.instance):
+        solution = call.run.log_solve(call.adapter, call.instance, **settings)
+    _believe(call, solution, optimal=solution.optimality == Optimality.Optimal)
     return solution
 
 
 def _driven(
-    attempt: Attempt,
+    call: SolverCall,
     backend: Backend,
     settings: Mapping[str, Any],
     how: Watching,
-    begin: Beginning,
+    warm_start: WarmStart,
 ) -> Solution:
     """Run the backend's own model; leaving the scope by an error makes the Solve record failed.
 
@@ -73,32 +73,32 @@ def _driven(
     """
     driver = backend.driver
     assert driver is not None
-    prepared = prepared_for(attempt.adapter, attempt.instance) or attempt.instance
+    prepared = prepared_for(call.adapter, call.instance) or call.instance
     with (
-        translated(attempt.error, attempt.adapter, prepared),
-        attempt.run.open_solve(
-            attempt.adapter, prepared, store_diagnostics=how.telemetry == "full"
+        translated(call.error, call.adapter, prepared),
+        call.run.open_solve(
+            call.adapter, prepared, store_diagnostics=how.telemetry == "full"
         ) as solve,
     ):
         model = solve.solver_input
-        set_options(attempt.adapter, driver, model, settings)
+        set_options(call.adapter, driver, model, settings)
         for name, value in settings.items():
             solve.log_adapter_option(name, value)
         _narrow_binaries(driver, solve.adapter, prepared)
-        begin.give(attempt, driver, solve.adapter, prepared, keep=how.telemetry == "full")
+        warm_start.give(call, driver, solve.adapter, prepared, keep=how.telemetry == "full")
         bound_limit(backend, model)
-        Observed(attempt, driver, solve, prepared, how).run()
-        verdict = _require_solution(attempt, driver, model)
+        Observed(call, driver, solve, prepared, how).run()
+        verdict = _require_solution(call, driver, model)
         solution = solve.decode(model)
-        _correct_gap(attempt, driver, solution)
+        _correct_gap(call, driver, solution)
         transported = prepared.map_active_optimality(Optimality.Optimal) == Optimality.Optimal
-        _believe(attempt, solution, optimal=verdict == "optimal" and transported)
+        _believe(call, solution, optimal=verdict == "optimal" and transported)
     return solution
 
 
-def _correct_gap(attempt: Attempt, driver: Driver, solution: Solution) -> None:
+def _correct_gap(call: SolverCall, driver: Driver, solution: Solution) -> None:
     """Let the gap be that of the Solution: CBC can hand out others than that of its optimum."""
-    told = attempt.measured.parameters
+    told = call.measured.parameters
     dual = told.get("dual_bound")
     if "gap" not in told or dual is None:
         return
@@ -127,22 +127,22 @@ def _narrow_binaries(driver: Driver, adapter: Any, instance: Instance) -> None:
             driver.bound(adapter, variable.id, bound.lower, bound.upper)
 
 
-def _require_solution(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
+def _require_solution(call: SolverCall, driver: Driver, model: Any) -> Verdict:
     """Return the backend's verdict when it holds a solution, else raise what it says instead."""
     status = driver.status(model)
     verdict = driver.verdicts.get(status, "error")
     if verdict == "infeasible_or_unbounded":
-        verdict = _decided(attempt, driver, model)
+        verdict = _decided(call, driver, model)
     if verdict == "interrupted":
-        raise KeyboardInterrupt(f"{attempt.adapter.__name__} was interrupted on {attempt.name}")
+        raise KeyboardInterrupt(f"{call.adapter.__name__} was interrupted on {call.name}")
     if verdict == "infeasible":
-        raise attempt.error(InfeasibleError, f"no solution satisfies all constraints ({status})")
+        raise call.error(InfeasibleError, f"no solution satisfies all constraints ({status})")
     if verdict == "unbounded":
-        raise attempt.error(UnboundedError, f"the objective is unbounded ({status})")
+        raise call.error(UnboundedError, f"the objective is unbounded ({status})")
     if verdict == "error":
-        raise attempt.error(SolverError, f"the solver ended with the status {status}")
+        raise call.error(SolverError, f"the solver ended with the status {status}")
     if not driver.has_solution(model):
-        raise attempt.error(NoSolutionError, f"the solver stopped without a solution ({status})")
+        raise call.error(NoSolutionError, f"the solver stopped without a solution ({status})")
     # HiGHS and CBC call a solution optimal at whatever gap they were told to stop, and SCIP none
     # that it has not proved to its last digit. An LP has no gap: there the status alone tells.
     gap = driver.gap(model)
@@ -151,10 +151,10 @@ def _require_solution(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
     return "optimal" if gap <= PROVED_GAP else "stopped"
 
 
-def _decided(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
+def _decided(call: SolverCall, driver: Driver, model: Any) -> Verdict:
     """Decide between infeasible and unbounded: without the objective only one is left."""
     driver.drop_objective(model)
-    with attempt.timed():
+    with call.timed():
         supervise(lambda: driver.run(model), lambda: driver.stop(model), require_flow_run)
     verdict = driver.verdicts.get(driver.status(model), "error")
     if verdict in ("optimal", "stopped") and driver.has_solution(model):
@@ -162,16 +162,16 @@ def _decided(attempt: Attempt, driver: Driver, model: Any) -> Verdict:
     return verdict if verdict in ("infeasible", "stopped", "interrupted") else "error"
 
 
-def _believe(attempt: Attempt, solution: Solution, *, optimal: bool) -> None:
+def _believe(call: SolverCall, solution: Solution, *, optimal: bool) -> None:
     """Note a feasible Solution; refuse another."""
     if not solution.feasible:
         if optimal:
             reason = "the solver says optimal, but OMMX finds its solution infeasible"
             reason += _worst_miss(solution)
-            raise attempt.error(SolverError, reason)
-        raise attempt.error(NoSolutionError, "the solver's only solution is infeasible")
-    give_measured(solution, attempt.measured.parameters)
-    attempt.found = found_in(give_outcome(solution, "optimal" if optimal else "feasible"))
+            raise call.error(SolverError, reason)
+        raise call.error(NoSolutionError, "the solver's only solution is infeasible")
+    give_measured(solution, call.measured.parameters)
+    call.found = found_in(give_outcome(solution, "optimal" if optimal else "feasible"))
 
 
 def _worst_miss(solution: Solution) -> str:
@@ -190,9 +190,9 @@ def _worst_miss(solution: Solution) -> str:
     )
 
 
-def believe_samples(attempt: Attempt, samples: SampleSet) -> None:
+def believe_samples(call: SolverCall, samples: SampleSet) -> None:
     """Note the best feasible sample; without one there is no solution."""
-    attempt.found = found_in_samples(samples)
-    if not attempt.found["feasible"]:
+    call.found = found_in_samples(samples)
+    if not call.found["feasible"]:
         reason = f"none of {samples.num_samples()} samples is feasible"
-        raise attempt.error(NoSolutionError, reason)
+        raise call.error(NoSolutionError, reason)

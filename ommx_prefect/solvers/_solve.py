@@ -11,9 +11,8 @@ from ommx.experiment import Run
 
 from ommx_prefect.exceptions import SolveOutcomeError
 from ommx_prefect.instances._name import require_instance
-from ommx_prefect.solvers._attempt import Attempt, logged
 from ommx_prefect.solvers._backends import resolve_adapter, resolve_sampler
-from ommx_prefect.solvers._beginning import Beginning
+from ommx_prefect.solvers._call import SolverCall, logged
 from ommx_prefect.solvers._errors import translated
 from ommx_prefect.solvers._isolated import Isolation, isolated_solution
 from ommx_prefect.solvers._options import (
@@ -25,6 +24,7 @@ from ommx_prefect.solvers._options import (
 from ommx_prefect.solvers._parameters import effort_of, log_parameters
 from ommx_prefect.solvers._run_solve import believe_samples, solution_of
 from ommx_prefect.solvers._telemetry import Telemetry, Watching
+from ommx_prefect.solvers._warm_start import WarmStart
 
 
 def solve_in(
@@ -47,19 +47,19 @@ def solve_in(
     solver = resolve_adapter(adapter)
     require_instance(instance)
     how = Watching(telemetry, checkpoint_seconds)
-    begin = Beginning(start, start_required, resume)
+    warm_start = WarmStart(start, start_required, resume)
     isolation = Isolation(isolate, memory_limit_mb)
-    attempt = Attempt(run, solver, instance)
+    call = SolverCall(run, solver, instance)
     try:
-        with logged(attempt):
+        with logged(call):
             given = given_limits(solver, limits)
             log_parameters(run, given)
             settings = backend_settings(solver, given, options)
-            attempt.keep(given, plain_values(options or {}))
-            begin = begin.found(attempt)
+            call.keep(given, plain_values(options or {}))
+            warm_start = warm_start.found(call)
             if isolation.isolate:
-                return isolated_solution(attempt, settings, how, begin, isolation)
-            return solution_of(attempt, settings, how, begin)
+                return isolated_solution(call, settings, how, warm_start, isolation)
+            return solution_of(call, settings, how, warm_start)
     except SolveOutcomeError:
         if raise_on_failure:
             raise
@@ -77,17 +77,17 @@ def sample_in(
     """Sample in an open Run; `ommx_prefect.solvers.sample` without Prefect."""
     sampler = resolve_sampler(adapter)
     require_instance(instance)
-    attempt = Attempt(run, sampler, instance)
+    call = SolverCall(run, sampler, instance)
     options = plain_values(options)
     check_keywords(sampler, sampler.sample, options)
     samples = None
     try:
-        with logged(attempt):
-            attempt.measured.parameters.update(effort_of(options))
-            attempt.keep({}, options)
-            with attempt.timed(), translated(attempt.error, sampler, instance):
+        with logged(call):
+            call.measured.parameters.update(effort_of(options))
+            call.keep({}, options)
+            with call.timed(), translated(call.error, sampler, instance):
                 samples = run.log_sample(sampler, instance, **options)
-            believe_samples(attempt, samples)
+            believe_samples(call, samples)
     except SolveOutcomeError:
         if raise_on_failure:
             raise

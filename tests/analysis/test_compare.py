@@ -36,7 +36,7 @@ def verdict(before, after, **columns):
         (("optimal", 1.0, 1, 9), (None, None, 1, 9), "worse"),
     ],
 )
-def test_verdicts(before, after, expected):
+def test_outcome_and_objective_decide_what_is_better_or_worse(before, after, expected):
     assert verdict(before, after)[0] == expected
 
 
@@ -54,7 +54,7 @@ def test_what_is_new_and_what_is_gone():
     assert compare(old, new).regressions == []
 
 
-def test_a_worse_dual_bound():
+def test_a_worse_dual_bound_is_a_regression():
     old = solve_table(("p", "highs", "feasible", 9.0, 9, 9)).assign(dual_bound=5.0)
     assert compare(old, old.assign(dual_bound=4.0)).regressions == [
         "p highs: dual bound worse: 5, now 4"

@@ -32,7 +32,7 @@ OPTIMAL = ("p", "highs", "optimal", 10.0, 1.0, 9.0)
         (("q", "scip", "infeasible", None, 1, 9), []),
     ],
 )
-def test_two_claims(other, expected):
+def test_two_claims_contradict_each_other_where_both_cannot_be_true(other, expected):
     assert kinds(OPTIMAL, other) == expected
 
 
@@ -84,7 +84,7 @@ def test_models_of_one_name_and_different_content_are_different_instances():
         ("unknown", None, []),
     ],
 )
-def test_known_values(status, value, expected):
+def test_a_claim_contradicts_a_known_value_that_it_cannot_have(status, value, expected):
     known = pd.DataFrame({"instance": ["p"], "status": [status], "objective": [value]})
     assert kinds(OPTIMAL, known=known) == expected
 

@@ -41,7 +41,7 @@ def compared():
     }
 
 
-def test_nothing_worse_is_0(compared, command):
+def test_the_exit_code_is_0_where_nothing_is_worse(compared, command):
     answer = command("compare", compared["old"], compared["same"])
     assert answer.code == 0
     assert f"{COUNT} same" in answer.out

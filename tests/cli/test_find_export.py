@@ -38,7 +38,7 @@ PARAMETERS = {"outcome": "optimal", "objective": 7.0, "seed": 3, "ok": True}
         ("missing!=1", False),
     ],
 )
-def test_conditions(text, holds):
+def test_a_condition_compares_numbers_as_numbers_and_all_else_as_text(text, holds):
     assert Condition.parse(text).holds(PARAMETERS) is holds
 
 

@@ -51,7 +51,7 @@ def page(nights, command, tmp_path_factory):
     return path
 
 
-def test_it_has_every_part(page, nights):
+def test_a_report_has_every_part(page, nights):
     found = Page(page.read_text())
     assert found.headings == [
         "Totals",

@@ -34,14 +34,14 @@ from ommx_prefect._sealing.seal import seal_flow_run
 from ommx_prefect._stages.documents import End
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
-from ommx_prefect._targets import local as _target
+from ommx_prefect._targets import local as local_target
 
 STEPS = (
     (_load, ("read_staged", "read_contents")),
     (_plan, ("compose", "fitted")),
     (_seal, ("store", "publish")),
     (
-        _target,
+        local_target,
         ("import_and_verify", "publish_names", "import_layout", "move_names", "drop_name"),
     ),
     (_registry, ("remove_image", "restore_image")),

@@ -12,7 +12,7 @@ from prefect.exceptions import Pause
 from prefect.states import Suspended
 
 from ommx_prefect import flow, task
-from ommx_prefect.solvers._obedience import require_flow_run
+from ommx_prefect.solvers._stopping import require_flow_run
 from tests.support.reading import run_flow
 
 pytestmark = pytest.mark.usefixtures("server")

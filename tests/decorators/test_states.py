@@ -189,7 +189,7 @@ def test_a_task_that_never_starts_is_a_row_of_the_ledger_only():
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
-def test_an_interruption_is_interrupted(error):
+def test_an_interrupted_attempt_is_an_interrupted_run(error):
     @task
     def stop():
         current_run().log_parameter("before", 1)

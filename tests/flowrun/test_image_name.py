@@ -13,7 +13,7 @@ from prefect import flow_engine
 from prefect.client.orchestration import get_client
 
 from ommx_prefect import current_run, exceptions, flow, load_experiment, seal_hooks, task
-from ommx_prefect._flowrun.image_name import FlowRunFacts, anonymous_tag, resolve
+from ommx_prefect._flowrun.image_name import NamingFacts, anonymous_tag, resolve
 from ommx_prefect._registry.names import canonical_name
 from tests.support.reading import run_flow
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("server")
 
 NOON = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=datetime.timezone.utc)
 MORE = {"path": "./data/x.mps", "delta": -1, "empty": "", "long": "x" * 200}
-FACTS = FlowRunFacts(
+FACTS = NamingFacts(
     "0193-aa", "brave otter", "nightly", NOON, NOON, {"site": "Kōbe", "n": 3, **MORE}
 )
 

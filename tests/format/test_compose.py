@@ -186,7 +186,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("said", CHANGED)
-def test_what_differs_is_said(said):
+def test_the_difference_of_documents_from_their_records_is_named(said):
     wanted = ExperimentRecord("finished", (FIRST, FIRST))
     documents = compose(wanted).documents
     assert difference(documents, dataclasses.replace(wanted, **CHANGED[said])) == said

@@ -11,7 +11,7 @@ from ommx_prefect._format.model import ExperimentRecord, RunRecord
 @pytest.mark.parametrize(
     ("said", "first"), [("", 0), ("2", 2), ("-1", 0), ("two", 0), ("9" * 5000, 0), ("²", 0)]
 )
-def test_the_first_own_run(said, first):
+def test_an_annotation_tells_the_first_own_run_and_another_text_tells_0(said, first):
     assert first_own_run({EARLIER_RUNS: said}) == first
 
 

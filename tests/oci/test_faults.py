@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from ommx_prefect import exceptions
-from ommx_prefect._oci import blobs
-from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._oci import blobs, transport
 from ommx_prefect._oci.names import (
     digest_of,
 )
@@ -30,7 +29,7 @@ def quick(monkeypatch):
     """Waits that a test can wait for."""
     table = {"attempts": 4, "timeout": 20.0, "wait_initial": 0.05, "wait_jitter": 0.05}
     for name, value in table.items():
-        monkeypatch.setitem(_oci_http.RETRY, name, value)
+        monkeypatch.setitem(transport.RETRY, name, value)
 
 
 @pytest.mark.server
@@ -47,7 +46,7 @@ def test_a_registry_that_is_down_is_an_error_in_bounded_time(tmp_path):
 
 @pytest.mark.usefixtures("quick")
 def test_a_registry_that_says_nothing_is_waited_for_in_bounds_and_stops_no_thread(monkeypatch):
-    monkeypatch.setattr(_oci_http, "TIMEOUT", httpx.Timeout(0.5))
+    monkeypatch.setattr(transport, "TIMEOUT", httpx.Timeout(0.5))
     ticks: list[float] = []
     ended = threading.Event()
 

@@ -10,13 +10,12 @@ import httpx
 import pytest
 
 from ommx_prefect import exceptions
-from ommx_prefect._oci import tags as _oci
-from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._oci import tags as oci_tags
+from ommx_prefect._oci import transport
+from ommx_prefect._oci.challenge import Challenge, challenge_of
 from ommx_prefect._oci.names import (
     MOST_MANIFEST_BYTES,
-    Challenge,
     api_url,
-    challenge_of,
     check_manifest_size,
     digest_of,
     split_name,
@@ -36,7 +35,7 @@ def test_a_manifest_comes_back_byte_for_byte_by_tag_and_by_digest(repository):
 
 
 def test_a_blob_from_a_file_comes_back_and_is_sent_once(repository, tmp_path):
-    data = os.urandom(3 * _oci_http.CHUNK_BYTES + 17)
+    data = os.urandom(3 * transport.CHUNK_BYTES + 17)
     path = tmp_path / "blob"
     path.write_bytes(data)
     digest = digest_of(data)
@@ -233,4 +232,4 @@ def test_the_page_size_is_asked_for():
 
     with answering(answer) as host, Repository(host, "acme") as repository:
         assert repository.tags() == []
-    assert asked == [f"/v2/acme/tags/list?n={_oci.TAGS_PER_PAGE}"]
+    assert asked == [f"/v2/acme/tags/list?n={oci_tags.TAGS_PER_PAGE}"]

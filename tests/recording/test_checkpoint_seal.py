@@ -27,7 +27,7 @@ from ommx_prefect._recording.checkpoint_values import Checkpoints
 from ommx_prefect._registry import files as _files
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._stages import checkpoints as _checkpoint_files
+from ommx_prefect._stages import checkpoints as checkpoint_files
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._values.secrets import Redactor
@@ -223,7 +223,7 @@ def test_an_attempt_sealed_as_cut_off_that_checkpoints_on_has_the_latest_of_ever
 
 @pytest.mark.parametrize(
     ("module", "step", "number"),
-    [(_checkpoint_files, "write_durable", 0), (_files, "flush", 1)],
+    [(checkpoint_files, "write_durable", 0), (_files, "flush", 1)],
     ids=["no record yet", "names not flushed yet"],
 )
 def test_a_checkpoint_that_a_seal_lets_go_of_while_it_is_written_is_written_again(

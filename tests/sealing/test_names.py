@@ -21,7 +21,7 @@ from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._sealing import publish as _publish
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._targets import local as _target
+from ommx_prefect._targets import local as local_target
 from tests.support.reading import run_again, run_flow
 from tests.support.stage_tasks import note
 
@@ -176,7 +176,7 @@ def test_what_a_seal_imports_is_no_experiment_before_it_is_published(monkeypatch
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_target, "publish_names", disk_full)
+        patch.setattr(local_target, "publish_names", disk_full)
         flow_run_id = one(return_state=True).state_details.flow_run_id
         assert registry.find(registry.sealing_name(flow_run_id))
         with pytest.raises(exceptions.NotSealedError):

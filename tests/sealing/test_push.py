@@ -15,7 +15,7 @@ import pytest
 from ommx.experiment import Experiment
 
 from ommx_prefect import current_experiment, exceptions, flow, seal, seal_hooks, task
-from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._oci import transport
 from ommx_prefect._oci.names import MOST_MANIFEST_BYTES, digest_of
 from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._registry.files import write_whole
@@ -52,7 +52,7 @@ night()
 @pytest.fixture
 def _brief_waits(monkeypatch):
     for name, value in {"attempts": 3, "wait_initial": 0.05, "wait_jitter": 0.05}.items():
-        monkeypatch.setitem(_oci_http.RETRY, name, value)
+        monkeypatch.setitem(transport.RETRY, name, value)
 
 
 def name_in(registry: RegistryServer) -> str:

@@ -36,7 +36,7 @@ HTTPS, LOCAL = "https://ghcr.io/v2/acme/", "http://127.0.0.1:5000/v2/acme/"
         (HTTPS, "https://a/" + "x" * 20_000),
     ],
 )
-def test_nothing_is_sent_there(base, given):
+def test_nothing_is_sent_to_an_address_that_is_refused(base, given):
     with pytest.raises(AddressError):
         address_in(httpx.URL(base), given)
 

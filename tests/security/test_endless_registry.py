@@ -13,8 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from ommx_prefect import exceptions
+from ommx_prefect._oci.challenge import challenge_of
 from ommx_prefect._oci.credentials import Credentials
-from ommx_prefect._oci.names import challenge_of, digest_of, is_repository
+from ommx_prefect._oci.names import digest_of, is_repository
 from ommx_prefect._oci.repository import Repository
 from tests.support.cases import each
 from tests.support.evil_registry import Answer, Seen, bearer, host
@@ -131,7 +132,7 @@ def test_a_token_server_without_end_is_not_read():
 
 
 @each("status", [301, 302, 303, 307, 308])
-def test_redirects_end(status):
+def test_endless_redirects_end_in_an_error(status):
     steps = itertools.count()
     answer = lambda seen: (status, b"", {"Location": f"/v2/{next(steps)}"})  # noqa: E731
     with (

@@ -15,10 +15,10 @@ from ommx_highs_adapter import HighsDiagnosticsAnalyzer
 from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers import outcome_of
-from ommx_prefect.solvers._attempt import Attempt
+from ommx_prefect.solvers._call import SolverCall
 from ommx_prefect.solvers._isolated_process import MODULE
 from ommx_prefect.solvers._solve import solve_in
-from tests.solvers.test_obedience import raise_in
+from tests.solvers.test_stopping import raise_in
 from tests.support import dying_adapters
 from tests.support.instance_files import instance_file
 from tests.support.solving import (
@@ -85,7 +85,7 @@ def test_it_ends_with_its_task_and_keeps_its_best_solution(monkeypatch):
     experiment = Experiment.with_temp_local_registry()
     ended: list[float] = []
     told = threading.Event()
-    monkeypatch.setattr(Attempt, "keep_incumbent", lambda *_: told.set())
+    monkeypatch.setattr(SolverCall, "keep_incumbent", lambda *_: told.set())
 
     def solving() -> None:
         given = {"limits": {}, "isolate": True, "checkpoint_seconds": 0.2}
@@ -121,10 +121,10 @@ def test_what_cannot_be_is_refused():
 
 
 WORKER = """
-from ommx_prefect.solvers._attempt import Attempt
+from ommx_prefect.solvers._call import SolverCall
 from ommx_prefect.solvers._solve import solve_in
 from tests.support.solving import recorded, slow_instance
-Attempt.keep_incumbent = lambda *_: print("told", flush=True)
+SolverCall.keep_incumbent = lambda *_: print("told", flush=True)
 given = {"limits": {}, "isolate": True, "checkpoint_seconds": 0.2}
 recorded(solve_in, "scip", slow_instance(), **given)
 """

@@ -21,7 +21,7 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._oci import transport
 from ommx_prefect._recovery.recover import recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards.shard import Attempt
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("server")
 def fickle(request, tmp_path, monkeypatch):
     name = f"fickle-{uuid.uuid4().hex[:8]}"
     if request.param == "oci":
-        for table in (_oci_http.RETRY, _oci_http.BRIEF_RETRY):
+        for table in (transport.RETRY, transport.BRIEF_RETRY):
             monkeypatch.setitem(table, "attempts", 2)
         server = request.getfixturevalue("registry")
         return RegistryPlace(server, name, f"{server.host}/acme/{name}")

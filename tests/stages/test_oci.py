@@ -25,7 +25,7 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._oci import names as _oci_names
+from ommx_prefect._oci import names as oci_names
 from ommx_prefect._oci.names import digest_of
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._registry.blobs import blob_path, registry_root
@@ -173,7 +173,7 @@ def test_an_experiment_too_large_for_a_registry_is_sealed_here(place, monkeypatc
     def night():
         for x in range(12):
             note(x)
-        monkeypatch.setattr(_oci_names, "MOST_MANIFEST_BYTES", 2_000)
+        monkeypatch.setattr(oci_names, "MOST_MANIFEST_BYTES", 2_000)
 
     sealed = run_flow(night)
     answer = seal(sealed.flow_run_id)

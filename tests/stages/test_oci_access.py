@@ -20,7 +20,7 @@ from ommx_prefect import (
     seal,
     task,
 )
-from ommx_prefect._oci import transport as _oci_http
+from ommx_prefect._oci import transport
 from ommx_prefect._stages.address import StageAddress, split_stage
 from tests.support.images import Elsewhere, read_elsewhere, tags_of
 from tests.support.registry_server import PASSWORD, USER, running_registry
@@ -108,8 +108,8 @@ def test_a_registry_that_does_not_answer_is_refused_when_the_flow_starts(place):
 
 
 def test_a_registry_that_hangs_holds_no_task_for_long_and_loses_nothing(place, monkeypatch):
-    monkeypatch.setattr(_oci_http, "BRIEF_TIMEOUT", httpx.Timeout(0.5))
-    monkeypatch.setattr(_oci_http, "TIMEOUT", httpx.Timeout(0.5))
+    monkeypatch.setattr(transport, "BRIEF_TIMEOUT", httpx.Timeout(0.5))
+    monkeypatch.setattr(transport, "TIMEOUT", httpx.Timeout(0.5))
     taken = []
 
     @task

@@ -17,8 +17,7 @@ from ommx_prefect import (
 )
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._sealing import publish as _publish
-from ommx_prefect._stages import oci_manifests
-from ommx_prefect._stages import oci_store as _oci_remote
+from ommx_prefect._stages import oci_manifests, oci_store
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_manifests import RECORD_TYPE, TOMBSTONE_TYPE
 from ommx_prefect._targets.oci import OciTarget
@@ -46,7 +45,7 @@ def test_a_registry_that_deletes_nothing_is_told_once_and_sealed_once(tmp_path, 
         assert tags_of(place.experiment) == ["one"]
         assert caplog.text.count("does not let anybody delete") == 1
         assert read_elsewhere(place.experiment, tmp_path) == Elsewhere("finished", [{"x": 1}])
-        _oci_remote._keepers.clear()
+        oci_store._without_deletion.clear()
 
 
 def test_a_payload_that_the_registry_lost_stops_the_seal_by_name(place, tmp_path):
@@ -174,7 +173,7 @@ def test_a_seal_that_is_cut_off_is_finished_by_the_next(place, monkeypatch, step
 @pytest.mark.parametrize("most_tags", [0, 300])
 def test_a_removal_that_is_cut_off_disturbs_no_later_seal(place, monkeypatch, most_tags):
     """Where there are many, tags are left on a tombstone, which is no record of anything."""
-    monkeypatch.setattr(_oci_remote, "MOST_TAGS", most_tags)
+    monkeypatch.setattr(oci_store, "MOST_TAGS", most_tags)
     deleted = []
     delete = Repository.delete_manifest
 

@@ -9,15 +9,15 @@ from ommx import Instance, Solution
 
 from ommx_prefect._recording.current import note_here
 from ommx_prefect.exceptions import SolverOptionError
-from ommx_prefect.solvers._attempt import Attempt
+from ommx_prefect.solvers._call import SolverCall
 from ommx_prefect.solvers._driver import Driver
 from ommx_prefect.solvers._earlier import PREVIOUS, earlier_solution
 from ommx_prefect.solvers._start import Start, UnfitStartError, require_start, start_of
 
 
 @dataclass(frozen=True)
-class Beginning:
-    """Where a solve begins.
+class WarmStart:
+    """What a solve is to start from.
 
     Args:
         start: A solution to start from; None for none.
@@ -36,31 +36,31 @@ class Beginning:
         if self.start is not None and self.start != PREVIOUS:
             require_start(self.start)
 
-    def found(self, attempt: Attempt) -> Beginning:
-        """Return it with the solution that it means; what an attempt before left comes first."""
+    def found(self, call: SolverCall) -> WarmStart:
+        """Return the warm start with a solution; what an earlier attempt left comes first."""
         if not self.resume and self.start != PREVIOUS:
             return self
-        own, adapter = self.start, attempt.adapter.__name__
-        earlier = self._earlier(attempt, adapter)
+        own, adapter = self.start, call.adapter.__name__
+        earlier = self._earlier(call, adapter)
         if earlier is None and own == PREVIOUS:
-            self.leave_out(attempt, "no earlier solve of this instance has a solution")
+            self.leave_out(call, "no earlier solve of this instance has a solution")
             own = None
-        return Beginning(own if earlier is None else earlier, self.is_required)
+        return WarmStart(own if earlier is None else earlier, self.is_required)
 
-    def _earlier(self, attempt: Attempt, adapter: str) -> Solution | None:
+    def _earlier(self, call: SolverCall, adapter: str) -> Solution | None:
         try:
-            return earlier_solution(attempt.name, adapter, resume=self.resume)
+            return earlier_solution(call.name, adapter, resume=self.resume)
         except Exception as error:  # what is damaged there is no reason not to solve
             note_here(f"earlier solves cannot be read: {type(error).__name__}: {error}")
             return None
 
     def give(
-        self, attempt: Attempt, driver: Driver, adapter: Any, prepared: Instance, *, keep: bool
+        self, call: SolverCall, driver: Driver, adapter: Any, prepared: Instance, *, keep: bool
     ) -> None:
         """Give the solver its start, and note it; or note why not.
 
         Args:
-            attempt: The call of the solver.
+            call: The call of the solver.
             driver: Talks to it.
             adapter: The adapter with its model.
             prepared: The instance as the adapter has it.
@@ -75,18 +75,18 @@ class Beginning:
             found = start_of(self.start, prepared)
             _hand_over(found, driver, adapter)
         except UnfitStartError as error:
-            self.leave_out(attempt, str(error))
+            self.leave_out(call, str(error))
         else:
             told = {"start": found.whose, "start_objective": found.objective}
-            attempt.measured.parameters.update(told)
-            attempt.measured.start = found.solution if keep else None
+            call.measured.parameters.update(told)
+            call.measured.start = found.solution if keep else None
 
-    def leave_out(self, attempt: Attempt, reason: str) -> None:
+    def leave_out(self, call: SolverCall, reason: str) -> None:
         """Go on without the start, and say so; SolverOptionError where it is required."""
         if self.is_required:
-            raise SolverOptionError(attempt.adapter.__name__, "start", f"{reason}.")
-        attempt.measured.parameters["start_left_out"] = reason
-        note_here(f"the start of {attempt.name} is left out: {reason}")
+            raise SolverOptionError(call.adapter.__name__, "start", f"{reason}.")
+        call.measured.parameters["start_left_out"] = reason
+        note_here(f"the start of {call.name} is left out: {reason}")
 
 
 def _hand_over(found: Start, driver: Driver, adapter: Any) -> None:

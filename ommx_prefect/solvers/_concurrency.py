@@ -1,4 +1,4 @@
-"""What all solves of a flow run share: its environment, recorded once, and how many run at once.
+"""Count the solves of a flow run that run at once on a host, and record its environment once.
 
 Solves of one flow run on one host know of each other by small files in the host's temporary
 folder: `<flow run>/<process>-<number>`, one for each solve that runs. Whoever makes the folder
@@ -29,7 +29,7 @@ LOOK_SECONDS = 1.0
 _numbers = itertools.count()
 
 
-class Company:
+class Concurrency:
     """How many solves of this flow run have run on this host at once.
 
     Attributes:
@@ -52,8 +52,8 @@ class Company:
 
 
 @contextlib.contextmanager
-def in_company(recording: CurrentRecording | None) -> Iterator[Company | None]:
-    """Be one of the solves that run; None where they belong to no flow run."""
+def counted(recording: CurrentRecording | None) -> Iterator[Concurrency | None]:
+    """Count a solve among those that run; None where it belongs to no flow run."""
     if recording is None or not recording.attempt.flow_run_id:
         yield None
         return
@@ -66,11 +66,11 @@ def in_company(recording: CurrentRecording | None) -> Iterator[Company | None]:
         yield None
         return
     _record_once(folder, recording)
-    company = Company(folder)
+    concurrency = Concurrency(folder)
     try:
-        company.look()
-        yield company
-        company.look()
+        concurrency.look()
+        yield concurrency
+        concurrency.look()
     finally:
         file.unlink(missing_ok=True)
 

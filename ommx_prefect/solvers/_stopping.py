@@ -44,10 +44,12 @@ def bound_limit(backend: Backend, model: Any) -> None:
 
 
 # Says who has won, in a race that this solve takes part in.
-lead: ContextVar[Callable[[], str | None]] = ContextVar("ommx_prefect_lead", default=lambda: None)
+race_winner: ContextVar[Callable[[], str | None]] = ContextVar(
+    "ommx_prefect_race_winner", default=lambda: None
+)
 
 
-class Outrun(KeyboardInterrupt):
+class LostRace(KeyboardInterrupt):
     """Another solver was first."""
 
     def __init__(self, winner: str) -> None:
@@ -56,8 +58,8 @@ class Outrun(KeyboardInterrupt):
 
 def require_flow_run() -> None:
     """Raise KeyboardInterrupt where a flow run around this was interrupted, or a race lost."""
-    if (winner := lead.get()()) is not None:
-        raise Outrun(winner)
+    if (winner := race_winner.get()()) is not None:
+        raise LostRace(winner)
     recording = recording_here()
     if recording is None:
         return

@@ -31,17 +31,26 @@ from ommx_prefect.solvers._parameters import (
 )
 from ommx_prefect.solvers._telemetry import INCUMBENT, Measured
 
-# In a process of its own a solve has no recording; there its parent is told of its solutions.
-on_incumbent: Callable[[Solution, Mapping[str, Any]], None] | None = None
-
 
 @dataclass
-class Attempt:
-    """One call of a solver or sampler in a Run, with what the Run's parameters will say of it."""
+class SolverCall:
+    """One call of a solver or sampler in a Run, with what the Run's parameters will say of it.
+
+    Attributes:
+        run: The open Run.
+        adapter: The adapter of the solver.
+        instance: What is solved.
+        on_incumbent: In a process of its own, where a solve has no recording, tells its parent of
+            a solution.
+        seconds: How long the solver was at work.
+        found: Run parameters that tell what came of it.
+        measured: What was measured of it.
+    """
 
     run: Run
     adapter: type[SolverAdapter]
     instance: Instance
+    on_incumbent: Callable[[Solution, Mapping[str, Any]], None] | None = None
     seconds: float = 0.0
     found: Parameters = field(default_factory=dict)
     measured: Measured = field(default_factory=Measured)
@@ -101,8 +110,8 @@ class Attempt:
             found: Run parameters that tell of it.
         """
         recording = recording_here()
-        if on_incumbent is not None:
-            on_incumbent(solution, found)
+        if self.on_incumbent is not None:
+            self.on_incumbent(solution, found)
         elif recording is not None and recording.has_run(self.run):
             told = {**self._kept, **found}
             announced = Announced.of(told, self.instance, self.data)
@@ -110,37 +119,37 @@ class Attempt:
 
 
 @contextmanager
-def logged(attempt: Attempt) -> Iterator[None]:
+def logged(call: SolverCall) -> Iterator[None]:
     """Log what is asked before the solve, and what came of it after, an error included."""
-    attempt.found = {"outcome": "error", "feasible": False}
-    log_parameters(attempt.run, attempt.asked)
+    call.found = {"outcome": "error", "feasible": False}
+    log_parameters(call.run, call.asked)
     warnings: list[str] = []
     try:
         with notices_collected() as warnings:
             yield
     except SolveOutcomeError as error:
-        attempt.found["outcome"] = error.outcome
+        call.found["outcome"] = error.outcome
         raise
     except Exception:
         raise
     except BaseException:
-        del attempt.found["outcome"]  # an interruption says nothing about the instance
-        attempt.found["feasible"] = attempt.measured.incumbent is not None
+        del call.found["outcome"]  # an interruption says nothing about the instance
+        call.found["feasible"] = call.measured.incumbent is not None
         raise
     finally:
         told = {"solver_warning": "; ".join(warnings)} if warnings else {}
-        measured = attempt.measured.parameters
-        ended = {**measured, **attempt.found, "solve_seconds": attempt.seconds, **told}
-        log_parameters(attempt.run, ended)
-        _attach(attempt)
+        measured = call.measured.parameters
+        ended = {**measured, **call.found, "solve_seconds": call.seconds, **told}
+        log_parameters(call.run, ended)
+        _attach(call)
 
 
-def _attach(attempt: Attempt) -> None:
+def _attach(call: SolverCall) -> None:
     recording = recording_here()
-    if recording is not None and recording.redact.secrets and attempt.measured.log:
-        text = attempt.measured.log.decode(errors="replace")
-        attempt.measured.log = recording.redact.text(text).encode()
+    if recording is not None and recording.redact.secrets and call.measured.log:
+        text = call.measured.log.decode(errors="replace")
+        call.measured.log = recording.redact.text(text).encode()
     try:
-        attempt.measured.attach(attempt.run)
+        call.measured.attach(call.run)
     except Exception as error:
         note_here(f"the telemetry of the solve is not whole: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""A night says once where it ran, and each of its solves who ran beside it."""
+"""A night records its environment once, and each of its solves how many ran at once."""
 
 from __future__ import annotations
 
