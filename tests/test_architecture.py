@@ -71,8 +71,9 @@ PUBLIC = {
     """,
     "ommx_prefect.testing": "ShardStore StageContract Store StoreContract",
     "ommx_prefect.exceptions": """
-        DocumentError DuplicateAttachmentError FlowRunNotFinishedError ImageNameError
-        ImageNameTakenError InfeasibleError InstanceFileError InvalidImageNameError
+        DocumentError DuplicateAttachmentError FlowRunNotFinishedError ForkedProcessError
+        ImageNameError ImageNameTakenError InfeasibleError InstanceFileError
+        InvalidFlowRunIdError InvalidImageNameError
         LocalNameError ManifestTooLargeError NoCheckpointError NoExperimentError NoOpenRunError
         NoSolutionError NotApplicableError NotInRegistryError NotSealedError
         OmmxPrefectError RecordingError RegistryAuthError RegistryError
