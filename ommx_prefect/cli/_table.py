@@ -95,7 +95,7 @@ def _widths(titles: Sequence[str], cells: list[list[Text]], room: int) -> dict[s
 
     Only what wraps between words, headings and sentences, becomes narrower than it is.
     """
-    room -= len(GAP) * (len(titles) - 1)
+    room -= len(GAP) * len(titles)  # rich 13 counts the edge that it leaves out
     columns = {name: [row[x] for row in cells] for x, name in enumerate(titles)}
     least = {name: _least(name, column) for name, column in columns.items()}
     widths = {
