@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.watchdog import guarded_folder, without_coverage
+from tests.support.watchdog import guarded_folder
 
 # Both are fixed once per process, so they are chosen before anything imports ommx or prefect.
 SESSION = guarded_folder("ommx-prefect-tests-")
@@ -25,8 +25,11 @@ os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"
 os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ.pop("PREFECT_API_URL", None)
-# Hundreds of processes that tests start import Prefect: they need not compile it each time.
+# Hundreds of processes that tests start import Prefect: they need not compile it each time, and
+# coverage, which is of the processes of the tests themselves, watches none of them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -53,7 +56,7 @@ FULL = "cases marked `full`: further runners, places and kinds of death of what 
 
 # Fixtures that start servers and other processes which take long.
 SERVERS = {"server", "s3", "registry", "locked", "dask_address", "ray_here", "deployment"}
-SERVERS |= {"tokens", "suites", "own_place"}
+SERVERS |= {"tokens", "suite", "own_place"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -132,19 +135,25 @@ def server() -> Iterator[str]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
     log = (SESSION / "server.log").open("wb")
     # Its UI has to be told where the API is, unless that is on port 4200.
-    environment = {**without_coverage(), "PREFECT_UI_API_URL": url}
+    environment = {**os.environ, "PREFECT_UI_API_URL": url}
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         _await_health(url, process)
         os.environ["PREFECT_API_URL"] = url
-        from prefect.settings import PREFECT_API_URL, temporary_settings
-
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield url
+        _read_environment_again()
+        yield url
     finally:
         os.environ.pop("PREFECT_API_URL", None)
+        _read_environment_again()
         process.terminate()
         process.wait(240)
+
+
+def _read_environment_again() -> None:
+    """Tell Prefect of a change, in threads without a context of settings as well."""
+    from prefect.context import refresh_global_settings_context
+
+    refresh_global_settings_context()
 
 
 @pytest.fixture(scope="session")

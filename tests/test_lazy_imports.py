@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ommx_prefect
+from tests.support.tiers import full
 
 pytestmark = pytest.mark.server  # a process each, which imports everything
 PACKAGE = Path(ommx_prefect.__file__)
@@ -59,7 +60,7 @@ def test_an_analysis_needs_no_prefect():
     assert [name for name in loaded if not name.startswith("ommx_prefect")] == []
 
 
-@pytest.mark.parametrize("beginning", BEGINNINGS)
+@pytest.mark.parametrize("beginning", [BEGINNINGS[0], *full(*BEGINNINGS[1:])])
 def test_wherever_a_process_begins_it_is_prepared(beginning):
     python(f"{beginning}\n{IS_WHOLE}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 from ommx.experiment import Experiment
 
 from ommx_prefect._format.columns import logged_names, split_columns
@@ -16,6 +15,8 @@ def run_parameters(experiment: Experiment) -> dict[int, dict[str, Any]]:
     They have the names by which they were logged, also where the column of a name was split
     because its values are of several types.
     """
+    import pandas as pd  # half of what importing the solvers would take, and few solves need it
+
     table = experiment.run_parameters_df()
     known: dict[int, dict[str, Any]] = {run.run_id: {} for run in experiment.runs}
     for name in table.columns:

@@ -19,7 +19,6 @@ import httpx
 
 from tests.crash.judge import lines_of
 from tests.support.ending import stop
-from tests.support.watchdog import without_coverage
 
 HERE = Path(__file__).resolve().parent
 FLOWS = HERE / "flow.py"
@@ -77,7 +76,6 @@ class Server:
         command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(self.port)]
         self.process = subprocess.Popen(
             command,
-            env=without_coverage(),
             stdout=self.log,
             stderr=self.log,
             start_new_session=True,

@@ -30,14 +30,11 @@ from tests.support.watchdog import guarded_folder
 if TYPE_CHECKING:
     Case = Callable[[Suite, Row], None]
 
-# One of each kind of death, which pytest runs without --full.
+# What pytest runs without --full: one place of each kind that dies or goes away.
 USUAL = (
     "script, kill -9",
-    "script with a process pool, kill -9",
     "Dask worker, kill -9",
     "served flow, SIGTERM",
-    "worker's flow, kill -9",
-    "server away for ten seconds",
     "registry, kill -9 in a push",
     "disk full",
     "sealing process, first seal",
@@ -130,7 +127,6 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--without", nargs="*", default=[], help="cases to leave out, likewise")
     parser.add_argument("--usual", action="store_true", help="one case of each kind of death")
-    parser.add_argument("--part", default="1/1", help="2/3: every third case, from the second")
     parser.add_argument("--every", type=int, default=1, help="every n-th point of sealing")
     parser.add_argument("--seed", type=int, default=None, help="says when to kill")
     parser.add_argument("--json", type=Path, default=None, help="also write the lines there")
@@ -138,15 +134,13 @@ def _parsed() -> argparse.Namespace:
 
 
 def _chosen(arguments: argparse.Namespace) -> dict[str, Case]:
-    found = {
+    return {
         name: case
         for name, case in cases().items()
         if arguments.only in name
         and not any(x in name for x in arguments.without)
         and (name in USUAL or not arguments.usual)
     }
-    part, parts = map(int, arguments.part.split("/"))
-    return dict(list(found.items())[part - 1 :: parts])
 
 
 def main() -> int:

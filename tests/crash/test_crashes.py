@@ -18,77 +18,68 @@ from tests.crash.judge import Found, Row
 from tests.crash.scene import FLOWS, HERE, count, flow_of, python, stop, until
 from tests.crash.suite import USUAL, cases, exit_code, table
 from tests.support.tiers import some
-from tests.support.watchdog import without_coverage
 
 CHECKOUT = HERE.parents[1]
-# Cases mostly wait, so two suites run beside each other, each with a server of its own.
-PARTS = 2
 EVERY_SEALING_POINT = 90
 # What only some machines can do at all; whatever else is missing is an error in CI.
 MAY_BE_MISSING = "cannot be mounted"
 
 
-class Suites:
-    """Two crash suites that run beside the tests which wait for their lines."""
+class Suite:
+    """A crash suite that runs beside the tests which wait for its lines."""
 
     def __init__(self, folder, usual):
-        self._options = ["--every", str(EVERY_SEALING_POINT), *usual]
-        self.files = [folder / f"part-{part}" for part in range(1, PARTS + 1)]
-        self.processes = [self._start(part, file) for part, file in enumerate(self.files, 1)]
-
-    def _start(self, part, file):
-        options = ["--part", f"{part}/{PARTS}", *self._options]
-        with file.with_suffix(".log").open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "tests.crash.suite", *options, "--json", file],
+        self._table, self._log = folder / "table", folder / "log"
+        options = ["--every", str(EVERY_SEALING_POINT), *usual, "--json", self._table]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.crash.suite", *options],
                 cwd=CHECKOUT,
-                env=without_coverage(),
                 stdout=log,
                 stderr=log,
             )
 
-    def rows(self, file):
-        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    @property
+    def rows(self):
+        """The lines of the cases that have ended."""
+        lines = self._table.read_text().splitlines(keepends=True) if self._table.exists() else []
         return [Row(**json.loads(line)) for line in lines if line.endswith("\n")]
 
     def row(self, name):
-        """The line of a case; None where its suite has ended without it."""
+        """The line of a case; None where the suite has ended without it."""
         while True:
-            ended = all(process.poll() is not None for process in self.processes)
-            found = [row for file in self.files for row in self.rows(file) if row.where == name]
-            if found or ended:
+            has_ended = self.process.poll() is not None
+            found = [row for row in self.rows if row.where == name]
+            if found or has_ended:
                 return found[0] if found else None
             time.sleep(0.5)
 
     @property
     def said(self):
-        return "\n".join(file.with_suffix(".log").read_text() for file in self.files)
+        return self._log.read_text()
 
 
 @pytest.fixture(scope="module")
-def suites(request, tmp_path_factory):
+def suite(request, tmp_path_factory):
     usual = [] if request.config.getoption("full") else ["--usual"]
-    running = Suites(tmp_path_factory.mktemp("crashes"), usual)
+    running = Suite(tmp_path_factory.mktemp("crashes"), usual)
     yield running
-    for process in running.processes:
-        stop(process)
+    stop(running.process)
 
 
 @pytest.mark.parametrize("name", some(cases(), USUAL))
-def test_nothing_is_lost_or_doubled(suites, name):
-    row = suites.row(name)
-    assert row is not None, suites.said
+def test_nothing_is_lost_or_doubled(suite, name):
+    row = suite.row(name)
+    assert row is not None, suite.said
     if row.skipped and (MAY_BE_MISSING in row.skipped or not os.environ.get("CI")):
         pytest.skip(row.skipped)
     assert not row.skipped
-    assert row.is_good, "\n" + table([row]) + "\n\n" + suites.said
+    assert row.is_good, "\n" + table([row]) + "\n\n" + suite.said
     assert row.times >= 1
 
 
-def test_the_suite_ends_as_its_table_says(suites):
-    for file, process in zip(suites.files, suites.processes, strict=True):
-        process.wait()
-        assert process.returncode == exit_code(suites.rows(file)), suites.said
+def test_the_suite_ends_as_its_table_says(suite):
+    assert suite.process.wait() == exit_code(suite.rows), suite.said
 
 
 def test_the_suite_sees_what_is_lost_doubled_or_wrong(server, tmp_path):

@@ -97,7 +97,7 @@ def _address_of(file: Path) -> str:
     return address
 
 
-@pytest.fixture(params=["threads", "processes", *full("dask"), "dask cluster", "ray"])
+@pytest.fixture(params=["threads", "processes", "dask cluster", *full("dask", "ray")])
 def runner(request):
     """Its name, and the task runner."""
     return request.param, runner_of(request.param, request)

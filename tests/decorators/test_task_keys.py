@@ -20,6 +20,7 @@ from prefect.tasks import task_input_hash
 
 from ommx_prefect import recorded, task
 from tests.support.key_tasks import FUNCTIONS, Plant, double, leave_a_mark, logged, same_name
+from tests.support.tiers import full
 
 HAS_SOURCE = hasattr(prefect.tasks, "_get_task_source")  # Prefect 3.9
 
@@ -114,7 +115,10 @@ def serving(decorator: str) -> str:
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize(
     ("delays", "serves"),
-    [(task, "prefect.task"), (prefect.task, "ommx_prefect.task"), (task, "ommx_prefect.task")],
+    [
+        (task, "prefect.task"),
+        *full((prefect.task, "ommx_prefect.task"), (task, "ommx_prefect.task")),
+    ],
 )
 def test_a_worker_takes_what_the_other_decorator_delays(tmp_path, delays, serves):
     future = delays(leave_a_mark).delay(str(tmp_path / "mark"))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import os
 
-from tests.support.watchdog import without_coverage
+import pytest
 
 
 @pytest.fixture(scope="module")
 def own_place(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a newcomer: an empty registry, an empty Prefect home, no server."""
     folder = tmp_path_factory.mktemp("newcomer")
-    kept = {k: v for k, v in without_coverage().items() if not k.startswith(("PREFECT_", "OMMX_"))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "OMMX_"))}
     paths = {name: str(folder / name) for name in ("OMMX_LOCAL_REGISTRY_ROOT", "PREFECT_HOME")}
     return {**kept, **paths}
 

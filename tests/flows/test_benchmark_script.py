@@ -20,6 +20,8 @@ from tests.support.killed_solves import incumbents
 sys.path.append(str(Path(__file__).resolve().parents[2] / "flows"))
 import solver_benchmark
 
+from tests.support.tiers import full
+
 SCRIPT = Path(solver_benchmark.__file__)
 
 
@@ -92,7 +94,9 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_traceback(own_place):
     assert 1 <= int(found) < 6 * 4
 
 
-@pytest.mark.parametrize("arguments", [["--experiment", "Not A Name"], ["--adapter", "gurobi"]])
+@pytest.mark.parametrize(
+    "arguments", [["--experiment", "Not A Name"], *full(["--adapter", "gurobi"])]
+)
 def test_what_cannot_run_at_all_is_said_in_words(own_registry, arguments):
     process = start(own_registry, *arguments)
     output, errors = process.communicate(timeout=240)

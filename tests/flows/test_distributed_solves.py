@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.places import require
+from tests.support.tiers import full
 
 SCRIPT = Path(__file__).resolve().parents[2] / "flows" / "distributed_solves.py"
 READ = """
@@ -49,9 +50,11 @@ def test_a_newcomers_run_on_dask_ends_cleanly_and_two_processes_are_in_the_artif
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--runner", "threads", "--scheduler", "tcp://127.0.0.1:9"], "only --runner dask"),
         (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers"),
-        (["--runner", "threads", "--experiment", "Not A Name"], "Not A Name"),
+        *full(
+            (["--runner", "threads", "--scheduler", "tcp://127.0.0.1:9"], "only --runner dask"),
+            (["--runner", "threads", "--experiment", "Not A Name"], "Not A Name"),
+        ),
     ],
 )
 def test_what_cannot_run_is_said_in_words(own_registry, arguments, said):

@@ -22,6 +22,7 @@ from ommx_prefect import (
 from ommx_prefect._format.decode import decode
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage
+from tests.support.tiers import full
 
 server = pytest.mark.usefixtures("server")
 
@@ -105,7 +106,7 @@ def _sealed_after_kill(process: subprocess.Popen[str], flow_run_id: str) -> Expe
 
 
 @server
-@pytest.mark.parametrize("solver", ["highs", "scip"])
+@pytest.mark.parametrize("solver", ["highs", *full("scip")])
 def test_incumbents_outlive_kill_9_in_the_middle_of_a_solve_and_a_gc(tmp_path, solver):
     script = tmp_path / "solving.py"
     script.write_text(textwrap.dedent(SOLVING))
@@ -147,7 +148,7 @@ for number in itertools.count():
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("milliseconds", [1, 30])
+@pytest.mark.parametrize("milliseconds", [30, *full(1)])
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_no_older_than_the_last_return(milliseconds):
     stage = LocalStage(f"endless-{uuid.uuid4()}")
     process = subprocess.Popen(

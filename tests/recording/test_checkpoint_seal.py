@@ -32,6 +32,7 @@ from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._values.secrets import Redactor
 from tests.support.reading import run_flow
+from tests.support.tiers import full
 
 server = pytest.mark.usefixtures("server")
 
@@ -114,7 +115,7 @@ print("flow run", one(return_state=True).state_details.flow_run_id)
 
 
 @server
-@pytest.mark.parametrize(("every_seconds", "is_kept"), [(0.3, True), (600, False)])
+@pytest.mark.parametrize(("every_seconds", "is_kept"), [(0.3, True), *full((600, False))])
 def test_gc_takes_nothing_that_an_open_run_has_logged(tmp_path, every_seconds, is_kept):
     script = tmp_path / "keeping.py"
     script.write_text(KEEPING)

@@ -25,6 +25,7 @@ from ommx_prefect._stages.local import LocalStage
 from ommx_prefect.solvers import solve
 from tests.support.reading import run_flow
 from tests.support.solving import SLOW_SCRIPT, slow_instance, slow_qubo
+from tests.support.tiers import some
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -78,7 +79,7 @@ def recovered(flow_run_id: str) -> Experiment:
     return load_experiment(flow_run_id)
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", some(CALLS, {"solve with HiGHS", "log_solve"}))
 def test_kill_9_in_a_solve_leaves_the_instance_and_every_parameter(tmp_path, name):
     call, parameters = CALLS[name]
     script = tmp_path / "solving.py"

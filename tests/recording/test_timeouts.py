@@ -11,6 +11,7 @@ from pydantic import BaseModel, field_serializer
 
 from ommx_prefect import flow, task
 from tests.support.reading import run_flow, sealed_of
+from tests.support.tiers import full
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -68,7 +69,7 @@ class Slow(BaseModel):
         return x
 
 
-@pytest.mark.parametrize("store_trace", [False, True], ids=["", "traced"])
+@pytest.mark.parametrize("store_trace", [False, *full(True)], ids=["", "traced"])
 async def test_what_recording_takes_is_none_of_a_tasks_time(store_trace):
     timed = task(timeout_seconds=2, store_trace=store_trace)
 

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from tests.support.tiers import full
+
 SCRIPT = """
 import json, sys
 from opentelemetry import trace
@@ -58,7 +60,7 @@ def names_of_spans(server: str, options: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("options", ["", "log_output=False"])
+@pytest.mark.parametrize("options", ["", *full("log_output=False")])
 def test_a_recorded_task_adds_no_span_and_leaves_ommxs_own(server, options):
     names = names_of_spans(server, options)
     assert "Run" not in names

@@ -17,6 +17,7 @@ from ommx_prefect._stages.documents import STATE_RECORD
 from ommx_prefect._stages.local import LocalStage
 from tests.recovery.scene import attempt_of, command, recovered, rows_of, set_state, start, state_of
 from tests.support.reading import run_flow
+from tests.support.tiers import full
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -73,7 +74,9 @@ def test_what_is_younger_than_the_minimum_age_is_left_alone(killed):
     assert "was touched" in rows[flow_run_id]["why"]
 
 
-@pytest.mark.parametrize("state", [Paused(), Suspended(), AwaitingRetry()], ids=lambda x: x.name)
+@pytest.mark.parametrize(
+    "state", [Paused(), *full(Suspended(), AwaitingRetry())], ids=lambda x: x.name
+)
 def test_what_is_to_go_on_is_left_alone(killed, state):
     flow_run_id, _ = killed
     set_state(flow_run_id, state)

@@ -30,6 +30,7 @@ from ommx_prefect._stages.local import LocalStage
 from tests.support.reading import run_flow
 from tests.support.stage_tasks import note
 from tests.support.started import start_script, until
+from tests.support.tiers import full
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -75,7 +76,7 @@ one()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *full(signal.SIGINT)])
 def test_a_signal_interrupts_the_attempt_and_seals(tmp_path, number):
     process, line = start_script(tmp_path, SCRIPT)
     flow_run_id = line.split()[1]

@@ -43,11 +43,6 @@ def guarded_folder(prefix: str) -> Path:
     return Path(folder)
 
 
-def without_coverage() -> dict[str, str]:
-    """Return the environment for a process in which no coverage is measured: a server's."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_PROCESS")}
-
-
 def processes_of(folder: str) -> Iterator[int]:
     """Find the processes that inherited the folder of a run, the asking one excepted."""
     wanted = f"{VARIABLE}={folder}".encode()
