@@ -167,6 +167,7 @@ def test_recover_finds_what_waits_and_seals_what_it_may(tmp_path):
 # ---------------------------------------------------------------- stages that hosts share
 
 
+@pytest.mark.full
 def test_records_in_a_storage_block_and_on_two_hosts_are_sealed_to_the_same_bytes(server, tmp_path):
     from prefect.filesystems import LocalFileSystem
 

@@ -58,6 +58,7 @@ def test_submit_map_and_direct_calls_record_alike():
     assert sorted(sealed.column("twice")) == [2, 4, 6, 8]
 
 
+@pytest.mark.full
 def test_process_pools_record_from_their_workers():
     @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
     def one():

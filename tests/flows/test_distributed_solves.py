@@ -31,6 +31,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.full
 def test_a_newcomers_run_on_dask_ends_cleanly_and_two_processes_are_in_the_artifact(own_place):
     require("prefect_dask")
     done = run(own_place)

@@ -42,6 +42,7 @@ def test_a_killed_script_is_recovered_and_prefect_told_on_request(killed):
     assert [run.status for run in load_experiment(flow_run_id).runs].count("interrupted") == 1
 
 
+@pytest.mark.full
 def test_two_recoveries_at_once_agree(killed):
     flow_run_id, _ = killed
     both = [command("recover", "--json", "--min-age", "0") for _ in range(2)]

@@ -98,6 +98,7 @@ def test_records_out_of_reach_have_runs_that_say_so_until_they_come(tmp_path, mo
     assert DEGRADED not in sealed.experiment.annotations
 
 
+@pytest.mark.full
 def test_a_registry_that_takes_nothing_loses_payload_and_no_run(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     sealed = _sealed_with_the_pool_in(tmp_path / "file" / "registry", monkeypatch)
