@@ -51,7 +51,7 @@ def unpacked(data: bytes) -> Any:
     try:
         return msgpack.unpackb(data)
     except msgpack.ExtraData as error:  # which holds all that follows
-        error.extra = b""
+        error.extra, error.args = b"", ()
         raise ValueError("something follows it") from None
 
 

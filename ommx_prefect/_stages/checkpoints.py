@@ -27,7 +27,7 @@ from ommx_prefect._shards.names import RecordKey
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import CHECKPOINTS, INBOX
 from ommx_prefect._stages.files import link_or_copy
-from ommx_prefect._stages.protocol import MALFORMED, Stage, damaged
+from ommx_prefect._stages.protocol import MALFORMED, Stage, damaged, without_frames
 from ommx_prefect.exceptions import DocumentError
 
 # The file with the shard.
@@ -136,7 +136,7 @@ class CheckpointFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (*MALFORMED, OverflowError, RecursionError) as error:
-            raise damaged(folder / RECORD, error) from error.with_traceback(None)
+            raise damaged(folder / RECORD, error) from without_frames(error)
         return shard
 
     def discard(self, numbers: Mapping[str, int]) -> list[str]:

@@ -29,7 +29,7 @@ from ommx_prefect._stages.documents import (
 )
 from ommx_prefect._stages.files import entries_in
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._stages.protocol import MALFORMED, damaged
+from ommx_prefect._stages.protocol import MALFORMED, damaged, without_frames
 from ommx_prefect._stages.quarantine import Quarantine
 from ommx_prefect._stages.record_files import read_shard_file
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
@@ -70,7 +70,7 @@ def _check_document(path: Path, schema: type, newest: int, name: str) -> None:
     try:
         parsed(schema, fields_of(read_regular(path), newest, name))
     except MALFORMED as error:
-        raise damaged(path, error) from error.with_traceback(None)
+        raise damaged(path, error) from without_frames(error)
 
 
 def _check_shard(stage: LocalStage, path: Path) -> None:
@@ -105,7 +105,7 @@ def _check_content(path: Path, shard: Shard, find: Callable[[str], Path | None])
     except FileNotFoundError as error:
         raise damaged(path, DocumentError(f"its payload is lost: {error.filename}")) from error
     except MALFORMED as error:
-        raise damaged(path, error) from error.with_traceback(None)
+        raise damaged(path, error) from without_frames(error)
 
 
 def set_aside_files(stage: LocalStage) -> None:

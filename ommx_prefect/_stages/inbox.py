@@ -41,7 +41,7 @@ from ommx_prefect._stages.documents import (
     write_document,
 )
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect._stages.protocol import MALFORMED
+from ommx_prefect._stages.protocol import MALFORMED, without_frames
 from ommx_prefect._stages.quarantine import Quarantine
 from ommx_prefect._stages.start_record import read_start
 from ommx_prefect._stages.store import READERS, GoneError, ShardStore
@@ -121,6 +121,7 @@ class Inbox:
             refused = [each for each in found if each is not None]
         stops = {own: x for own, _, x in refused if not (self._sets_aside and is_damage(x))}
         if stops:
+            refused.clear()  # its traceback keeps this frame, and with it all their bytes
             raise damage_error(self._local.owner, stops)
         for name, data, _ in refused:
             self._quarantine.keep(name, data)
@@ -160,7 +161,7 @@ class Inbox:
             found = b"".join(data)
             if self._quarantine.holds(own, found):
                 return None
-            return own, found, error.with_traceback(None)  # which has all bytes once more
+            return own, found, without_frames(error)
         return None
 
     def _bring(self, name: str, own: str, read: list[bytes]) -> None:
@@ -185,7 +186,7 @@ class Inbox:
             raise kind(
                 f"{name} in stage {self._store.name!r} is refused: {str(error)[:1000]}. Remove the "
                 "object, or put the right one in its place"
-            ) from error.with_traceback(None)
+            ) from error
 
     def _keep_shard(self, directory: str, key: str, data: bytes) -> None:
         shard, blobs = self._store.unpack(data, self._local.owner, key)

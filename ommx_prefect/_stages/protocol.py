@@ -16,12 +16,14 @@ import contextlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ommx_prefect._format.model import Descriptor, Documents
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
+
+E = TypeVar("E", bound=BaseException)
 
 
 class Stage(Protocol):
@@ -137,6 +139,15 @@ def damaged(path: Path, error: Exception) -> DocumentError:
     reason = found[:REASON_LETTERS]
     what = f"{path} is damaged: {reason}"
     return DocumentError(f"{what}. Restore it, or move it away to go on without it")
+
+
+def without_frames(error: E) -> E:
+    """Let go of the frames of an error and of its causes, which hold all that was read."""
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
 
 
 @contextlib.contextmanager

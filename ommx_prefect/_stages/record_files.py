@@ -16,7 +16,7 @@ from ommx_prefect._registry.files import read_regular
 from ommx_prefect._shards.archive import check_attempt
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.files import has_content
-from ommx_prefect._stages.protocol import MALFORMED, damaged
+from ommx_prefect._stages.protocol import MALFORMED, damaged, without_frames
 from ommx_prefect._stages.start_record import read_start
 
 T = TypeVar("T")
@@ -50,4 +50,4 @@ def parsed_file(path: Path | str, parse: Callable[[str, bytes], T]) -> T:
     try:
         return parse(os.path.basename(path), read_regular(path))
     except MALFORMED as error:
-        raise damaged(Path(path), error) from error.with_traceback(None)  # which has all bytes
+        raise damaged(Path(path), error) from without_frames(error)
