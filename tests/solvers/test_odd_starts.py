@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from dataclasses import replace
 
 import pytest
 from ommx.experiment import Experiment
 
 from ommx_prefect._stages.documents import FlowRecord
+from ommx_prefect._targets.annotations import DEPLOYMENT_ID
 from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.solvers._earlier import _in_experiments, best_of
 from ommx_prefect.solvers._solve import solve_in
@@ -77,3 +80,37 @@ def test_the_best_solution_of_an_earlier_experiment_is_the_start():
     record = FlowRecord(own, two, False, (), False, own, "owl", "night", "", "", {})
     (found,) = _in_experiments(record, "knapsack", resume=False)
     assert found.objective == 5.0
+
+
+def night_of(image: str, deployment: str, values: dict[int, int]) -> None:
+    night = Experiment(image)
+    night.set_annotation(DEPLOYMENT_ID, deployment)
+    with night.run() as run:
+        run.log_parameter("instance", "knapsack")
+        run.log_solution("incumbent", knapsack().evaluate(values))
+    night.commit()
+
+
+def test_a_night_before_is_one_of_the_same_deployment_whatever_its_name():
+    series, own = new_id(), new_id()
+    deployment = new_id()
+    night_of(f"nights.local/a-{series}:one", deployment, {0: 1, 1: 1, 2: 0})
+    night_of(f"nights.local/b-{series}:one", new_id(), {0: 0, 1: 0, 2: 1})
+    image = f"nights.local/c-{series}:two"
+    record = FlowRecord(own, image, False, (), False, own, "owl", "night", deployment, "", {})
+    assert [x.objective for x in _in_experiments(record, "knapsack", resume=False)] == [5.0]
+    assert list(_in_experiments(record, "other", resume=False)) == []
+    none = replace(record, deployment_id="")
+    assert list(_in_experiments(none, "knapsack", resume=False)) == []
+
+
+def test_an_unsealed_night_is_resumed_and_is_no_previous_one():
+    repository, own = f"nights.local/failed-{new_id()}", new_id()
+    with contextlib.suppress(ValueError), Experiment(f"{repository}:one") as night:
+        with night.run() as run:
+            run.log_parameter("instance", "knapsack")
+            run.log_solution("incumbent", knapsack().evaluate({0: 1, 1: 1, 2: 0}))
+        raise ValueError("the night fell")
+    record = FlowRecord(own, f"{repository}:two", False, (), False, own, "o", "n", "", "", {})
+    assert list(_in_experiments(record, "knapsack", resume=False)) == []
+    assert [x.objective for x in _in_experiments(record, "knapsack", resume=True)] == [5.0]
