@@ -10,8 +10,10 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
+from ommx_prefect import load_experiment
+from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.local import LocalStage
-from ommx_prefect.cli import COMMANDS, LazyCommand, app
+from ommx_prefect.cli import COMMANDS, LazyCommand, _waiting, app
 from ommx_prefect.testing._scene import attempt_of
 
 
@@ -51,3 +53,16 @@ def test_a_server_that_is_away_is_said_in_words_and_exit_1(command):
     (row,) = [x for x in json.loads(answer.out) if x["owner"] == stage.owner]
     assert answer.code == 1
     assert "Prefect's API cannot be asked: http://127.0.0.1:9/api" in row["why"]
+
+
+def test_a_seal_that_takes_long_says_that_it_is_at_work(command, monkeypatch):
+    monkeypatch.setattr(_waiting, "EVERY_SECONDS", 0.001)
+    stage = LocalStage(str(uuid.uuid4()))
+    for number in range(300):
+        attempt = attempt_of(stage.owner, number)
+        stage.put(Shard(attempt, "finished", parameters=attempt.parameters("Completed", 1.0)))
+    answer = command("seal", stage.owner, "--interrupted", "--json")
+    assert answer.code == 0, answer.err
+    assert len(load_experiment(stage.owner).runs) == 300
+    assert f"... sealing {stage.owner}" in answer.err
+    assert json.loads(answer.out)
