@@ -175,7 +175,8 @@ def _opened(context: FlowRunContext, settings: ExperimentSettings) -> Iterator[N
     flow_run = cast(FlowRun, context.flow_run)
     token = enclosing_root_id.set(_open(context, settings))
     try:
-        with interruption_noted(str(flow_run.id)):  # tasks in threads are to know it
+        # Tasks in threads and other processes are to know it.
+        with interruption_noted(str(flow_run.id), flow_run.run_count):
             yield
     finally:
         with contextlib.suppress(ValueError):  # a generator flow may end in another context

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from prefect.client.schemas.objects import State, StateType
-from prefect.exceptions import PrefectSignal
+from prefect.exceptions import CancelledRun, PrefectSignal
 from prefect.states import StateGroup, is_state_iterable
 
 from ommx_prefect._values.error_texts import text_of_error
@@ -37,6 +37,10 @@ EXPERIMENT_STATUS: dict[StateType, str | None] = {
     StateType.PENDING: None,
     StateType.SCHEDULED: None,
 }
+
+
+class InterruptedElsewhere(KeyboardInterrupt):
+    """The flow run was interrupted, whose body runs in another process than this attempt."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,21 @@ def outcome_of_exception(
         return Outcome("failed", "TimedOut", text_of_error(error))
     if isinstance(error, Exception) and not _is_cancellation(error):
         return Outcome("failed", "Failed", text_of_error(error))
-    return Outcome("interrupted", "Crashed", text_of_error(error))
+    is_elsewhere = isinstance(error, InterruptedElsewhere)
+    return Outcome("interrupted", "Failed" if is_elsewhere else "Crashed", text_of_error(error))
+
+
+def require_error_of_pool(error: BaseException | None) -> None:
+    """Raise an error in the place of an interruption that an executor's process is not to raise.
+
+    The thread that hands on the results of a process pool dies of all but errors, and the flow run
+    waits for it for ever (Python 3.11, prefect 3.9.1).
+
+    Raises:
+        CancelledRun: The flow run was interrupted in another process.
+    """
+    if isinstance(error, InterruptedElsewhere):
+        raise CancelledRun(str(error)) from error
 
 
 def _is_cancellation(error: BaseException) -> bool:

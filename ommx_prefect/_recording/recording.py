@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from ommx.experiment import Run
 from prefect.context import TaskRunContext
 
-from ommx_prefect._prefect.states import Outcome
+from ommx_prefect._prefect.states import Outcome, require_error_of_pool
 from ommx_prefect._recording.announced import Announced
 from ommx_prefect._recording.attach import (
     attach_returned,
@@ -119,6 +119,7 @@ class Recording:
         if self._late_seal is not None:
             self._late_seal.seal(self.attempt, self.record.end)
         raise_if_required(self.record, error)
+        require_error_of_pool(error)
 
     async def __aenter__(self) -> Recording:
         self.record.is_in_loop = True
@@ -134,6 +135,7 @@ class Recording:
         close_record(self.record, error)
         await self._late_seal.seal_async(self.attempt, self.record.end)
         raise_if_required(self.record, error)
+        require_error_of_pool(error)
 
     # The names of these are in pickles of tasks, which hold their wrapper by value.
 

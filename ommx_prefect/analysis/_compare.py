@@ -250,8 +250,13 @@ def _time_change(
     logs = logs[np.abs(logs) >= np.log2(1 + SMALLEST_CHANGE)]
     p = signed_rank_p(logs) if len(logs) >= LEAST_PAIRS and not missing_library() else float("nan")
     threshold, significance = limits
-    is_worse = is_comparable and ratio >= threshold and p < significance
+    is_worse = is_comparable and ratio >= threshold and p < significance and _is_slower(logs)
     return len(group), ratio, p, bool(is_worse)
+
+
+def _is_slower(logs: np.ndarray) -> bool:
+    """Tell whether the signed ranks lean to slower: the test alone tells of either direction."""
+    return float(np.sign(logs) @ pd.Series(np.abs(logs)).rank().to_numpy()) > 0
 
 
 def signed_rank_p(differences_of_pairs: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ommx_prefect._catalogue.opened import Opened, open_image
-from ommx_prefect.cli._options import AsJson
+from ommx_prefect.cli._options import AsJson, completed
 from ommx_prefect.cli._output import finding, print_json, refused, say
 from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
@@ -59,7 +59,11 @@ def known_table(known: str | None) -> pd.DataFrame:
 def compare_command(
     images: Annotated[
         list[str],
-        typer.Argument(metavar="OLD... NEW", help="One or more earlier nights, and the later one."),
+        typer.Argument(
+            metavar="OLD... NEW",
+            autocompletion=completed,
+            help="One or more earlier nights, and the later one.",
+        ),
     ],
     known: Known = None,
     time_threshold: TimeThreshold = 1.1,

@@ -121,8 +121,9 @@ def _attachments(
     place = Path(ATTACHMENTS) / ("experiment" if run_id is None else f"run-{run_id:05d}")
     taken: set[str] = set()
     for each in facts:
-        name = unique_name(safe_name(each.name, each.media_type, each.filename), taken)
+        media_type = holder.attachment_media_type(each.name)  # of the file: it is not compressed
+        name = unique_name(safe_name(each.name, media_type, each.filename), taken)
         (made.folder / place).mkdir(parents=True, exist_ok=True)
         (made.folder / place / name).write_bytes(holder.get_blob(each.name))
         path = (place / name).as_posix()
-        made.add(path, each.media_type, attachment=each.name, run=run_id)
+        made.add(path, media_type, attachment=each.name, run=run_id)

@@ -12,7 +12,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._catalogue.listing import Listed, listed
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect.cli._claims import claims_of
-from ommx_prefect.cli._options import AsJson
+from ommx_prefect.cli._options import AsJson, completed
 from ommx_prefect.cli._output import print_json, say, shown_age, shown_bytes
 from ommx_prefect.cli._registry import require_registry
 from ommx_prefect.cli._table import print_table
@@ -27,7 +27,11 @@ TITLES = (
 def list_command(
     prefix: Annotated[
         str,
-        typer.Argument(metavar="[PREFIX]", help="Beginning of image names; of flows, if unsealed."),
+        typer.Argument(
+            metavar="[PREFIX]",
+            autocompletion=completed,
+            help="Beginning of image names; of flows, if unsealed.",
+        ),
     ] = "",
     parts: Annotated[
         bool, typer.Option("--parts", help="List the parts of large experiments, too.")

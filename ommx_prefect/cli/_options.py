@@ -53,3 +53,7 @@ Image = Annotated[
         "Prefect's id of a flow run.",
     ),
 ]
+Prefix = Annotated[
+    str,
+    typer.Argument(metavar="[PREFIX]", autocompletion=completed, help="Of image names."),
+]

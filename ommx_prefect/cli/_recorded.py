@@ -30,6 +30,7 @@ from ommx_prefect.solvers._telemetry import START
 
 # What a Run whose process was killed leaves of the solve that it was in.
 INSTANCE, OPTION = "instance", "option."
+TIME_LIMIT = "time_limit_seconds"
 # Options of OMMX's adapters that are none of their solvers'.
 NOT_OPTIONS = frozenset({"verbose"})
 
@@ -155,18 +156,27 @@ def _short(name: str) -> str:
     return next((backend.name for backend in BACKENDS if backend.adapter == name), name)
 
 
+def _time_it_had(recorded: RecordedSolve) -> dict[str, float]:
+    """Return the seconds of a solve that a timeout or an interruption ended, as a limit."""
+    seconds = recorded.answer.get("seconds")
+    if recorded.answer.get("outcome") is not None or not seconds:
+        return {}
+    return {TIME_LIMIT: max(1.0, float(seconds))}
+
+
 def settings_for(
     recorded: RecordedSolve, adapter: type[SolverAdapter]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the limits and options to solve with, as `solve` takes them.
 
     Another solver than the recorded one is given the limits alone: options are each solver's own.
+    A solve that was stopped before its end is given as long as it had, unless it had a limit.
     """
     backend = backend_of(adapter)
     known = next((x for x in BACKENDS if x.adapter == recorded.adapter), None)
     names = {theirs: ours for ours, theirs in (known.limits if known else {}).items()}
     limits = {names[x]: value for x, value in recorded.options.items() if x in names}
-    limits = {**limits, **recorded.limits}
+    limits = {**_time_it_had(recorded), **limits, **recorded.limits}
     options = {x: value for x, value in recorded.options.items() if x not in names}
     takes = backend.limits if backend else {}
     return (

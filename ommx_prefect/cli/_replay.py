@@ -7,7 +7,7 @@ import time
 from typing import Annotated, Any
 
 import typer
-from ommx.adapter import SolverAdapter
+from ommx.adapter import SamplerAdapter, SolverAdapter
 from ommx.experiment import Experiment
 
 from ommx_prefect._catalogue.opened import Opened, open_image
@@ -22,6 +22,7 @@ from ommx_prefect.cli._replayed import Replayed, answers_of, judged, replay_in
 from ommx_prefect.cli._solver_output import solvers_on_stderr
 from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
+from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.solvers._options import option_value
 
 # Outcomes that are no failure.
@@ -111,8 +112,13 @@ def _solve_one(
     solver: type[SolverAdapter],
     options: dict[str, Any],
 ) -> None:
-    with replay.run() as run:
-        replay_in(run, each, solver, options)
+    try:
+        with replay.run() as run:
+            replay_in(run, each, solver, options)
+    except SolverOptionError as error:
+        # What was refused then is an answer, and no reason not to solve the rest.
+        if error.option in options or issubclass(solver, SamplerAdapter):
+            raise
 
 
 def _name(opened: Opened) -> str:

@@ -19,6 +19,7 @@ from ommx_prefect.analysis._solves import rows_of
 from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.cli._recorded import RecordedSolve, settings_for
 from ommx_prefect.solvers._backends import backend_of
+from ommx_prefect.solvers._options import LIMITS
 from ommx_prefect.solvers._solve import sample_in, solve_in
 
 # Outcomes that a limit decides: another machine, or a busier one, gets another answer.
@@ -94,7 +95,8 @@ def with_more(
     backend = backend_of(adapter)
     theirs = backend.limits if backend else {}
     ours = {name: value for name, value in more.items() if name in theirs}
-    own = {name: value for name, value in more.items() if name not in theirs}
+    # A limit that a sampler, say, does not have is none of its options either.
+    own = {name: value for name, value in more.items() if name not in {*theirs, *LIMITS}}
     # What is told now replaces what was recorded, whichever of its two names it has.
     kept = {x: value for x, value in limits.items() if theirs.get(x) not in own}
     others = {x: value for x, value in options.items() if x not in {theirs[y] for y in ours}}
@@ -141,7 +143,7 @@ def _is_same_objective(old: float | None, new: float | None, tolerance: Toleranc
 
 def _reasons(opened: Opened, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     if before.get("outcome") is None:
-        yield "the recorded solve never ended"
+        yield "the recorded solve never ended" + _time_it_had(before)
     if before.get("adapter") != after.get("adapter"):
         yield "another solver"
     if before.get("variant") != after.get("variant"):
@@ -151,6 +153,11 @@ def _reasons(opened: Opened, before: Mapping[str, Any], after: Mapping[str, Any]
     if after.get("reason"):
         yield str(after["reason"])
     yield from _environment_changes(opened)
+
+
+def _time_it_had(before: Mapping[str, Any]) -> str:
+    seconds = before.get("seconds")
+    return f": it was stopped after {seconds:.4g} s" if seconds else ""
 
 
 def _environment_changes(opened: Opened) -> Iterator[str]:

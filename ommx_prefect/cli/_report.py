@@ -9,7 +9,7 @@ import typer
 
 from ommx_prefect._catalogue.opened import open_image
 from ommx_prefect.cli._compare import Known, known_table
-from ommx_prefect.cli._options import AsJson
+from ommx_prefect.cli._options import AsJson, completed
 from ommx_prefect.cli._output import print_json, refused, say
 from ommx_prefect.cli._waiting import working
 
@@ -18,7 +18,9 @@ def report_command(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE [EARLIER...]", help="The night, and earlier ones to compare it with."
+            metavar="IMAGE [EARLIER...]",
+            autocompletion=completed,
+            help="The night, and earlier ones to compare it with.",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")] = Path(

@@ -16,7 +16,7 @@ from ommx_prefect._flowrun.registry import load_registry
 from ommx_prefect._recovery.recover import Recovered, recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect.blocks import OMMXRegistry
-from ommx_prefect.cli._options import AsJson, seconds_of
+from ommx_prefect.cli._options import AsJson, Prefix, seconds_of
 from ommx_prefect.cli._output import finding, print_json, refused, say, shown_bytes
 from ommx_prefect.cli._registry import require_registry
 from ommx_prefect.cli._table import print_table
@@ -28,7 +28,7 @@ FREE = "python -c 'from ommx.artifact import gc; gc(delete=True)'"
 
 
 def du_command(
-    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Of image names.")] = "",
+    prefix: Prefix = "",
     as_json: AsJson = False,
 ) -> None:
     """Show the room that experiments take, and what of it is theirs alone."""
@@ -75,7 +75,7 @@ def _measured(prefix: str) -> dict[str, Any]:
 
 
 def prune_command(
-    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Of image names.")] = "",
+    prefix: Prefix = "",
     keep: Annotated[
         int | None,
         typer.Option("--keep", min=1, help="Let go of all but so many nights of a repository."),

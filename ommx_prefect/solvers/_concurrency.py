@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import psutil
 
 from ommx_prefect._decorators.flow_experiment import add_part
 from ommx_prefect._flowrun.environment import environment_here
+from ommx_prefect._flowrun.interruptions import host_folder
 from ommx_prefect._recording.current import CurrentRecording, note_here
 from ommx_prefect._targets.annotations import PREFIX
 
@@ -100,8 +100,7 @@ def record_environment(recording: CurrentRecording) -> None:
 
 
 def _folder(root_flow_run_id: str) -> Path:
-    who = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir(), f"ommx-prefect-{who}", "solves", root_flow_run_id)
+    return host_folder() / "solves" / root_flow_run_id
 
 
 def _tidy(parent: Path) -> None:

@@ -2,7 +2,8 @@
 
 | asked | looked at, the newest first |
 |---|---|
-| `resume=True` | attempts of the same task in this flow run, dead ones too; then as `"previous"` |
+| `resume=True` | attempts of the same task in this flow run, dead ones too; what of it was sealed |
+| | before the flow run was retried; then as `"previous"`, failed nights too |
 | `start="previous"` | experiments of the same deployment, or of the same image name without tag |
 
 The same instance is one of the same name; that a solution fits is tried before a solver has it.
@@ -11,8 +12,9 @@ The same instance is one of the same name; that a solution fits is tried before 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from ommx import Sense, Solution
@@ -62,8 +64,11 @@ def earlier_solution(instance: str, adapter: str, *, resume: bool) -> Solution |
         for solution in _in_stage(stage, recording.attempt, instance, adapter):
             return solution
     record = read_flow_record(stage)
-    found = _in_experiments(record, instance, resume=resume) if record else iter(())
-    return next(found, None)
+    if record is None:
+        return None
+    task = recording.attempt.task
+    sealed = _sealed_before(record, task, instance, adapter) if resume else ()
+    return next(chain(sealed, _in_experiments(record, instance, resume=resume)), None)
 
 
 def _in_stage(stage: Stage, own: Attempt, instance: str, adapter: str) -> Iterator[Solution]:
@@ -91,14 +96,37 @@ def _layers(documents: Documents | None, instance: str, adapter: str) -> Iterato
             yield run.attachments.entries[INCUMBENT]
 
 
+def _sealed_before(
+    record: FlowRecord, task: str, instance: str, adapter: str
+) -> Iterator[Solution]:
+    """Yield what a task has left in the experiment of this flow run, which is retried since."""
+
+    def is_own(name: str, said: Mapping[str, str]) -> bool:
+        return said.get(FLOW_RUN_ID) == record.flow_run_id
+
+    asked = {"instance": instance, "adapter": adapter, "prefect.task": task}
+    return _best_of_each(_names(is_own, resume=True), asked)
+
+
 def _in_experiments(record: FlowRecord, instance: str, *, resume: bool) -> Iterator[Solution]:
     """Yield the best Solution of each earlier experiment, the newest experiment first."""
-    for name in _names(record, resume=resume)[:MOST_EXPERIMENTS]:
+    repository = record.image_name.rpartition(":")[0]
+
+    def is_earlier(name: str, said: Mapping[str, str]) -> bool:
+        is_deployed = record.deployment_id and said.get(DEPLOYMENT_ID) == record.deployment_id
+        is_named = repository and name.startswith(f"{repository}:")
+        return said.get(FLOW_RUN_ID) != record.flow_run_id and bool(is_deployed or is_named)
+
+    return _best_of_each(_names(is_earlier, resume=resume), {"instance": instance})
+
+
+def _best_of_each(names: Sequence[str], asked: Mapping[str, str]) -> Iterator[Solution]:
+    for name in names[:MOST_EXPERIMENTS]:
         experiment = whole(Experiment.load(name))
         logged = run_parameters(experiment)
         found = []
         for run in own(experiment.runs, experiment.annotations):
-            if logged[run.run_id].get("instance") == instance:
+            if asked.items() <= logged[run.run_id].items():
                 with contextlib.suppress(UnfitStartError):
                     found.append(solution_in(run))
         if found:
@@ -111,9 +139,8 @@ def best_of(solutions: Sequence[Solution]) -> Solution:
     return min(solutions, key=lambda each: (not each.feasible, sign * each.objective))
 
 
-def _names(record: FlowRecord, *, resume: bool) -> list[str]:
+def _names(is_wanted: Callable[[str, Mapping[str, str]], bool], *, resume: bool) -> list[str]:
     """Return the names of experiments to look at, the newest first."""
-    repository = record.image_name.rpartition(":")[0]
     known: list[tuple[str, str, str, ExperimentRef | ExperimentCheckpointRef]] = [
         (x.updated_at, x.image_name, x.image_name, x)
         for x in list_experiments()
@@ -124,11 +151,9 @@ def _names(record: FlowRecord, *, resume: bool) -> list[str]:
             (x.updated_at, x.checkpoint_image_name, x.requested_image_name, x)
             for x in list_experiment_checkpoints()
         ]
-    found = []
-    for updated_at, stored, name, ref in known:
-        said = ref.annotations
-        is_deployed = record.deployment_id and said.get(DEPLOYMENT_ID) == record.deployment_id
-        is_other = said.get(FLOW_RUN_ID) != record.flow_run_id
-        if is_other and (is_deployed or (repository and name.startswith(f"{repository}:"))):
-            found.append((updated_at, stored))
+    found = [
+        (updated_at, stored)
+        for updated_at, stored, name, ref in known
+        if is_wanted(name, ref.annotations)
+    ]
     return [stored for _, stored in sorted(found, reverse=True)]

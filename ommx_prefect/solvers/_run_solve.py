@@ -6,16 +6,19 @@ HiGHS hands out zeros at a time limit, and all adapters forget the bounds of bin
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from ommx import Instance, Kind, Optimality, SampleSet, Solution
+from ommx.experiment import OpenSolve
 
 from ommx_prefect.exceptions import (
     InfeasibleError,
     NoSolutionError,
     SolverError,
+    SolverOptionError,
     UnboundedError,
 )
 from ommx_prefect.solvers._backends import Backend, backend_of
@@ -81,9 +84,7 @@ def _driven(
         ) as solve,
     ):
         model = solve.solver_input
-        set_options(call.adapter, driver, model, settings)
-        for name, value in settings.items():
-            solve.log_adapter_option(name, value)
+        _set_options(call, driver, solve, settings)
         _narrow_binaries(driver, solve.adapter, prepared)
         warm_start.give(call, driver, solve.adapter, prepared, keep=how.telemetry == "full")
         bound_limit(backend, model)
@@ -94,6 +95,21 @@ def _driven(
         transported = prepared.map_active_optimality(Optimality.Optimal) == Optimality.Optimal
         _believe(call, solution, optimal=verdict == "optimal" and transported)
     return solution
+
+
+def _set_options(
+    call: SolverCall, driver: Driver, solve: OpenSolve, settings: Mapping[str, Any]
+) -> None:
+    """Set the options and record them; what the solver refuses, too, for who solves it again."""
+    try:
+        set_options(call.adapter, driver, solve.solver_input, settings)
+    except SolverOptionError:
+        for name, value in settings.items():
+            with contextlib.suppress(TypeError, ValueError, RuntimeError):  # of whatever type
+                solve.log_adapter_option(name, value)
+        raise
+    for name, value in settings.items():
+        solve.log_adapter_option(name, value)
 
 
 def _correct_gap(call: SolverCall, driver: Driver, solution: Solution) -> None:

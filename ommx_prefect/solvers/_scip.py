@@ -16,6 +16,7 @@ from ommx_prefect.solvers._scip_events import ScipEvents, of_adapter
 from ommx_prefect.solvers._watch import Watch, known
 
 _QUADRATIC = "auxiliary_for_linearized_objective"
+_EPSILON = 1e-9
 
 
 class ScipDriver:
@@ -76,6 +77,8 @@ class ScipDriver:
         return float(model.getGap())
 
     def gap_between(self, primal: float, dual: float) -> float:
+        # As SCIP does, which takes what is nearer to 0 for 0 (`numerics/epsilon`).
+        primal, dual = (0.0 if abs(x) <= _EPSILON else x for x in (primal, dual))
         if primal * dual < 0:
             return math.inf
         return relative_gap(primal, dual, min(abs(primal), abs(dual)))

@@ -9,7 +9,8 @@ from typing import Any
 
 from prefect.context import TaskRunContext
 
-from ommx_prefect._flowrun.interruptions import interruption_here
+from ommx_prefect._flowrun.interruptions import interruption_elsewhere, interruption_here
+from ommx_prefect._prefect.states import InterruptedElsewhere
 from ommx_prefect._recording.current import recording_here
 from ommx_prefect.solvers._backends import Backend
 
@@ -64,5 +65,9 @@ def require_flow_run() -> None:
     if recording is None:
         return
     attempt = recording.attempt  # a task runner that hands on no context has these at least
+    told = interruption_elsewhere(attempt.flow_run_id, attempt.flow_attempt)
+    # Asked second: who notes it for other processes has noted it in its own before.
     if (reason := interruption_here(attempt.flow_run_id, attempt.owner)) is not None:
         raise KeyboardInterrupt(reason)
+    if told is not None:  # of a process pool, or a worker of Dask
+        raise InterruptedElsewhere(told)

@@ -119,6 +119,56 @@ def test_time_is_a_regression_where_it_is_significant_and_large():
     assert compare(night(1), night(0.5)).regressions == []  # faster
 
 
+def timed(old, new):
+    """Compare two nights of so many seconds each."""
+    rows = [
+        [(f"i{n}", "highs", "optimal", 1.0, t, 9999) for n, t in enumerate(times)]
+        for times in (old, new)
+    ]
+    (row,) = compare(*(solve_table(*x) for x in rows)).times.to_dict("records")
+    return row
+
+
+def test_ten_pairs_are_enough_and_nine_are_not():
+    assert np.isnan(timed([30.0] * 9, [60.0] * 9)["p"])
+    ten = timed([30.0] * 10, [60.0] * 10)
+    assert ten["p"] == pytest.approx(2 / 2**10)  # of 2^10 signs, all up or all down
+    assert ten["regression"]
+
+
+def test_a_large_change_that_is_not_significant_is_no_regression():
+    row = timed([20.0] * 12, [2000.0, 2000.0, *[20.5] * 4, *[19.5] * 6])
+    assert row["ratio"] > 2
+    assert row["p"] > 0.05
+    assert not row["regression"]
+
+
+def test_where_all_but_one_are_faster_it_is_no_regression_however_slow_that_one_is():
+    row = timed([20.0] * 12, [2000.0, *[19.0] * 11])
+    assert row["ratio"] > 1.3
+    assert row["p"] < 0.05  # eleven of twelve are faster
+    assert not row["regression"]
+
+
+def test_changes_under_one_percent_do_not_count():
+    old = [90.0] * 40
+    just_under = [90.0 + 100 * 0.009] * 40  # of (x + 10)
+    assert np.isnan(timed(old, just_under)["p"])
+    # Thirty of forty are left out: ten are compared.
+    assert timed(old, [*just_under[:30], *[200.0] * 10])["p"] == pytest.approx(2 / 2**10)
+
+
+@pytest.mark.parametrize("column", ["variant", "seed", "adapter"])
+def test_solves_are_paired_by_solver_variant_and_seed(column):
+    values = {"variant": ["", "presolve=off"], "seed": [1, 2], "adapter": ["highs", "scip"]}[column]
+    rows = [("p", "highs", outcome, 1.0, 1, 9) for outcome in ("optimal", "feasible")]
+    old = solve_table(*rows).assign(**{column: values})
+    swapped = old.assign(**{column: values[::-1]})
+    assert compare(old, old).counts == {"same": 2}
+    found = compare(old, swapped).table.set_index(column)["verdict"]
+    assert found.to_dict() == {values[0]: "worse", values[1]: "better"}
+
+
 def test_times_of_nights_on_different_machines_are_not_compared():
     other = {**HERE, "cpu": "y"}
     found = compare(night(1), night(1.5), environments=[HERE, other])
@@ -152,6 +202,14 @@ def test_a_notebook_shows_names_as_text():
     shown = compare(old, new)._repr_html_()
     assert "<b>" not in shown
     assert "&lt;b&gt;x" in shown
+
+
+def test_a_notebook_shows_no_more_than_fits():
+    rows = [(f"i{n}", "highs", "optimal", 1.0, 1, 9) for n in range(300)]
+    worse = [(*row[:2], "feasible", *row[3:]) for row in rows]
+    shown = compare(solve_table(*rows), solve_table(*worse))._repr_html_()
+    assert "300 worse" in shown
+    assert shown.count("<tr") < 60
 
 
 def test_of_several_nights_the_best_bound_counts():

@@ -89,6 +89,35 @@ def test_a_claim_contradicts_a_known_value_that_it_cannot_have(status, value, ex
     assert kinds(OPTIMAL, known=known) == expected
 
 
+@pytest.mark.parametrize(
+    ("outcome", "bound", "status", "value", "expected"),
+    [
+        ("no_solution", 11.0, "optimal", 10.0, ["bound"]),
+        ("no_solution", 11.0, "best", 10.0, ["bound"]),
+        ("no_solution", 9.0, "optimal", 10.0, []),
+        ("infeasible", None, "optimal", 10.0, ["infeasible"]),
+        ("infeasible", None, "best", 10.0, ["infeasible"]),
+        ("infeasible", None, "infeasible", None, []),
+        ("unbounded", None, "optimal", 10.0, ["unbounded"]),
+        ("unbounded", None, "infeasible", None, ["unbounded"]),
+        ("unbounded", None, "unbounded", None, []),
+    ],
+)
+def test_every_claim_is_held_against_what_is_known(outcome, bound, status, value, expected):
+    known = pd.DataFrame({"instance": ["p"], "status": [status], "objective": [value]})
+    table = solve_table(("p", "highs", outcome, None, 9, 9)).assign(dual_bound=bound)
+    assert contradictions(table, known)["kind"].tolist() == expected
+
+
+def test_values_within_either_tolerance_are_the_same():
+    table = solve_table(OPTIMAL, ("p", "scip", "optimal", 10.1, 1, 9))
+    assert contradictions(table, relative=0.02).empty
+    assert contradictions(table, absolute=0.2).empty
+    assert len(contradictions(table, absolute=0.05, relative=0.0)) == 1
+    near = solve_table(OPTIMAL, ("p", "scip", "optimal", 10.0001, 1, 9))
+    assert len(contradictions(near, absolute=0.0, relative=0.0)) == 1
+
+
 def test_the_optima_of_miplib_2017_come_with_ommx():
     known = known_values("miplib2017").set_index("instance")
     assert known.loc["air05"].tolist() == ["optimal", 26374.0]

@@ -58,3 +58,20 @@ def test_a_trend_keeps_the_order_of_nights_whichever_solver_they_lack():
     ]
     lines = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
     assert lines == {"highs": [0, 1, 2], "scip": [1]}
+
+
+def test_a_gap_is_drawn_as_it_was_over_time():
+    (line,) = plot_gap(TRAJECTORY).axes[0].lines
+    assert (line.get_label(), list(line.get_xdata())) == ("highs run 0", [0.0, 2.0])
+    assert list(line.get_ydata()) == [1.0, 0.25]
+    assert line.get_drawstyle() == "steps-post"  # what was known until the next was found
+
+
+def test_a_scatter_has_a_point_for_each_instance_and_lines_at_the_limit():
+    axes = plot_scatter(NIGHT, ["highs", "scip"]).axes[0]
+    (points,) = axes.collections
+    assert points.get_offsets().tolist() == [[1.0, 2.0], [4.0, 1.0], [9.0, 8.0], [9.0, 9.0]]
+    limits = [line for line in axes.lines if line.get_linestyle() == ":"]
+    ends = [line.get_xydata().tolist() for line in limits]
+    assert ends == [[[9.0, 0.0], [9.0, 1.0]], [[0.0, 9.0], [1.0, 9.0]]]
+    assert axes.get_xlabel() == "seconds of highs"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ommx.experiment import Experiment
 
 from ommx_prefect.analysis import data_profile, gap_over_time, performance_profile, report_html
+from ommx_prefect.analysis._profiles import FILTER
 from ommx_prefect.solvers._solve import solve_in
 from tests.analysis.tables import solve_table
 from tests.support.nights import knapsack
@@ -41,6 +42,11 @@ def test_a_data_profile_by_hand():
     assert profile["scip"].tolist() == [0.0, 0.25, 0.5, 0.5, 0.75]
 
 
+def test_profiles_say_what_they_were_made_from():
+    for profile in (performance_profile(NIGHT), data_profile(NIGHT)):
+        assert profile.attrs == {"filter": FILTER, "instances": 4}
+
+
 def test_a_time_of_zero_is_the_best_and_others_are_behind():
     table = solve_table(("a", "x", "optimal", 1, 0.0, 9), ("a", "y", "optimal", 1, 1.0, 9))
     profile = performance_profile(table)
@@ -54,7 +60,7 @@ def test_a_time_of_zero_is_the_best_and_others_are_behind():
         max_size=12,
     )
 )
-def test_profiles_agree_with_dolan_and_more_s_definition(times):
+def test_profiles_agree_with_the_definitions(times):
     rows = [
         (f"i{number}", solver, "optimal" if time else "no_solution", None, time or 1e4, 1e4)
         for number, each in enumerate(times)
@@ -69,6 +75,11 @@ def test_profiles_agree_with_dolan_and_more_s_definition(times):
                 own = each[position]
                 solved += own is not None and own / best <= tau
             assert profile[solver][tau] == pytest.approx(solved / len(times))
+    within = data_profile(solve_table(*rows))
+    for position, solver in enumerate("xyz"):
+        for seconds in within.index:
+            solved = sum(1 for each in times if each[position] and each[position] <= seconds)
+            assert within[solver][seconds] == pytest.approx(solved / len(times))
 
 
 def test_of_nodes_the_best_may_be_none():
@@ -100,3 +111,23 @@ def test_a_trajectory_of_a_users_own_is_none_of_a_solve(kept):
     found = Experiment.load(night.image_name)
     assert gap_over_time(found, "small").empty
     assert "<html" in report_html(found)
+
+
+def test_the_gap_over_time_by_hand():
+    told = {
+        "seconds": [0.5, 1.0, 2.0, 3.0, 4.0],
+        "primal": [None, 10.0, 8.0, -1.0, 0.0],
+        "dual": [4.0, 5.0, 6.0, 1.0, 0.0],
+        "nodes": [0, 0, 3, 7, 9],
+    }
+    night = Experiment("nights.local/trajectories:by-hand")
+    for name in ("small", "other"):
+        with night.run() as run:
+            run.log_parameter("instance", name)
+            run.log_parameter("adapter", "OMMXHighsAdapter")
+            run.log_json("trajectory", told)
+    night.commit()
+    found = gap_over_time(Experiment.load(night.image_name), "small")
+    assert found["gap"].tolist() == pytest.approx([1.0, 5 / 10, 2 / 8, 1.0, 0.0])
+    assert found["run"].tolist() == [0] * 5
+    assert found[["seconds", "nodes"]].values.tolist()[2] == [2.0, 3.0]

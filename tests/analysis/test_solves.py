@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from ommx import DecisionVariable, Instance
 from ommx.experiment import Experiment
@@ -96,6 +98,27 @@ def test_parameters_of_a_run_with_two_solves_belong_to_neither(experiment):
     table = solves(experiment)
     assert table["objective"].iloc[2:4].tolist() == [3.0, 12.0]
     assert table["instance"].iloc[2:4].tolist() == ["first", "second"]
+
+
+def test_a_row_says_where_when_and_why():
+    night = Experiment("localhost/tests/analysis:where")
+    night.set_annotation("org.ommx-prefect.flow-run-id", "this")
+    told = {
+        "instance": "p",
+        "adapter": "OMMXHighsAdapter",
+        "sense": "minimize",
+        "prefect.host": "worker-3",
+        "prefect.started_at": "2026-11-30T02:00:00+00:00",
+    }
+    with contextlib.suppress(ValueError), night.run() as run:
+        for name, value in told.items():
+            run.log_parameter(name, value)
+        raise ValueError("no license")
+    night.commit()
+    (row,) = solves(Experiment.load(night.image_name)).to_dict("records")
+    assert (row["host"], row["flow_run"]) == ("worker-3", "this")
+    assert row["started_at"] == told["prefect.started_at"]
+    assert row["reason"] == "ValueError: no license"
 
 
 def test_solves_of_nights_before_are_told_apart_and_left_out():

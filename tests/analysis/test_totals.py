@@ -102,3 +102,12 @@ def test_to_find_nothing_is_no_better_than_any_gap():
     ).assign(gap=[0.1, 0.5, 0.1, None, None, 0.4, None, None])
     means = totals(table).set_index("adapter")["gap_mean"].to_dict()
     assert means == pytest.approx({"finder": 0.3, "idler": 0.55, "prover": 0.2, "lost": 0.5})
+
+
+def test_the_mean_integral_is_that_of_the_solves_that_tell_one():
+    table = solve_table(
+        ("a", "highs", "optimal", 1.0, 1.0, 9.0),
+        ("b", "highs", "feasible", 1.0, 9.0, 9.0),
+        ("c", "highs", "optimal", 1.0, 1.0, 9.0),
+    ).assign(primal_dual_integral=[0.5, 4.0, None])
+    assert totals(table)["integral_mean"].tolist() == [pytest.approx((0.5 + 4.0) / 2)]

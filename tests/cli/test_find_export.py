@@ -166,6 +166,15 @@ def test_attachments_are_whole_and_the_index_names_them(exported, nights):
         assert hashlib.sha256((folder / each["path"]).read_bytes()).hexdigest() == each["sha256"]
 
 
+def test_what_is_stored_compressed_is_exported_as_what_it_is(exported):
+    folder, document = exported
+    told = {x["path"]: x["media_type"] for x in document["files"]}
+    assert told["attachments/run-00000/solver.log"] == "text/plain; charset=utf-8"
+    assert told["attachments/run-00000/trajectory.json"] == "application/json"
+    found = json.loads((folder / "attachments/run-00000/trajectory.json").read_text())
+    assert found.keys() == {"seconds", "primal", "dual", "nodes"}
+
+
 def test_the_crate_is_one_that_its_library_reads(exported, nights):
     folder, document = exported
     crate = ROCrate(folder)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 from ommx.artifact import list_artifacts
@@ -14,8 +15,11 @@ from ommx_openjij_adapter import OMMXOpenJijSAAdapter
 
 from ommx_prefect._catalogue.opened import Opened, open_image
 from ommx_prefect.cli._replay import _name
+from ommx_prefect.exceptions import SolverOptionError
+from ommx_prefect.solvers._race import end_race, new_race, racing, win
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from tests.support.nights import knapsack, log_run, without_rows
+from tests.support.solving import slow_instance
 
 
 def names():
@@ -145,6 +149,48 @@ def test_samplings_and_starts_are_replayed(begun_and_sampled, command):
     before, after = Experiment.load(begun_and_sampled).runs[0], experiment.runs[0]
     assert before.get_solution("start").objective == after.get_solution("start").objective == 3.0
     assert [run.samplings[0].adapter_options["num_reads"] for run in experiment.runs[1:]] == [8] * 3
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """A solve that was stopped, one whose option was refused, a sampling, and one that ended."""
+    name = "nights.local/replayed:mixed"
+    experiment, begun = Experiment(name), new_race()
+    threading.Timer(1.0, win, (begun, "other")).start()
+    with contextlib.suppress(KeyboardInterrupt), racing(begun), experiment.run() as run:
+        solve_in(run, "highs", slow_instance(), limits={"threads": 1})
+    end_race(begun)
+    with contextlib.suppress(SolverOptionError), experiment.run() as run:
+        solve_in(run, "highs", knapsack(5, "wrong"), limits={}, options={"presolv": "off"})
+    with experiment.run() as run:
+        sample_in(run, "openjij", without_rows("sampled"), options={"num_reads": 2, "seed": 3})
+    with experiment.run() as run:
+        solve_in(run, "highs", knapsack(5, "small"), limits={})
+    experiment.commit()
+    return name
+
+
+def test_a_solve_that_was_stopped_has_as_long_as_it_had(mixed, command):
+    answer = command("replay", mixed, "--all-failed", "--record", "--json")
+    stopped, refused = answer.json["solves"]
+    assert (stopped["run"], stopped["outcome_after"]) == (0, "feasible")
+    assert f"it was stopped after {stopped['seconds_before']:.4g} s" in stopped["why"][0]
+    options = Experiment.load(answer.json["replay"]).runs[0].solves[0].adapter_options
+    assert options["time_limit"] == max(1.0, stopped["seconds_before"])
+    # What was refused is refused, and keeps nobody from the rest.
+    assert (refused["outcome_before"], refused["outcome_after"]) == ("error", "error")
+    assert refused["agrees"]
+
+
+def test_a_limit_is_given_to_those_that_have_one(mixed, command):
+    answer = command("replay", mixed, "--option", "time_limit_seconds=2", "--record", "--json")
+    assert [row["outcome_after"] for row in answer.json["solves"]] == [
+        *("feasible", "error", "feasible", "optimal"),
+    ]
+    first, *_, last = Experiment.load(answer.json["replay"]).runs
+    assert [run.solves[0].adapter_options["time_limit"] for run in (first, last)] == [2, 2]
+    wrong = command("replay", mixed, "--run", "3", "--option", "presolv=off")
+    assert (wrong.code, len(wrong.err.splitlines())) == (2, 1)
 
 
 def test_where_all_have_an_answer_there_is_nothing_to_do(nights, command):

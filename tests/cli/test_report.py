@@ -13,7 +13,7 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._catalogue.opened import open_image
 from ommx_prefect.analysis import report_html
-from tests.support.browser import chromium, screenshot
+from tests.support.browser import browser_tab, chromium, screenshot
 from tests.support.nights import EVIL, log_run
 
 
@@ -147,3 +147,18 @@ def test_in_a_browser_no_name_runs_and_headings_sort(page, tmp_path):
     names = [row[1] for row in rows[start + 1 : start + 7]]
     assert names[2:] == ["none", "none", "small", "small"]
     assert names[0] == EVIL.replace("\x1b", "\\x1b")
+
+
+# A4 with the margins of a browser, upright and on its side.
+@pytest.mark.server
+@pytest.mark.parametrize("width", [718, 1047])
+def test_on_paper_nothing_is_cut_off(page, tmp_path, width):
+    with browser_tab(tmp_path / "profile") as tab:
+        tab.open(page.as_uri())
+        tab.until("document.querySelectorAll('table').length > 3")
+        tab.print_on(width)
+        widest = "Math.max(...[...document.querySelectorAll('table, img')].map(x => {r}))"
+        right = widest.format(r="x.getBoundingClientRect().right")
+        hidden = widest.format(r="x.parentElement.scrollWidth - x.parentElement.clientWidth")
+        assert tab.value(right) <= width
+        assert tab.value(hidden) <= 0

@@ -83,6 +83,25 @@ def test_show_has_totals_and_runs_the_worst_first(nights, command):
     assert found["opens_with"] == f'Experiment.load("{nights.first}")'
 
 
+def test_runs_are_shown_the_worst_first(command):
+    night = Experiment("nights.local/ordered:one")
+    for outcome in ("optimal", "feasible", "error", "no_solution", "unreadable"):
+        log_run(night, instance=outcome, outcome=outcome)
+    for error in (KeyboardInterrupt, ValueError):
+        with contextlib.suppress(error), night.run() as run:
+            run.log_parameter("instance", error.__name__)
+            raise error
+    night.commit()
+    rows = command("show", night.image_name, "--json").json["runs"]
+    assert [row["instance"] for row in rows] == [
+        *("ValueError", "KeyboardInterrupt"),
+        *("error", "unreadable", "no_solution", "feasible", "optimal"),
+    ]
+    shown = command("show", night.image_name, "--runs", "3").out
+    assert "unreadable" not in shown
+    assert "and 4 more" in shown
+
+
 def test_show_prints_names_of_any_kind_as_they_are(nights, command):
     answer = command("show", nights.first)
     assert answer.code == 0
@@ -129,7 +148,8 @@ def test_one_run_is_shown_with_all_it_holds(nights, command):
     sizes = {x["name"]: x["bytes"] for x in found["attachments"]}
     assert sizes.keys() >= {"solver.log", "trajectory"}
     assert 0 < sizes["solver.log"] < len(log)  # as it is stored: compressed
-    assert any("Run" in line for line in found["trace"])
+    depths = [len(line) - len(line.lstrip(" │├└─")) for line in found["trace"]]
+    assert len(set(depths)) > 1  # a tree, not a list
     assert found["prefect"].startswith("http://prefect.test/runs/task-run/")
     assert found["opens_with"].endswith(".runs[1]")
     shown = command("show", nights.first, "--run", "1").out

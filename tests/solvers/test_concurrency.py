@@ -6,8 +6,11 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import uuid
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
 
 from ommx_prefect import flow
 from ommx_prefect._flowrun.environment import _git, environment_here
@@ -43,6 +46,21 @@ def test_the_code_is_known_by_its_commit_and_whether_it_was_changed(tmp_path):
     assert _git(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
     file.write_text("2")
     assert _git(tmp_path)["dirty"] is True
+
+
+@pytest.mark.parametrize(
+    ("told", "image"),
+    [
+        ({"image": "ghcr.io/acme/nightly@sha256:" + "1" * 64}, "ghcr.io/acme/nightly@sha256:1111"),
+        ({"image": None}, None),
+        ({}, None),
+    ],
+)
+def test_the_image_of_a_container_is_the_one_that_the_deployment_names(told, image):
+    flow_run = FlowRun(flow_id=uuid.uuid4(), job_variables=told)
+    with FlowRunContext.model_construct(flow_run=flow_run, flow=None):
+        found = environment_here().get("container", "")
+    assert found.startswith(image) if image else found in ("", "unknown image")
 
 
 def test_cpu_seconds_are_those_of_the_solver_or_unknown():

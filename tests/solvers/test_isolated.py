@@ -81,6 +81,34 @@ def test_a_solver_that_dies_is_a_failed_run_that_says_so(adapter, reason):
         assert found.parameters["peak_memory_mb"] > 700
 
 
+@pytest.mark.parametrize(
+    ("adapter", "reason"),
+    [
+        (dying_adapters.KilledLater, "its process was killed (SIGKILL)"),
+        (dying_adapters.CrashingLater, "its process crashed (SIGSEGV)"),
+        (dying_adapters.LeakingLater, "at its memory limit of 900 MB"),
+    ],
+)
+def test_a_solver_that_dies_leaves_the_best_solution_it_had_told_of(
+    adapter, reason, tmp_path, monkeypatch
+):
+    told: list[float] = []
+
+    def keep(call, solution, found):
+        told.append(solution.objective)
+        (tmp_path / "now").touch()
+
+    monkeypatch.setattr(SolverCall, "keep_incumbent", keep)
+    monkeypatch.setenv(dying_adapters.WHEN, str(tmp_path / "now"))
+    how = {"isolate": True, "memory_limit_mb": 900, "checkpoint_seconds": 0.2}
+    found = recorded(solve_in, adapter, slow_instance(), limits={"threads": 1}, **how)
+    assert reason in str(found.error)
+    assert found.run.status == "failed"
+    assert found.run.get_solution("incumbent").feasible
+    assert found.run.get_solution("incumbent").objective == told[-1]
+    assert found.parameters["outcome"] == "error"
+
+
 def test_it_ends_with_its_task_and_keeps_its_best_solution(monkeypatch):
     experiment = Experiment.with_temp_local_registry()
     ended: list[float] = []

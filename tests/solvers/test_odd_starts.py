@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from dataclasses import replace
 
 import pytest
 from ommx.experiment import Experiment
 
 from ommx_prefect._stages.documents import FlowRecord
+from ommx_prefect._targets.annotations import DEPLOYMENT_ID, FLOW_RUN_ID
 from ommx_prefect.exceptions import SolverOptionError
-from ommx_prefect.solvers._earlier import _in_experiments, best_of
+from ommx_prefect.solvers._earlier import _in_experiments, _sealed_before, best_of
 from ommx_prefect.solvers._solve import solve_in
 from ommx_prefect.solvers._start import UnfitStartError, solution_in
 from ommx_prefect.testing._scene import new_id
@@ -77,3 +80,59 @@ def test_the_best_solution_of_an_earlier_experiment_is_the_start():
     record = FlowRecord(own, two, False, (), False, own, "owl", "night", "", "", {})
     (found,) = _in_experiments(record, "knapsack", resume=False)
     assert found.objective == 5.0
+
+
+def night_of(image: str, deployment: str, values: dict[int, int]) -> None:
+    night = Experiment(image)
+    night.set_annotation(DEPLOYMENT_ID, deployment)
+    with night.run() as run:
+        run.log_parameter("instance", "knapsack")
+        run.log_solution("incumbent", knapsack().evaluate(values))
+    night.commit()
+
+
+def test_a_night_before_is_one_of_the_same_deployment_whatever_its_name():
+    series, own = new_id(), new_id()
+    deployment = new_id()
+    night_of(f"nights.local/a-{series}:one", deployment, {0: 1, 1: 1, 2: 0})
+    night_of(f"nights.local/b-{series}:one", new_id(), {0: 0, 1: 0, 2: 1})
+    image = f"nights.local/c-{series}:two"
+    record = FlowRecord(own, image, False, (), False, own, "owl", "night", deployment, "", {})
+    assert [x.objective for x in _in_experiments(record, "knapsack", resume=False)] == [5.0]
+    assert list(_in_experiments(record, "other", resume=False)) == []
+    none = replace(record, deployment_id="")
+    assert list(_in_experiments(none, "knapsack", resume=False)) == []
+
+
+def test_an_unsealed_night_is_resumed_and_is_no_previous_one():
+    repository, own = f"nights.local/failed-{new_id()}", new_id()
+    with contextlib.suppress(ValueError), Experiment(f"{repository}:one") as night:
+        with night.run() as run:
+            run.log_parameter("instance", "knapsack")
+            run.log_solution("incumbent", knapsack().evaluate({0: 1, 1: 1, 2: 0}))
+        raise ValueError("the night fell")
+    record = FlowRecord(own, f"{repository}:two", False, (), False, own, "o", "n", "", "", {})
+    assert list(_in_experiments(record, "knapsack", resume=False)) == []
+    assert [x.objective for x in _in_experiments(record, "knapsack", resume=True)] == [5.0]
+
+
+def test_a_retry_of_a_flow_run_that_was_sealed_begins_with_what_its_own_task_left():
+    owner, name = new_id(), f"nights.local/retried-{new_id()}:one"
+    night = Experiment(name)
+    night.set_annotation(FLOW_RUN_ID, owner)
+    left = (
+        ("solve", "OMMXHighsAdapter", {0: 0, 1: 0, 2: 1}),
+        ("solve", "OMMXPySCIPOptAdapter", {0: 1, 1: 1, 2: 0}),
+        ("other", "OMMXHighsAdapter", {0: 1, 1: 1, 2: 0}),
+    )
+    for task, adapter, values in left:
+        with night.run() as run:
+            run.log_parameter("instance", "knapsack")
+            run.log_parameter("adapter", adapter)
+            run.log_parameter("prefect.task", task)
+            run.log_solution("incumbent", knapsack().evaluate(values))
+    night.commit()
+    record = FlowRecord(owner, name, False, (), False, owner, "owl", "night", "", "", {})
+    of_own = [x.objective for x in _sealed_before(record, "solve", "knapsack", "OMMXHighsAdapter")]
+    assert of_own == [knapsack().evaluate({0: 0, 1: 0, 2: 1}).objective]
+    assert list(_in_experiments(record, "knapsack", resume=True)) == []

@@ -137,6 +137,21 @@ def test_the_others_are_stopped_and_an_infeasible_proof_wins_too():
     assert isinstance(sealed.state.result(raise_on_failure=False), InfeasibleError)
 
 
+@pytest.mark.usefixtures("server")
+def test_where_all_stop_at_a_limit_the_best_of_them_is_the_result():
+    @flow
+    def night():
+        given = {"isolate": False, "time_limit_seconds": 3, "threads": 1}
+        return race(["highs", "scip"], slow_instance(), **given)
+
+    sealed = run_flow(night)
+    assert sealed.statuses == ["finished"] * 2
+    assert sealed.column("outcome") == ["feasible"] * 2
+    result = sealed.state.result()
+    assert result.objective == max(sealed.column("objective"))  # it is maximised
+    assert result.feasible
+
+
 def test_where_nobody_wins_the_best_is_the_result():
     maximised = instance_of([X], X, sense=Sense.Maximize)
     low, high = (maximised.evaluate({0: value}) for value in (1.0, 5.0))

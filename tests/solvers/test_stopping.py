@@ -14,17 +14,18 @@ from pathlib import Path
 import pytest
 from ommx.experiment import Experiment
 
-from ommx_prefect import flow, load_experiment
+from ommx_prefect import flow, load_experiment, task
 from ommx_prefect._recovery.recover import recover
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect.instances import load_instance
-from ommx_prefect.solvers import solve
+from ommx_prefect.solvers import _stopping, resolve_adapter, solve
+from ommx_prefect.solvers._backends import BACKENDS
 from ommx_prefect.solvers._solve import solve_in
 from ommx_prefect.solvers._supervised import supervise
 from tests.support.instance_files import instance_file
 from tests.support.reading import run_flow
-from tests.support.solving import recorded
+from tests.support.solving import eight_capacities, recorded
 
 HARD = "neos-911880.mps"
 WITHIN = 2.0
@@ -129,6 +130,39 @@ def test_a_tasks_timeout_bounds_the_solver_wherever_it_runs():
     for run in (*sealed.runs[:2], sealed.runs[3]):
         assert run.get_solution("incumbent").feasible
     assert sealed.column("time_limit_seconds") == [60.0, 60.0, 60.0, None]
+
+
+@pytest.mark.parametrize("backend", [x for x in BACKENDS if x.driver], ids=lambda x: x.name)
+def test_a_tasks_timeout_is_a_limit_of_the_solver_itself(backend, monkeypatch):
+    adapter = resolve_adapter(backend.name)
+    name = backend.limits["time_limit_seconds"]
+    for left, given, limit in ((3.0, None, 4.0), (3.0, 2.0, 2.0), (3.0, 60.0, 4.0), (None, 9, 9)):
+        monkeypatch.setattr(_stopping, "seconds_left", lambda left=left: left)
+        model = adapter(eight_capacities()).solver_input
+        if given is not None:
+            backend.driver.write(model, name, given)
+        _stopping.bound_limit(backend, model)
+        assert backend.driver.options(model)[name] == limit
+
+
+@pytest.mark.usefixtures("server")
+def test_the_seconds_left_are_those_of_prefects_clock():
+    @task(timeout_seconds=30)
+    def timed():
+        time.sleep(1)
+        return _stopping.seconds_left()
+
+    @task
+    def untimed():
+        return _stopping.seconds_left()
+
+    @flow
+    def night():
+        return timed(), untimed()
+
+    left, never = night()
+    assert 0 < left <= 29
+    assert never is None
 
 
 SCRIPT = """

@@ -12,6 +12,7 @@ from ommx_highs_adapter import HighsDiagnosticsAnalyzer, OMMXHighsAdapter
 from ommx_pyscipopt_adapter import OMMXPySCIPOptAdapter, SCIPDiagnosticsAnalyzer
 
 from ommx_prefect.instances import load_instance
+from ommx_prefect.solvers import _run_solve
 from ommx_prefect.solvers._integral import Row, primal_dual_integral
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from tests.support.instance_files import instance_file
@@ -25,6 +26,7 @@ from tests.support.solving import (
     recorded,
 )
 
+DECIDED = _run_solve._decided
 ONE_THREAD = {"threads": 1, "seed": 3}
 TREES = ("flugpl.mps", "p0033.mps.gz")
 MEASURES = {
@@ -127,6 +129,25 @@ def test_what_has_no_solution_has_no_gap_and_no_first_solution(adapter, instance
     absent = {"dual_bound", "gap", "first_solution_seconds", "incumbents"}
     assert not found.keys() & absent
     assert "solver_version" in found
+
+
+def test_what_is_asked_once_more_without_an_objective_is_in_no_telemetry(monkeypatch):
+    told: list[tuple[dict[str, Any], bytes, int]] = []
+
+    def decided(call: Any, driver: Any, model: Any) -> Any:
+        measured = call.measured
+        told.append((dict(measured.parameters), measured.log, len(measured.diagnostics)))
+        return DECIDED(call, driver, model)
+
+    monkeypatch.setattr(_run_solve, "_decided", decided)
+    free = DecisionVariable.continuous(1)
+    made = instance_of([X, free], free - X, {0: free >= -1 * X})
+    found = recorded(solve_in, "highs", made, limits={})
+    ((parameters, log, diagnostics),) = told
+    assert found.parameters["outcome"] == "unbounded"
+    assert {name: found.parameters[name] for name in parameters} == parameters
+    assert found.run.get_attachment("solver.log") == log
+    assert len(found.run.solves[0].diagnostics) == diagnostics
 
 
 @pytest.mark.parametrize("adapter", ["highs", "scip"])

@@ -120,6 +120,8 @@ def test_what_is_proved_within_the_gap_is_optimal_though_the_solver_stopped_at_a
         ("scip", 10.0, 8.0, 0.25),
         ("scip", 10.0, -5.0, math.inf),
         ("scip", 0.0, -1.0, math.inf),
+        ("scip", -46.0, -9e-13, math.inf),
+        ("scip", 1e-12, -1e-12, 0.0),
         ("python-mip", 10.0, 8.0, 0.2),
     ],
 )

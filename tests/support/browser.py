@@ -73,6 +73,12 @@ class Tab:
         self._do("Emulation.setEmulatedMedia", features=scheme)
         self._do("Page.navigate", url=address)
 
+    def print_on(self, width: int) -> None:
+        """Lay the page out as it is printed on paper so wide, in pixels of 1/96 inch."""
+        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+        self._do("Emulation.setDeviceMetricsOverride", **size)
+        self._do("Emulation.setEmulatedMedia", media="print")
+
     def value(self, expression: str) -> Any:
         """Return what a JavaScript expression is in the page."""
         found = self._do("Runtime.evaluate", expression=expression, returnByValue=True)

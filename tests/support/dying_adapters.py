@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from ommx import Instance, Solution
@@ -33,6 +35,50 @@ class Leaking(OMMXHighsAdapter):
 
     def __init__(self, ommx_instance: Instance, **options: Any) -> None:
         super().__init__(ommx_instance, **options)
+        leaked = []
+        for _ in range(300):
+            leaked.append(bytearray(os.urandom(1)) * 10_000_000)
+            time.sleep(0.02)
+
+
+# The file with which the process of a test says when.
+WHEN = "TESTS_DIES_WHEN"
+
+
+class _Later(OMMXHighsAdapter):
+    """Its solver dies in the middle of a solve, when it is told to."""
+
+    def __init__(self, ommx_instance: Instance, **options: Any) -> None:
+        super().__init__(ommx_instance, **options)
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        while not Path(os.environ[WHEN]).exists():
+            time.sleep(0.05)
+        self.die()
+
+    def die(self) -> None:
+        raise NotImplementedError
+
+
+class KilledLater(_Later):
+    """The kernel kills its solver."""
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CrashingLater(_Later):
+    """Its solver reads where nothing is."""
+
+    def die(self) -> None:
+        ctypes.string_at(0)
+
+
+class LeakingLater(_Later):
+    """Its solver takes ever more memory."""
+
+    def die(self) -> None:
         leaked = []
         for _ in range(300):
             leaked.append(bytearray(os.urandom(1)) * 10_000_000)
