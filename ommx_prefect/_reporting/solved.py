@@ -21,8 +21,9 @@ from ommx_prefect._format.model import ExperimentRecord, RunRecord
 from ommx_prefect._registry.names import load_named
 from ommx_prefect._registry.parts import solves_in
 from ommx_prefect._reporting.night import Night
-from ommx_prefect._sealing.composed import Composed, composed_before
-from ommx_prefect._sealing.lineage import Series, previous_nights, time_of
+from ommx_prefect._sealing.composed import Composed
+from ommx_prefect._sealing.lineage import Series
+from ommx_prefect._sealing.nights import nights_before
 from ommx_prefect._sealing.result import target_of_sealed
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._targets import annotations as names
@@ -40,27 +41,19 @@ class Solved:
 
     Attributes:
         image_name: Its name.
-        url: Address of its flow run in the UI.
+        flow_run_id: Id of its flow run.
         table: Its solves, as `analysis.solves` has them.
         environments: What it says of each host that it ran on.
     """
 
     image_name: str
-    url: str
+    flow_run_id: str
     table: pd.DataFrame
     environments: Sequence[Mapping[str, Any]]
 
 
 class EarlierNight(Protocol):
     """A night before one, which is read once there is room for it."""
-
-    @property
-    def digest(self) -> str:
-        """The digest of its manifest."""
-
-    @property
-    def series(self) -> Series:
-        """Of which series it is."""
 
     def solves(self) -> int:
         """Return how many solves it has; DocumentError or GoneError where it is none any more."""
@@ -81,7 +74,7 @@ def solved(night: Night) -> Solved | None:
 def earlier(night: Night, most: int, most_solves: int) -> list[Solved]:
     """Return the last nights before one in order of time, as many as there is room for."""
     found: list[Solved] = []
-    for each in nights_before(night):
+    for each in _nights_before(night):
         with contextlib.suppress(OmmxPrefectError):  # it was deleted in its registry
             most_solves -= each.solves()
             if most_solves < 0 or len(found) == most:
@@ -91,33 +84,25 @@ def earlier(night: Night, most: int, most_solves: int) -> list[Solved]:
     return found
 
 
-def nights_before(night: Night) -> list[EarlierNight]:
-    """Return the nights before one, here and in the registry of its name, the last first."""
+def _nights_before(night: Night) -> Iterator[EarlierNight]:
+    """Yield the nights before one, here and in the registry of its name, the last first."""
     series = Series.of_annotations(night.experiment.annotations, night.sealed.image_name)
     stage = stage_of(night.sealed.flow_run_id, night.sealed.composed_in or None)
-    here: list[EarlierNight] = [_Here.of(ref) for ref in previous_nights(series)]
-    there = (_There(x.subject.digest, x.series, x) for x in composed_before(series, stage))
-    found = {each.digest: each for each in (*there, *here)}  # what is here need not be fetched
-    return sorted(found.values(), key=lambda x: (time_of(x.series), x.digest), reverse=True)
+    for each in nights_before(series, stage):
+        yield _There(each) if isinstance(each, Composed) else _Here(each)
 
 
 @dataclass(frozen=True)
 class _Here:
     """A night of the Local Registry."""
 
-    digest: str
-    series: Series
     ref: ExperimentRef
-
-    @classmethod
-    def of(cls, ref: ExperimentRef) -> _Here:
-        return cls(ref.manifest_digest, Series.of_annotations(ref.annotations, ref.image_name), ref)
 
     def solves(self) -> int:
         return solves_in(self.ref) - earlier_solves(self.ref.annotations)
 
     def load(self) -> Solved | None:
-        opened = load_named(self.ref.image_name, self.digest)
+        opened = load_named(self.ref.image_name, self.ref.manifest_digest)
         return _of_experiment(self.ref.image_name, opened) if opened else None
 
 
@@ -125,13 +110,11 @@ class _Here:
 class _There:
     """A night of a registry."""
 
-    digest: str
-    series: Series
     composed: Composed
 
     @functools.cached_property
     def record(self) -> ExperimentRecord:
-        return read_whole(self.composed.target, self.digest)
+        return read_whole(self.composed.target, self.composed.subject.digest)
 
     def solves(self) -> int:
         return sum(len(run.solves) for _, run in own_runs(self.record))
@@ -145,9 +128,9 @@ class _There:
 def _of_experiment(image_name: str, experiment: Experiment) -> Solved:
     from ommx_prefect import analysis  # brings pandas, which a night without solves does not need
 
-    url = experiment.annotations.get(names.FLOW_RUN_URL, "")
+    flow_run_id = experiment.annotations.get(names.FLOW_RUN_ID, "")
     environments = analysis.environments_of(experiment)
-    return Solved(image_name, url, analysis.solves(experiment), environments)
+    return Solved(image_name, flow_run_id, analysis.solves(experiment), environments)
 
 
 def _of_record(image_name: str, record: ExperimentRecord, target: Target) -> Solved:
@@ -158,8 +141,8 @@ def _of_record(image_name: str, record: ExperimentRecord, target: Target) -> Sol
         for run_id, run in own_runs(record)
         for row in _rows(run)
     ]
-    url = record.annotations.get(names.FLOW_RUN_URL, "")
-    return Solved(image_name, url, table_of(rows), list(_environments(record, target)))
+    flow_run_id = record.annotations.get(names.FLOW_RUN_ID, "")
+    return Solved(image_name, flow_run_id, table_of(rows), list(_environments(record, target)))
 
 
 def _rows(run: RunRecord) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from ommx.experiment import Experiment
+
 from ommx_prefect._flowrun.image_name import TIME_FORMAT
 from ommx_prefect._format.decode import descriptor_of, manifest_of
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, sha256_digest
@@ -63,6 +65,10 @@ class Composed:
         data = self.target.read_blob(descriptor_of(self.manifest["config"]))
         config = strict_json(data, "Experiment config")
         return isinstance(config, dict) and config.get("status") == "finished"
+
+    def open(self) -> Experiment | None:
+        """Pull it into the Local Registry, unless it is there; None where its name has moved."""
+        return self.target.open(self.subject.digest, self.image_name)
 
 
 def composed_before(series: Series, stage: Stage) -> list[Composed]:
