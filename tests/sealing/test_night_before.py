@@ -1,4 +1,4 @@
-"""Nights that are composed in an OCI registry follow each other there, whoever has sealed them."""
+"""Nights follow the one before, here and in an OCI registry, whichever host has sealed them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from datetime import timedelta
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from prefect import get_client
 from prefect.flow_engine import run_flow as run_prefect_flow
 
 from ommx_prefect import earlier_experiments, flow, load_experiment, seal, task
+from ommx_prefect._registry.blobs import read_blob
 from ommx_prefect._sealing.accumulate import FOLLOWS_NONE
 from ommx_prefect._sealing.composed import MOST_READ, tags_to_read
 from ommx_prefect._sealing.lineage import Series
@@ -28,7 +30,6 @@ from tests.reporting.test_pages import WORSE, artifacts_of
 from tests.sealing.test_accumulate import nights_in, of_each, series
 from tests.sealing.test_lineage import BASE, play
 from tests.support.models import knapsack
-from tests.support.places import RegistryPlace
 from tests.support.reading import run_again
 
 pytestmark = pytest.mark.usefixtures("server", "no_credentials")
@@ -41,8 +42,8 @@ def fail_if(red):
         raise ValueError("red")
 
 
-def nights_at(place: RegistryPlace, lineage: str = "previous", **options):
-    """A flow of a solve, whose nights are composed in a registry."""
+def nights_at(place, lineage: str = "previous", **options):
+    """A flow of a solve, whose nights are composed in a place."""
     repository = place.experiment.rpartition(":")[0]
     name = f"night-{uuid.uuid4().hex[:8]}"
 
@@ -54,25 +55,29 @@ def nights_at(place: RegistryPlace, lineage: str = "previous", **options):
     return night
 
 
-def manifest_of(place: RegistryPlace, sealed) -> dict:
-    """The manifest of a night, as the registry gives it to anybody."""
+def manifest_bytes(place, sealed, reference: str = "") -> bytes:
+    """The manifest of a night, as the registry gives it to anybody; of a Local Registry's, its."""
+    if not sealed.composed_in and place.stage == "local":
+        return read_blob(sealed.manifest_digest)
     where, _, tag = sealed.image_name.partition("/")[2].rpartition(":")
-    url = f"http://{place.server.host}/v2/{where}/manifests/{tag}"
+    url = f"http://{place.server.host}/v2/{where}/manifests/{reference or tag}"
     answer = httpx.get(url, headers={"Accept": MANIFEST}, trust_env=False).raise_for_status()
     assert answer.headers["Docker-Content-Digest"] == sealed.manifest_digest
-    return answer.json()
+    return answer.content
 
 
-def subject_of(place: RegistryPlace, sealed) -> dict | None:
+def manifest_of(place, sealed) -> dict:
+    return json.loads(manifest_bytes(place, sealed))
+
+
+def subject_of(place, sealed) -> dict | None:
     return manifest_of(place, sealed).get("subject")
 
 
-def descriptor_of(place: RegistryPlace, sealed) -> dict:
+def descriptor_of(place, sealed) -> dict:
     """What a night that follows this one has to name."""
-    where = sealed.image_name.partition("/")[2].rpartition(":")[0]
-    url = f"http://{place.server.host}/v2/{where}/manifests/{sealed.manifest_digest}"
-    data = httpx.get(url, headers={"Accept": MANIFEST}, trust_env=False).raise_for_status().content
-    return {"mediaType": MANIFEST, "digest": sealed.manifest_digest, "size": len(data)}
+    size = len(manifest_bytes(place, sealed, sealed.manifest_digest))
+    return {"mediaType": MANIFEST, "digest": sealed.manifest_digest, "size": size}
 
 
 def page_of(sealed):
@@ -88,8 +93,16 @@ def forget_all(*sealed) -> None:
             remove_image(ref.image_name)
 
 
-def test_each_night_names_the_last_finished_one_before_it(place):
-    night = nights_at(place)
+@pytest.fixture(params=["local", "registry"])
+def either(request):
+    """The Local Registry, or a container registry."""
+    if request.param == "registry":
+        return request.getfixturevalue("place")
+    return SimpleNamespace(stage="local", experiment=f"localhost/n{uuid.uuid4().hex[:8]}:one")
+
+
+def test_each_night_names_the_last_finished_one_before_it_and_is_compared_with_it(either):
+    place, night = either, nights_at(either)
     first, second = play(night, 1), play(night, 2)
     red = play(night, 3, fail=True)
     missed_one = play(night, 5)
@@ -97,7 +110,7 @@ def test_each_night_names_the_last_finished_one_before_it(place):
     same_minute = play(night, 5)
     after = play(night, 6)
     finished = [first, second, missed_one, overlapping, same_minute, after]
-    assert {x.composed_in for x in finished} == {place.stage}
+    assert {x.composed_in or "local" for x in finished} == {place.stage}
     assert len({x.image_name for x in [*finished, red]}) == 7
     assert subject_of(place, first) is None
     assert subject_of(place, second) == descriptor_of(place, first)
