@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import uuid
 from datetime import timedelta
 from types import SimpleNamespace
@@ -20,12 +17,13 @@ from prefect.flow_engine import run_flow as run_prefect_flow
 
 from ommx_prefect import earlier_experiments, flow, load_experiment, seal, task
 from ommx_prefect._registry.blobs import read_blob
+from ommx_prefect._reporting import events
 from ommx_prefect._sealing.accumulate import FOLLOWS_NONE
 from ommx_prefect._sealing.composed import MOST_READ, tags_to_read
 from ommx_prefect._sealing.lineage import Series
-from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._stages.roots import stage_root
 from ommx_prefect.solvers import solve
+from tests.reporting.test_events import events_of, roles
 from tests.reporting.test_pages import WORSE, artifacts_of
 from tests.sealing.test_accumulate import nights_in, of_each, series
 from tests.sealing.test_lineage import BASE, play
@@ -164,68 +162,6 @@ def test_another_host_knows_the_nights_and_opens_one_without_those_before_it(pla
     assert earlier_experiments(third.flow_run_id, 1)[0].image_name == second.image_name
 
 
-WORKER = """
-import sys
-from datetime import datetime
-
-from prefect import get_client
-from prefect.flow_engine import run_flow
-from prefect.states import Scheduled
-
-from ommx_prefect import flow, seal
-from ommx_prefect.solvers import solve
-from tests.support.models import knapsack
-
-name, repository, stage, when = sys.argv[1:]
-
-
-@flow(name=name, experiment=repository, stage=stage, lineage="previous", aliases=["latest"])
-def night():
-    solve("highs", knapsack())
-
-
-with get_client(sync_client=True) as client:
-    state = Scheduled(scheduled_time=datetime.fromisoformat(when))
-    flow_run = client.create_flow_run(night, state=state)
-print("ready", flush=True)
-sys.stdin.readline()
-run_flow(night, flow_run, return_type="state")
-sealed = seal(flow_run.id)
-print(json.dumps([sealed.flow_run_id, sealed.image_name, sealed.manifest_digest]))
-"""
-
-
-def test_two_workers_that_start_in_the_same_minute_follow_the_same_night(place, tmp_path):
-    night = nights_at(place, aliases=["latest"])
-    first = play(night, 1)
-    repository, when = place.experiment.rpartition(":")[0], (BASE + timedelta(2)).isoformat()
-    workers = []
-    for number in range(2):  # each a host of its own, which knows no night
-        registry = {"OMMX_LOCAL_REGISTRY_ROOT": str(tmp_path / str(number))}
-        code = [sys.executable, "-c", f"import json{WORKER}"]
-        workers.append(
-            subprocess.Popen(
-                [*code, night.name, repository, place.stage, when],
-                env={**os.environ, **registry},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        )
-    assert [each.stdout.readline() for each in workers] == ["ready\n"] * 2
-    for each in workers:
-        each.stdin.write("go\n")
-        each.stdin.flush()
-    found = [json.loads(each.communicate(timeout=240)[0].splitlines()[-1]) for each in workers]
-    two = [SealedExperiment(id_, name, digest, "finished", {}) for id_, name, digest in found]
-    assert len({each.image_name for each in two}) == 2
-    for each in two:
-        assert subject_of(place, each) == descriptor_of(place, first)
-        assert f"1 same, against `{first.image_name}`" in page_of(each).data
-    third = play(night, 3)
-    assert subject_of(place, third)["digest"] in {each.manifest_digest for each in two}
-
-
 def test_accumulated_nights_of_other_hosts_are_taken_over_without_their_payload(place):
     repository = place.experiment.rpartition(":")[0]
     night = series(experiment=repository, stage=place.stage)
@@ -242,7 +178,7 @@ def test_accumulated_nights_of_other_hosts_are_taken_over_without_their_payload(
     assert nights_in(held) == of_each(first, second, third, red)
 
 
-def test_nights_of_two_deployments_in_one_repository_are_told_apart(place):
+def test_nights_of_two_deployments_in_one_repository_are_told_apart(server, place):
     night = nights_at(place)
     with get_client(sync_client=True) as client:
         flow_id = client.create_flow_from_name(night.name)
@@ -269,6 +205,8 @@ def test_nights_of_two_deployments_in_one_repository_are_told_apart(place):
     assert page.key == f"ommx-{night.name}-{name}"
     assert f"against `{first.image_name}`" in page.data
     assert f"/deployments/deployment/{one})" in page.data
+    (told,) = events_of(server, third.flow_run_id, events.SEALED, 1)
+    assert roles(told)["deployment"] == f"prefect.deployment.{one}"
 
 
 def test_a_night_that_was_deleted_or_is_something_else_is_not_followed(place):
