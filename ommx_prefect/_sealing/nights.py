@@ -22,8 +22,8 @@ def nights_before(series: Series, stage: Stage) -> list[ExperimentRef | Composed
     """Return the nights before one, the last first; one that is here need not be fetched."""
     here: list[ExperimentRef | Composed] = [*previous_nights(series)]
     found = {digest_of(each): each for each in (*composed_before(series, stage), *here)}
-    order = sorted(found.values(), key=lambda x: (time_of(series_of(x)), digest_of(x)))
-    return order[::-1]
+    # Attempts of one night were scheduled together: the tag of the later one is the greater.
+    return sorted(found.values(), key=lambda x: (time_of(series_of(x)), x.image_name), reverse=True)
 
 
 def series_of(night: ExperimentRef | Composed) -> Series:
