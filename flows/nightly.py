@@ -10,7 +10,6 @@ from itertools import product
 from typing import Any, Literal
 
 from benchmark_inputs import generated, read_all
-from ommx.experiment import Experiment, list_experiments
 from prefect import flow as plain_flow
 from prefect import get_run_logger
 from prefect.client.schemas.objects import FlowRun
@@ -18,13 +17,18 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from ommx_prefect import analysis, current_experiment, flow, load_experiment
+from ommx_prefect import (
+    analysis,
+    current_experiment,
+    earlier_experiments,
+    flow,
+    load_experiment,
+)
 from ommx_prefect.instances import NamedInstance
 from ommx_prefect.solvers import solve
 
 Solver = Literal["highs", "scip", "python-mip"]
 EXPERIMENT = "localhost/nightly"
-FLOW_NAME, SCHEDULED = "org.ommx-prefect.flow-name", "org.ommx-prefect.scheduled-time"
 
 
 class Night(BaseModel):
@@ -124,7 +128,7 @@ def compare_with_earlier(flow_run_id: str, night: Night) -> list[str]:
         f"{x.instance}: {x.claim_by} says {x.claim}, {x.against_by} says {x.against}"
         for x in analysis.contradictions(table).itertuples()
     ]
-    earlier = earlier_nights(sealed, night.nights)
+    earlier = earlier_experiments(flow_run_id, night.nights)
     if not earlier:
         log.info("There is no earlier night to compare with.")
         return said
@@ -138,19 +142,6 @@ def compare_with_earlier(flow_run_id: str, night: Night) -> list[str]:
     for why in compared.not_comparable:
         log.warning("Times are not compared: %s", why)
     return [*said, *compared.regressions]
-
-
-def earlier_nights(sealed: Experiment, most: int) -> list[Experiment]:
-    """Return the last finished nights of this flow and repository that were scheduled before."""
-    repository, told = sealed.image_name.rpartition(":")[0], sealed.annotations
-    found = {
-        ref.manifest_digest: (ref.annotations[SCHEDULED], ref.image_name)
-        for ref in list_experiments(f"{repository}:")
-        if ref.status == "finished"
-        and ref.annotations.get(FLOW_NAME) == told[FLOW_NAME]
-        and ref.annotations.get(SCHEDULED, told[SCHEDULED]) < told[SCHEDULED]
-    }
-    return [Experiment.load(name) for _, name in sorted(found.values())[-most:]]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ OCI artifact in the Local Registry, which plain `ommx` opens.
 | `checkpoint(**values)` | make values durable now, as a part of that Run |
 | `current_experiment()` | the experiment, for the flow body |
 | `seal`, `load_experiment` | seal a flow run by hand; open what it sealed |
+| `earlier_experiments` | open the last finished ones of the same series before that |
 | `pull_experiment` | open what a container registry has under a name now |
 | `instance_digest` | a content digest of an Instance, the key of Prefect's cache |
 | `codecs`, `solvers`, `instances`, `exceptions` | modules |
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ommx_prefect._recording.current import current_run
     from ommx_prefect._registry.pull import pull_experiment
     from ommx_prefect._reporting.seal import seal
+    from ommx_prefect._sealing.nights import earlier_experiments
     from ommx_prefect._sealing.result import SealedExperiment, load_experiment
     from ommx_prefect.codecs import register_codec
     from ommx_prefect.instances._digest import instance_digest
@@ -49,6 +51,7 @@ _LAZY = {
     "checkpoint": "_recording.checkpoint",
     "current_experiment": "_decorators.flow_experiment",
     "current_run": "_recording.current",
+    "earlier_experiments": "_sealing.nights",
     "flow": "_decorators.flow",
     "instance_digest": "instances._digest",
     "load_experiment": "_sealing.result",
@@ -67,6 +70,7 @@ __all__ = [
     "codecs",
     "current_experiment",
     "current_run",
+    "earlier_experiments",
     "exceptions",
     "flow",
     "instance_digest",

@@ -44,7 +44,8 @@ WITHOUT_PREFECT = ("_shards", "_registry", "codecs", "_workarounds", "exceptions
 # What users import, to the name: a new one is a promise, and one that goes away breaks somebody.
 PUBLIC = {
     "ommx_prefect": """
-        SealedExperiment checkpoint codecs current_experiment current_run exceptions flow
+        SealedExperiment checkpoint codecs current_experiment current_run earlier_experiments
+        exceptions flow
         instance_digest instances load_experiment pull_experiment recorded register_codec
         seal seal_hooks
         solvers task

@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterable, Sequence
 from io import FileIO
 from pathlib import Path
 
-from ommx.artifact import restore_image
 from ommx.experiment import Experiment
 
 from ommx_prefect._format.model import Documents, hex_of, sha256_digest
 from ommx_prefect._registry.blobs import PIECE_BYTES, registry_root, store_blob
 from ommx_prefect._registry.files import flush_folder, open_regular, write_durable
 from ommx_prefect._registry.layout import blob_folder
+from ommx_prefect._registry.point import point
 
 # So many files are flushed one by one; more of them with all else that waits for the disk.
 FEW = 32
@@ -44,7 +44,7 @@ def import_layout(layout: Path, documents: Documents, name: str) -> Experiment:
         RuntimeError: OMMX cannot read it, or a digest is wrong; the name is not there then.
         FileNotFoundError: The layout lacks a payload.
     """
-    root, blobs = registry_root(), blob_folder(registry_root())
+    blobs = blob_folder(registry_root())
     table = sha256_digest(documents.parameters)
     store_blob(table, documents.parameters)
     digests = (layer["digest"] for layer in json.loads(documents.manifest)["layers"])
@@ -52,7 +52,7 @@ def import_layout(layout: Path, documents: Documents, name: str) -> Experiment:
     store_blob(sha256_digest(documents.config), documents.config)
     store_blob(documents.digest, documents.manifest)
     flush_folder(str(blobs))
-    restore_image(name, documents.digest, root=root)
+    point(name, documents.digest)
     return Experiment.load(name)
 
 

@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Mapping
 
 from filelock import FileLock
-from ommx.artifact import list_artifacts, remove_image, restore_image
+from ommx.artifact import list_artifacts, remove_image
 from ommx.experiment import Experiment, list_experiment_checkpoints, list_experiments
 
 from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._registry.point import point
 from ommx_prefect.exceptions import InvalidImageNameError
 
 OUR_NAMES = "ommx-prefect.local/"
@@ -56,7 +57,7 @@ def move_names(digest: str, names: Mapping[str, str | None]) -> None:
         for name in names:
             if found[name] != digest:
                 remove_image(name, root=registry_root())
-                restore_image(name, digest, root=registry_root())
+                point(name, digest)
 
 
 def load_named(name: str, digest: str) -> Experiment | None:

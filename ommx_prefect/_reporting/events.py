@@ -16,6 +16,7 @@ from prefect.events import emit_event
 
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.log import warn
+from ommx_prefect._reporting.markdown import name_in_shell
 from ommx_prefect._reporting.night import FlowRunFacts, Night
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._values.display import for_terminal
@@ -72,13 +73,15 @@ def tell_seal_failed(facts: FlowRunFacts, error: str) -> None:
 
 def tell_regressed(night: Night, before: str, regressions: Sequence[str]) -> None:
     """Emit what became worse since an earlier experiment, by its image name."""
-    payload = {"before": before, **_listed("regressions", regressions)}
+    look = f"ommx-prefect compare {before} {name_in_shell(night)}"
+    payload = {"before": before, "command": look, **_listed("regressions", regressions)}
     _emit(REGRESSED, night.facts, payload, night.sealed)
 
 
 def tell_contradicted(night: Night, contradictions: Sequence[str]) -> None:
     """Emit which claims of an experiment contradict each other."""
-    payload = _listed("contradictions", contradictions)
+    look = f"ommx-prefect show {name_in_shell(night)}"
+    payload = {"command": look, **_listed("contradictions", contradictions)}
     _emit(CONTRADICTED, night.facts, payload, night.sealed)
 
 

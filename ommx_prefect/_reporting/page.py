@@ -7,25 +7,29 @@ first, then the longest lists.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from prefect.utilities.urls import url_for
-
 from ommx_prefect._format.earlier import first_own_run
-from ommx_prefect._format.model import RunRecord
 from ommx_prefect._registry.blobs import registry_root
+from ommx_prefect._reporting.failures import failures, replay_of
 from ommx_prefect._reporting.findings import Findings
+from ommx_prefect._reporting.markdown import (
+    MOST_LINES,
+    command,
+    link,
+    listed,
+    many,
+    more,
+    name_in_shell,
+)
 from ommx_prefect._reporting.night import Night
 from ommx_prefect._targets import annotations as names
 from ommx_prefect._values.display import as_code, for_markdown, for_terminal
 
 MOST_BYTES = 256_000
-# Of failed Runs, contradictions, changes; the rest is counted.
-MOST_LINES = 20
-LONGEST_REASON = 300
-_SAFE_URL = re.compile(r"https?://[\w.:\[\]-]+(?:/[\w./%?=&+-]*)?")
+# Of Runs whose claims contradict each other, the commands that solve them again.
+MOST_REPLAYS = 4
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,17 @@ def page_of(
     """
     said = description(night, found, unsealed)
     sections = [
-        [f"## Experiment {night.sealed.status}", "", for_markdown(said) + _where(night)],
+        [_headline(night, found), "", for_markdown(said) + _where(night)],
         _unsealed(unsealed),
         _not_pushed(night),
-        _failures(night),
-        _listed("Contradictions", found.contradictions),
+        failures(night),
+        _contradictions(night, found),
         _changes(found),
         list(pictures),
         _experiment(night),
         [table_note] if table_note else [],
         _how(night, found),
-        _listed("Warnings", night.sealed.warnings),
+        _warnings(night),
     ]
     return Page(said, _within_bounds(sections, pictures))
 
@@ -73,51 +77,60 @@ def description(night: Night, found: Findings, unsealed: int = 0) -> str:
     """Return the verdict on a flow run in one sentence that names the worst."""
     sealed = night.sealed
     counts = {status: n for status, n in sealed.counts.items() if status != "finished" and n}
-    parts = [sealed.status, _many(sum(sealed.counts.values()), "Run")]
+    parts = [sealed.status, many(sum(sealed.counts.values()), "Run")]
     parts += [f"{n} {status}" for status, n in counts.items()]
     if found.contradictions:
-        parts.append(_many(len(found.contradictions), "contradiction"))
+        parts.append(many(len(found.contradictions), "contradiction"))
     if found.worse:
-        parts.append(f"{len(found.worse)} worse than last night")
+        parts.append(_worse(found))
     if sealed.push_problem:
         parts.append("not pushed")
     if night.experiment.annotations.get(names.DEGRADED):
         parts.append("degraded")
     if unsealed:
-        parts.append(f"{_many(unsealed, 'earlier flow run')} not sealed")
+        parts.append(f"{many(unsealed, 'earlier flow run')} not sealed")
     return ", ".join(parts)
 
 
-def unsealed_page(error: str, command: str) -> Page:
+def _headline(night: Night, found: Findings) -> str:
+    """Return the verdict in a few words: how the night ended, and the worst thing in it."""
+    counts = night.sealed.counts
+    worst = (
+        many(len(found.contradictions), "contradiction") if found.contradictions else "",
+        _worse(found) if found.worse else "",
+        f"{many(counts['failed'], 'Run')} failed" if counts.get("failed") else "",
+        f"{many(counts['interrupted'], 'Run')} interrupted" if counts.get("interrupted") else "",
+        "nothing worse than last night" if found.before else "",
+    )
+    said = next(filter(None, worst), "")
+    return f"## Experiment {night.sealed.status}" + (f": {said}" if said else "")
+
+
+def _worse(found: Findings) -> str:
+    return f"{len(found.worse)} worse than last night"
+
+
+def unsealed_page(error: str, mend: str) -> Page:
     """Write the page of a flow run whose seal failed."""
-    lines = ["## Experiment not sealed", "", for_markdown(error), "", *_command(command)]
+    lines = ["## Experiment not sealed", "", for_markdown(error), "", *command(mend)]
     return Page("not sealed", "\n".join(lines) + "\n")
 
 
 def _where(night: Night) -> str:
     """Return links to the flow run, its flow and its deployment."""
     facts = night.facts
-    found = [
-        link(title, url_for(kind, each) or "")
-        for title, kind, each in (
-            ("flow run", "flow-run", facts.flow_run_id),
-            ("flow", "flow", facts.flow_id),
-            ("deployment", "deployment", facts.deployment_id),
-        )
-        if each
-    ]
+    found = (
+        link("flow run", "flow-run", facts.flow_run_id),
+        link("flow", "flow", facts.flow_id),
+        link("deployment", "deployment", facts.deployment_id),
+    )
     return "".join(f" · {each}" for each in found if each)
-
-
-def link(title: str, url: str) -> str:
-    """Return a link, or nothing where the address is not trusted."""
-    return f"[{title}]({url})" if _SAFE_URL.fullmatch(url) else ""
 
 
 def _unsealed(count: int) -> list[str]:
     if not count:
         return []
-    what = f"{_many(count, 'earlier flow run')} of this series {'is' if count == 1 else 'are'}"
+    what = f"{many(count, 'earlier flow run')} of this series {'is' if count == 1 else 'are'}"
     return [f"**{what} not sealed**: `ommx-prefect status` says why, `ommx-prefect recover` seals"]
 
 
@@ -126,67 +139,38 @@ def _not_pushed(night: Night) -> list[str]:
         return []
     problem = for_markdown(night.sealed.push_problem)
     in_python = as_code(f"ommx_prefect.seal({night.facts.flow_run_id!r})")
-    again = [*_command(night.facts.command), "", f"Or in Python: {in_python}"]
+    again = [*command(night.facts.command), "", f"Or in Python: {in_python}"]
     return ["### Not pushed", "", problem, "", *again]
 
 
-def _failures(night: Night) -> list[str]:
-    found = list(night.unwell())
-    if not found:
-        return []
-    lines = ["### Failed and interrupted Runs", ""]
-    lines += [_failure(night, run_id, run) for run_id, run in found[:MOST_LINES]]
-    return lines + _more(len(found), "in the table of Runs, the worst first")
+def _contradictions(night: Night, found: Findings) -> list[str]:
+    lines = listed("Contradictions", found.contradictions)
+    again = filter(None, (replay_of(night, x) for x in found.contradicting[:MOST_REPLAYS]))
+    commands = ", ".join(again)
+    return [*lines, "", f"Solve them again: {commands}"] if lines and commands else lines
 
 
-def _failure(night: Night, run_id: int, run: RunRecord) -> str:
-    parameters = run.parameters
-    task_run = link(
-        "task run", url_for("task-run", str(parameters.get("prefect.task_run_id"))) or ""
-    )
-    attempt = f"attempt {parameters.get('prefect.attempt', 1)}"
-    title = f"Run {run_id}, {parameters.get('prefect.task', '')}, {attempt}, {run.status}"
-    again = f"  \n  Replay it: `ommx-prefect replay {_shell(night)} --run {run_id}`"
-    return (
-        f"- **{for_markdown(title)}**: {for_markdown(run.reason or 'no reason', LONGEST_REASON)}"
-        + (f" ({task_run})" if task_run else "")
-        + (again if run.solves else "")
-    )
-
-
-def _shell(night: Night) -> str:
-    """Return how a shell names the experiment, in words that never need quotes.
-
-    One that is not finished is a checkpoint, and known by its flow run; where it was composed in
-    its registry, it is known by the name that it has there.
-    """
-    sealed = night.sealed
-    is_here = sealed.status != "finished" and not sealed.composed_in
-    return for_terminal(night.facts.flow_run_id if is_here else sealed.remote_name)
-
-
-def _listed(title: str, sentences: Iterable[str]) -> list[str]:
-    said = list(sentences)
-    if not said:
-        return []
-    lines = [f"### {title}", "", *(f"- {for_markdown(x)}" for x in said[:MOST_LINES])]
-    return lines + _more(len(said), "in the experiment")
+def _warnings(night: Night) -> list[str]:
+    lines = listed("Warnings", night.sealed.warnings)
+    if not night.experiment.annotations.get(names.DEGRADED):
+        return lines
+    return [*lines, "", f"What there is of each Run: `ommx-prefect show {name_in_shell(night)}`"]
 
 
 def _changes(found: Findings) -> list[str]:
     if found.note:
         return ["### Since the previous night", "", for_markdown(found.note)]
     if not found.before:
-        return []
+        return [FIRST_NIGHT] if found.nights else []
     counts = ", ".join(f"{n} {verdict}" for verdict, n in found.counts.items()) or "no solve"
-    before = link("its flow run", found.before_url)
+    before = link("its flow run", "flow-run", found.before_flow_run)
     lines = ["### Since the previous night", ""]
     lines.append(f"{for_markdown(counts)}, against {as_code(found.before)} {before}".rstrip())
     lines.append("")
     lines += [f"- **worse**: {for_markdown(x)}" for x in found.worse[:MOST_LINES]]
     lines += [f"- better: {for_markdown(x)}" for x in found.better[:MOST_LINES]]
     lines += [f"- times are not compared: {for_markdown(x)}" for x in found.not_comparable]
-    return lines + _more(max(len(found.worse), len(found.better)), "by the command below")
+    return lines + more(max(len(found.worse), len(found.better)), "by the command below")
 
 
 def _experiment(night: Night) -> list[str]:
@@ -200,12 +184,12 @@ def _experiment(night: Night) -> list[str]:
         *_places(night),
         ("Environment", for_markdown(_environment(night))),
     ]
-    return ["### Experiment", "", "| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
+    return ["### Experiment", "", *(f"- **{title}**: {said}" for title, said in rows)]
 
 
 def _earlier(night: Night) -> list[tuple[str, str]]:
     count = first_own_run(night.experiment.annotations)
-    return [("Earlier nights", f"{_many(count, 'Run')}, before its own")] if count else []
+    return [("Earlier nights", f"{many(count, 'Run')}, before its own")] if count else []
 
 
 def _places(night: Night) -> list[tuple[str, str]]:
@@ -240,20 +224,8 @@ def _how(night: Night, found: Findings) -> list[str]:
         pulled = f'ommx_prefect.pull_experiment("{sealed.remote_name}")'
         lines += ["", f"On another machine: {as_code(pulled)}"]
     if found.before:
-        lines += ["", *_command(f"ommx-prefect compare {found.before} {_shell(night)}")]
+        lines += ["", *command(f"ommx-prefect compare {found.before} {name_in_shell(night)}")]
     return lines
-
-
-def _command(text: str) -> list[str]:
-    return ["```sh", for_terminal(text), "```"]
-
-
-def _more(count: int, where: str) -> list[str]:
-    return ["", f"{count - MOST_LINES} more {where}."] if count > MOST_LINES else []
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _within_bounds(sections: list[list[str]], pictures: Sequence[str]) -> str:
@@ -271,5 +243,6 @@ def _within_bounds(sections: list[list[str]], pictures: Sequence[str]) -> str:
     return text.encode()[:MOST_BYTES].decode(errors="ignore")
 
 
+FIRST_NIGHT = "No earlier finished night of this series is known: there is nothing to compare with."
 TOO_LARGE = "The pictures are too large for this page."
 TOO_LONG = "More of this is in the experiment."

@@ -1,4 +1,7 @@
-"""Figures of a sealed flow run as data URIs in markdown, which both UIs of Prefect show."""
+"""Figures of a sealed flow run as data URIs in markdown, which both UIs of Prefect show.
+
+Each has a line above it that says what it shows.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,16 @@ if TYPE_CHECKING:
 NEEDS_PLOTS = "Pictures need matplotlib: install `ommx-prefect[plots]` where flows are sealed."
 # On paper white whatever the page: it can be read in the light and in the dark.
 PAPER = {"dpi": 90, "facecolor": "white", "format": "png", "metadata": {"Software": None}}
+
+
+# What a picture shows, for who sees it the first time.
+PROFILE = "Performance profile"
+TREND = "Trend over the last nights"
+CAPTIONS = {
+    PROFILE: "the share of instances that a solver solved within a factor of the best seconds",
+    TREND: "the geometric mean of the seconds of each solver (shift 10); what it did not solve "
+    "counts its whole limit",
+}
 
 
 def pictures(nights: Mapping[str, pd.DataFrame]) -> Iterator[str]:
@@ -44,15 +57,16 @@ def _wanted(nights: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Callable[
     table = list(nights.values())[-1]
     solved = table[table["objective"].notna()]
     if (solved.groupby("instance")["adapter"].nunique() > 1).any():
-        yield "Performance profile", lambda: analysis.plot_profile(table)
+        yield PROFILE, lambda: analysis.plot_profile(table)
     if len(nights) > 1:
-        yield "Trend over the last nights", lambda: analysis.plot_trend(nights)
+        yield TREND, lambda: analysis.plot_trend(nights)
 
 
 def _as_markdown(title: str, figure: Any) -> str:
     data = io.BytesIO()
     figure.savefig(data, **PAPER)
-    return f"![{title}](data:image/png;base64,{base64.b64encode(data.getvalue()).decode()})"
+    source = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return f"**{title}**: {CAPTIONS[title]}\n\n![{title}]({source})\n"
 
 
 def _why(error: Exception) -> str:

@@ -11,12 +11,11 @@ from itertools import chain, islice
 from uuid import UUID
 
 from prefect.client.schemas.actions import ArtifactCreate
-from prefect.utilities.urls import url_for
 
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import api_client
+from ommx_prefect._reporting.markdown import link
 from ommx_prefect._reporting.night import UNWELL, Night
-from ommx_prefect._reporting.page import link
 from ommx_prefect._values.display import as_code, for_markdown
 
 MOST_PAGES = 20
@@ -33,6 +32,7 @@ SHOWN = {
     "seconds": "solve_seconds",
     "time limit": "time_limit_seconds",
     "nodes": "nodes",
+    "warning": "solver_warning",
 }
 
 
@@ -71,7 +71,7 @@ def _page(night: Night, run_id: int, run: RunRecord) -> ArtifactCreate:
     lines += [f"| {x} | {for_markdown(_number(x, value))} |" for x, value in cells.items()]
     lines += [f"| reason | {for_markdown(run.reason)} |"] if run.reason else []
     lines += [f"| Run | {run_id} of {as_code(night.sealed.image_name)} |"]
-    where = link("The night", url_for("flow-run", night.facts.flow_run_id) or "")
+    where = link("The night", "flow-run", night.facts.flow_run_id)
     return ArtifactCreate(
         type="markdown",
         data="\n".join([*lines, "", where]) + "\n",

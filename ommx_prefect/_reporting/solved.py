@@ -1,7 +1,7 @@
-"""Nights as tables of solves, to be compared: of the Local Registry, or composed elsewhere.
+"""Nights as tables of solves, to be compared: of the Local Registry, or of that of their name.
 
-An experiment that was composed in its registry has its payload there. What is compared is in its
-run parameters, and its documents are small: manifest, config and parameters. So nothing else is
+An experiment that is in a registry alone has its payload there. What is compared is in its run
+parameters, and its documents are small: manifest, config and parameters. So nothing else is
 fetched, and a solve whose Run does not say its outcome is left out.
 """
 
@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ommx.experiment import Experiment, ExperimentRef
 
@@ -22,9 +21,11 @@ from ommx_prefect._format.model import ExperimentRecord, RunRecord
 from ommx_prefect._registry.names import load_named
 from ommx_prefect._registry.parts import solves_in
 from ommx_prefect._reporting.night import Night
-from ommx_prefect._sealing.composed import composed_before
-from ommx_prefect._sealing.lineage import Series, previous_nights
+from ommx_prefect._sealing.composed import Composed
+from ommx_prefect._sealing.lineage import Series
+from ommx_prefect._sealing.nights import nights_before
 from ommx_prefect._sealing.result import target_of_sealed
+from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._targets import annotations as names
 from ommx_prefect._targets.protocol import Target
 from ommx_prefect._targets.whole import read_whole
@@ -40,19 +41,25 @@ class Solved:
 
     Attributes:
         image_name: Its name.
-        url: Address of its flow run in the UI.
+        flow_run_id: Id of its flow run.
         table: Its solves, as `analysis.solves` has them.
         environments: What it says of each host that it ran on.
     """
 
     image_name: str
-    url: str
+    flow_run_id: str
     table: pd.DataFrame
     environments: Sequence[Mapping[str, Any]]
 
 
-# How many solves an earlier night has, and what reads it.
-NightToRead = tuple[int, Callable[[], Solved | None]]
+class EarlierNight(Protocol):
+    """A night before one, which is read once there is room for it."""
+
+    def solves(self) -> int:
+        """Return how many solves it has; DocumentError or GoneError where it is none any more."""
+
+    def load(self) -> Solved | None:
+        """Read it; None where its name points elsewhere meanwhile."""
 
 
 def solved(night: Night) -> Solved | None:
@@ -66,46 +73,64 @@ def solved(night: Night) -> Solved | None:
 
 def earlier(night: Night, most: int, most_solves: int) -> list[Solved]:
     """Return the last nights before one in order of time, as many as there is room for."""
-    series = Series.of_annotations(night.experiment.annotations, night.sealed.image_name)
-    is_composed = bool(night.sealed.composed_in)
-    read = _earlier_composed(series) if is_composed else _earlier_here(series)
     found: list[Solved] = []
-    for count, load in islice(read, most):
-        most_solves -= count
-        if most_solves < 0:
-            break
-        if each := load():
-            found.insert(0, each)
+    for each in _nights_before(night):
+        with contextlib.suppress(OmmxPrefectError):  # it was deleted in its registry
+            most_solves -= each.solves()
+            if most_solves < 0 or len(found) == most:
+                break
+            if read := each.load():
+                found.insert(0, read)
     return found
 
 
-def _earlier_here(series: Series) -> Iterator[NightToRead]:
-    """Yield the nights of the Local Registry, the last first."""
-    for ref in previous_nights(series):
-
-        def load(ref: ExperimentRef = ref) -> Solved | None:
-            opened = load_named(ref.image_name, ref.manifest_digest)
-            return _of_experiment(ref.image_name, opened) if opened else None
-
-        yield solves_in(ref) - earlier_solves(ref.annotations), load
+def _nights_before(night: Night) -> Iterator[EarlierNight]:
+    """Yield the nights before one, here and in the registry of its name, the last first."""
+    series = Series.of_annotations(night.experiment.annotations, night.sealed.image_name)
+    stage = stage_of(night.sealed.flow_run_id, night.sealed.composed_in or None)
+    for each in nights_before(series, stage):
+        yield _There(each) if isinstance(each, Composed) else _Here(each)
 
 
-def _earlier_composed(series: Series) -> Iterator[NightToRead]:
-    """Yield the nights that this host composed in a registry, the last first."""
-    for sealed in composed_before(series):
-        with contextlib.suppress(OmmxPrefectError):  # deleted there
-            target = target_of_sealed(sealed)
-            record = read_whole(target, sealed.manifest_digest)
-            solves = sum(len(run.solves) for _, run in own_runs(record))
-            yield solves, functools.partial(_of_record, sealed.image_name, record, target)
+@dataclass(frozen=True)
+class _Here:
+    """A night of the Local Registry."""
+
+    ref: ExperimentRef
+
+    def solves(self) -> int:
+        return solves_in(self.ref) - earlier_solves(self.ref.annotations)
+
+    def load(self) -> Solved | None:
+        opened = load_named(self.ref.image_name, self.ref.manifest_digest)
+        return _of_experiment(self.ref.image_name, opened) if opened else None
+
+
+@dataclass(frozen=True)
+class _There:
+    """A night of a registry."""
+
+    composed: Composed
+
+    @functools.cached_property
+    def record(self) -> ExperimentRecord:
+        return read_whole(self.composed.target, self.composed.subject.digest)
+
+    def solves(self) -> int:
+        return sum(len(run.solves) for _, run in own_runs(self.record))
+
+    def load(self) -> Solved | None:
+        if self.record.status != "finished":
+            return None
+        return _of_record(self.composed.image_name, self.record, self.composed.target)
 
 
 def _of_experiment(image_name: str, experiment: Experiment) -> Solved:
     from ommx_prefect import analysis  # brings pandas, which a night without solves does not need
 
-    url = experiment.annotations.get(names.FLOW_RUN_URL, "")
+    flow_run_id = experiment.annotations.get(names.FLOW_RUN_ID, "")
     environments = analysis.environments_of(experiment)
-    return Solved(image_name, url, analysis.solves(experiment), environments)
+    return Solved(image_name, flow_run_id, analysis.solves(experiment), environments)
 
 
 def _of_record(image_name: str, record: ExperimentRecord, target: Target) -> Solved:
@@ -116,8 +141,8 @@ def _of_record(image_name: str, record: ExperimentRecord, target: Target) -> Sol
         for run_id, run in own_runs(record)
         for row in _rows(run)
     ]
-    url = record.annotations.get(names.FLOW_RUN_URL, "")
-    return Solved(image_name, url, table_of(rows), list(_environments(record, target)))
+    flow_run_id = record.annotations.get(names.FLOW_RUN_ID, "")
+    return Solved(image_name, flow_run_id, table_of(rows), list(_environments(record, target)))
 
 
 def _rows(run: RunRecord) -> Iterator[dict[str, Any]]:

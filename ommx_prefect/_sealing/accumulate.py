@@ -1,26 +1,30 @@
-"""Decide what a new experiment takes over of the nights before: `flow(lineage="accumulate")`.
+"""Decide which night a new experiment follows, and what it takes over of it: `flow(lineage=...)`.
 
-That is all that the image of the previous night holds: its own Runs, and those of the nights before
-it. Payload is taken over by its digest. A seal that extends an experiment keeps what that has of
-earlier nights, and takes nothing over a second time.
+`previous` names the last night as the OCI subject. `accumulate` also takes over all that the image
+of that night holds: its own Runs, and those of the nights before it. Payload is taken over by its
+digest. A seal that extends an experiment keeps what that has of earlier nights, and takes nothing
+over a second time.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from ommx_prefect._format.decode import descriptor_of, layers_in, manifest_of
-from ommx_prefect._format.model import Descriptor
-from ommx_prefect._registry.blobs import blob_path, read_blob, read_documents
-from ommx_prefect._sealing.composed import bring_composed
+from ommx.experiment import ExperimentRef
+
+from ommx_prefect._format.decode import decode, descriptor_of, layers_in, manifest_of
+from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, Digest
+from ommx_prefect._registry.blobs import blob_path, read_blob
+from ommx_prefect._sealing.composed import Composed, composed_before
 from ommx_prefect._sealing.earlier import LEFT_OUT, Earlier, joined, moved, with_flow_run
 from ommx_prefect._sealing.ledger import EarlierNight
-from ommx_prefect._sealing.lineage import ACCUMULATE, Series, subject_of
+from ommx_prefect._sealing.lineage import ACCUMULATE, Series, previous_nights, time_of
 from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._sealing.previous import SealedContents, contents_of
 from ommx_prefect._shards.names import FlowRunId
 from ommx_prefect._targets.annotations import FLOW_NAME, FLOW_RUN_ID
 from ommx_prefect._targets.local import LocalTarget
+from ommx_prefect._targets.protocol import Target
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import DocumentError, OmmxPrefectError
 
@@ -31,12 +35,26 @@ NOT_THIS_FLOWS = (
 )
 
 
+@dataclass(frozen=True)
+class NightBefore:
+    """The previous night of one that is sealed, and where it is.
+
+    Attributes:
+        subject: The descriptor of its manifest.
+        target: Where it is.
+    """
+
+    subject: Descriptor
+    target: Target
+
+
 def earlier_of(inputs: SealInputs) -> Earlier:
-    """Return what an experiment has of the nights before it."""
+    """Return what an experiment has of the nights before it; what was chosen once stays."""
     before = inputs.contents
     if before.documents is not None:
         said = (x for x in before.warnings if x.startswith((LEFT_OUT, FOLLOWS_NONE)))
-        return replace(before.earlier, subject=subject_of(inputs), note=next(said, ""))
+        subject = decode(before.documents).subject
+        return replace(before.earlier, subject=subject, note=next(said, ""))
     if not inputs.record.lineage:
         return Earlier()
     try:
@@ -46,25 +64,52 @@ def earlier_of(inputs: SealInputs) -> Earlier:
 
 
 def _of_night_before(inputs: SealInputs) -> Earlier:
-    accumulates = inputs.record.lineage == ACCUMULATE
-    if accumulates and inputs.stage.serves(inputs.record.image_name):
-        bring_composed(Series.of_record(inputs.record))
-    subject = subject_of(inputs)
-    if subject is None:
+    found = _night_before(inputs)
+    if found is None:
         return Earlier()
-    _require_whole(subject.digest)
-    if not accumulates:
-        return Earlier(subject)
+    if inputs.record.lineage != ACCUMULATE:
+        return Earlier(found.subject)
     try:
-        return _taken_over(subject, inputs)
+        return _taken_over(found, inputs)
     except DocumentError as error:
-        return Earlier(subject).left_out(describe_error(error))
+        return Earlier(found.subject).left_out(describe_error(error))
+
+
+def _night_before(inputs: SealInputs) -> NightBefore | None:
+    """Return the last night before one, be it in the registry of its name or here.
+
+    Raises:
+        DocumentError: It is here, and not whole.
+    """
+    series = Series.of_record(inputs.record)
+    composed = composed_before(series, inputs.stage)
+    there = next((x for x in composed if _can_be_followed(x, series)), None)
+    here = next(iter(previous_nights(series)), None)
+    if there and not (here and _is_later(here, there)):
+        return NightBefore(there.subject, there.target)
+    if here is None:
+        return None
+    _require_whole(here.manifest_digest)
+    digest = Digest(here.manifest_digest)
+    subject = Descriptor(MANIFEST_MEDIA_TYPE, digest, len(read_blob(digest)))
+    return NightBefore(subject, LocalTarget(inputs.stage))
+
+
+def _can_be_followed(night: Composed, series: Series) -> bool:
+    """Tell whether a night is finished, and in the repository in which a subject has to be."""
+    return night.series.repository == series.repository and night.is_finished()
+
+
+def _is_later(here: ExperimentRef, there: Composed) -> bool:
+    mine = time_of(Series.of_annotations(here.annotations, here.image_name))
+    others = time_of(there.series)
+    return mine is not None and others is not None and mine > others
 
 
 def _require_whole(digest: str) -> None:
-    """Raise DocumentError unless an image, and all that it follows, has what it names.
+    """Raise DocumentError unless an image, and what it follows here, has what it names.
 
-    OMMX (3.0.0b7) gives no name to an image whose subject is not whole.
+    What it follows in a registry alone need not be here.
     """
     followed: str | None = digest
     seen: set[tuple[str, int]] = set()  # nights that accumulate have nearly all in common
@@ -75,6 +120,8 @@ def _require_whole(digest: str) -> None:
                 _require(layer)
                 seen.add((layer.digest, layer.size))
         followed = (manifest.get("subject") or {}).get("digest")
+        if followed and not blob_path(followed).exists():
+            return
 
 
 def _require(layer: Descriptor) -> None:
@@ -87,13 +134,14 @@ def _require(layer: Descriptor) -> None:
         raise DocumentError(f"blob {layer.digest} has {size} bytes instead of {layer.size}")
 
 
-def _taken_over(subject: Descriptor, inputs: SealInputs) -> Earlier:
-    """Return all that the previous night holds.
+def _taken_over(found: NightBefore, inputs: SealInputs) -> Earlier:
+    """Return all that the previous night holds; of one in a registry no payload is fetched.
 
     Raises:
         DocumentError: It cannot be read.
     """
-    contents = contents_of(LocalTarget(inputs.stage), read_documents(subject.digest))
+    subject, is_here = found.subject, not found.target.target_stage
+    contents = contents_of(found.target, found.target.read(subject.digest))
     if not _is_of_this_flow(contents, inputs):
         return Earlier(subject).left_out(NOT_THIS_FLOWS)
     before, night = contents.earlier, _night_of(contents)
@@ -102,7 +150,7 @@ def _taken_over(subject: Descriptor, inputs: SealInputs) -> Earlier:
         [*before.entries, *with_flow_run(contents.entries, night.flow_run_id)],
         (*before.nights, night),
         joined(before.attachments, moved(contents.attachments, night.flow_run_id)),
-        contents.documents,
+        contents.documents if is_here else None,
     )
 
 

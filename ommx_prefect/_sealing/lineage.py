@@ -1,13 +1,10 @@
-"""Choose the earlier experiment that a new one follows: the OCI subject of its manifest.
+"""Tell which flow runs make a series, and find the earlier nights of one in the Local Registry.
 
-The previous night is the last finished experiment of the same deployment in the Local Registry that
-was scheduled before this one. Without a deployment it is that of the same flow under the same
-repository. Nights that overlap, or start in the same minute, so have the same previous one, in
-whatever order they end; a failed night is no previous night, and a missed one leaves no gap. A
-subflow was scheduled when the flow run around it was, so that a night which is retried follows what
-its first attempt follows.
-
-What was chosen stays: a seal that extends an experiment keeps its subject.
+The previous night is the last finished experiment of the same deployment that was scheduled before
+this one. Without a deployment it is that of the same flow under the same repository. Nights that
+overlap, or start in the same minute, so have the same previous one, in whatever order they end; a
+failed night is no previous night, and a missed one leaves no gap. A subflow was scheduled when the
+flow run around it was, so that a night which is retried follows what its first attempt follows.
 """
 
 from __future__ import annotations
@@ -18,11 +15,7 @@ from datetime import datetime
 
 from ommx.experiment import ExperimentRef, list_experiments
 
-from ommx_prefect._format.decode import decode
-from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, Digest
-from ommx_prefect._registry.blobs import read_blob
 from ommx_prefect._registry.names import OUR_NAMES
-from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._targets import annotations as names
 
@@ -46,7 +39,7 @@ class Series:
             flow_run_id=record.flow_run_id,
             deployment_id=record.deployment_id,
             flow=record.flow,
-            repository=_repository(record.image_name),
+            repository=repository_of(record.image_name),
             scheduled_time=record.scheduled_time,
         )
 
@@ -57,7 +50,7 @@ class Series:
             flow_run_id=annotations.get(names.FLOW_RUN_ID, ""),
             deployment_id=annotations.get(names.DEPLOYMENT_ID, ""),
             flow=annotations.get(names.FLOW_NAME, ""),
-            repository=_repository(image_name),
+            repository=repository_of(image_name),
             scheduled_time=annotations.get(names.SCHEDULED_TIME, ""),
         )
 
@@ -71,41 +64,30 @@ class Series:
             other.flow,
             other.repository,
         )
-        mine, others = _time(self.scheduled_time), _time(other.scheduled_time)
+        mine, others = time_of(self), time_of(other)
         return is_same and mine is not None and others is not None and mine < others
-
-
-def subject_of(inputs: SealInputs) -> Descriptor | None:
-    """Return the descriptor of the experiment that this one follows, or None."""
-    if inputs.contents.documents is not None:
-        return decode(inputs.contents.documents).subject
-    if not inputs.record.lineage:
-        return None
-    earlier = previous_nights(Series.of_record(inputs.record))
-    if not earlier:
-        return None
-    digest = Digest(earlier[0].manifest_digest)
-    return Descriptor(MANIFEST_MEDIA_TYPE, digest, len(read_blob(digest)))
 
 
 def previous_nights(series: Series) -> list[ExperimentRef]:
     """Return the finished experiments before one, as the Local Registry lists them, last first."""
-    found: dict[str, tuple[str, ExperimentRef]] = {}
+    found: dict[str, tuple[Series, ExperimentRef]] = {}
     for each in list_experiments():
         night = Series.of_annotations(each.annotations, each.image_name)
         is_ours = each.status == "finished" and not each.image_name.startswith(OUR_NAMES)
         if is_ours and night.is_before(series):  # aliases are names of the same digest
-            found.setdefault(each.manifest_digest, (night.scheduled_time, each))
-    order = sorted(found.values(), key=lambda x: (_time(x[0]), x[1].image_name), reverse=True)
+            found.setdefault(each.manifest_digest, (night, each))
+    order = sorted(found.values(), key=lambda x: (time_of(x[0]), x[1].image_name), reverse=True)
     return [each for _, each in order]
 
 
-def _repository(name: str) -> str:
-    return name.rpartition(":")[0]
+def repository_of(image_name: str) -> str:
+    """Return an image name without its tag."""
+    return image_name.rpartition(":")[0]
 
 
-def _time(text: str) -> datetime | None:
+def time_of(night: Series) -> datetime | None:
+    """Return when a flow run was scheduled; None where nobody said it."""
     try:
-        return datetime.fromisoformat(text)
+        return datetime.fromisoformat(night.scheduled_time)
     except ValueError:
         return None

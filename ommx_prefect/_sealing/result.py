@@ -162,7 +162,7 @@ def load_experiment(flow_run_id: object) -> Experiment:
         return load_image(flow_run_id)
     wanted = parse_flow_run_id(flow_run_id)
     try:
-        root_flow_run_id = _root_of(wanted)
+        root_flow_run_id = root_of_flow_run(wanted)
         experiment = _open_sealed(root_flow_run_id)
         experiment = experiment or load_annotated(FLOW_RUN_ID, root_flow_run_id)
         experiment = whole(experiment) if experiment else None
@@ -180,7 +180,7 @@ def _names_a_registry(text: str) -> bool:
     return bool(slash) and is_registry(registry)
 
 
-def _root_of(flow_run_id: str) -> str:
+def root_of_flow_run(flow_run_id: str) -> str:
     """Return the id of the flow run whose experiment a flow run belongs to, as far as is known."""
     record = read_flow_record(LocalStage(flow_run_id))
     return flow_run_id if record is None else record.owner

@@ -52,6 +52,16 @@ class OciTarget:
         with translated(self._stage.name, f"look {name} up"):
             return self._repository.find_manifest(split_name(name).tag)
 
+    def tags(self) -> list[str]:
+        """Return the tags of this repository, sorted."""
+        with translated(self._stage.name, f"list the tags of {self._path}"):
+            return self._repository.tags()
+
+    def manifest(self, tag: str) -> bytes:
+        """Fetch the manifest that a tag of this repository points to."""
+        with translated(self._stage.name, f"read {self._path}:{tag}"):
+            return self._repository.get_manifest(tag)
+
     def holds(self, digest: str) -> bool:
         """Tell whether an experiment was pushed, with a tag or without."""
         with translated(self._stage.name, f"look {digest} up"):

@@ -99,7 +99,8 @@ def crowds(nights: Sequence[pd.DataFrame]) -> tuple[str, ...]:
     most = {int(night["solves_at_once"].max()) for night in nights if night["solves_at_once"].any()}
     if len(most) < 2:
         return ()
-    return (f"solves at once differ: {', '.join(map(str, sorted(most)))}",)
+    numbers = ", ".join(map(str, sorted(most)))
+    return (f"the number of solves that ran at once differs: {numbers}",)
 
 
 def _value(environment: Document, keys: Sequence[str]) -> str:

@@ -30,6 +30,8 @@ def plot_profile(table: pd.DataFrame, measure: str = "seconds") -> Figure:
     for solver in profile:
         axes.step(profile.index, profile[solver], where="post", label=_label(solver))
     axes.set_xscale("log")
+    for write in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        write(lambda factor, _: f"{factor:g}")  # 2, and not 2 times 10 to the power of 0
     axes.set_ylim(0.0, 1.02)
     axes.set_xlabel(f"factor of the best {measure}")
     axes.set_ylabel(f"share of {profile.attrs['instances']} instances solved")

@@ -15,12 +15,15 @@ import yaml
 from ommx.experiment import Experiment
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.logging import disable_run_logger
 from pydantic import ValidationError
 
 from ommx_prefect._reporting import events
+from ommx_prefect._targets.annotations import FLOW_NAME, FLOW_RUN_ID, SCHEDULED_TIME
 from tests.support.nights import log_run
+from tests.support.started import until
 
 ROOT = Path(__file__).parents[2]
 FLOWS, INSTANCES = ROOT / "flows", ROOT / "tests/data/instances"
@@ -42,6 +45,17 @@ def nights():
     finally:
         sys.path.remove(str(FLOWS))
     return nightly
+
+
+def task_runs_of(client, flow_run_id) -> list:
+    """The task runs of a flow run, once the server knows that both have ended."""
+    which = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+
+    def ask() -> list | None:
+        found = client.read_task_runs(flow_run_filter=which)
+        return found if len(found) == 2 and all(x.end_time for x in found) else None
+
+    return until(ask)
 
 
 def test_the_second_night_with_a_worse_option_is_red_and_names_it(server, nights):
@@ -110,11 +124,38 @@ def test_prefect_deploys_all_of_it(server, tmp_path):
     assert nightly.schedule.cron == "0 2 * * *"
     (recovery,) = found["nightly-recovery/recovery"].schedules
     assert recovery.schedule.interval.total_seconds() == 900
+    (prune,) = found["nightly-prune/prune"].schedules
+    assert prune.schedule.cron == "0 12 * * 0"
     assert found["nightly/nightly"].global_concurrency_limit.limit == 1
     assert rules["no night for 26 hours"]["trigger"]["within"] == 26 * 3600
     report = rules["report on each sealed night"]
     assert report["trigger"]["expect"] == [events.SEALED]
     assert report["actions"][0]["parameters"] == {"image": "{{ event.payload.image_name }}"}
+
+
+def test_a_concurrency_limit_keeps_to_the_number_of_licences(server, nights):
+    sources = [str(INSTANCES / f"{name}.mps") for name in ("gen-ip054", "flugpl")]
+    night = nights.Night(
+        sources=sources,
+        solvers=["scip"],
+        time_limit_seconds=2,
+        experiment=f"localhost/licences-{uuid.uuid4().hex[:8]}",
+    )
+    with get_client(sync_client=True) as client:
+        client.create_concurrency_limit(tag="licence-scip", concurrency_limit=1)
+        try:
+            done = nights.nightly_solves(night, return_state=True)
+        finally:
+            client.delete_concurrency_limit_by_tag("licence-scip")
+        assert done.is_completed(), done.message
+        spans = []
+        for task_run in task_runs_of(client, done.state_details.flow_run_id):
+            assert task_run.tags == ["licence-scip"]
+            states = client.read_task_run_states(task_run.id)
+            (ran,) = [x.timestamp for x in states if x.name == "Running"]
+            spans.append((ran, task_run.end_time))
+    (_, first_ended), (second_began, _) = sorted(spans)
+    assert first_ended <= second_began  # although there are two threads for two solves
 
 
 @pytest.mark.parametrize(("cores", "worse"), [(2, 1), (64, 0)], ids=["same", "another"])
@@ -123,9 +164,9 @@ def test_times_of_another_machine_make_no_night_red(nights, cores, worse):
     for tag, number, factor in (("one", 2, 1.0), ("two", cores, 50.0)):
         night = Experiment(f"{repository}:{tag}")
         for name, value in {
-            nights.FLOW_NAME: "nightly-solves",
-            nights.SCHEDULED: f"2026-11-30T0{'one two'.index(tag)}:00:00Z",
-            "org.ommx-prefect.flow-run-id": (flow_run_id := str(uuid.uuid4())),
+            FLOW_NAME: "nightly-solves",
+            SCHEDULED_TIME: f"2026-11-30T0{'one two'.index(tag)}:00:00+00:00",
+            FLOW_RUN_ID: (flow_run_id := str(uuid.uuid4())),
         }.items():
             night.set_annotation(name, value)
         night.log_json("environment", {"host": "here", "cores": number})

@@ -199,9 +199,17 @@ def test_both_uis_render_verdict_table_and_picture(server, played, tmp_path):
         for ui in PLACES:
             for name in ("green", "red", "killed"):
                 night = played.nights[name]
-                gallery.show(ui, night.page.id, night.page.description)
-                assert night.sealed["digest"] in gallery.cells()
+                gallery.show(ui, night.page.id, night.sealed["digest"])
+                assert night.page.description in gallery.text()
                 assert PICTURE[name] in gallery.pictures()
+                assert gallery.leads("flow run", ui, night.solves.name)
+                if name != "green":
+                    before = played.nights["green" if name == "red" else "retried"]
+                    assert gallery.leads("its flow run", ui, before.solves.name)
+                if name == "red":
+                    assert gallery.leads("task run", ui, "afiro highs")
+                gallery.show(ui, night.page.id, night.sealed["digest"])
+                gallery.pictures()
                 gallery.keep(f"night-{name}-{ui}", 1145 if name == "red" else 900)
             table = played.nights["red"].table
             gallery.show(ui, table.id, "afiro")

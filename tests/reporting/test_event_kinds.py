@@ -14,7 +14,7 @@ from ommx_prefect.solvers import solve
 from tests.reporting.test_events import events_of, roles
 from tests.reporting.test_pages import WORSE, artifacts_of
 from tests.support.models import knapsack
-from tests.support.reading import run_flow
+from tests.support.reading import as_rendered, run_flow
 
 pytestmark = pytest.mark.usefixtures("no_credentials")
 
@@ -58,10 +58,15 @@ def test_what_was_pushed_what_contradicts_and_what_was_interrupted(server, regis
     assert said["contradictions_count"] == len(said["contradictions"]) >= 1
     assert said["contradictions"][0].startswith("knapsack: ")
     assert "99" in said["contradictions"][0]
+    assert said["command"] == f"ommx-prefect show {name}"
     assert contradicted["resource"]["prefect.resource.id"] == about
     page = next(x for x in artifacts_of(sealed.flow_run_id) if x.type == "markdown" and x.key)
     assert "### Contradictions" in page.data
     assert f"{said['contradictions_count']} contradiction" in page.description
+    assert page.data.startswith("## Experiment finished: 1 contradiction\n")
+    assert f"Solve them again: `ommx-prefect replay {name} --run 0`" in page.data
+    said = "knapsack: run 0 highs says optimal 5, run 1 OMMXLiarAdapter says optimal 99"
+    assert f"- {said}" in as_rendered(page.data)
 
     (interrupted,) = events_of(server, sealed.flow_run_id, events.RUN_INTERRUPTED, 1)
     run = load_experiment(sealed.flow_run_id).runs[2]
@@ -91,3 +96,5 @@ def test_nights_that_are_composed_in_their_registry_are_compared_there(server, p
     assert f"ommx-prefect compare {before.image_name} {after.image_name}" in page.data
     (told,) = events_of(server, second.flow_run_id, events.REGRESSED, 1)
     assert told["payload"]["before"] == before.image_name
+    again = f"ommx-prefect compare {before.image_name} {after.image_name}"
+    assert told["payload"]["command"] == again

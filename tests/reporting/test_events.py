@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 
@@ -11,6 +12,7 @@ import pytest
 
 from ommx_prefect import flow, load_experiment, seal, task
 from ommx_prefect._reporting import events
+from tests.documents.pages import page
 from tests.support.reading import run_flow
 
 PATIENCE_SECONDS = 120
@@ -28,8 +30,19 @@ def solve(x, token=""):
     return x
 
 
+def payload_documented(event: str) -> set[str]:
+    """The names that the reference has for what an event of a kind carries."""
+    rows = page("docs/reference/events.md").table_below("## Events")
+    said = {row[0].strip("`"): row[2] for row in rows}
+    text = said[events.RUN_FAILED] if said[event] == "the same" else said[event]
+    return set(re.findall("`([a-z_]+)`", text))
+
+
 def events_of(server: str, flow_run_id: str, wanted: str, least: int) -> list[dict]:
-    """The events of ours that are related to a flow run, of one kind, as the server keeps them."""
+    """The events of ours that are related to a flow run, of one kind, as the server keeps them.
+
+    Each carries what the reference says, and nothing else.
+    """
     filters = {
         "event": {"prefix": ["ommx-prefect."]},
         "related": {"id": [f"prefect.flow-run.{flow_run_id}"]},
@@ -40,6 +53,8 @@ def events_of(server: str, flow_run_id: str, wanted: str, least: int) -> list[di
         answer = httpx.post(f"{server}/events/filter", json=query, timeout=60).raise_for_status()
         found = [each for each in answer.json()["events"] if each["event"] == wanted]
         if len(found) >= least:
+            known = payload_documented(wanted)
+            assert [x["payload"] for x in found if set(x["payload"]) != known] == []
             return found
         assert time.monotonic() < deadline, f"{wanted}: {len(found)} of {least}"
         time.sleep(0.3)

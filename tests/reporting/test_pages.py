@@ -17,7 +17,7 @@ from ommx_prefect._reporting import events, progress, publish, solve_pages
 from ommx_prefect.solvers import solve
 from tests.reporting.test_events import events_of
 from tests.support.models import knapsack
-from tests.support.reading import run_flow
+from tests.support.reading import as_rendered, run_flow
 
 WORSE = {"presolve": "off", "simplex_iteration_limit": 0, "mip_max_nodes": 0}
 
@@ -48,9 +48,9 @@ def test_two_nights_in_the_ui_the_second_worse(server, monkeypatch):
     @flow(experiment=f"localhost/{slug}", name=slug)
     def night(options: dict):
         wait(1.0)
-        solve("highs", knapsack(), options=options, return_state=True)
         for seed in range(1, 4):
             solve("highs", knapsack(), seed=seed, return_state=True)
+        solve("highs", knapsack(), options=options, return_state=True)
         evil("<script>alert(1)</script> | `x`", return_state=True)
 
     first, second = run_flow(night, {}), run_flow(night, WORSE)
@@ -73,7 +73,15 @@ def test_two_nights_in_the_ui_the_second_worse(server, monkeypatch):
     assert (shown.type, float(shown.data)) == ("progress", 100.0)
     solves = [x for x in found if x.key is None]
     assert len(solves) == 2
-    assert all(x.task_run_id and "| solver |" in x.data for x in solves)
+    assert all(x.task_run_id and "| solver | OMMXHighsAdapter |" in x.data for x in solves)
+    # The one that failed, although it came last, and one of the others with its answer.
+    assert sorted(x.description for x in solves) == ["Run 1: optimal", "Run 4: no_solution"]
+    well = as_rendered(next(x.data for x in solves if x.description == "Run 1: optimal"))
+    assert "| objective | 5 |" in well
+    assert "| bound | 5 |" in well
+    assert "| gap | 0 |" in well
+    assert re.search(r"^\| seconds \| [0-9.e-]+ \|$", well, re.MULTILINE)
+    assert f"[The night](../../runs/flow-run/{second.flow_run_id})" in well
     (told,) = events_of(server, second.flow_run_id, events.REGRESSED, 1)
     assert told["payload"]["before"] == before
     assert "knapsack" in told["payload"]["regressions"][0]

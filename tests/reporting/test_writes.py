@@ -6,6 +6,8 @@ With `OMMX_PREFECT_TASK_RUNS=5000` it is that many task runs, and the progress i
 from __future__ import annotations
 
 import os
+import threading
+import time
 import uuid
 from collections import Counter
 
@@ -86,3 +88,36 @@ def test_many_task_runs_write_what_fifty_do(server, monkeypatch):
         assert set(few) == set(many)
         assert len(artifacts_of(few_id)) == len(artifacts_of(many_id)) == 2 + 8
         assert number_of_events(server, few_id) == number_of_events(server, many_id)
+
+
+def test_progress_is_one_artifact_that_one_thread_writes_and_not_often(server, monkeypatch):
+    assert progress.LEAST_SECONDS == 5.0
+    monkeypatch.setattr(progress, "LEAST_SECONDS", least := 0.5)
+    writers, write = set(), progress._Progress._write
+
+    def noted(self, **how):
+        writers.add(threading.current_thread().name)
+        write(self, **how)
+
+    monkeypatch.setattr(progress._Progress, "_write", noted)
+
+    @ommx_prefect.task
+    def pause():
+        time.sleep(0.1)
+
+    @ommx_prefect.flow(name=f"shown-{uuid.uuid4().hex[:8]}")
+    def night():
+        for _ in range(40):
+            pause()
+
+    with counting_proxy(server) as counting:
+        began = time.monotonic()
+        with temporary_settings({PREFECT_API_URL: counting.url}):
+            state = night(return_state=True)
+        took = time.monotonic() - began
+    assert writers == {"ommx-prefect-progress"}
+    found = artifacts_of(str(state.state_details.flow_run_id))
+    (shown,) = [x for x in found if x.type == "progress"]
+    assert (shown.key, float(shown.data)) == (f"ommx-{night.name}-progress", 100.0)
+    # The first, which makes it, and the last, beside one in each of the pauses.
+    assert 2 <= 1 + counting.writes["PATCH /api/artifacts/ID"] <= took / least + 2

@@ -121,7 +121,7 @@ def test_what_is_shown_and_compared_is_of_this_night(three, server):
     (page,) = [x for x in artifacts_of(third.flow_run_id) if x.type == "markdown" and x.key]
     assert page.description == "finished, 3 Runs"
     assert "1 same, against" in page.data
-    assert "| Earlier nights | 6 Runs, before its own |" in page.data
+    assert "- **Earlier nights**: 6 Runs, before its own" in page.data
     (table,) = [x for x in artifacts_of(third.flow_run_id) if x.type == "table"]
     rows = json.loads(table.data)
     assert sorted(row["run"] for row in rows) == [6, 7, 8]

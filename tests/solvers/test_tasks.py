@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from ommx import Instance, ParametricInstance
 from ommx_highs_adapter import OMMXHighsAdapter
 
 from ommx_prefect import flow
-from ommx_prefect.instances import NamedInstance, load_instance
+from ommx_prefect._values.secrets import REDACTED, Redactor
+from ommx_prefect.instances import NamedInstance, _digest, _name, load_instance
 from ommx_prefect.solvers import InfeasibleError, sample, solve
+from ommx_prefect.solvers._task import run_name
 from tests.support.models import knapsack
 from tests.support.reading import run_flow
 
@@ -95,3 +98,22 @@ def test_a_task_run_is_named_by_its_instance_and_its_adapter():
 
     names = [row["task_run"] for row in run_flow(night).ledger["runs"]]
     assert names == ["afiro | <b> highs", "instance OMMXHighsAdapter"]
+
+
+def test_the_name_of_a_task_run_shows_no_secret_and_costs_no_digest(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("an instance was digested for a name")
+
+    for module in (_digest, _name):
+        monkeypatch.setattr(module, "instance_digest", refuse)
+    secret = f"sesame-{uuid.uuid4().hex}"
+    Redactor({"token": secret})  # as a flow run with this parameter does
+    instance = knapsack()
+    instance.title = f"of {secret}"
+    name = run_name({"instance": instance, "adapter": "highs"})
+    assert secret not in name
+    assert name == f"of {REDACTED} highs"
+    instance.title = ""
+    assert run_name({"instance": instance, "adapter": OMMXHighsAdapter}) == (
+        "instance OMMXHighsAdapter"
+    )

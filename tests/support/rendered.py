@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,20 @@ class Gallery:
         root = self.server.removesuffix("/api")
         self.tab.open(f"{root}/{PLACES[ui]}/{artifact_id}")
         self.tab.shows(text)
+
+    def leads(self, title: str, ui: str, text: str) -> bool:
+        """Follow a link of the page; tell whether it stays in its UI, and wait for a text there."""
+        found = f"[...document.links].find(x => x.innerText === {json.dumps(title)})"
+        address = str(self.tab.until(f"({found} || {{}}).href"))
+        page, path = self.tab.value("location.href"), PLACES[ui].partition("artifacts/")[0]
+        self.tab.open(address)
+        self.tab.shows(text)
+        self.tab.open(page)
+        return address.startswith(f"{self.server.removesuffix('/api')}/{path}runs/")
+
+    def text(self) -> str:
+        """Return what is to be read."""
+        return str(self.tab.value("document.body.innerText"))
 
     def cells(self) -> Sequence[str]:
         """Return what stands in the cells of tables, once there are any."""
