@@ -1,21 +1,21 @@
 """Put together what a process has left in a registry one by one: the writing side of `oci_groups`.
 
-Once that is enough, the attempt that leaves the last record writes all of them once more, as one
-group, and deletes the single ones. At any moment a record is in the registry by itself, or in a
-group, or both.
+Once that is enough, a thread writes all of them once more, as one group, and deletes the single
+ones. An attempt waits for that only where the same was begun before and is not done yet. At any
+moment a record is in the registry by itself, or in a group, or both.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import os
 import threading
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE
 from ommx_prefect._memory.bounded import Bounded
+from ommx_prefect._memory.forks import process_lock
 from ommx_prefect._oci.names import digest_of
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._stages.documents import PARTS, SHARDS, STARTS
@@ -30,8 +30,6 @@ TOGETHER = 32
 MOST_TOGETHER_BYTES = MOST_WHOLE_BYTES + 1024
 # Flow runs of which a process remembers what it has left.
 MOST_FLOW_RUNS = 64
-# Requests at a time: other attempts have requests of their own meanwhile.
-_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,27 @@ def singles_of(stage: str, owner: str) -> Singles:
     return found
 
 
+# Process -> its thread that puts records together, the last one.
+_threads: dict[int, threading.Thread] = {}
+_turn = process_lock()
+
+
+def in_turn(gather: Callable[[], None]) -> None:
+    """Do something in a thread, once what was begun before is done; the process waits for it."""
+    with _turn:
+        settle()
+        thread = threading.Thread(target=gather, name="ommx-prefect-gather")
+        with contextlib.suppress(RuntimeError):  # the process ends: they stay by themselves
+            thread.start()
+            _threads[os.getpid()] = thread
+
+
+def settle() -> None:
+    """Wait until this process has put together what it had begun to."""
+    if thread := _threads.get(os.getpid()):
+        thread.join()
+
+
 def put_together(repository: Repository, owner: str, singles: Mapping[str, Single]) -> bool:
     """Write records as a group, and delete the single ones.
 
@@ -114,9 +133,8 @@ def put_together(repository: Repository, owner: str, singles: Mapping[str, Singl
     repository.put_manifest(tag_of(name), manifest, MANIFEST_MEDIA_TYPE)
     if not set(map(tag_of, singles)) <= set(repository.tags()):
         return repository.delete_manifest(digest_of(manifest))
-    digests = [single.digest for single in singles.values()]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return all(pool.map(functools.partial(_let_go, repository), digests))
+    # One by one: attempts have requests of their own meanwhile.
+    return all(_let_go(repository, single.digest) for single in singles.values())
 
 
 def _let_go(repository: Repository, digest: str) -> bool:

@@ -29,8 +29,11 @@ from ommx_prefect._stages.documents import SHARDS, STARTS
 from ommx_prefect._stages.oci_access import open_repository, translated
 from ommx_prefect._stages.oci_gathering import (
     MOST_TOGETHER_BYTES,
+    Single,
     Singles,
+    in_turn,
     put_together,
+    settle,
     singles_of,
 )
 from ommx_prefect._stages.oci_groups import (
@@ -58,7 +61,7 @@ from ommx_prefect._stages.oci_removal import remove
 from ommx_prefect._stages.signing import Signer
 from ommx_prefect._stages.start_record import start_document
 from ommx_prefect._stages.store import READERS
-from ommx_prefect.exceptions import NotInRegistryError, RegistryError, StageError
+from ommx_prefect.exceptions import DocumentError, NotInRegistryError, RegistryError, StageError
 
 # Of a payload that is sent without asking whether it is there: to ask takes as long as to send it.
 MOST_UNASKED_BYTES = 64 * 1024
@@ -96,7 +99,8 @@ class OciStore:
         return open_repository(self.name, brief=True)
 
     def await_answer(self) -> None:
-        """Wait for a registry that is away, as long as a seal can wait."""
+        """Wait for a registry that is away, as long as a seal can wait, and for this process."""
+        settle()
         with translated(self.name, "ask what is there"):
             open_repository(self.name).find_manifest("latest")
 
@@ -136,12 +140,15 @@ class OciStore:
     def _put_together(self, name: str) -> None:
         """Put together what this process has left one by one, once that is enough."""
         singles = self._singles(name).take()
-        if not singles or self.name in _left_apart:
-            return
+        if singles and self.name not in _left_apart:
+            repository = self.repository  # a block cannot be loaded in every thread
+            in_turn(lambda: self._gather(repository, _owner_of(name), singles))
+
+    def _gather(self, repository: Repository, owner: str, singles: Mapping[str, Single]) -> None:
         try:
             with translated(self.name, "put records together"):
-                is_allowed = put_together(self.repository, _owner_of(name), singles)
-        except StageError:  # they are all there by themselves
+                is_allowed = put_together(repository, owner, singles)
+        except (StageError, DocumentError):  # they are all there by themselves
             is_allowed = False
         if not is_allowed:
             _left_apart.add(self.name)

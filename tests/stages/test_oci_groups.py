@@ -62,6 +62,7 @@ class Night:
             self.worker.stage.begin(attempt)
             self.shards.append(small(f"output {number}", attempt, "finished"))
             assert self.worker.stage.put(self.shards[-1]) is None
+            oci_gathering.settle()
 
     def collected(self, key=b""):
         sealing = self.host(f"seal-{uuid.uuid4().hex}", key)
@@ -105,6 +106,7 @@ def test_records_that_were_put_together_are_read_as_they_were_and_leave_nothing(
     parts = [small(f"part {x}", attempt_of(night.owner, 10 + x), "finished") for x in range(2)]
     for part in parts:
         assert night.worker.stage.put(part, PARTS) is None
+        oci_gathering.settle()
     running = attempt_of(night.owner, 20)
     night.worker.stage.begin(running)
     assert night.kinds() == {"flow.json": 1, "groups": 3, "starts": 1, "parts": 1}
@@ -147,6 +149,7 @@ def test_a_flow_whose_records_were_put_together_is_sealed_as_ever(place, tmp_pat
     def whole():
         for x in range(7):
             note(x)
+        oci_gathering.settle()
         return [name.split("_")[1] for name in place.tags()]
 
     sealed = run_flow(whole)
@@ -173,7 +176,6 @@ def _die(folder, stage, owner, deletions):
         return delete(self, digest, **options)
 
     Repository.delete_manifest = counted
-    oci_gathering._AT_ONCE = 1
     worker = Host(folder, owner, OciStore(stage))
     for number in range(3):
         attempt = attempt_of(owner, number)
@@ -209,6 +211,7 @@ def test_records_that_are_put_together_after_they_were_listed_are_found(night, m
         found = names(self, prefix)
         monkeypatch.setattr(OciStore, "names", names)
         night.worker.stage.put(small("output 3", last, "finished"))
+        oci_gathering.settle()
         return found
 
     monkeypatch.setattr(OciStore, "names", names_and_more)
