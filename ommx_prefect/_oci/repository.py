@@ -142,13 +142,17 @@ class Repository:
 
         return self._connection.retrying(put)
 
-    def delete_manifest(self, digest: str) -> bool:
+    def delete_manifest(self, digest: str, *, once: bool = False) -> bool:
         """Delete a manifest and the tags that point to it; one that is gone is no error.
+
+        Args:
+            digest: Its `sha256:<hex>`.
+            once: Whether not to try again.
 
         Returns:
             Whether the registry allows it.
         """
-        return self._delete(digest, refusals=frozenset({405}))
+        return self._delete(digest, refusals=frozenset({405}), once=once)
 
     def delete_tag(self, tag: str) -> bool:
         """Delete a tag and leave the manifest; one that is gone is no error.
@@ -159,13 +163,13 @@ class Repository:
         """
         return self._delete(tag, refusals=frozenset({400, 405}))
 
-    def _delete(self, reference: str, refusals: frozenset[int]) -> bool:
+    def _delete(self, reference: str, refusals: frozenset[int], *, once: bool = False) -> bool:
         def delete() -> bool:
             allowed = frozenset({200, 202, 204, 404}) | refusals
             answer = self._connection.send("DELETE", self._path(reference), allowed)
             return answer.status not in refusals
 
-        return self._connection.retrying(delete)
+        return delete() if once else self._connection.retrying(delete)
 
     def tags(self, prefix: str = "") -> list[str]:
         """Return all tags that start with a prefix, sorted (docker-registry 2.8 does not)."""

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from ommx_prefect._format.model import hex_of, sha256_digest
+from ommx_prefect._format.model import sha256_digest
 from ommx_prefect._prefect.log import warn
 from ommx_prefect._registry.blobs import read_checked
 from ommx_prefect._registry.files import write_whole
@@ -44,7 +44,7 @@ from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import MALFORMED, without_frames
 from ommx_prefect._stages.quarantine import Quarantine
 from ommx_prefect._stages.start_record import read_start
-from ommx_prefect._stages.store import READERS, GoneError, ShardStore
+from ommx_prefect._stages.store import GROUPS, READERS, GoneError, ShardStore
 from ommx_prefect.exceptions import DocumentError, StageError, UnknownFormatError
 
 # How far the clocks of hosts, and a schedule that is run early, may be ahead.
@@ -199,17 +199,21 @@ class Inbox:
         checkpoint, blobs = self._store.unpack(data, self._local.owner, key)
         check_experiment(checkpoint, is_attempt=True)
         check_checkpoint(checkpoint)
-        absent = {x.digest: x.size for x in payload_of(checkpoint) if hex_of(x.digest) not in blobs}
-        came = {f"sha256:{x}": data for x, data in blobs.items()}
+        came = {f"sha256:{x}": data for x, data in blobs.items()} | dict(checkpoint.payload)
+        absent = {x.digest: x.size for x in payload_of(checkpoint) if x.digest not in came}
         came |= {x: read_checked(self._bring_payload(x, size), x) for x, size in absent.items()}
         files = CheckpointFiles(self._local, INBOX)
         here = files.record(checkpoint.attempt.key)
         if here is None or number_of(here) < number_of(checkpoint):
-            files.put(checkpoint, came)
+            files.put(checkpoint.bare, came)
 
     def _keep_start(self, directory: str, key: str, data: bytes) -> None:
         read_start(data, self._local.owner, key)
         self._write(f"{directory}/{key}", data)
+
+    def _keep_group(self, directory: str, key: str, data: bytes) -> None:
+        """Refuse what only a store reads, and lists by name where it could not."""
+        raise DocumentError("it is no group of records that its store could read")
 
     def _keep_document(self, directory: str, key: str, data: bytes) -> None:
         self._checked_document(directory, key, data)
@@ -286,4 +290,5 @@ _KEEP: dict[str, Callable[[Inbox, str, str, bytes], None]] = {
     CHECKPOINTS: Inbox._keep_checkpoint,
     SUBFLOWS: Inbox._keep_document,
     ROLLED_BACK: Inbox._keep_document,
+    GROUPS: Inbox._keep_group,
 }

@@ -1,8 +1,8 @@
 """Write each record of a stage as an OCI manifest.
 
-A shard is a manifest whose layers are its payload, as OMMX describes it. So the registry keeps the
-payload for it. The shard itself (see `_shards.shard`), with the documents of its Experiment, is an
-annotation in base64: one request writes it, and one reads it. A large one is the config of its
+A shard (see `_shards.shard`), with the documents of its Experiment and small payload, is an
+annotation in base64: one request writes it, and one reads it. Other payload is the layers of the
+manifest, as OMMX describes it, so that the registry keeps it. A large shard is the config of its
 manifest instead, a blob of its own, as all were before.
 
 Any other record is a small JSON document, and an annotation of a manifest that has nothing else.
@@ -18,11 +18,11 @@ import binascii
 import json
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from ommx_prefect._format.decode import descriptor_of
+from ommx_prefect._format.decode import check_blob, descriptor_of
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, describe
 from ommx_prefect._format.strict_json import strict_json
 from ommx_prefect._shards.archive import payload_of
@@ -36,17 +36,24 @@ TOMBSTONE_TYPE = "application/vnd.ommx-prefect.tombstone.v1"
 SHARD_TYPE = "application/vnd.ommx-prefect.shard.v1"
 INLINE_SHARD_TYPE = "application/vnd.ommx-prefect.shard.v2"
 SHARD_CONFIG_TYPE = "application/vnd.ommx-prefect.shard.config.v1+msgpack"
+# Many records in one manifest; see `oci_groups`.
+GROUP_TYPE = "application/vnd.ommx-prefect.records.v1"
 OBJECT_ANNOTATION = "org.ommx-prefect.object"
 DOCUMENT_ANNOTATION = "org.ommx-prefect.document"
 SHARD_ANNOTATION = "org.ommx-prefect.shard"
+GROUP_ANNOTATION = "org.ommx-prefect.records"
 # Of a shard that is an annotation; a registry takes manifests of 4 MiB.
 MOST_INLINE_BYTES = 64 * 1024
+# Of one that has all of its payload in it.
+MOST_WHOLE_BYTES = 16 * 1024
 # What the OCI image spec puts where a manifest has nothing to say.
 EMPTY_BLOB = b"{}"
 EMPTY = describe("application/vnd.oci.empty.v1+json", EMPTY_BLOB)
 
 
-ANNOTATIONS = frozenset({OBJECT_ANNOTATION, DOCUMENT_ANNOTATION, SHARD_ANNOTATION})
+ANNOTATIONS = frozenset(
+    {OBJECT_ANNOTATION, DOCUMENT_ANNOTATION, SHARD_ANNOTATION, GROUP_ANNOTATION}
+)
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -90,11 +97,22 @@ def is_inline(config: bytes) -> bool:
 
 def shard_manifest(name: str, shard: Shard, config: bytes) -> bytes:
     """Write the manifest of a shard whose bytes, signed perhaps, are its config or in it."""
-    layers = list(dict.fromkeys(payload_of(shard))) or [EMPTY]
+    layers = list(dict.fromkeys(_beside(shard))) or [EMPTY]
     if is_inline(config):
-        inline = {SHARD_ANNOTATION: base64.b64encode(config).decode()}
-        return _manifest(name, INLINE_SHARD_TYPE, EMPTY, layers, inline)
+        return inline_manifest(name, INLINE_SHARD_TYPE, SHARD_ANNOTATION, config, layers)
     return _manifest(name, SHARD_TYPE, describe(SHARD_CONFIG_TYPE, config), layers, {})
+
+
+def inline_manifest(
+    name: str,
+    artifact_type: str,
+    annotation: str,
+    data: bytes,
+    layers: Sequence[Descriptor] = (EMPTY,),
+) -> bytes:
+    """Write a manifest that has bytes in an annotation."""
+    inline = {annotation: base64.b64encode(data).decode()}
+    return _manifest(name, artifact_type, EMPTY, layers, inline)
 
 
 def tombstone() -> bytes:
@@ -112,26 +130,38 @@ def document_of(name: str, manifest: bytes) -> bytes | Descriptor | None:
         DocumentError: It is no record, or another object's.
         UnknownFormatError: A later release wrote it.
     """
-    document = _parsed(manifest)
-    annotations, found = document.annotations, document.artifactType
-    if found == TOMBSTONE_TYPE:
+    if _parsed(manifest).artifactType == TOMBSTONE_TYPE:
         return None
-    if found not in (RECORD_TYPE, SHARD_TYPE, INLINE_SHARD_TYPE):
-        raise UnknownFormatError(f"{found!r} is neither {RECORD_TYPE!r} nor {INLINE_SHARD_TYPE!r}")
-    if annotations[OBJECT_ANNOTATION] != name:
-        raise DocumentError(f"it is the record of {annotations[OBJECT_ANNOTATION]}")
-    if found == SHARD_TYPE:
+    document = parsed_manifest(name, manifest, (RECORD_TYPE, INLINE_SHARD_TYPE, SHARD_TYPE))
+    if document.artifactType == SHARD_TYPE:
         return descriptor_of(document.config)
-    if found == INLINE_SHARD_TYPE:
-        return _inline_shard(document)
-    return annotations.get(DOCUMENT_ANNOTATION, "").encode()
+    if document.artifactType == INLINE_SHARD_TYPE:
+        return inlined(document, SHARD_ANNOTATION)
+    return document.annotations.get(DOCUMENT_ANNOTATION, "").encode()
 
 
-def _inline_shard(document: RecordManifest) -> bytes:
+def parsed_manifest(name: str, manifest: bytes, types: tuple[str, ...]) -> RecordManifest:
+    """Read the manifest of an object that is of one of these types.
+
+    Raises:
+        DocumentError: It is no record, or another object's.
+        UnknownFormatError: A later release wrote it.
+    """
+    document = _parsed(manifest)
+    if document.artifactType not in types:
+        wanted = " nor ".join(map(repr, types[:2]))
+        raise UnknownFormatError(f"{document.artifactType!r} is neither {wanted}")
+    if document.annotations[OBJECT_ANNOTATION] != name:
+        raise DocumentError(f"it is the record of {document.annotations[OBJECT_ANNOTATION]}")
+    return document
+
+
+def inlined(document: RecordManifest, annotation: str) -> bytes:
+    """Return the bytes that a manifest has in an annotation."""
     if descriptor_of(document.config) != EMPTY:
         raise DocumentError("not a shard: it has a config, and is said to be an annotation")
     try:
-        return base64.b64decode(document.annotations.get(SHARD_ANNOTATION, ""), validate=True)
+        return base64.b64decode(document.annotations.get(annotation, ""), validate=True)
     except binascii.Error as error:
         raise DocumentError(f"not a shard: {error}") from error
 
@@ -141,10 +171,29 @@ def is_shard(manifest: bytes) -> bool:
     return _parsed(manifest).artifactType != RECORD_TYPE
 
 
+def whole_or_bare(shard: Shard) -> Shard:
+    """Return a shard with all of its payload in it, if it is small so, or with none."""
+    size = sum(map(len, shard.payload.values()))
+    is_small = size < MOST_WHOLE_BYTES and not _beside(shard)
+    return shard if is_small and len(shard.to_bytes()) <= MOST_WHOLE_BYTES else shard.bare
+
+
+def _beside(shard: Shard) -> list[Descriptor]:
+    """Return the payload of a shard that is not in it."""
+    return [layer for layer in payload_of(shard) if layer.digest not in shard.payload]
+
+
 def check_layers(manifest: bytes, shard: Shard) -> None:
-    """Raise DocumentError unless a manifest lists the payload of its shard, and nothing else."""
-    listed = {descriptor_of(layer) for layer in _parsed(manifest).layers} - {EMPTY}
-    named = set(payload_of(shard)) - {EMPTY}
+    """Raise DocumentError unless a manifest and its shard have the payload, and nothing else."""
+    check_payload(shard, {descriptor_of(layer) for layer in _parsed(manifest).layers})
+
+
+def check_payload(shard: Shard, layers: Set[Descriptor] = frozenset()) -> None:
+    """Raise DocumentError unless payload is in its shard or among these layers, and no other."""
+    for layer in payload_of(shard):
+        if layer.digest in shard.payload:
+            check_blob(layer, shard.payload[layer.digest])
+    listed, named = layers - {EMPTY}, set(_beside(shard)) - {EMPTY}
     if listed != named:
         odd = min(layer.digest for layer in listed ^ named)
         raise DocumentError(f"its manifest and its shard disagree about the payload {odd}")

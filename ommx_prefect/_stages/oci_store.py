@@ -4,15 +4,16 @@
     <repository>:<owner>_starts_<key>       an attempt that began
     <repository>:<owner>_shards_<key>       an attempt that ended: its manifest lists its payload
     <repository>:<owner>_parts_<key>, ...   and so on: see `shared` and `oci_manifests`
+    <repository>:<owner>_groups_<id>        many of these in one: see `oci_groups`
 
-Payload is pushed once, and stays there. A seal fetches manifests and configs. Payload comes to its
-host only where the experiment is to stand in the Local Registry.
+Small payload is in its record. Other payload is pushed once, and stays there: it comes to the host
+that seals only where the experiment is to stand in the Local Registry.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,10 +27,27 @@ from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.address import split_stage
 from ommx_prefect._stages.documents import SHARDS, STARTS
 from ommx_prefect._stages.oci_access import open_repository, translated
+from ommx_prefect._stages.oci_gathering import (
+    MOST_TOGETHER_BYTES,
+    Single,
+    Singles,
+    in_turn,
+    put_together,
+    settle,
+    singles_of,
+)
+from ommx_prefect._stages.oci_groups import (
+    Groups,
+    group_manifest,
+    is_group,
+    new_group,
+    read_group,
+)
 from ommx_prefect._stages.oci_manifests import (
     EMPTY,
     EMPTY_BLOB,
     check_layers,
+    check_payload,
     document_of,
     is_inline,
     is_shard,
@@ -37,19 +55,20 @@ from ommx_prefect._stages.oci_manifests import (
     record_manifest,
     shard_manifest,
     tag_of,
-    tombstone,
+    whole_or_bare,
 )
+from ommx_prefect._stages.oci_removal import remove
 from ommx_prefect._stages.signing import Signer
 from ommx_prefect._stages.start_record import start_document
 from ommx_prefect._stages.store import READERS
-from ommx_prefect.exceptions import NotInRegistryError, RegistryError, StageError
+from ommx_prefect.exceptions import DocumentError, NotInRegistryError, RegistryError, StageError
 
 # Of a payload that is sent without asking whether it is there: to ask takes as long as to send it.
 MOST_UNASKED_BYTES = 64 * 1024
-# Of a repository whose manifests are deleted one by one, tags and all.
-MOST_TAGS = 300
 # Stages whose registry refuses to delete, which was said once.
 _without_deletion: set[str] = set()
+# Stages in which this process could not put records together.
+_left_apart: set[str] = set()
 
 
 @functools.lru_cache(maxsize=64)
@@ -72,8 +91,7 @@ class OciStore:
         # Digests of the manifests that were read, and of the start records of shards among them.
         self._read: dict[str, str] = {}
         self._begun: dict[str, str] = {}
-        # How many tags the repository had when they were listed last.
-        self._most_tags = MOST_TAGS + 1
+        self._groups = Groups()
 
     @property
     def repository(self) -> Repository:
@@ -81,7 +99,8 @@ class OciStore:
         return open_repository(self.name, brief=True)
 
     def await_answer(self) -> None:
-        """Wait for a registry that is away, as long as a seal can wait."""
+        """Wait for a registry that is away, as long as a seal can wait, and for this process."""
+        settle()
         with translated(self.name, "ask what is there"):
             open_repository(self.name).find_manifest("latest")
 
@@ -90,15 +109,18 @@ class OciStore:
         signed = self._signer().signed(name, data)
         with translated(self.name, f"write {name}"):
             _push_empty(self.repository)
-            self._put(name, record_manifest(name, signed))
+            self._put(name, manifest := record_manifest(name, signed))
+        self._singles(name).add(name, manifest, signed)
 
     def put_shard(self, name: str, shard: Shard, find: Callable[[str], Path]) -> None:
-        """Store a shard: its payload, which `find` finds by digest, and then what names it."""
-        config = self._signer().signed(name, shard.bare.to_bytes())
+        """Store a shard: payload beside it, which `find` finds, and then what names it."""
+        sent = whole_or_bare(shard)
+        config = self._signer().signed(name, sent.to_bytes())
         with translated(self.name, f"write {name}"):
-            manifest = shard_manifest(name, shard, config)
+            manifest = shard_manifest(name, sent, config)
             check_manifest_size(manifest, layers_of(manifest))
-            digests, own = {layer.digest for layer in payload_of(shard)}, shard.payload
+            own, inside = shard.payload, sent.payload
+            digests = {layer.digest for layer in payload_of(shard)} - inside.keys()
             blobs: dict[str, Path | bytes] = {x: own[x] if x in own else find(x) for x in digests}
             if is_inline(config):
                 _push_empty(self.repository)
@@ -106,6 +128,30 @@ class OciStore:
                 blobs = {digest_of(config): config, **blobs}
             self._push(blobs)
             self._put(name, manifest)
+        if not digests and len(config) <= MOST_TOGETHER_BYTES:
+            self._singles(name).add(name, manifest, config)
+            self._put_together(name)
+        else:
+            self._singles(name).leave(name)
+
+    def _singles(self, name: str) -> Singles:
+        return singles_of(self.name, _owner_of(name))
+
+    def _put_together(self, name: str) -> None:
+        """Put together what this process has left one by one, once that is enough."""
+        singles = self._singles(name).take()
+        if singles and self.name not in _left_apart:
+            repository = self.repository  # a block cannot be loaded in every thread
+            in_turn(lambda: self._gather(repository, _owner_of(name), singles))
+
+    def _gather(self, repository: Repository, owner: str, singles: Mapping[str, Single]) -> None:
+        try:
+            with translated(self.name, "put records together"):
+                is_allowed = put_together(repository, owner, singles)
+        except (StageError, DocumentError):  # they are all there by themselves
+            is_allowed = False
+        if not is_allowed:
+            _left_apart.add(self.name)
 
     def _push(self, blobs: Mapping[str, Path | bytes]) -> None:
         """Push one blob by itself, then the others: a registry that is away is found once."""
@@ -124,23 +170,36 @@ class OciStore:
             raise
 
     def read(self, name: str) -> bytes:
-        """Return a JSON document, or a shard whose manifest lists the payload that it names."""
+        """Return a JSON document, or a shard whose payload is in it or listed by its manifest."""
         with translated(self.name, f"read {name}"):
-            manifest = self.repository.get_manifest(tag_of(name))
-            document = document_of(name, manifest)
-            if document is None:
-                reason = f"another seal is removing {name}"
-                raise NotInRegistryError(
-                    self.repository.registry, self.repository.repository, reason
-                )
-            found = document if isinstance(document, bytes) else self._config(document)
-            data = self._signer().opened(name, found)
-            self._read[name] = digest_of(manifest)
-            if is_shard(manifest):
-                shard = Shard.from_bytes(data)
-                check_layers(manifest, shard)
-                self._remember_start(name, shard.attempt)
+            if is_group(name):
+                return read_group(self.repository, name).packed
+            if (group := self._groups.of.get(name)) is None:
+                try:
+                    return self._read_single(name)
+                except NotInRegistryError:  # it was put together with others since
+                    self._find_groups(_owner_of(name))
+                    if (group := self._groups.of.get(name)) is None:
+                        raise
+            data = self._signer().opened(name, group.records[name])
+            if f"/{STARTS}/" not in name:
+                check_payload(Shard.from_bytes(data))
             return data
+
+    def _read_single(self, name: str) -> bytes:
+        manifest = self.repository.get_manifest(tag_of(name))
+        document = document_of(name, manifest)
+        if document is None:
+            reason = f"another seal is removing {name}"
+            raise NotInRegistryError(self.repository.registry, self.repository.repository, reason)
+        found = document if isinstance(document, bytes) else self._config(document)
+        data = self._signer().opened(name, found)
+        self._read[name] = digest_of(manifest)
+        if is_shard(manifest):
+            shard = Shard.from_bytes(data)
+            check_layers(manifest, shard)
+            self._remember_start(name, shard.attempt)
+        return data
 
     def _remember_start(self, name: str, attempt: Attempt) -> None:
         """Work out which manifest the start record of an attempt is, so that it is not asked for.
@@ -157,7 +216,7 @@ class OciStore:
         return self.repository.get_blob(config.digest, most_bytes=config.size)
 
     def unpack(self, data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
-        """Check a shard that was read; its payload stays where it is."""
+        """Check a shard that was read; its payload stays where it is: in it, or there."""
         shard = Shard.from_bytes(data)
         check_attempt(shard.attempt, owner, key)
         if shard.documents is not None:
@@ -179,32 +238,45 @@ class OciStore:
         return bool(image_name) and split_name(image_name).registry == registry
 
     def names(self, prefix: str) -> list[str]:
-        """Return the names of all objects that begin with the prefix."""
+        """Return the names of all objects that begin with the prefix; of a group those in it."""
         with translated(self.name, f"list {prefix}"):
-            tags = self.repository.tags()
-        self._most_tags = len(tags)
-        return [name_of(tag) for tag in tags if tag.startswith(prefix.replace("/", "_"))]
+            names = map(name_of, self._find_groups(_owner_of(prefix)))
+        single = (name for name in names if not is_group(name))
+        found = {*single, *self._groups.of, *self._groups.damaged}
+        return sorted(name for name in found if name.startswith(prefix))
+
+    def _find_groups(self, owner: str) -> frozenset[str]:
+        """Look for the groups of a flow run; return all tags of the repository."""
+        tags = frozenset(self.repository.tags())
+        self._groups.find(self.repository, tags, owner)
+        return tags
 
     def remove_all(self, names: Sequence[str]) -> None:
-        """Remove objects, where they are there; where the registry keeps them, say so once.
-
-        docker-registry 2.8 looks at every tag of a repository for each manifest that it deletes,
-        18 s for a thousand. So where there are many, all tags are moved to one tombstone, and go
-        with it; without tags a manifest is deleted at once.
-        """
-        if self.name in _without_deletion:
+        """Remove objects, where they are there; where the registry keeps them, say so once."""
+        if self.name in _without_deletion or not names:
             return
         with translated(self.name, "remove the records"), ThreadPoolExecutor(READERS) as pool:
-            first, *others = self._digests_of(names, pool) or [""]
-            if first and not self.repository.delete_manifest(first):
+            tags = frozenset(self.repository.tags())
+            single = [x for x in names if x not in self._groups.of or tag_of(x) in tags]
+            digests = self._digests_of(single, pool)
+            is_done = remove(self.repository, pool, tags, digests, map(tag_of, single))
+            # Their processes may have put some of them together meanwhile.
+            tags = self._find_groups(_owner_of(names[0]))
+            if not (is_done and self._remove_groups(tags, frozenset(names), pool)):
                 _without_deletion.add(self.name)
                 raise StageError(self.name, "its registry does not let anybody delete manifests")
-            if self._most_tags <= MOST_TAGS:
-                list(pool.map(self.repository.delete_manifest, others))
-                others = []
-            if left := self._tagged(names):
-                self._retag(left, pool)
-            list(pool.map(self.repository.delete_manifest, others))
+
+    def _remove_groups(
+        self, tags: Collection[str], names: frozenset[str], pool: ThreadPoolExecutor
+    ) -> bool:
+        """Remove the groups that hold any of these records; what else they hold stays."""
+        going = [x for x in self._groups.found.values() if not names.isdisjoint(x.records)]
+        for group in going:
+            if left := {x: data for x, data in group.records.items() if x not in names}:
+                other = new_group(_owner_of(group.name))
+                self._put(other, group_manifest(other, left))
+        digests = [group.digest for group in going]
+        return remove(self.repository, pool, tags, digests, (tag_of(x.name) for x in going))
 
     def _digests_of(self, names: Sequence[str], pool: ThreadPoolExecutor) -> list[str]:
         """Return the digests of the manifests that are there, the worked out ones last."""
@@ -212,20 +284,9 @@ class OciStore:
         asked = [name for name in names if name not in self._begun]
         return [*(digest for digest in pool.map(self._find, asked) if digest), *begun]
 
-    def _tagged(self, names: Sequence[str]) -> list[str]:
-        """Return which of these have a tag still."""
-        tags = set(self.repository.tags())
-        return [name for name in names if tag_of(name) in tags]
-
     def _find(self, name: str) -> str | None:
         return self._read.get(name) or self.repository.find_manifest(tag_of(name))
 
-    def _retag(self, names: Sequence[str], pool: ThreadPoolExecutor) -> None:
-        """Move the tags of records to one tombstone, and delete that with them."""
-        manifest = tombstone()
-        tags = map(tag_of, names)
-        put = functools.partial(
-            self.repository.put_manifest, manifest=manifest, media_type=MANIFEST_MEDIA_TYPE
-        )
-        list(pool.map(put, tags))
-        self.repository.delete_manifest(digest_of(manifest))
+
+def _owner_of(name: str) -> str:
+    return name.partition("/")[0]

@@ -56,6 +56,9 @@ class Stage(Protocol):
     def pin_sealed(self, documents: Documents) -> None:
         """Keep the payload of an earlier seal of this flow run within reach."""
 
+    def pinned(self, digest: str) -> Path:
+        """Return where this host keeps a payload of the stage, if it has it."""
+
     def bring(self, digest: str, size: int | None = None) -> Path:
         """Return a file with a payload, fetched where this host does not have it.
 

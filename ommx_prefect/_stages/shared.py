@@ -144,8 +144,10 @@ class SharedStage:
         for directory in (SHARDS, PARTS):
             for path in entries_in(self.path / INBOX / directory):
                 try:
-                    for layer in payload_of(Shard.from_bytes(read_regular(path))):
-                        self.bring(layer.digest, layer.size)
+                    shard = Shard.from_bytes(read_regular(path))
+                    for layer in payload_of(shard):
+                        if layer.digest not in shard.payload:
+                            self.bring(layer.digest, layer.size)
                 except (GoneError, DocumentError):
                     quarantine.move(path, f"{directory}/{path.name}")
 
@@ -188,6 +190,10 @@ class SharedStage:
     def serves(self, image_name: str) -> bool:
         """Tell whether the stage is in the registry of an image name."""
         return self._store.serves(image_name)
+
+    def pinned(self, digest: str) -> Path:
+        """Return where this host keeps a payload of the stage, if it has it."""
+        return self._local.pinned(digest)
 
     def bring(self, digest: str, size: int | None = None) -> Path:
         """Return a file with a payload: pinned here by this flow run, or fetched from there.

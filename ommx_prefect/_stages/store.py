@@ -15,6 +15,8 @@ from ommx_prefect.exceptions import StageError
 
 # How many objects are read or removed at a time.
 READERS = 8
+# Where a store keeps several records in one object; it lists them, and the object if it is damaged.
+GROUPS = "groups"
 
 
 class GoneError(StageError):

@@ -1,8 +1,9 @@
 """Store and publish an experiment in an OCI registry that already has its payload.
 
-What travels is the documents: manifest, config and run parameters, and the ledger. A payload that
-the repository of the experiment's name lacks is mounted from the stage's repository. Where the
-registry refuses that, or this host alone has it, it is pushed from here.
+What travels is the documents: manifest, config and run parameters, the ledger, and small payload,
+which came with its record. Any other payload that the repository of the experiment's name lacks is
+mounted from the stage's repository. Where the registry refuses that, or this host alone has it, it
+is pushed from here.
 
 What is verified before the shards are let go: that the documents decode to exactly the records
 that were composed; that the repository has every payload under its digest (which the registry
@@ -23,10 +24,12 @@ from ommx_prefect._format.decode import check_blob, descriptor_of, manifest_of, 
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, Documents
 from ommx_prefect._oci.names import check_manifest_size, layers_of, split_name
 from ommx_prefect._oci.repository import Repository
+from ommx_prefect._registry.blobs import read_checked
 from ommx_prefect._registry.names import drop_name, find, load_named
 from ommx_prefect._shards.archive import payload_layers
 from ommx_prefect._stages.address import split_stage
 from ommx_prefect._stages.oci_access import open_repository, translated
+from ommx_prefect._stages.oci_manifests import MOST_WHOLE_BYTES
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.store import READERS
 from ommx_prefect._targets.local import import_scratch, publish_names
@@ -136,9 +139,16 @@ class OciTarget:
     def _supply(self, layer: Descriptor) -> None:
         """See to it that the repository has a payload, with its size.
 
-        It is asked for until one is missing: those of a new experiment all are.
+        Small payload came with its record, and is sent from here. Other payload is asked for until
+        one is missing: those of a new experiment all are.
         """
         repository, where = self._repository, split_stage(self._stage.name)
+        here = self._stage.pinned(layer.digest)
+        if layer.size <= MOST_WHOLE_BYTES and here.exists():
+            data = read_checked(here, layer.digest)
+            check_blob(layer, data)
+            repository.push_blob(data, layer.digest, ask=False)
+            return
         is_asked = self._path == where.repository or not self._lacks
         if is_asked and repository.has_blob(layer.digest, layer.size):
             return

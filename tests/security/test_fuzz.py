@@ -37,6 +37,7 @@ from ommx_prefect._stages.documents import (
     read_flow_record,
     write_document,
 )
+from ommx_prefect._stages.oci_groups import group_manifest, new_group, open_group
 from ommx_prefect._stages.oci_manifests import document_of, record_manifest, shard_manifest
 from ommx_prefect._stages.signing import Signer
 from ommx_prefect._stages.start_record import read_start, start_document
@@ -66,7 +67,7 @@ def readers():
     shard = shard_of(attempt, {"of": owner})
     documents = shard.documents
     assert documents is not None
-    name = f"{owner}/shards/{attempt.key}"
+    name, group = f"{owner}/shards/{attempt.key}", new_group(owner)
     start = start_document(attempt)
     archive = pack_archive(shard, lambda digest: b'{"of":"%s"}' % owner.encode())
     ledger = b'{"format": 1, "flow_run": {}, "runs": [], "task_runs": [], "subflows": [], '
@@ -88,6 +89,10 @@ def readers():
         "shard manifest": (
             shard_manifest(name, shard, shard.to_bytes()),
             lambda data: document_of(name, data),
+        ),
+        "group": (
+            group_manifest(group, {name: shard.to_bytes()}),
+            lambda data: open_group(group, "", data).records,
         ),
         "signed": (SIGNER.signed(name, start), lambda data: SIGNER.opened(name, data)),
     }  # fmt: skip

@@ -36,7 +36,7 @@ from tests.support.images import Elsewhere, read_elsewhere, tags_of
 from tests.support.places import take_run_from
 from tests.support.reading import run_again, run_flow, shown_of
 from tests.support.registry_server import running_registry
-from tests.support.stage_tasks import lose_here, note
+from tests.support.stage_tasks import LARGE, lose_here, note
 
 pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
 
@@ -118,12 +118,12 @@ def test_a_registry_that_mounts_nothing_gets_the_payload_through_this_host(
 
     @flow(stage=place.stage, experiment=place.experiment)
     def night():
-        note(1)
+        note(LARGE)
         lose_here(place)
 
     sealed = run_flow(night)
     assert seal(sealed.flow_run_id).composed_in == place.stage
-    assert read_elsewhere(place.experiment, tmp_path) == Elsewhere("finished", [{"x": 1}])
+    assert read_elsewhere(place.experiment, tmp_path) == Elsewhere("finished", [{"x": LARGE}])
     assert not (LocalStage(sealed.flow_run_id).path / "blobs").exists()
 
 
@@ -238,7 +238,7 @@ def test_tags_say_which_record_they_are():
 
 
 def test_records_are_small_requests(place):
-    """A start is one manifest, and so is a shard with its payload beside it."""
+    """A start is one manifest, and so is a shard with its payload in it."""
 
     @flow(stage=place.stage)
     def night():
@@ -251,8 +251,6 @@ def test_records_are_small_requests(place):
     asked = REQUEST.findall(log.partition("GET /v2/")[0])
     assert [" ".join(each) for each in asked] == [
         "PUT manifests",
-        "POST blobs",
-        "PUT blobs",
         "PUT manifests",
     ]
     shard = next(json.loads(data) for name, data in objects.items() if "/shards/" in name)

@@ -24,7 +24,7 @@ from ommx_prefect._oci import transport
 from ommx_prefect._stages.address import StageAddress, split_stage
 from tests.support.images import Elsewhere, read_elsewhere, tags_of
 from tests.support.registry_server import PASSWORD, USER, running_registry
-from tests.support.stage_tasks import one_night
+from tests.support.stage_tasks import LARGE, one_night
 from tests.support.token_server import IDENTITY_TOKEN, running_token_server
 
 pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
@@ -72,7 +72,8 @@ def test_a_bearer_token_and_the_docker_config_open_it_too(tmp_path):
         (tmp_path / "docker").mkdir()
         config = {"auths": {server.host: {"username": USER, "password": PASSWORD}}}
         (tmp_path / "docker" / "config.json").write_text(json.dumps(config))
-        sealed = one_night(f"oci://{server.host}/acme/shards", f"{server.host}/acme/night:one")
+        stage, name = f"oci://{server.host}/acme/shards", f"{server.host}/acme/night:one"
+        sealed = one_night(stage, name, LARGE)
         assert seal(sealed.flow_run_id).composed_in
         assert sealed.statuses == ["finished"]
         mounting = {"repository:acme/night:pull,push", "repository:acme/shards:pull"}

@@ -17,14 +17,14 @@ from ommx_prefect import (
 )
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._sealing import publish as _publish
-from ommx_prefect._stages import oci_manifests, oci_store
+from ommx_prefect._stages import oci_manifests, oci_removal, oci_store
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_manifests import RECORD_TYPE, TOMBSTONE_TYPE
 from ommx_prefect._targets.oci import OciTarget
 from tests.support.images import Elsewhere, read_elsewhere, tags_of
 from tests.support.places import RegistryPlace
 from tests.support.registry_server import running_registry
-from tests.support.stage_tasks import lose_here, note, one_night
+from tests.support.stage_tasks import LARGE, lose_here, note, one_night
 
 pytestmark = pytest.mark.usefixtures("server", "no_credentials", "brief_waits")
 
@@ -54,7 +54,7 @@ def test_a_payload_that_the_registry_lost_stops_the_seal_by_name(place, tmp_path
 
     @flow(stage=place.stage, experiment=f"{place.server.host}/{repository}:one")
     def night():
-        note(1)
+        note(LARGE)
         lost = lose_here(place)
         for digest in lost:
             place._ask("DELETE", f"blobs/{digest}")
@@ -69,7 +69,7 @@ def test_a_payload_that_the_registry_lost_stops_the_seal_by_name(place, tmp_path
     with Repository(place.server.host, repository) as there:
         there.push_blob(data, digest)
     assert seal(flow_run_id).counts == {"finished": 1}
-    assert load_experiment(flow_run_id).runs[0].get_json("output") == {"x": 1}
+    assert load_experiment(flow_run_id).runs[0].get_json("output") == {"x": LARGE}
     assert read_elsewhere(f"{place.server.host}/{repository}:one", tmp_path).status == "finished"
 
 
@@ -104,7 +104,7 @@ def test_a_manifest_that_is_not_the_shard_is_refused_by_name(place, monkeypatch,
 
     @flow(stage=place.stage, experiment=place.experiment)
     def night():
-        note(1)
+        note(LARGE)
         objects = place.objects(prefect.runtime.flow_run.id)
         name = next(name for name in objects if "/shards/" in name)
         place.put(name, _changed(objects[name], DAMAGE["no name"][0]))
@@ -173,7 +173,7 @@ def test_a_seal_that_is_cut_off_is_finished_by_the_next(place, monkeypatch, step
 @pytest.mark.parametrize("most_tags", [0, 300])
 def test_a_removal_that_is_cut_off_disturbs_no_later_seal(place, monkeypatch, most_tags):
     """Where there are many, tags are left on a tombstone, which is no record of anything."""
-    monkeypatch.setattr(oci_store, "MOST_TAGS", most_tags)
+    monkeypatch.setattr(oci_removal, "MOST_TAGS", most_tags)
     deleted = []
     delete = Repository.delete_manifest
 

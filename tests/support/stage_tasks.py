@@ -12,18 +12,21 @@ from ommx_prefect._registry.blobs import blob_path
 from tests.support.places import Place
 from tests.support.reading import Sealed, run_flow
 
+# What no record has in it: it is a blob beside it.
+LARGE = "x" * 20_000
+
 
 @task
 def note(x: Any) -> dict[str, Any]:
     return {"x": x}
 
 
-def one_night(stage: str, name: str | None) -> Sealed:
+def one_night(stage: str, name: str | None, payload: Any = 1) -> Sealed:
     """Run a flow of one task."""
 
     @flow(stage=stage, experiment=name)
     def night() -> None:
-        note(1)
+        note(payload)
 
     return run_flow(night)
 
