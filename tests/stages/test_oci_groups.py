@@ -2,103 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import shutil
 import signal
-import uuid
-import zlib
 
-import msgpack
 import pytest
 
 from ommx_prefect import exceptions, flow, seal
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._stages import oci_gathering, oci_manifests, oci_removal, oci_store
-from ommx_prefect._stages.documents import FLOW_RECORD, PARTS, write_document
-from ommx_prefect._stages.oci_groups import group_manifest, open_group
-from ommx_prefect._stages.oci_manifests import GROUP_ANNOTATION, GROUP_TYPE, inline_manifest
+from ommx_prefect._stages.documents import PARTS
 from ommx_prefect._stages.oci_store import OciStore
-from ommx_prefect._stages.signing import Signer
-from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id
+from ommx_prefect.testing._scene import Host, attempt_of
 from tests.security.fuzzing.scenes import small
 from tests.support.images import Elsewhere, read_elsewhere
+from tests.support.oci_night import Night, bare, left_in, manifests_of
 from tests.support.places import RegistryPlace
 from tests.support.reading import run_flow
 from tests.support.registry_server import running_registry
 from tests.support.stage_tasks import note
 
-pytestmark = pytest.mark.usefixtures("no_credentials", "brief_waits")
-
-KEY = b"a key that only our hosts have"
-
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch):
-    """Three are enough to be put together."""
-    monkeypatch.setattr(oci_gathering, "TOGETHER", 3)
-    yield
-    oci_store._left_apart.clear()
-    oci_store._without_deletion.clear()
-
-
-class Night:
-    """One flow run of a worker, in a place, and hosts that seal it."""
-
-    def __init__(self, place, tmp_path, key=b""):
-        self.place, self.folder, self.owner = place, tmp_path, new_id()
-        self.worker = self.host("worker", key)
-        self.shards = []
-        write_document(self.worker.stage, FLOW_RECORD, flow_record(self.owner))
-
-    def host(self, name, key=b""):
-        store = OciStore(self.place.stage, lambda: Signer(key))
-        return Host(self.folder / name, self.owner, store)
-
-    def record(self, *numbers):
-        for number in numbers:
-            attempt = attempt_of(self.owner, number)
-            self.worker.stage.begin(attempt)
-            self.shards.append(small(f"output {number}", attempt, "finished"))
-            assert self.worker.stage.put(self.shards[-1]) is None
-            oci_gathering.settle()
-
-    def collected(self, key=b""):
-        sealing = self.host(f"seal-{uuid.uuid4().hex}", key)
-        sealing.stage.collect(())
-        return sealing
-
-    def kinds(self):
-        """How many tags there are of each kind."""
-        kinds = [name.split("/")[1] for name in self.place.objects(self.owner)]
-        return {kind: kinds.count(kind) for kind in kinds}
-
-
-@pytest.fixture
-def night(place, tmp_path):
-    return Night(place, tmp_path)
-
-
-def bare(shards):
-    return [shard.bare for shard in shards]
-
-
-def manifests_of(place):
-    """The folder in which a registry keeps the manifests and tags of a repository."""
-    repository = place.stage.partition(place.server.host)[2]
-    return place.server.folder / f"data/docker/registry/v2/repositories{repository}/_manifests"
-
-
-def left_in(place):
-    """The manifests that a repository has, tagged or not, and its tags."""
-    files = manifests_of(place)
-    return {
-        path.name
-        for folder in ("revisions/sha256", "tags")
-        for path in (files / folder).glob("*")
-        if any(path.rglob("link"))
-    }
+pytestmark = pytest.mark.usefixtures("no_credentials", "brief_waits", "few")
 
 
 def test_records_that_were_put_together_are_read_as_they_were_and_leave_nothing(night):
@@ -289,111 +214,3 @@ def test_tags_go_with_some_tombstones_at_once(night, monkeypatch, most_tags):
     night.record(*range(5))
     night.collected().stage.release()
     assert left_in(night.place) == set()
-
-
-# ---------------------------------------------------------------- signatures and damage
-
-
-@pytest.mark.parametrize("key", [KEY, b""], ids=["with the key", "without a key"])
-def test_signed_records_are_read_from_a_group(place, tmp_path, key):
-    night = Night(place, tmp_path, KEY)
-    night.record(1, 2, 3)
-    assert night.collected(key).stage.shards() == bare(night.shards)
-
-
-@pytest.mark.parametrize("key", [b"", b"the key of somebody else"], ids=["no key", "another"])
-def test_each_record_of_a_group_that_is_not_signed_with_the_key_is_refused(place, tmp_path, key):
-    night = Night(place, tmp_path, key)
-    night.record(1, 2, 3)
-    with pytest.raises(exceptions.DocumentError) as caught:
-        night.collected(KEY)
-    said = "it is not signed" if not key else "its signature is wrong"
-    assert str(caught.value).startswith("4 records are refused")
-    for shard in night.shards:
-        assert f"shards/{shard.attempt.key}: {said}" in str(caught.value)
-
-
-def group_of(night):
-    """The name and the manifest of the one group."""
-    ((name, manifest),) = [
-        x for x in night.place.objects(night.owner).items() if "/groups/" in x[0]
-    ]
-    return name, manifest
-
-
-def test_a_damaged_record_in_a_group_is_refused_alone_and_set_aside_alone(night):
-    night.record(1, 2, 3)
-    name, manifest = group_of(night)
-    records = dict(open_group(name, "", manifest).records)
-    hurt = f"{night.owner}/shards/{night.shards[1].attempt.key}"
-    records[hurt] = records[hurt].replace(b"output 2", b"output 7")
-    night.place.put(name, group_manifest(name, records))
-    with pytest.raises(exceptions.DocumentError, match="not those that were written") as caught:
-        night.collected()
-    assert hurt in str(caught.value)
-    assert "records are refused" not in str(caught.value)
-    sealing = night.host("sealing")
-    sealing.stage.set_aside()
-    assert sealing.stage.shards() == [night.shards[0].bare, night.shards[2].bare]
-    aside = [path.name for path in (sealing.stage.path / "quarantine").iterdir()]
-    assert aside == [f"shards.{night.shards[1].attempt.key}"]
-    sealing.stage.release()
-    assert night.place.objects(night.owner) == {}
-
-
-def _packed(name, fields, most=None):
-    return inline_manifest(name, GROUP_TYPE, GROUP_ANNOTATION, zlib.compress(fields)[:most])
-
-
-def _damaged(name, manifest, records):
-    owner = name.partition("/")[0]
-    changed = json.loads(manifest)
-    changed["annotations"][GROUP_ANNOTATION] += "!"
-    foreign = msgpack.packb({"format": 1, "records": {f"{new_id()}/shards/a": b""}})
-    mark = msgpack.packb({"format": 1, "records": {f"{owner}/rolled-back/a": b""}})
-    return {
-        "no base64": (json.dumps(changed).encode(), "not a"),
-        "cut short": (_packed(name, msgpack.packb(records), 6), "ends too early"),
-        "no map": (_packed(name, b"nonsense"), "no map of MessagePack"),
-        "another's record": (_packed(name, foreign), "is no record of"),
-        "a document": (_packed(name, mark), "is no record of"),
-        "no bytes": (_packed(name, msgpack.packb({"format": 1, "records": {"a": 1}})), "more than"),
-        "a later format": (_packed(name, msgpack.packb({"format": 2, "records": {}})), "upgrade"),
-        "a bomb": (_packed(name, msgpack.packb(b"\0" * 300_000_000)), "4,194,304"),
-        "a name of another": (manifest.replace(b"/groups/", b"/groups/x", 1), "the record of"),
-    }
-
-
-DAMAGE = sorted(_damaged("a/groups/b", group_manifest("a/groups/b", {}), {}))
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_group_is_named_and_the_rest_is_sealed_without_it(night, damage):
-    night.record(1, 2, 3, 4)
-    name, manifest = group_of(night)
-    data, said = _damaged(name, manifest, {})[damage]
-    night.place.put(name, data)
-    with pytest.raises(exceptions.DocumentError, match=said) as caught:
-        night.collected()
-    assert f"{name} in stage" in str(caught.value)
-    sealing = night.host("sealing")
-    if damage == "a later format":  # which waits for an upgrade
-        with pytest.raises(exceptions.UnknownFormatError):
-            sealing.stage.set_aside()
-        return
-    sealing.stage.set_aside()
-    assert sealing.stage.shards() == bare(night.shards[3:])
-
-
-def test_a_group_whose_bytes_changed_on_the_registry_s_disk_is_named(night):
-    night.record(1, 2, 3)
-    name, manifest = group_of(night)
-    (file,) = [
-        path
-        for path in (night.place.server.folder / "data").rglob("blobs/sha256/*/*/data")
-        if path.read_bytes() == manifest
-    ]
-    file.write_bytes(manifest[:-80] + b"A" + manifest[-79:])
-    with pytest.raises(exceptions.DocumentError, match="has another digest") as caught:
-        night.collected()
-    assert name in str(caught.value)

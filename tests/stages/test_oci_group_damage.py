@@ -1,0 +1,124 @@
+"""Signed and damaged records that were put together in an OCI registry: what a seal believes."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import msgpack
+import pytest
+
+from ommx_prefect import exceptions
+from ommx_prefect._stages.oci_groups import group_manifest, open_group
+from ommx_prefect._stages.oci_manifests import GROUP_ANNOTATION, GROUP_TYPE, inline_manifest
+from ommx_prefect.testing._scene import new_id
+from tests.support.oci_night import Night, bare
+
+pytestmark = pytest.mark.usefixtures("no_credentials", "brief_waits", "few")
+
+KEY = b"a key that only our hosts have"
+
+
+@pytest.mark.parametrize("key", [KEY, b""], ids=["with the key", "without a key"])
+def test_signed_records_are_read_from_a_group(place, tmp_path, key):
+    night = Night(place, tmp_path, KEY)
+    night.record(1, 2, 3)
+    assert night.collected(key).stage.shards() == bare(night.shards)
+
+
+@pytest.mark.parametrize("key", [b"", b"the key of somebody else"], ids=["no key", "another"])
+def test_each_record_of_a_group_that_is_not_signed_with_the_key_is_refused(place, tmp_path, key):
+    night = Night(place, tmp_path, key)
+    night.record(1, 2, 3)
+    with pytest.raises(exceptions.DocumentError) as caught:
+        night.collected(KEY)
+    said = "it is not signed" if not key else "its signature is wrong"
+    assert str(caught.value).startswith("4 records are refused")
+    for shard in night.shards:
+        assert f"shards/{shard.attempt.key}: {said}" in str(caught.value)
+
+
+def group_of(night):
+    """The name and the manifest of the one group."""
+    ((name, manifest),) = [
+        x for x in night.place.objects(night.owner).items() if "/groups/" in x[0]
+    ]
+    return name, manifest
+
+
+def test_a_damaged_record_in_a_group_is_refused_alone_and_set_aside_alone(night):
+    night.record(1, 2, 3)
+    name, manifest = group_of(night)
+    records = dict(open_group(name, "", manifest).records)
+    hurt = f"{night.owner}/shards/{night.shards[1].attempt.key}"
+    records[hurt] = records[hurt].replace(b"output 2", b"output 7")
+    night.place.put(name, group_manifest(name, records))
+    with pytest.raises(exceptions.DocumentError, match="not those that were written") as caught:
+        night.collected()
+    assert hurt in str(caught.value)
+    assert "records are refused" not in str(caught.value)
+    sealing = night.host("sealing")
+    sealing.stage.set_aside()
+    assert sealing.stage.shards() == [night.shards[0].bare, night.shards[2].bare]
+    aside = [path.name for path in (sealing.stage.path / "quarantine").iterdir()]
+    assert aside == [f"shards.{night.shards[1].attempt.key}"]
+    sealing.stage.release()
+    assert night.place.objects(night.owner) == {}
+
+
+def _packed(name, fields, most=None):
+    return inline_manifest(name, GROUP_TYPE, GROUP_ANNOTATION, zlib.compress(fields)[:most])
+
+
+def _damaged(name, manifest, records):
+    owner = name.partition("/")[0]
+    changed = json.loads(manifest)
+    changed["annotations"][GROUP_ANNOTATION] += "!"
+    foreign = msgpack.packb({"format": 1, "records": {f"{new_id()}/shards/a": b""}})
+    mark = msgpack.packb({"format": 1, "records": {f"{owner}/rolled-back/a": b""}})
+    return {
+        "no base64": (json.dumps(changed).encode(), "not a"),
+        "cut short": (_packed(name, msgpack.packb(records), 6), "ends too early"),
+        "no map": (_packed(name, b"nonsense"), "no map of MessagePack"),
+        "another's record": (_packed(name, foreign), "is no record of"),
+        "a document": (_packed(name, mark), "is no record of"),
+        "no bytes": (_packed(name, msgpack.packb({"format": 1, "records": {"a": 1}})), "more than"),
+        "a later format": (_packed(name, msgpack.packb({"format": 2, "records": {}})), "upgrade"),
+        "a bomb": (_packed(name, msgpack.packb(b"\0" * 300_000_000)), "4,194,304"),
+        "a name of another": (manifest.replace(b"/groups/", b"/groups/x", 1), "the record of"),
+    }
+
+
+DAMAGE = sorted(_damaged("a/groups/b", group_manifest("a/groups/b", {}), {}))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_group_is_named_and_the_rest_is_sealed_without_it(night, damage):
+    night.record(1, 2, 3, 4)
+    name, manifest = group_of(night)
+    data, said = _damaged(name, manifest, {})[damage]
+    night.place.put(name, data)
+    with pytest.raises(exceptions.DocumentError, match=said) as caught:
+        night.collected()
+    assert f"{name} in stage" in str(caught.value)
+    sealing = night.host("sealing")
+    if damage == "a later format":  # which waits for an upgrade
+        with pytest.raises(exceptions.UnknownFormatError):
+            sealing.stage.set_aside()
+        return
+    sealing.stage.set_aside()
+    assert sealing.stage.shards() == bare(night.shards[3:])
+
+
+def test_a_group_whose_bytes_changed_on_the_registry_s_disk_is_named(night):
+    night.record(1, 2, 3)
+    name, manifest = group_of(night)
+    (file,) = [
+        path
+        for path in (night.place.server.folder / "data").rglob("blobs/sha256/*/*/data")
+        if path.read_bytes() == manifest
+    ]
+    file.write_bytes(manifest[:-80] + b"A" + manifest[-79:])
+    with pytest.raises(exceptions.DocumentError, match="has another digest") as caught:
+        night.collected()
+    assert name in str(caught.value)
