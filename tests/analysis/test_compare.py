@@ -110,6 +110,7 @@ def night(factor, count=20, noise=0.0):
     return solve_table(*rows)
 
 
+@pytest.mark.server  # it takes seconds
 def test_time_is_a_regression_where_it_is_significant_and_large():
     slower = compare(night(1), night(1.5))
     assert slower.times.to_dict("records")[0]["regression"]

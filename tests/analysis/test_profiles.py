@@ -53,6 +53,7 @@ def test_a_time_of_zero_is_the_best_and_others_are_behind():
     assert profile.loc[1.0].to_dict() == {"x": 1.0, "y": 0.0}
 
 
+@pytest.mark.server  # it takes seconds
 @given(
     st.lists(
         st.tuples(*[st.one_of(st.none(), st.floats(0.01, 1e4)) for _ in range(3)]),

@@ -37,6 +37,7 @@ def race_night() -> str:
     return NAME
 
 
+@pytest.mark.server  # it takes seconds
 def test_the_loser_of_a_race_stands_in_list_show_compare_report_and_export(
     race_night, command, tmp_path
 ):

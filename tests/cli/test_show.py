@@ -42,6 +42,7 @@ def test_list_shows_what_is_there_with_counts_size_and_flags(nights, command):
     assert (failed["kind"], failed["status"]) == ("checkpoint", "failed")
 
 
+@pytest.mark.server  # it takes seconds
 def test_a_flow_run_that_nobody_has_sealed_is_listed_with_its_records(command):
     owner = "0a0b0c0d-2222-4000-8000-000000000001"
     attempt = Attempt(owner, owner, 1, "", "late", "late", 1, "n", time.time(), "away", 1)
@@ -218,6 +219,7 @@ def test_it_runs_as_a_module_and_wrong_use_is_2():
     assert "IMAGE" in done.stderr
 
 
+@pytest.mark.server  # it takes seconds
 def test_instances_of_one_name_and_other_content_contradict_nobody(command):
     night = Experiment("nights.local/namesakes:one")
     for capacity in (5, 9):

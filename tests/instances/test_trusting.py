@@ -123,6 +123,7 @@ def test_a_reader_that_dies_is_a_reason_and_the_next_file_loads(tmp_path):
     assert load_instance(ODD / "constant.lp").readers == "highs+scip"
 
 
+@pytest.mark.server  # it takes seconds
 def test_a_reader_that_does_not_end_is_a_reason(tmp_path, monkeypatch):
     load_instance(ODD / "constant.lp")  # its process is there, so that only reading counts
     monkeypatch.setattr(_reader_process, "SECONDS", 3.0)

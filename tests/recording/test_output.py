@@ -232,6 +232,7 @@ def test_a_large_file_is_never_held_whole(tmp_path):
 SECRET = {"token": "a-secret-of-the-task"}
 
 
+@pytest.mark.server  # it takes seconds
 @pytest.mark.parametrize(
     ("order", "arguments"), [("C", SECRET), ("F", {}), *full(("C", {}), ("F", SECRET))]
 )

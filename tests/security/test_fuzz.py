@@ -166,6 +166,7 @@ def test_an_error_shows_no_more_than_people_read():
     assert len(str(exceptions.DocumentError("x" * 10**6))) <= exceptions.DocumentError.longest + 1
 
 
+@pytest.mark.server  # it takes seconds
 def test_a_changed_stage_gives_the_same_runs_or_one_error_that_names_the_object(tmp_path):
     """Whole stages, one byte-level change each, as the next host sees them."""
     disk = Disk(tmp_path / "shared")

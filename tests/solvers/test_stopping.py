@@ -62,6 +62,7 @@ def seconds_to_end(experiment: Experiment, after: float, adapter: str, **how: ob
     return ended[0] - since
 
 
+@pytest.mark.server  # it takes seconds
 @pytest.mark.parametrize("adapter", ["highs", "scip", "python-mip"])
 def test_an_interrupted_solve_stops_at_once_and_keeps_what_it_has(adapter):
     experiment = Experiment.with_temp_local_registry()
