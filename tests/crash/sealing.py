@@ -44,7 +44,7 @@ STEPS = (
         local_target,
         ("import_and_verify", "publish_names", "import_layout", "move_names", "drop_name"),
     ),
-    (_registry, ("remove_image", "restore_image")),
+    (_registry, ("remove_image", "point")),
     (_publish, ("carry_out", "write_sealed", "drop_name")),
     (LocalStage, ("write", "remove", "discard", "discard_starts", "pin", "add_blob")),
     (os, ("replace", "link", "unlink")),

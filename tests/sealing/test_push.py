@@ -84,7 +84,7 @@ def test_a_pushed_experiment_and_its_alias_open_on_another_machine(registry, tmp
     assert tags_of(name) == ["latest", "one"]
     assert read_elsewhere(name, tmp_path) == WHOLE
     assert read_elsewhere(name.replace(":one", ":latest"), tmp_path) == WHOLE
-    assert "| Registry | pushed |" in shown_of(sealed.flow_run_id)["ommx-experiment"]
+    assert "- **Registry**: pushed\n" in shown_of(sealed.flow_run_id)["ommx-experiment"]
 
 
 def test_without_push_nothing_leaves_this_machine(registry):
@@ -135,7 +135,7 @@ def test_a_registry_that_is_down_loses_nothing_and_seal_pushes_later(tmp_path, c
         assert back.manifest_digest == down.manifest_digest == find(name)
         assert tags_of(name) == ["latest", "one"]
         assert read_elsewhere(name, tmp_path) == WHOLE
-        assert "| Registry | pushed |" in shown_of(sealed.flow_run_id)["ommx-experiment"]
+        assert "- **Registry**: pushed\n" in shown_of(sealed.flow_run_id)["ommx-experiment"]
 
         requests = server.log.count("PUT")
         assert seal(sealed.flow_run_id) == back
@@ -177,7 +177,7 @@ def test_a_night_that_failed_reaches_people_under_a_tag_that_says_so(registry, t
     found = read_elsewhere(f"{name}-failed", tmp_path)
     assert (found.status, found.outputs) == ("failed", [{"twice": 2}])
     shown = shown_of(sealed.flow_run_id)["ommx-experiment"]
-    assert f"| Registry | pushed as `{name}-failed` |" in shown
+    assert f"- **Registry**: pushed as `{name}-failed`\n" in shown
     assert f'Open it: Experiment.load("{name}-failed")' in caplog.text
 
 

@@ -102,7 +102,7 @@ def test_no_payload_comes_to_the_host_that_seals(registry, tmp_path, monkeypatch
     assert len(pushed) == len(set(pushed))
     assert find(image_name) is None
     shown = shown_of(str(state.state_details.flow_run_id))
-    assert "| Registry | composed there |" in shown["ommx-experiment"]
+    assert "- **Registry**: composed there\n" in shown["ommx-experiment"]
     assert [row["task"] for row in json.loads(shown["ommx-runs"])] == ["heavy"] * 3
 
     assert read_elsewhere(image_name, tmp_path) == Elsewhere("finished", [0, 1, 2])
