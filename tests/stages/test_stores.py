@@ -65,6 +65,7 @@ class TestBucket(StoreContract):
 
 
 @pytest.mark.usefixtures("server")
+@pytest.mark.full
 class TestFsspec(StoreContract):
     @pytest.fixture
     def store(self, s3) -> Store:
