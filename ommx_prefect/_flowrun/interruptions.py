@@ -11,8 +11,6 @@ of it by a file in this user's temporary folder: `interrupted/<flow run>-<its ru
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -20,8 +18,9 @@ from pathlib import Path
 
 from prefect.exceptions import PrefectSignal
 
+from ommx_prefect._flowrun.host_folder import host_folder
 from ommx_prefect._memory.bounded import Bounded
-from ommx_prefect._registry.files import PRIVATE_FOLDER, read_regular, write_whole
+from ommx_prefect._registry.files import read_regular, write_whole
 from ommx_prefect.exceptions import DocumentError
 
 # Of a process that is interrupted again and again, which forgets the oldest.
@@ -74,21 +73,14 @@ def interruption_elsewhere(flow_run_id: str, flow_attempt: int) -> str | None:
 def _note(flow_run_id: str, flow_attempt: int, error: BaseException) -> None:
     reason = f"the flow run was interrupted ({type(error).__name__})"
     _reasons[flow_run_id] = reason
-    file = _file(flow_run_id, flow_attempt)
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+        file = _file(flow_run_id, flow_attempt)
         _tidy(file.parent)
         write_whole(file, reason.encode())
 
 
 def _file(flow_run_id: str, flow_attempt: int) -> Path:
-    return host_folder() / "interrupted" / f"{flow_run_id}-{flow_attempt}"
-
-
-def host_folder() -> Path:
-    """Return the folder by which processes of this user on this host know of each other."""
-    who = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir(), f"ommx-prefect-{who}")
+    return host_folder("interrupted") / f"{flow_run_id}-{flow_attempt}"
 
 
 def _tidy(folder: Path) -> None:

@@ -19,8 +19,9 @@ import psutil
 
 from ommx_prefect._decorators.flow_experiment import add_part
 from ommx_prefect._flowrun.environment import environment_here
-from ommx_prefect._flowrun.interruptions import host_folder
+from ommx_prefect._flowrun.host_folder import host_folder
 from ommx_prefect._recording.current import CurrentRecording, note_here
+from ommx_prefect._registry.files import make_folder
 from ommx_prefect._targets.annotations import PREFIX
 
 ATTACHMENT = "environment"
@@ -57,10 +58,10 @@ def counted(recording: CurrentRecording | None) -> Iterator[Concurrency | None]:
     if recording is None or not recording.attempt.flow_run_id:
         yield None
         return
-    folder = _folder(recording.attempt.owner)
-    file = folder / f"{os.getpid()}-{next(_numbers)}"
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = host_folder("solves") / recording.attempt.owner
+        make_folder(folder)
+        file = folder / f"{os.getpid()}-{next(_numbers)}"
         file.touch()
     except OSError:
         yield None
@@ -97,10 +98,6 @@ def record_environment(recording: CurrentRecording) -> None:
     }
     annotations = {f"{PREFIX}{name}": text for name, text in told.items()}
     add_part(recording.attempt, {ATTACHMENT: found}, annotations)
-
-
-def _folder(root_flow_run_id: str) -> Path:
-    return host_folder() / "solves" / root_flow_run_id
 
 
 def _tidy(parent: Path) -> None:
