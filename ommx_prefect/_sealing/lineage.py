@@ -86,8 +86,9 @@ def repository_of(image_name: str) -> str:
 
 
 def time_of(night: Series) -> datetime | None:
-    """Return when a flow run was scheduled; None where nobody said it."""
+    """Return when a flow run was scheduled; None where nobody said it, or for no known zone."""
     try:
-        return datetime.fromisoformat(night.scheduled_time)
+        found = datetime.fromisoformat(night.scheduled_time)
     except ValueError:
         return None
+    return found if found.utcoffset() is not None else None

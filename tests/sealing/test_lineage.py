@@ -13,6 +13,7 @@ from prefect.flow_engine import run_flow as run_prefect_flow
 
 from ommx_prefect import flow, seal, task
 from ommx_prefect._registry.blobs import read_blob
+from ommx_prefect._sealing.lineage import Series
 from tests.support.reading import run_flow
 
 BASE = datetime(2026, 11, 1, 2, tzinfo=timezone.utc)
@@ -84,3 +85,13 @@ def test_without_lineage_there_is_no_subject():
 def test_a_lineage_that_nobody_knows_is_refused_at_once():
     with pytest.raises(TypeError, match="neither 'previous' nor 'accumulate' nor None"):
         flow(lineage="next")(lambda: None)
+
+
+@pytest.mark.parametrize("time", ["", "soon", "2026-11-29T02:00:00", "2026-11-29"])
+def test_an_experiment_that_was_scheduled_at_no_known_moment_is_before_none_and_stops_none(time):
+    other, night = (
+        Series(x, "", "nightly", "localhost/nights", at)
+        for x, at in (("a", time), ("b", "2026-11-30T02:00:00+00:00"))
+    )
+    assert not other.is_before(night)
+    assert not night.is_before(other)
