@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import httpx
 
 from tests.support.watchdog import guarded_folder
 
@@ -25,6 +28,11 @@ os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"
 os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ.pop("PREFECT_API_URL", None)
+# Each client reads all that it trusts: 140 certificates take 30 ms. No test speaks TLS with anyone,
+# so that one of them will do.
+TRUSTED = httpx.create_ssl_context(trust_env=False).get_ca_certs(binary_form=True)[:1]
+(SESSION / "trusted.pem").write_text("".join(map(ssl.DER_cert_to_PEM_cert, TRUSTED)))
+os.environ["SSL_CERT_FILE"] = str(SESSION / "trusted.pem")
 # Hundreds of processes that tests start import Prefect: they need not compile it each time, and
 # coverage, which is of the processes of the tests themselves, watches none of them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -33,7 +41,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-import httpx  # noqa: E402
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 

@@ -18,6 +18,7 @@ PLACES = {
 WANTED = {"stage": "s3-bucket/shards", "registry": "ommx-registry/prod", "flush_seconds": "0.5"}
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("place", PLACES)
 def test_a_setting_is_read_from_each_place(place, tmp_path):
     variables = {f"PREFECT_INTEGRATIONS_OMMX_{key.upper()}": x for key, x in WANTED.items()}

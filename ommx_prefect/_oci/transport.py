@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.cookiejar
 import importlib.metadata
+import os
+import ssl
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +76,12 @@ class _NoCookies(http.cookiejar.CookieJar):
         return
 
 
+@functools.cache
+def _tls(trust_env: bool, *_certificates: str | None) -> ssl.SSLContext:
+    """Read the trusted certificates once: that takes longer than many a request."""
+    return httpx.create_ssl_context(trust_env=trust_env)
+
+
 class Connection:
     """Speaks HTTP with one registry about one repository; may be used by many threads."""
 
@@ -89,13 +98,15 @@ class Connection:
         self._auth = RegistryAuth(registry, repository, credentials)
         self._has_credentials = credentials is not None
         self._origin = origin_of(self._address())
+        # A proxy has no business between this machine and itself.
+        trust_env = not is_local(registry)
         self._client = httpx.Client(
             base_url=api_url(registry),
+            verify=_tls(trust_env, *map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR"))),
             timeout=BRIEF_TIMEOUT if brief else TIMEOUT,
             follow_redirects=False,  # see `_send`
             cookies=_NoCookies(),
-            # A proxy has no business between this machine and itself.
-            trust_env=not is_local(registry),
+            trust_env=trust_env,
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
         )
         weakref.finalize(self, self._client.close)  # one that is kept has nobody to close it

@@ -7,18 +7,23 @@ killed task runs Running for ever; so nothing here decides what is recorded.
 from __future__ import annotations
 
 import contextlib
+import functools
+import ssl
 import threading
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+import httpx
 from prefect.client.base import ServerType
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
+from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_TLS_INSECURE_SKIP_VERIFY
 
 from ommx_prefect._prefect.labels import HOST_LABEL, TASK_LABEL, TASK_RUN_LABEL
 from ommx_prefect._prefect.states import RUN_STATUS
@@ -70,8 +75,25 @@ class TaskRunRow:
 @contextlib.contextmanager
 def api_client() -> Iterator[SyncPrefectClient]:
     """Open a synchronous client; it works in hooks of sync and async flows alike."""
-    with get_client(sync_client=True) as client:
+    # Prefect gives out that of a sync flow run again where nobody asks for settings of their own.
+    settings = None if SyncClientContext.get() else _tls_settings()
+    with get_client(sync_client=True, httpx_settings=settings) as client:
         yield client
+
+
+def _tls_settings() -> dict[str, ssl.SSLContext] | None:
+    """Return what a client of Prefect's verifies servers with; None leaves it to Prefect."""
+    if PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value():
+        return None
+    return {"verify": _trusting(PREFECT_API_SSL_CERT_FILE.value())}
+
+
+@functools.cache
+def _trusting(certificates: str | None) -> ssl.SSLContext:
+    """Read the trusted certificates once: Prefect does for each client, which takes 30 ms."""
+    if certificates:
+        return ssl.create_default_context(cafile=certificates)
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def read_flow_run(client: SyncPrefectClient, flow_run_id: str) -> FlowRun:

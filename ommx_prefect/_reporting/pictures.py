@@ -50,10 +50,10 @@ def pictures(nights: Mapping[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def _wanted(nights: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    from ommx_prefect import analysis
-
     if not nights:
         return
+    from ommx_prefect import analysis  # brings pandas, which a night without solves does not need
+
     table = list(nights.values())[-1]
     solved = table[table["objective"].notna()]
     if (solved.groupby("instance")["adapter"].nunique() > 1).any():

@@ -56,6 +56,7 @@ def test_a_worse_outcome_is_1_and_is_told_with_any_name(compared, command):
     assert "1 became worse" in answer.err
 
 
+@pytest.mark.server
 def test_slower_times_are_1_unless_the_threshold_is_higher(compared, command):
     answer = command("compare", compared["old"], compared["slow"], "--json")
     assert answer.code == 1

@@ -170,6 +170,7 @@ def mixed():
     return name
 
 
+@pytest.mark.server
 def test_a_solve_that_was_stopped_has_as_long_as_it_had(mixed, command):
     answer = command("replay", mixed, "--all-failed", "--record", "--json")
     stopped, refused = answer.json["solves"]
@@ -182,6 +183,7 @@ def test_a_solve_that_was_stopped_has_as_long_as_it_had(mixed, command):
     assert refused["agrees"]
 
 
+@pytest.mark.server
 def test_a_limit_is_given_to_those_that_have_one(mixed, command):
     answer = command("replay", mixed, "--option", "time_limit_seconds=2", "--record", "--json")
     assert [row["outcome_after"] for row in answer.json["solves"]] == [

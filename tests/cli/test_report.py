@@ -111,6 +111,7 @@ def test_its_policy_allows_its_own_script_alone(page):
     assert "default-src 'none'" in text
 
 
+@pytest.mark.server
 def test_the_same_night_gives_the_same_page(nights, page):
     night, before = (open_image(x).experiment for x in (nights.second, nights.first))
     assert report_html(night, earlier=[before], name=nights.second) == page.read_text()

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 # What pytest runs without --full: one place of each kind that dies or goes away.
 USUAL = (
     "script, kill -9",
-    "Dask worker, kill -9",
-    "served flow, SIGTERM",
     "registry, kill -9 in a push",
     "disk full",
     "sealing process, first seal",

@@ -70,6 +70,7 @@ def test_every_outcome_of_a_deployment_is_in_the_artifact(deployment):
     check_every_outcome(run_deployment("every-outcome", deployment, key=new_key()))
 
 
+@pytest.mark.full  # tests/flows/test_three_nights.py kills a deployment's process in any case
 def test_a_deployment_whose_process_was_killed_is_sealed_by_another_one(deployment, tmp_path):
     sealed = run_deployment("with-a-kill", deployment, marker=str(tmp_path / "once"))
     assert table_of(sealed) == {"ok": [OK], "dies_once": [CUT_OFF]}

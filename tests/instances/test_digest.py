@@ -226,6 +226,7 @@ def test_other_objectives_have_other_digests(one, other):
     assert (instance_digest(first) == instance_digest(second)) is same
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_two_loads_of_a_file_agree(folder):
     for path in expand_sources([folder]):

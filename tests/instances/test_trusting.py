@@ -251,6 +251,7 @@ def test_a_qplib_file_is_counted_against_its_own_figures(tmp_path):
     )
 
 
+@pytest.mark.server
 def test_all_real_instances_are_confirmed_and_have_the_digests_of_ommx():
     here = [folder for folder in FOLDERS if folder.is_dir()]
     files = [file for file in expand_sources(here) if ".mps" in file]

@@ -44,6 +44,7 @@ def test_a_written_model_is_read_as_it_was(tmp_path, write, suffix, kinds, reade
     assert loaded.readers.startswith(readers)
 
 
+@pytest.mark.server
 @settings(max_examples=60, deadline=None)
 @given(models(integers=True, squares=True, ranges=True, row_squares=True))
 def test_an_instance_holds_the_arrays_it_was_built_of(model):

@@ -260,6 +260,7 @@ def test_a_checkpoint_that_lost_its_payload_stops_the_seal():
         seal(state.state_details.flow_run_id)
 
 
+@pytest.mark.server
 def test_a_checkpoint_taken_while_it_is_replaced_is_whole():
     attempt = _elsewhere(f"replaced-{uuid.uuid4()}", "t", "n", 1.0)
     stage = LocalStage(attempt.owner)

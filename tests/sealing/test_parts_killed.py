@@ -19,8 +19,8 @@ from tests.support.large_nights import FEW_BYTES, RUNS
 
 CHECKOUT = Path(__file__).parents[2]
 TAKEN_SECONDS = 240
-# So many of the points are tried, at equal distances.
-KILLS = 6
+# So many of the points are tried, at equal distances, and with --full.
+KILLS, MANY_KILLS = 3, 30
 NAME = "nights.local/killed:one"
 
 # A flow run that was sealed in parts when it failed, and got one more Run since.
@@ -106,14 +106,15 @@ def sealer(tmp_path):
 
 
 @pytest.mark.server  # it takes a while
-def test_a_seal_in_parts_may_be_killed_anywhere(sealer):
+def test_a_seal_in_parts_may_be_killed_anywhere(sealer, pytestconfig):
     with sealer.copy() as registry:
         wanted = sealer.told(registry, "finished", "count")
         assert sealer.told(registry, "look") == [RUNS + 1]
     points = wanted.pop("points")
     assert len(wanted["runs"]) == RUNS + 1
     seen = set()
-    for point in range(1, points + 1, max(1, points // KILLS)):
+    kills = MANY_KILLS if pytestconfig.getoption("full") else KILLS
+    for point in range(1, points + 1, max(1, points // kills)):
         with sealer.copy() as registry:
             code, printed = sealer.ask(registry, "finished", point)
             assert code == -signal.SIGKILL, printed

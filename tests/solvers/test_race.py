@@ -44,6 +44,7 @@ def test_a_race_names_each_solver_once(adapters):
         race(adapters, instance_of([X], X))
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("adapter", ["highs", "scip"])
 def test_who_decides_between_infeasible_and_unbounded_is_stopped_too(adapter):
     """Without its objective this is a market split, which takes any solver hours."""

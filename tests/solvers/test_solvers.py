@@ -104,6 +104,7 @@ def limits_of(adapter):
     return {"seed": 1} if adapter == "openjij" else LIMIT
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("file", "adapter", "outcome"),
     [(file, adapter, outcome) for file, adapters, outcome in FILES for adapter in adapters],

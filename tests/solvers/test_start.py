@@ -56,6 +56,7 @@ def test_a_start_that_is_never_beaten_is_durable_as_any_other_solution(adapter, 
     assert found["incumbents"] == 1
 
 
+@pytest.mark.server
 def test_a_state_values_and_a_run_are_starts():
     instance = eight_capacities()
     solved = recorded(solve_in, "highs", instance, limits={})

@@ -23,6 +23,7 @@ from ommx_prefect.testing._scene import attempt_of, new_id
 from tests.support.killed_solves import incumbents
 
 
+@pytest.mark.server
 def test_an_interruption_is_known_in_other_processes_and_is_none_of_a_retry(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -150,6 +150,7 @@ def test_what_is_asked_once_more_without_an_objective_is_in_no_telemetry(monkeyp
     assert len(found.run.solves[0].diagnostics) == diagnostics
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("adapter", ["highs", "scip"])
 def test_a_limit_leaves_the_bound_that_was_proved(adapter):
     instance = load_instance(instance_file("gen-ip054.mps")).instance

@@ -70,34 +70,45 @@ def _packed(name, fields, most=None):
     return inline_manifest(name, GROUP_TYPE, GROUP_ANNOTATION, zlib.compress(fields)[:most])
 
 
-def _damaged(name, manifest, records):
-    owner = name.partition("/")[0]
+def _no_base64(name, manifest):
     changed = json.loads(manifest)
     changed["annotations"][GROUP_ANNOTATION] += "!"
-    foreign = msgpack.packb({"format": 1, "records": {f"{new_id()}/shards/a": b""}})
-    mark = msgpack.packb({"format": 1, "records": {f"{owner}/rolled-back/a": b""}})
-    return {
-        "no base64": (json.dumps(changed).encode(), "not a"),
-        "cut short": (_packed(name, msgpack.packb(records), 6), "ends too early"),
-        "no map": (_packed(name, b"nonsense"), "no map of MessagePack"),
-        "another's record": (_packed(name, foreign), "is no record of"),
-        "a document": (_packed(name, mark), "is no record of"),
-        "no bytes": (_packed(name, msgpack.packb({"format": 1, "records": {"a": 1}})), "more than"),
-        "a later format": (_packed(name, msgpack.packb({"format": 2, "records": {}})), "upgrade"),
-        "a bomb": (_packed(name, msgpack.packb(b"\0" * 300_000_000)), "4,194,304"),
-        "a name of another": (manifest.replace(b"/groups/", b"/groups/x", 1), "the record of"),
-    }
+    return json.dumps(changed).encode()
 
 
-DAMAGE = sorted(_damaged("a/groups/b", group_manifest("a/groups/b", {}), {}))
+def _cut_short(name, manifest):
+    return _packed(name, msgpack.packb({}), 6)
+
+
+def _grouped(records, format_=1):
+    return lambda name, manifest: _packed(
+        name, msgpack.packb({"format": format_, "records": records(name.partition("/")[0])})
+    )
+
+
+# What is made of the name and the manifest of a group, and what the error says of it.
+DAMAGE = {
+    "no base64": (_no_base64, "not a"),
+    "cut short": (_cut_short, "ends too early"),
+    "no map": (lambda name, _: _packed(name, b"nonsense"), "no map of MessagePack"),
+    "another's record": (_grouped(lambda _: {f"{new_id()}/shards/a": b""}), "is no record of"),
+    "a document": (_grouped(lambda owner: {f"{owner}/rolled-back/a": b""}), "is no record of"),
+    "no bytes": (_grouped(lambda _: {"a": 1}), "more than"),
+    "a later format": (_grouped(lambda _: {}, 2), "upgrade"),
+    "a bomb": (lambda name, _: _packed(name, msgpack.packb(b"\0" * 60_000_000)), "4,194,304"),
+    "a name of another": (
+        lambda _, manifest: manifest.replace(b"/groups/", b"/groups/x", 1),
+        "the record of",
+    ),
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_group_is_named_and_the_rest_is_sealed_without_it(night, damage):
     night.record(1, 2, 3, 4)
     name, manifest = group_of(night)
-    data, said = _damaged(name, manifest, {})[damage]
-    night.place.put(name, data)
+    make, said = DAMAGE[damage]
+    night.place.put(name, make(name, manifest))
     with pytest.raises(exceptions.DocumentError, match=said) as caught:
         night.collected()
     assert f"{name} in stage" in str(caught.value)

@@ -193,6 +193,7 @@ def test_what_could_not_be_deleted_goes_with_the_seal(night, monkeypatch, is_hal
     assert left_in(night.place) == set()
 
 
+@pytest.mark.server
 def test_a_registry_that_deletes_nothing_gets_one_group_and_no_more(tmp_path):
     with running_registry(tmp_path / "r", allow_delete=False) as server:
         night = Night(RegistryPlace(server, "acme/shards", None), tmp_path)
