@@ -41,6 +41,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import coverage  # noqa: E402
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
@@ -58,6 +59,7 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 START_SECONDS = 240
+IS_WATCHED = pytest.StashKey[bool]()
 FULL = "cases marked `full`: further runners, places and kinds of death of what runs once anyhow"
 
 
@@ -80,6 +82,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    files: set[Path] = set()
+    for item in items:
+        has_server = item.get_closest_marker("server") is not None
+        item.stash[IS_WATCHED] = not has_server or item.path not in files
+        files |= {item.path} if has_server else set()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let coverage watch the fast tier, and the first test of each file of the others.
+
+    It doubles the time of whatever runs in a process that it watches.
+    """
+    watching = coverage.Coverage.current()
+    if watching is None or item.stash[IS_WATCHED]:
+        return (yield)
+    watching.stop()
+    try:
+        return (yield)
+    finally:
+        watching.start()
 
 
 def pytest_terminal_summary(
