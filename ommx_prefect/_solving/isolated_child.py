@@ -60,7 +60,7 @@ def main() -> None:
 def _own_output() -> IO[bytes]:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # the parent keeps what is printed in a file
-    PythonMipDriver.may_print = True
+    PythonMipDriver.output = 1
     return answers
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import tempfile
 from collections.abc import Iterator
@@ -130,7 +131,7 @@ class Observed:
     def _note_figures(self) -> None:
         driver, model, measured = self._driver, self._solve.solver_input, self._call.measured
         verdict = driver.verdicts.get(driver.status(model), "error")
-        figures = driver.figures(model, verdict)
+        figures = dataclasses.replace(driver.figures(model, verdict), **self._watch.counts)
         measure(measured, self._watch, figures, is_same_objective=self._is_same_objective)
         if self._at_once is not None:
             self._at_once.look()

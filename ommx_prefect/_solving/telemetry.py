@@ -108,7 +108,8 @@ def measure(measured: Measured, watch: Watch, figures: Figures, *, is_same_objec
         # What presolve alone solves calls nobody back.
         first = watch.first_seconds
         parameters["first_solution_seconds"] = figures.seconds if first is None else first
-        parameters.setdefault("incumbents", max(1, watch.incumbents))
+        if watch.is_counted:
+            parameters.setdefault("incumbents", max(1, watch.incumbents))
 
 
 def _last(rows: Sequence[Row], figures: Figures) -> Row:

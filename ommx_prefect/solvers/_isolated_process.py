@@ -69,7 +69,7 @@ class SolverProcess:
         began = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="ommx-prefect-") as folder:
             printed = Path(folder, "printed")
-            with printed.open("wb") as output:
+            with printed.open("w+b") as output:  # the process reads there, too
                 self._start(output, folder)
             try:
                 with self._counted() as self._at_once:
