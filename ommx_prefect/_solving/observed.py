@@ -116,6 +116,8 @@ class Observed:
                     self._note_diagnostics()
                 else:
                     self._call.measured.trajectory = ()
+        elif self._telemetry == "full" and self._is_same_objective:
+            self._call.measured.trajectory = tuple(self._watch.rows)  # until it was left alone
         if self._watch.problem is not None:
             self._call.note(f"a callback of the solve failed: {self._watch.problem!r}")
 

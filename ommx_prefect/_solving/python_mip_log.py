@@ -20,8 +20,9 @@ Words: TypeAlias = Sequence[str]
 _STARS = ("★", "*")
 _BARS = str.maketrans({"│": " ", "|": " ", "★": " "})
 _NONE = ("—", "-")
-# A start that was given stands in no table.
-_START = re.compile(r"^Cbc\d+I Integer solution of (\S+) found ")
+# What is known before the first table; a start has the time of its check.
+_START = re.compile(r"^Cbc\d+I MIPStart provided solution")
+_SOLUTION = re.compile(r"^Cbc\d+I Integer solution of (\S+) found .*\((\S+) seconds\)")
 _COUNTS = (
     ("nodes", re.compile(r"^Enumerated nodes:\s+(\d+)")),
     ("iterations", re.compile(r"^Total iterations:\s+(\d+)")),
@@ -53,7 +54,7 @@ def read_log(text: str) -> CbcLog:
     """Read the log of one run."""
     log = CbcLog()
     table: _Table | None = None
-    clock = 0.0
+    clock, is_start = 0.0, False
     for line in text.splitlines():
         words = line.translate(_BARS).replace("*", " ").split()
         if (head := _headed(words)) is not None:
@@ -61,8 +62,11 @@ def read_log(text: str) -> CbcLog:
             log.has_tree |= table is _of_tree
         elif not words:
             table = None
-        elif found := _START.match(line):
-            log.rows.append(Row(0.0, float(found[1])))
+        elif _START.match(line):
+            is_start = True
+        elif found := _SOLUTION.match(line):
+            log.rows.append(Row(0.0 if is_start else float(found[2]), float(found[1])))
+            is_start = False
         elif table is None:
             _count(line, log.counts)
         elif row := _row(table, words, clock, is_new=line.lstrip().startswith(_STARS)):

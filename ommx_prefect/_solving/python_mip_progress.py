@@ -25,11 +25,13 @@ def tell_progress(model: Any, text: str, watch: Watch) -> None:
     """Tell a watch of each solution and bound in a log, and of what was counted at its end."""
     log = read_log(text)
     watch.counts = {x: log.counts[x] for x in ("nodes", "iterations") if x in log.counts}
-    if not log.is_understood or not model.num_int:
+    if not model.num_int:
         return
     best = _Best(model, watch)
     for row in log.rows:
         best.see(row.seconds, row.primal, row.dual, row.nodes)
+    if not log.is_understood:
+        return  # or it has not ended
     if model.num_solutions:
         if not best.is_known and log.counts["nodes"]:
             return  # nobody knows when in the tree it was found

@@ -19,7 +19,7 @@ from ommx import Solution
 
 from ommx_prefect._solving.call import SolvesAtOnce
 from ommx_prefect._solving.isolated_frames import receive, send
-from ommx_prefect._solving.supervised import supervise
+from ommx_prefect._solving.supervised import STOP_SECONDS, supervise
 from ommx_prefect._solving.telemetry import LOG, cut
 from ommx_prefect.exceptions import SolveOutcomeError, SolverError
 from ommx_prefect.solvers._call import RecordedCall
@@ -28,6 +28,9 @@ MODULE = "ommx_prefect._solving.isolated_child"
 MEGABYTE = 2**20
 # A program has the folder of its script on its path, not the one it was started in.
 SAFE_PATH = ("-P",) if sys.version_info >= (3, 11) else ()
+# How long a process that was told to stop is waited for: it waits for its solver itself, and has to
+# say then what is known.
+ANSWER_SECONDS = STOP_SECONDS + 0.3
 # So much of what it printed last stands in the reason why it died.
 TAIL = 300
 
@@ -73,7 +76,7 @@ class SolverProcess:
                 self._start(output, folder)
             try:
                 with self._counted() as self._at_once:
-                    supervise(self._talk, self._stop, self._look)
+                    supervise(self._talk, self._stop, self._look, stop_seconds=ANSWER_SECONDS)
             finally:
                 self._end()
                 self._note(Path(folder), time.perf_counter() - began)

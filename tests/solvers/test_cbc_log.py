@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 
 import pytest
 from ommx import Sense
+from ommx.experiment import Experiment
 
 from ommx_prefect._solving.integral import Row
 from ommx_prefect._solving.python_mip_log import read_log
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers._solve import solve_in
+from tests.solvers.test_stopping import raise_in
 from tests.support.instance_files import instance_file
-from tests.support.solving import check, eight_capacities, recorded
+from tests.support.solving import check, eight_capacities, recorded, slow_instance
+from tests.support.started import until
 
 LOG = """
+Cbc0045I MIPStart provided solution with cost 40
 Cbc0012I Integer solution of 40 found by Reduced search after 0 nodes (0.01 seconds)
+Cbc0012I Integer solution of 39 found by rounding after 0 nodes (0.01 seconds)
 
   Round   Pass   Fractional       Suminf Status                BestSol  Time(s)
   ----- ------ ------------ ------------ -------------- -------------- --------
@@ -49,6 +56,7 @@ def test_each_table_of_the_log_is_read(line):
     log = read_log(line)
     assert [row for row in log.rows if row.primal or row.dual is not None] == [
         Row(0.0, 40.0),
+        Row(0.01, 39.0),
         Row(0.02, 36.0),
         Row(0.05, 31.0),
         Row(0.055, 29.0, 12.5, 0),
@@ -113,6 +121,40 @@ def test_a_start_is_its_first_solution():
     )
     assert found.parameters["start_objective"] == 0.0
     assert found.run.get_json("trajectory")["primal"][0] == 0.0
+
+
+@pytest.mark.server
+def test_one_that_does_not_stop_leaves_what_it_had_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    experiment = Experiment.with_temp_local_registry()
+    ended: list[float] = []
+
+    def solving() -> None:
+        try:
+            with experiment.run() as run:
+                solve_in(run, "python-mip", slow_instance(), limits={}, isolate=True)
+        except KeyboardInterrupt:
+            ended.append(time.monotonic())
+
+    thread = threading.Thread(target=solving)
+    thread.start()
+
+    def found() -> bool | None:
+        logs = [x.read_text() for x in tmp_path.glob("*/printed")]
+        return any(" strong branching " in log for log in logs) or None
+
+    until(found)
+    since = time.monotonic()
+    raise_in(thread, KeyboardInterrupt)
+    thread.join(60)
+    assert ended[0] - since < 4
+    experiment.commit()
+    [run] = experiment.runs
+    assert run.status == "interrupted"
+    assert run.get_json("trajectory")["primal"][-1] > -55  # the pump's is -55
+    assert "solver.log" in run.attachment_names
+    [row] = experiment.run_parameters_df().to_dict("records")
+    assert not row.keys() & {"objective", "gap", "primal_dual_integral"}
 
 
 @pytest.mark.server

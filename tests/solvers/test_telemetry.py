@@ -104,6 +104,12 @@ def test_every_solver_uses_the_same_names(adapter, tree):
     assert found["gap"] == 0.0
 
 
+def test_what_was_never_iterated_has_no_iterations():
+    found = recorded(solve_in, "highs", instance_of([], 5), limits={}).parameters
+    assert found["objective"] == found["dual_bound"] == 5
+    assert "iterations" not in found
+
+
 @pytest.mark.parametrize("adapter", SOLVERS)
 def test_a_bound_is_one_of_the_objective_that_is_maximised(adapter):
     x = [DecisionVariable.binary(i) for i in range(8)]
