@@ -96,6 +96,7 @@ class SolverProcess:
             stdout=subprocess.PIPE,
             stderr=output,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": folder},
+            start_new_session=True,
         )
 
     def _talk(self) -> None:
@@ -133,12 +134,12 @@ class SolverProcess:
             self._cpu = times.user + times.system
         if self._limit is not None and self._peak > self._limit:
             self._is_over_limit = True
-            self._process.kill()
+            self._kill()
 
     def _stop(self) -> None:
         """Tell the process to stop its solver, and to answer with what it has found."""
         if not self._is_asked:  # it may never read, and what waits for it never end
-            self._process.kill()
+            self._kill()
             return
         with contextlib.suppress(OSError, ValueError):
             # A byte, too: a process that was forked from this one holds the other end open.
@@ -146,13 +147,20 @@ class SolverProcess:
             os.write(self._process.stdin.fileno(), b"\0")
             self._process.stdin.close()
 
+    def _kill(self) -> None:
+        """Kill the process, and the programs that its adapter has started."""
+        if self._process.poll() is None and hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+
     def _end(self) -> None:
         if self._process.poll() is None and "result" not in self.last:
-            self._process.kill()
+            self._kill()
         self._stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2)
-        self._process.kill()
+        self._kill()
         self._process.wait()
 
     def _note(self, folder: Path, seconds: float) -> None:

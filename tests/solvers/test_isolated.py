@@ -33,6 +33,7 @@ from tests.support.solving import (
     recorded,
     slow_instance,
 )
+from tests.support.started import until
 
 pytestmark = pytest.mark.server  # a process for each solve
 # CBC's log is its process's standard output.
@@ -87,6 +88,23 @@ def test_a_solver_that_dies_is_a_failed_run_that_says_so(adapter, reason):
     assert reason in str(found.error)
     if adapter is dying_adapters.Leaking:
         assert found.parameters["peak_memory_mb"] > 700
+
+
+def is_over(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # which nobody collects
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_what_kills_it_kills_the_programs_that_its_adapter_has_started(tmp_path, monkeypatch):
+    monkeypatch.setenv(dying_adapters.WHEN, str(tmp_path / "pid"))
+    limit = {"memory_limit_mb": 300}
+    adapter = dying_adapters.LeakingBesideAProgram
+    found = recorded(solve_in, adapter, instance_of([X], X), **APART, **limit)
+    assert "at its memory limit of 300 MB" in str(found.error)
+    program = int((tmp_path / "pid").read_text())
+    until(lambda: is_over(program) or None)
 
 
 @pytest.mark.parametrize(
