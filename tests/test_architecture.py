@@ -29,7 +29,7 @@ LAYERS = (
     {"_targets"},
     {"_stages"},
     {"codecs", "instances", "blocks", "_registry", "_prefect"},
-    {"_shards", "_solving", "_values"},
+    {"_shards", "_solver", "_values"},
     {"_format", "_oci"},
     {"exceptions", "_pickling", "_settings", "_workarounds"},
     {"_memory"},
@@ -41,7 +41,7 @@ PURE = ("_format", "_oci", "_memory")
 # And these know OMMX, not Prefect.
 WITHOUT_PREFECT = (
     "_shards",
-    "_solving",
+    "_solver",
     "_registry",
     "codecs",
     "_workarounds",

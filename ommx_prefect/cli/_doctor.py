@@ -27,7 +27,7 @@ from ommx_prefect._oci.credentials import Credentials, find_credentials
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._settings import OmmxSettings
-from ommx_prefect._solving.backends import BACKENDS
+from ommx_prefect._solver.backends import BACKENDS
 from ommx_prefect._stages.documents import FLOW_RECORD
 from ommx_prefect._stages.resolve import stage_at
 from ommx_prefect._values.display import for_terminal

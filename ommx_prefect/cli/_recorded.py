@@ -20,10 +20,10 @@ from ommx.experiment import Sampling, SealedRun
 from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._format.earlier import own
-from ommx_prefect._solving.backends import BACKENDS, backend_of, resolve_adapter
-from ommx_prefect._solving.options import LIMITS
-from ommx_prefect._solving.outcome import found_in_samples
-from ommx_prefect._solving.telemetry import START
+from ommx_prefect._solver.backends import BACKENDS, backend_of, resolve_adapter
+from ommx_prefect._solver.options import LIMITS
+from ommx_prefect._solver.outcome import found_in_samples
+from ommx_prefect._solver.telemetry import START
 from ommx_prefect.analysis import solves
 from ommx_prefect.analysis._solves import rows_of
 from ommx_prefect.exceptions import UnknownAdapterError

@@ -13,7 +13,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._catalogue.opened import Opened, open_image
 from ommx_prefect._catalogue.subject import seal_about
 from ommx_prefect._oci.image_name import with_suffix
-from ommx_prefect._solving.options import option_value
+from ommx_prefect._solver.options import option_value
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.cli._options import AsJson, Image, pair_of

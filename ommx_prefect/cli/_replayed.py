@@ -13,8 +13,8 @@ from ommx.adapter import SamplerAdapter, SolverAdapter
 from ommx.experiment import Experiment, Run
 
 from ommx_prefect._catalogue.opened import Opened
-from ommx_prefect._solving.backends import backend_of
-from ommx_prefect._solving.options import LIMITS
+from ommx_prefect._solver.backends import backend_of
+from ommx_prefect._solver.options import LIMITS
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis import environment_of, solves
 from ommx_prefect.analysis._solves import rows_of

@@ -45,10 +45,10 @@ from prefect.states import Cancelled
 from ommx_prefect._decorators.cached import when_cached
 from ommx_prefect._decorators.task import task
 from ommx_prefect._recording.current import current_run
-from ommx_prefect._solving.backends import resolve_adapter
-from ommx_prefect._solving.outcome import outcome_of
-from ommx_prefect._solving.start import StartLike
-from ommx_prefect._solving.telemetry import Telemetry
+from ommx_prefect._solver.backends import resolve_adapter
+from ommx_prefect._solver.outcome import outcome_of
+from ommx_prefect._solver.start import StartLike
+from ommx_prefect._solver.telemetry import Telemetry
 from ommx_prefect.exceptions import (
     InfeasibleError,
     NoSolutionError,

@@ -16,9 +16,9 @@ from ommx import Solution
 
 from ommx_prefect._recording.announced import Announced
 from ommx_prefect._recording.current import note_here, recording_here
-from ommx_prefect._solving.call import SolverCall
-from ommx_prefect._solving.outcome import Parameters, log_parameters
-from ommx_prefect._solving.telemetry import INCUMBENT
+from ommx_prefect._solver.call import SolverCall
+from ommx_prefect._solver.outcome import Parameters, log_parameters
+from ommx_prefect._solver.telemetry import INCUMBENT
 from ommx_prefect._workarounds.notices import notices_collected
 from ommx_prefect.exceptions import SolveOutcomeError
 from ommx_prefect.instances._digest import digest_of

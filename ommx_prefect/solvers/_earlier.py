@@ -35,8 +35,8 @@ from ommx_prefect._registry.parts import is_part
 from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
 from ommx_prefect._shards.shard import Attempt, Shard
-from ommx_prefect._solving.start import UnfitStartError, solution_in
-from ommx_prefect._solving.telemetry import INCUMBENT
+from ommx_prefect._solver.start import UnfitStartError, solution_in
+from ommx_prefect._solver.telemetry import INCUMBENT
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import FlowRecord, read_flow_record
 from ommx_prefect._stages.protocol import Stage

@@ -17,12 +17,12 @@ from ommx import Instance, Solution
 from ommx.adapter import DiagnosticsSink, SolverAdapter
 
 from ommx_prefect import exceptions
-from ommx_prefect._solving.errors import prepared_for
-from ommx_prefect._solving.integral import Row
-from ommx_prefect._solving.outcome import found_in
-from ommx_prefect._solving.start import Start, UnfitStartError, start_of
-from ommx_prefect._solving.telemetry import Watching
-from ommx_prefect._solving.warm_start import WarmStart
+from ommx_prefect._solver.errors import prepared_for
+from ommx_prefect._solver.integral import Row
+from ommx_prefect._solver.outcome import found_in
+from ommx_prefect._solver.start import Start, UnfitStartError, start_of
+from ommx_prefect._solver.telemetry import Watching
+from ommx_prefect._solver.warm_start import WarmStart
 from ommx_prefect._workarounds.notices import tell
 from ommx_prefect.exceptions import SolveOutcomeError, SolverError, SolverOptionError
 from ommx_prefect.solvers._call import RecordedCall

@@ -17,14 +17,14 @@ from typing import Any
 import psutil
 from ommx import Solution
 
-from ommx_prefect._solving.call import SolvesAtOnce
-from ommx_prefect._solving.isolated_frames import receive, send
-from ommx_prefect._solving.supervised import STOP_SECONDS, supervise
-from ommx_prefect._solving.telemetry import LOG, cut
+from ommx_prefect._solver.call import SolvesAtOnce
+from ommx_prefect._solver.isolated_frames import receive, send
+from ommx_prefect._solver.supervised import STOP_SECONDS, supervise
+from ommx_prefect._solver.telemetry import LOG, cut
 from ommx_prefect.exceptions import SolveOutcomeError, SolverError
 from ommx_prefect.solvers._call import RecordedCall
 
-MODULE = "ommx_prefect._solving.isolated_child"
+MODULE = "ommx_prefect._solver.isolated_child"
 MEGABYTE = 2**20
 # A program has the folder of its script on its path, not the one it was started in.
 SAFE_PATH = ("-P",) if sys.version_info >= (3, 11) else ()

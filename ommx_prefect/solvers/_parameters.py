@@ -10,9 +10,9 @@ from ommx import Instance, SampleSet, Sense, Solution
 from ommx.adapter import SolverAdapter
 from ommx.experiment import Run
 
-from ommx_prefect._solving.backends import resolve_adapter, resolve_sampler
-from ommx_prefect._solving.options import LIMITS, given_limits, plain_values
-from ommx_prefect._solving.outcome import (
+from ommx_prefect._solver.backends import resolve_adapter, resolve_sampler
+from ommx_prefect._solver.options import LIMITS, given_limits, plain_values
+from ommx_prefect._solver.outcome import (
     Parameters,
     effort_of,
     found_in,

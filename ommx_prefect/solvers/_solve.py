@@ -9,18 +9,18 @@ from ommx import Instance, SampleSet, Solution
 from ommx.adapter import SamplerAdapter, SolverAdapter
 from ommx.experiment import Run
 
-from ommx_prefect._solving.backends import resolve_adapter, resolve_sampler
-from ommx_prefect._solving.errors import translated
-from ommx_prefect._solving.options import (
+from ommx_prefect._solver.backends import resolve_adapter, resolve_sampler
+from ommx_prefect._solver.errors import translated
+from ommx_prefect._solver.options import (
     backend_settings,
     check_keywords,
     given_limits,
     plain_values,
 )
-from ommx_prefect._solving.outcome import effort_of, log_parameters
-from ommx_prefect._solving.run_solve import believe_samples, solution_of
-from ommx_prefect._solving.telemetry import Telemetry, Watching
-from ommx_prefect._solving.warm_start import WarmStart
+from ommx_prefect._solver.outcome import effort_of, log_parameters
+from ommx_prefect._solver.run_solve import believe_samples, solution_of
+from ommx_prefect._solver.telemetry import Telemetry, Watching
+from ommx_prefect._solver.warm_start import WarmStart
 from ommx_prefect.exceptions import SolveOutcomeError
 from ommx_prefect.instances._name import require_instance
 from ommx_prefect.solvers._call import RecordedCall, logged

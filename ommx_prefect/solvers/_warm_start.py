@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ommx import Solution
 
-from ommx_prefect._solving.warm_start import PREVIOUS, WarmStart
+from ommx_prefect._solver.warm_start import PREVIOUS, WarmStart
 from ommx_prefect.solvers._call import RecordedCall
 from ommx_prefect.solvers._earlier import earlier_solution
 

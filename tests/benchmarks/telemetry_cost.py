@@ -27,7 +27,7 @@ os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = tempfile.mkdtemp(prefix="telemetry-cost
 from ommx import Instance
 from ommx.experiment import Experiment
 
-from ommx_prefect._solving.watch import Watch
+from ommx_prefect._solver.watch import Watch
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers._solve import solve_in
 from tests.benchmarks.solve_cost import machine

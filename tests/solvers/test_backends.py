@@ -13,9 +13,9 @@ from ommx_openjij_adapter import OMMXOpenJijSAAdapter
 from ommx_pyscipopt_adapter import OMMXPySCIPOptAdapter
 from ommx_python_mip_adapter import OMMXPythonMIPAdapter
 
-from ommx_prefect._solving import backends
-from ommx_prefect._solving.backends import BACKENDS, backend_of, resolve_adapter, resolve_sampler
-from ommx_prefect._solving.options import (
+from ommx_prefect._solver import backends
+from ommx_prefect._solver.backends import BACKENDS, backend_of, resolve_adapter, resolve_sampler
+from ommx_prefect._solver.options import (
     backend_settings,
     check_keywords,
     given_limits,

@@ -10,8 +10,8 @@ import pytest
 from ommx import Sense
 from ommx.experiment import Experiment
 
-from ommx_prefect._solving.integral import Row
-from ommx_prefect._solving.python_mip_log import read_log
+from ommx_prefect._solver.integral import Row
+from ommx_prefect._solver.python_mip_log import read_log
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers._solve import solve_in
 from tests.solvers.test_stopping import raise_in

@@ -14,7 +14,7 @@ from prefect.context import FlowRunContext
 
 from ommx_prefect import flow
 from ommx_prefect._flowrun.environment import _git, environment_here
-from ommx_prefect._solving.supervised import CpuClock, _running
+from ommx_prefect._solver.supervised import CpuClock, _running
 from ommx_prefect.analysis import environment_of
 from ommx_prefect.solvers import solve
 from ommx_prefect.solvers._solve import solve_in

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from ommx.experiment import Experiment
 
-from ommx_prefect._solving.start import UnfitStartError, solution_in
+from ommx_prefect._solver.start import UnfitStartError, solution_in
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._targets.annotations import DEPLOYMENT_ID, FLOW_RUN_ID
 from ommx_prefect.exceptions import SolverOptionError

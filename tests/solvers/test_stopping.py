@@ -16,9 +16,9 @@ from ommx.experiment import Experiment
 
 from ommx_prefect import flow, load_experiment, task
 from ommx_prefect._recovery.recover import recover
-from ommx_prefect._solving.backends import BACKENDS
-from ommx_prefect._solving.run_solve import bound_limit
-from ommx_prefect._solving.supervised import supervise
+from ommx_prefect._solver.backends import BACKENDS
+from ommx_prefect._solver.run_solve import bound_limit
+from ommx_prefect._solver.supervised import supervise
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect.instances import load_instance

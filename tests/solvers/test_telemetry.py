@@ -11,8 +11,8 @@ from ommx import DecisionVariable, OneHotConstraint, Sense
 from ommx_highs_adapter import HighsDiagnosticsAnalyzer, OMMXHighsAdapter
 from ommx_pyscipopt_adapter import OMMXPySCIPOptAdapter, SCIPDiagnosticsAnalyzer
 
-from ommx_prefect._solving import run_solve
-from ommx_prefect._solving.integral import Row, primal_dual_integral
+from ommx_prefect._solver import run_solve
+from ommx_prefect._solver.integral import Row, primal_dual_integral
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from tests.support.instance_files import instance_file

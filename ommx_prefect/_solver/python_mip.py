@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ommx_prefect._solving.driver import Verdict
-from ommx_prefect._solving.figures import Figures, relative_gap
-from ommx_prefect._solving.python_mip_figures import cbc_version, threads_of
-from ommx_prefect._solving.python_mip_progress import printed, tell_progress
-from ommx_prefect._solving.watch import Watch, known
+from ommx_prefect._solver.driver import Verdict
+from ommx_prefect._solver.figures import Figures, relative_gap
+from ommx_prefect._solver.python_mip_figures import cbc_version, threads_of
+from ommx_prefect._solver.python_mip_progress import printed, tell_progress
+from ommx_prefect._solver.watch import Watch, known
 
 # By how much CBC lets a row be violated, as its `infeas_tol` has it.
 _TOLERANCE = 1e-6

@@ -17,8 +17,8 @@ from ommx import Instance, Solution
 from ommx.adapter import SolverAdapter
 from ommx.experiment import Run
 
-from ommx_prefect._solving.outcome import Parameters
-from ommx_prefect._solving.telemetry import Measured
+from ommx_prefect._solver.outcome import Parameters
+from ommx_prefect._solver.telemetry import Measured
 from ommx_prefect.exceptions import SolveOutcomeError
 
 

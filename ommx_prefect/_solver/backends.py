@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 
 from ommx.adapter import SamplerAdapter, SolverAdapter
 
-from ommx_prefect._solving.driver import Driver
-from ommx_prefect._solving.highs import HighsDriver
-from ommx_prefect._solving.python_mip import PythonMipDriver
-from ommx_prefect._solving.scip import ScipDriver
+from ommx_prefect._solver.driver import Driver
+from ommx_prefect._solver.highs import HighsDriver
+from ommx_prefect._solver.python_mip import PythonMipDriver
+from ommx_prefect._solver.scip import ScipDriver
 from ommx_prefect.exceptions import UnknownAdapterError
 
 

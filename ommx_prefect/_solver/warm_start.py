@@ -7,9 +7,9 @@ from typing import Any
 
 from ommx import Instance
 
-from ommx_prefect._solving.call import SolverCall
-from ommx_prefect._solving.driver import Driver
-from ommx_prefect._solving.start import Start, UnfitStartError, require_start, start_of
+from ommx_prefect._solver.call import SolverCall
+from ommx_prefect._solver.driver import Driver
+from ommx_prefect._solver.start import Start, UnfitStartError, require_start, start_of
 from ommx_prefect.exceptions import SolverOptionError
 
 PREVIOUS = "previous"

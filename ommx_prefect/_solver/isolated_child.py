@@ -25,12 +25,12 @@ from typing import IO, Any
 from ommx import Instance, Solution
 from ommx.experiment import Experiment
 
-from ommx_prefect._solving.call import SolverCall
-from ommx_prefect._solving.isolated_frames import receive, send
-from ommx_prefect._solving.python_mip import PythonMipDriver
-from ommx_prefect._solving.run_solve import solution_of
-from ommx_prefect._solving.telemetry import Watching
-from ommx_prefect._solving.warm_start import WarmStart
+from ommx_prefect._solver.call import SolverCall
+from ommx_prefect._solver.isolated_frames import receive, send
+from ommx_prefect._solver.python_mip import PythonMipDriver
+from ommx_prefect._solver.run_solve import solution_of
+from ommx_prefect._solver.telemetry import Watching
+from ommx_prefect._solver.warm_start import WarmStart
 from ommx_prefect._workarounds.notices import notices_collected
 from ommx_prefect.exceptions import SolveOutcomeError, SolverOptionError
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ommx_prefect._solving.integral import Row
+from ommx_prefect._solver.integral import Row
 
 Words: TypeAlias = Sequence[str]
 

@@ -14,21 +14,21 @@ from typing import Any
 from ommx import Instance, Kind, Optimality, SampleSet, Solution
 from ommx.experiment import OpenSolve
 
-from ommx_prefect._solving.backends import Backend, backend_of
-from ommx_prefect._solving.call import SolverCall
-from ommx_prefect._solving.driver import Driver, Verdict
-from ommx_prefect._solving.errors import prepared_for, translated
-from ommx_prefect._solving.observed import Observed
-from ommx_prefect._solving.options import check_keywords, set_options
-from ommx_prefect._solving.outcome import (
+from ommx_prefect._solver.backends import Backend, backend_of
+from ommx_prefect._solver.call import SolverCall
+from ommx_prefect._solver.driver import Driver, Verdict
+from ommx_prefect._solver.errors import prepared_for, translated
+from ommx_prefect._solver.observed import Observed
+from ommx_prefect._solver.options import check_keywords, set_options
+from ommx_prefect._solver.outcome import (
     found_in,
     found_in_samples,
     give_measured,
     give_outcome,
 )
-from ommx_prefect._solving.supervised import supervise
-from ommx_prefect._solving.telemetry import Watching
-from ommx_prefect._solving.warm_start import WarmStart
+from ommx_prefect._solver.supervised import supervise
+from ommx_prefect._solver.telemetry import Watching
+from ommx_prefect._solver.warm_start import WarmStart
 from ommx_prefect.exceptions import (
     InfeasibleError,
     NoSolutionError,

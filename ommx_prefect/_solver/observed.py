@@ -12,12 +12,12 @@ from pathlib import Path
 from ommx import Instance, Optimality
 from ommx.experiment import OpenSolve
 
-from ommx_prefect._solving.call import SolverCall, SolvesAtOnce
-from ommx_prefect._solving.checkpoints import IncumbentCheckpoints
-from ommx_prefect._solving.driver import Driver
-from ommx_prefect._solving.supervised import CpuClock, supervise
-from ommx_prefect._solving.telemetry import Watching, cut, measure
-from ommx_prefect._solving.watch import Watch
+from ommx_prefect._solver.call import SolverCall, SolvesAtOnce
+from ommx_prefect._solver.checkpoints import IncumbentCheckpoints
+from ommx_prefect._solver.driver import Driver
+from ommx_prefect._solver.supervised import CpuClock, supervise
+from ommx_prefect._solver.telemetry import Watching, cut, measure
+from ommx_prefect._solver.watch import Watch
 
 _THREADS = re.compile(rb"using up to (\d+) thread")
 

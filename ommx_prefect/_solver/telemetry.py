@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeAlias
 from ommx import Solution
 from ommx.experiment import Run
 
-from ommx_prefect._solving.figures import Figures
-from ommx_prefect._solving.integral import Row, primal_dual_integral
-from ommx_prefect._solving.watch import Watch
+from ommx_prefect._solver.figures import Figures
+from ommx_prefect._solver.integral import Row, primal_dual_integral
+from ommx_prefect._solver.watch import Watch
 
 Telemetry: TypeAlias = Literal["full", "summary", False]
 LEVELS: tuple[Telemetry, ...] = ("full", "summary", False)

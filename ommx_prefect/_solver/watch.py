@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ommx_prefect._solving.integral import Row
+from ommx_prefect._solver.integral import Row
 
 # Solvers write plus or minus infinity so, or greater.
 INFINITY = 1e20

@@ -11,9 +11,9 @@ import time
 
 from ommx import Instance
 
-from ommx_prefect._solving.call import SolverCall
-from ommx_prefect._solving.driver import Driver
-from ommx_prefect._solving.watch import Incumbent, Watch
+from ommx_prefect._solver.call import SolverCall
+from ommx_prefect._solver.driver import Driver
+from ommx_prefect._solver.watch import Incumbent, Watch
 
 
 class IncumbentCheckpoints:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ommx_prefect._solving.driver import Verdict, explained
-from ommx_prefect._solving.figures import Figures, relative_gap
-from ommx_prefect._solving.watch import Incumbent, Watch, known
+from ommx_prefect._solver.driver import Verdict, explained
+from ommx_prefect._solver.figures import Figures, relative_gap
+from ommx_prefect._solver.watch import Incumbent, Watch, known
 
 
 class HighsDriver:

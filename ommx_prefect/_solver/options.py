@@ -15,8 +15,8 @@ from typing import Any
 
 from ommx.adapter import SolverAdapter
 
-from ommx_prefect._solving.backends import Backend, backend_of, near_matches
-from ommx_prefect._solving.driver import Driver
+from ommx_prefect._solver.backends import Backend, backend_of, near_matches
+from ommx_prefect._solver.driver import Driver
 from ommx_prefect.exceptions import SolverOptionError
 
 # The type of each limit, and its least and greatest value.

@@ -7,8 +7,8 @@ import math
 import os
 from typing import Any
 
-from ommx_prefect._solving.python_mip_log import read_log
-from ommx_prefect._solving.watch import Watch, known
+from ommx_prefect._solver.python_mip_log import read_log
+from ommx_prefect._solver.watch import Watch, known
 
 # Numbers of the log have six digits.
 _ROUNDING = 1e-5
