@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from ommx import Sense
+from ommx import Instance, Sense
 from ommx.experiment import Experiment
 
 from ommx_prefect._solver.integral import Row
@@ -75,13 +75,14 @@ def test_a_log_of_another_version_tells_no_times():
     assert read_log(other).counts["nodes"] == 350
 
 
+def flugpl() -> Instance:
+    return load_instance(instance_file("flugpl.mps")).instance
+
+
 @pytest.mark.server  # a process for each solve
-@pytest.mark.parametrize(
-    "instance",
-    [load_instance(instance_file("flugpl.mps")).instance, eight_capacities(constant=1000.0)],
-    ids=["flugpl", "constant"],
-)
-def test_the_numbers_are_those_of_the_log_itself(instance, tmp_path):
+@pytest.mark.parametrize("of", ["flugpl", "constant"])
+def test_the_numbers_are_those_of_the_log_itself(of, tmp_path):
+    instance = flugpl() if of == "flugpl" else eight_capacities(constant=1000.0)
     found = recorded(solve_in, "python-mip", instance, limits={}, isolate=True)
     check(found, "optimal")
     found.run.write_attachment("solver.log", str(tmp_path / "log"))
@@ -160,8 +161,7 @@ def test_one_that_does_not_stop_leaves_what_it_had_told_of(tmp_path, monkeypatch
 @pytest.mark.server
 def test_what_its_threads_do_not_tell_is_absent():
     """In a tree of threads, `threads=1` among them, no star marks a solution."""
-    flugpl = load_instance(instance_file("flugpl.mps")).instance
-    found = recorded(solve_in, "python-mip", flugpl, limits={"threads": 1}, isolate=True)
+    found = recorded(solve_in, "python-mip", flugpl(), limits={"threads": 1}, isolate=True)
     check(found, "optimal")
     assert found.parameters["nodes"] > 0
     assert "incumbents" not in found.parameters
