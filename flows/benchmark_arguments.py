@@ -8,7 +8,7 @@ import math
 from benchmark_inputs import storable
 from benchmark_rows import Choice
 
-from ommx_prefect.solvers._options import option_value
+from ommx_prefect._solver.options import option_value
 
 ADAPTERS = ("highs", "scip", "python-mip", "openjij")
 EXPERIMENT = "ommx.local/solver-benchmark"

@@ -15,7 +15,7 @@ from types import ModuleType
 # The old path -> the module that has its names now: of all that users import, for their functions
 # are pickled by value with references to what they use, and of what wrappers and hooks refer to.
 MOVED = {
-    "_backends": "solvers._backends",
+    "_backends": "_solver.backends",
     "_cached": "_decorators.cached",
     "_checkpoint": "_recording.checkpoint",
     "_codec_registry": "codecs._registry",
@@ -27,7 +27,7 @@ MOVED = {
     "_image_name": "_flowrun.image_name",
     "_instance_digest": "instances._digest",
     "_json_codec": "codecs._json",
-    "_outcomes": "solvers._errors",
+    "_outcomes": "_solver.errors",
     "_rolled_back": "_recording.rollback",
     "_seal": "_reporting.seal",
     "_sealed": "_sealing.result",

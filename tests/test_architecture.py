@@ -29,7 +29,7 @@ LAYERS = (
     {"_targets"},
     {"_stages"},
     {"codecs", "instances", "blocks", "_registry", "_prefect"},
-    {"_shards", "_values"},
+    {"_shards", "_solver", "_values"},
     {"_format", "_oci"},
     {"exceptions", "_pickling", "_settings", "_workarounds"},
     {"_memory"},
@@ -39,7 +39,15 @@ ROW = {package: row for row, packages in enumerate(LAYERS) for package in packag
 # What is imported with these, however indirectly, knows neither Prefect nor OMMX.
 PURE = ("_format", "_oci", "_memory")
 # And these know OMMX, not Prefect.
-WITHOUT_PREFECT = ("_shards", "_registry", "codecs", "_workarounds", "exceptions", "analysis")
+WITHOUT_PREFECT = (
+    "_shards",
+    "_solver",
+    "_registry",
+    "codecs",
+    "_workarounds",
+    "exceptions",
+    "analysis",
+)
 
 # What users import, to the name: a new one is a promise, and one that goes away breaks somebody.
 PUBLIC = {

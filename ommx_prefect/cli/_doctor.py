@@ -27,13 +27,13 @@ from ommx_prefect._oci.credentials import Credentials, find_credentials
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._settings import OmmxSettings
+from ommx_prefect._solver.backends import BACKENDS
 from ommx_prefect._stages.documents import FLOW_RECORD
 from ommx_prefect._stages.resolve import stage_at
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.cli._registry import missing_registry
 from ommx_prefect.exceptions import OmmxPrefectError
-from ommx_prefect.solvers._backends import BACKENDS
 
 PACKAGES = ("ommx-prefect", "ommx", "prefect")
 SERVER_SECONDS = 10.0

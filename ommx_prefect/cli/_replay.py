@@ -13,6 +13,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._catalogue.opened import Opened, open_image
 from ommx_prefect._catalogue.subject import seal_about
 from ommx_prefect._oci.image_name import with_suffix
+from ommx_prefect._solver.options import option_value
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.cli._options import AsJson, Image, pair_of
@@ -23,7 +24,6 @@ from ommx_prefect.cli._solver_output import solvers_on_stderr
 from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.exceptions import SolverOptionError
-from ommx_prefect.solvers._options import option_value
 
 # Outcomes that are no failure.
 ANSWERED = frozenset({"optimal", "feasible", "infeasible", "unbounded"})

@@ -13,13 +13,13 @@ from ommx.adapter import SamplerAdapter, SolverAdapter
 from ommx.experiment import Experiment, Run
 
 from ommx_prefect._catalogue.opened import Opened
+from ommx_prefect._solver.backends import backend_of
+from ommx_prefect._solver.options import LIMITS
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis import environment_of, solves
 from ommx_prefect.analysis._solves import rows_of
 from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.cli._recorded import RecordedSolve, settings_for
-from ommx_prefect.solvers._backends import backend_of
-from ommx_prefect.solvers._options import LIMITS
 from ommx_prefect.solvers._solve import sample_in, solve_in
 
 # Outcomes that a limit decides: another machine, or a busier one, gets another answer.

@@ -45,6 +45,10 @@ from prefect.states import Cancelled
 from ommx_prefect._decorators.cached import when_cached
 from ommx_prefect._decorators.task import task
 from ommx_prefect._recording.current import current_run
+from ommx_prefect._solver.backends import resolve_adapter
+from ommx_prefect._solver.outcome import outcome_of
+from ommx_prefect._solver.start import StartLike
+from ommx_prefect._solver.telemetry import Telemetry
 from ommx_prefect.exceptions import (
     InfeasibleError,
     NoSolutionError,
@@ -57,8 +61,7 @@ from ommx_prefect.exceptions import (
 )
 from ommx_prefect.instances._cache_keys import register_cache_keys
 from ommx_prefect.instances._digest import instance_digest
-from ommx_prefect.solvers._backends import resolve_adapter
-from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve, outcome_of
+from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve
 from ommx_prefect.solvers._race import (
     end_race,
     new_race,
@@ -69,10 +72,8 @@ from ommx_prefect.solvers._race import (
     winner_of,
 )
 from ommx_prefect.solvers._solve import sample_in, solve_in
-from ommx_prefect.solvers._start import StartLike
 from ommx_prefect.solvers._stopping import LostRace
 from ommx_prefect.solvers._task import helpful, run_name
-from ommx_prefect.solvers._telemetry import Telemetry
 
 register_cache_keys()
 

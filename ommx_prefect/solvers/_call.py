@@ -7,53 +7,31 @@ parameter. Of an attempt that ends, however it ends, the Run itself tells this, 
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ommx import Instance, Solution
-from ommx.adapter import SolverAdapter
-from ommx.experiment import Run
+from ommx import Solution
 
 from ommx_prefect._recording.announced import Announced
 from ommx_prefect._recording.current import note_here, recording_here
+from ommx_prefect._solver.call import SolverCall
+from ommx_prefect._solver.outcome import Parameters, log_parameters
+from ommx_prefect._solver.telemetry import INCUMBENT
 from ommx_prefect._workarounds.notices import notices_collected
 from ommx_prefect.exceptions import SolveOutcomeError
 from ommx_prefect.instances._digest import digest_of
 from ommx_prefect.instances._name import instance_name
-from ommx_prefect.solvers._parameters import (
-    Parameters,
-    asked_of,
-    log_parameters,
-    options_asked,
-)
-from ommx_prefect.solvers._telemetry import INCUMBENT, Measured
+from ommx_prefect.solvers._concurrency import Concurrency, counted
+from ommx_prefect.solvers._parameters import asked_of, options_asked
+from ommx_prefect.solvers._stopping import require_flow_run, seconds_left
 
 
 @dataclass
-class SolverCall:
-    """One call of a solver or sampler in a Run, with what the Run's parameters will say of it.
+class RecordedCall(SolverCall):
+    """A call of a solver in the Run of a task, which is told of it while it goes on."""
 
-    Attributes:
-        run: The open Run.
-        adapter: The adapter of the solver.
-        instance: What is solved.
-        on_incumbent: In a process of its own, where a solve has no recording, tells its parent of
-            a solution.
-        seconds: How long the solver was at work.
-        found: Run parameters that tell what came of it.
-        measured: What was measured of it.
-    """
-
-    run: Run
-    adapter: type[SolverAdapter]
-    instance: Instance
-    on_incumbent: Callable[[Solution, Mapping[str, Any]], None] | None = None
-    seconds: float = 0.0
-    found: Parameters = field(default_factory=dict)
-    measured: Measured = field(default_factory=Measured)
     _kept: Parameters = field(default_factory=dict)
 
     @functools.cached_property
@@ -67,27 +45,34 @@ class SolverCall:
         return digest_of(self.instance, self.data)
 
     @functools.cached_property
+    def _name(self) -> str:
+        return instance_name(self.instance, lambda: self.digest)
+
+    @property
     def name(self) -> str:
         """What the instance is called."""
-        return instance_name(self.instance, lambda: self.digest)
+        return self._name
 
     @property
     def asked(self) -> Parameters:
         """What is solved, and by what."""
         return asked_of(self.adapter, self.instance, self.name, self.digest)
 
-    def error(self, kind: type[SolveOutcomeError], reason: str) -> SolveOutcomeError:
-        """Return an error that names this adapter and instance."""
-        return kind(self.adapter.__name__, self.name, reason)
+    def note(self, notice: str) -> None:
+        """Note it in the ledger of the task."""
+        note_here(notice)
 
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Add the seconds of the solver's call."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds += time.perf_counter() - start
+    def require_wanted(self) -> None:
+        """Raise KeyboardInterrupt where the flow run was interrupted, or a race is lost."""
+        require_flow_run()
+
+    def seconds_left(self) -> float | None:
+        """Return how long the task may go on; None where it has no timeout."""
+        return seconds_left()
+
+    def counted(self) -> AbstractContextManager[Concurrency | None]:
+        """Count it among the solves of the flow run on this host."""
+        return counted(recording_here())
 
     def keep(self, given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         """Make durable what is known, before the solver starts.
@@ -110,16 +95,14 @@ class SolverCall:
             found: Run parameters that tell of it.
         """
         recording = recording_here()
-        if self.on_incumbent is not None:
-            self.on_incumbent(solution, found)
-        elif recording is not None and recording.has_run(self.run):
+        if recording is not None and recording.has_run(self.run):
             told = {**self._kept, **found}
             announced = Announced.of(told, self.instance, self.data)
             recording.announce(announced.beside(INCUMBENT, solution))
 
 
 @contextmanager
-def logged(call: SolverCall) -> Iterator[None]:
+def logged(call: RecordedCall) -> Iterator[None]:
     """Log what is asked before the solve, and what came of it after, an error included."""
     call.found = {"outcome": "error", "feasible": False}
     log_parameters(call.run, call.asked)
@@ -144,7 +127,7 @@ def logged(call: SolverCall) -> Iterator[None]:
         _attach(call)
 
 
-def _attach(call: SolverCall) -> None:
+def _attach(call: RecordedCall) -> None:
     recording = recording_here()
     if recording is not None and recording.redact.secrets and call.measured.log:
         text = call.measured.log.decode(errors="replace")

@@ -35,15 +35,14 @@ from ommx_prefect._registry.parts import is_part
 from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
 from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._solver.start import UnfitStartError, solution_in
+from ommx_prefect._solver.telemetry import INCUMBENT
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.documents import FlowRecord, read_flow_record
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._targets.annotations import DEPLOYMENT_ID, FLOW_RUN_ID
-from ommx_prefect.solvers._start import UnfitStartError, solution_in
-from ommx_prefect.solvers._telemetry import INCUMBENT
 
-PREVIOUS = "previous"
 # So many experiments are opened at most.
 MOST_EXPERIMENTS = 20
 

@@ -8,6 +8,7 @@ where it does not stop, or takes more memory than it may. What it has found by t
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +17,16 @@ from ommx import Instance, Solution
 from ommx.adapter import DiagnosticsSink, SolverAdapter
 
 from ommx_prefect import exceptions
+from ommx_prefect._solver.errors import prepared_for
+from ommx_prefect._solver.integral import Row
+from ommx_prefect._solver.outcome import found_in
+from ommx_prefect._solver.start import Start, UnfitStartError, start_of
+from ommx_prefect._solver.telemetry import Watching
+from ommx_prefect._solver.warm_start import WarmStart
+from ommx_prefect._workarounds.notices import tell
 from ommx_prefect.exceptions import SolveOutcomeError, SolverError, SolverOptionError
-from ommx_prefect.solvers._call import SolverCall
-from ommx_prefect.solvers._errors import prepared_for
-from ommx_prefect.solvers._integral import Row
+from ommx_prefect.solvers._call import RecordedCall
 from ommx_prefect.solvers._isolated_process import SolverProcess
-from ommx_prefect.solvers._parameters import found_in
-from ommx_prefect.solvers._start import Start, UnfitStartError, start_of
-from ommx_prefect.solvers._telemetry import Watching
-from ommx_prefect.solvers._warm_start import WarmStart
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Isolation:
 
 
 def isolated_solution(
-    call: SolverCall,
+    call: RecordedCall,
     settings: Mapping[str, Any],
     how: Watching,
     warm_start: WarmStart,
@@ -89,7 +91,7 @@ def isolated_solution(
     return solution
 
 
-def _start(call: SolverCall, warm_start: WarmStart) -> Start | None:
+def _start(call: RecordedCall, warm_start: WarmStart) -> Start | None:
     if warm_start.start is None:
         return None
     prepared = prepared_for(call.adapter, call.instance) or call.instance
@@ -101,12 +103,13 @@ def _start(call: SolverCall, warm_start: WarmStart) -> Start | None:
 
 
 def _request(
-    call: SolverCall, settings: Mapping[str, Any], how: Watching, start: Start | None
+    call: RecordedCall, settings: Mapping[str, Any], how: Watching, start: Start | None
 ) -> dict[str, Any]:
     kind = call.adapter
     if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
         reason = "another process cannot import the adapter; put it into a module."
         raise SolverOptionError(kind.__name__, "isolate", reason)
+    left = call.seconds_left()
     return {
         "module": kind.__module__,
         "class": kind.__qualname__,
@@ -115,16 +118,21 @@ def _request(
         "telemetry": how.telemetry,
         "checkpoint_seconds": how.checkpoint_seconds,
         "start": None if start is None else start.values,
+        "until": None if left is None else time.time() + left,
     }
 
 
-def _take(call: SolverCall, answer: Mapping[str, Any], start: Start | None, *, keep: bool) -> None:
+def _take(
+    call: RecordedCall, answer: Mapping[str, Any], start: Start | None, *, keep: bool
+) -> None:
     """Take what was measured, of a solve that was interrupted, too."""
     measured = call.measured
     measured.parameters.update(answer.get("parameters", {}))
     if start is not None and "start" in measured.parameters:
         measured.parameters["start"] = start.whose
         measured.start = start.solution if keep else None
+    for warning in answer.get("warnings", ()):
+        tell(warning)
     call.seconds = answer.get("seconds", call.seconds)
     measured.log = answer.get("log", b"")
     measured.trajectory = [Row(*row) for row in answer.get("trajectory", ())]
@@ -132,7 +140,7 @@ def _take(call: SolverCall, answer: Mapping[str, Any], start: Start | None, *, k
         measured.keep(Solution.from_v2_bytes(kept))
 
 
-def _solution(call: SolverCall, result: Mapping[str, Any]) -> Solution:
+def _solution(call: RecordedCall, result: Mapping[str, Any]) -> Solution:
     if "solution" in result:
         solution = Solution.from_v2_bytes(result["solution"])
         solution.replace_annotations(result["annotations"])

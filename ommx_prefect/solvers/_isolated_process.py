@@ -10,21 +10,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import psutil
 from ommx import Solution
 
+from ommx_prefect._solver.call import SolvesAtOnce
+from ommx_prefect._solver.isolated_frames import receive, send
+from ommx_prefect._solver.supervised import STOP_SECONDS, supervise
+from ommx_prefect._solver.telemetry import LOG, cut
 from ommx_prefect.exceptions import SolveOutcomeError, SolverError
-from ommx_prefect.solvers._call import SolverCall
-from ommx_prefect.solvers._isolated_frames import receive, send
-from ommx_prefect.solvers._stopping import require_flow_run
-from ommx_prefect.solvers._supervised import supervise
-from ommx_prefect.solvers._telemetry import LOG, cut
+from ommx_prefect.solvers._call import RecordedCall
 
-MODULE = "ommx_prefect.solvers._isolated_child"
+MODULE = "ommx_prefect._solver.isolated_child"
 MEGABYTE = 2**20
+# A program has the folder of its script on its path, not the one it was started in.
+SAFE_PATH = ("-P",) if sys.version_info >= (3, 11) else ()
+# How long a process that was told to stop is waited for: it waits for its solver itself, and has to
+# say then what is known.
+ANSWER_SECONDS = STOP_SECONDS + 0.3
 # So much of what it printed last stands in the reason why it died.
 TAIL = 300
 
@@ -42,7 +48,7 @@ class SolverProcess:
     """
 
     def __init__(
-        self, call: SolverCall, request: Mapping[str, Any], memory_limit_mb: float | None
+        self, call: RecordedCall, request: Mapping[str, Any], memory_limit_mb: float | None
     ) -> None:
         self.last: dict[str, Any] = {}
         self._call = call
@@ -53,6 +59,8 @@ class SolverProcess:
         self._is_over_limit = False
         self._newest: dict[str, Any] | None = None
         self._kept: bytes | None = None
+        self._is_asked = False
+        self._at_once: SolvesAtOnce | None = None
 
     def answer(self) -> dict[str, Any]:
         """Start the process, and return its answer.
@@ -64,10 +72,11 @@ class SolverProcess:
         began = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="ommx-prefect-") as folder:
             printed = Path(folder, "printed")
-            with printed.open("wb") as output:
+            with printed.open("w+b") as output:  # the process reads there, too
                 self._start(output, folder)
             try:
-                supervise(self._talk, self._stop, self._look)
+                with self._counted() as self._at_once:
+                    supervise(self._talk, self._stop, self._look, stop_seconds=ANSWER_SECONDS)
             finally:
                 self._end()
                 self._note(Path(folder), time.perf_counter() - began)
@@ -75,14 +84,19 @@ class SolverProcess:
                 raise self._death(printed)
         return self.last
 
+    def _counted(self) -> AbstractContextManager[SolvesAtOnce | None]:
+        is_wanted = self._request["telemetry"]
+        return self._call.counted() if is_wanted else contextlib.nullcontext()
+
     def _start(self, output: Any, folder: str) -> None:
-        paths = [path for path in sys.path if path]
+        paths = [path or os.getcwd() for path in sys.path]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
+            [sys.executable, *SAFE_PATH, "-m", MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": folder},
+            start_new_session=True,
         )
 
     def _talk(self) -> None:
@@ -91,15 +105,20 @@ class SolverProcess:
         assert answers is not None
         with contextlib.suppress(BrokenPipeError):
             send(requests, self._request)
+            self._is_asked = True
         with answers:
             while message := receive(answers):
                 if "incumbent" in message:
                     self._newest = message
+                elif "note" in message:
+                    self._call.note(message["note"])
                 else:
                     self.last = message
 
     def _look(self) -> None:
-        require_flow_run()
+        self._call.require_wanted()
+        if self._at_once is not None:
+            self._at_once.look()
         self._watch_memory()
         if (newest := self._newest) is not None:
             self._newest = None
@@ -115,21 +134,33 @@ class SolverProcess:
             self._cpu = times.user + times.system
         if self._limit is not None and self._peak > self._limit:
             self._is_over_limit = True
-            self._process.kill()
+            self._kill()
 
     def _stop(self) -> None:
         """Tell the process to stop its solver, and to answer with what it has found."""
+        if not self._is_asked:  # it may never read, and what waits for it never end
+            self._kill()
+            return
         with contextlib.suppress(OSError, ValueError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+            # A byte, too: a process that was forked from this one holds the other end open.
+            assert self._process.stdin is not None
+            os.write(self._process.stdin.fileno(), b"\0")
+            self._process.stdin.close()
+
+    def _kill(self) -> None:
+        """Kill the process, and the programs that its adapter has started."""
+        if self._process.poll() is None and hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     def _end(self) -> None:
         if self._process.poll() is None and "result" not in self.last:
-            self._process.kill()
+            self._kill()
         self._stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(2)
-        self._process.kill()
+        self._kill()
         self._process.wait()
 
     def _note(self, folder: Path, seconds: float) -> None:
@@ -138,6 +169,8 @@ class SolverProcess:
             known = {"peak_memory_mb": self._peak, "cpu_seconds": self._cpu}
             self.last = {"parameters": known, "seconds": seconds, "kept": self._kept}
         logs = [x for x in folder.rglob(LOG) if x.is_file()] or [folder / "printed"]
+        if self._at_once is not None:
+            self.last["parameters"]["solves_at_once"] = self._at_once.most
         if not self.last.get("log") and self._request["telemetry"] == "full":
             self.last["log"] = cut(logs[0].read_bytes())
 

@@ -9,22 +9,23 @@ from ommx import Instance, SampleSet, Solution
 from ommx.adapter import SamplerAdapter, SolverAdapter
 from ommx.experiment import Run
 
-from ommx_prefect.exceptions import SolveOutcomeError
-from ommx_prefect.instances._name import require_instance
-from ommx_prefect.solvers._backends import resolve_adapter, resolve_sampler
-from ommx_prefect.solvers._call import SolverCall, logged
-from ommx_prefect.solvers._errors import translated
-from ommx_prefect.solvers._isolated import Isolation, isolated_solution
-from ommx_prefect.solvers._options import (
+from ommx_prefect._solver.backends import resolve_adapter, resolve_sampler
+from ommx_prefect._solver.errors import translated
+from ommx_prefect._solver.options import (
     backend_settings,
     check_keywords,
     given_limits,
     plain_values,
 )
-from ommx_prefect.solvers._parameters import effort_of, log_parameters
-from ommx_prefect.solvers._run_solve import believe_samples, solution_of
-from ommx_prefect.solvers._telemetry import Telemetry, Watching
-from ommx_prefect.solvers._warm_start import WarmStart
+from ommx_prefect._solver.outcome import effort_of, log_parameters
+from ommx_prefect._solver.run_solve import believe_samples, solution_of
+from ommx_prefect._solver.telemetry import Telemetry, Watching
+from ommx_prefect._solver.warm_start import WarmStart
+from ommx_prefect.exceptions import SolveOutcomeError
+from ommx_prefect.instances._name import require_instance
+from ommx_prefect.solvers._call import RecordedCall, logged
+from ommx_prefect.solvers._isolated import Isolation, isolated_solution
+from ommx_prefect.solvers._warm_start import with_earlier
 
 
 def solve_in(
@@ -49,14 +50,14 @@ def solve_in(
     how = Watching(telemetry, checkpoint_seconds)
     warm_start = WarmStart(start, start_required, resume)
     isolation = Isolation(isolate, memory_limit_mb)
-    call = SolverCall(run, solver, instance)
+    call = RecordedCall(run, solver, instance)
     try:
         with logged(call):
             given = given_limits(solver, limits)
             log_parameters(run, given)
             settings = backend_settings(solver, given, options)
             call.keep(given, plain_values(options or {}))
-            warm_start = warm_start.found(call)
+            warm_start = with_earlier(warm_start, call)
             if isolation.isolate:
                 return isolated_solution(call, settings, how, warm_start, isolation)
             return solution_of(call, settings, how, warm_start)
@@ -77,7 +78,7 @@ def sample_in(
     """Sample in an open Run; `ommx_prefect.solvers.sample` without Prefect."""
     sampler = resolve_sampler(adapter)
     require_instance(instance)
-    call = SolverCall(run, sampler, instance)
+    call = RecordedCall(run, sampler, instance)
     options = plain_values(options)
     check_keywords(sampler, sampler.sample, options)
     samples = None

@@ -5,17 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
 
 from prefect.context import TaskRunContext
 
 from ommx_prefect._flowrun.interruptions import interruption_elsewhere, interruption_here
 from ommx_prefect._prefect.states import InterruptedElsewhere
 from ommx_prefect._recording.current import recording_here
-from ommx_prefect.solvers._backends import Backend
-
-# A solver that cannot be stopped ends so long after the timeout of its task.
-BEYOND_SECONDS = 1.0
 
 
 def seconds_left() -> float | None:
@@ -30,18 +25,6 @@ def seconds_left() -> float | None:
     state = context.task_run.state
     since = time.time() - state.timestamp.timestamp() if state else 0.0
     return max(0.0, timeout - max(0.0, since))
-
-
-def bound_limit(backend: Backend, model: Any) -> None:
-    """Set the solver's own limit a little beyond the task's timeout, unless it is less."""
-    left, driver = seconds_left(), backend.driver
-    if left is None or driver is None:
-        return
-    name = backend.limits["time_limit_seconds"]
-    given = driver.options(model)[name]
-    least = left + BEYOND_SECONDS
-    if not isinstance(given, (int, float)) or given > least:
-        driver.write(model, name, least)
 
 
 # Says who has won, in a race that this solve takes part in.

@@ -10,9 +10,9 @@ from prefect.exceptions import ParameterBindError
 from prefect.tasks import Task
 
 from ommx_prefect._decorators.task import RecordedTask
+from ommx_prefect._solver.backends import near_matches
 from ommx_prefect._values.secrets import redact_known
 from ommx_prefect.instances._name import given_name
-from ommx_prefect.solvers._backends import near_matches
 
 LONGEST_NAME = 200
 

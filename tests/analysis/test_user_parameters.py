@@ -9,9 +9,9 @@ import pytest
 from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
 
+from ommx_prefect._solver.backends import BACKENDS
 from ommx_prefect.analysis import compare, contradictions, solves, totals, write_trc
 from ommx_prefect.analysis._logged import VARIANT_LIMITS
-from ommx_prefect.solvers._backends import BACKENDS
 from tests.support.nights import knapsack
 
 _numbers = itertools.count()

@@ -27,9 +27,9 @@ os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = tempfile.mkdtemp(prefix="telemetry-cost
 from ommx import Instance
 from ommx.experiment import Experiment
 
+from ommx_prefect._solver.watch import Watch
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers._solve import solve_in
-from ommx_prefect.solvers._watch import Watch
 from tests.benchmarks.solve_cost import machine
 from tests.support.instance_files import instance_file
 

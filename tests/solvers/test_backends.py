@@ -13,16 +13,16 @@ from ommx_openjij_adapter import OMMXOpenJijSAAdapter
 from ommx_pyscipopt_adapter import OMMXPySCIPOptAdapter
 from ommx_python_mip_adapter import OMMXPythonMIPAdapter
 
-from ommx_prefect.exceptions import SolverOptionError, UnknownAdapterError
-from ommx_prefect.instances import load_instance
-from ommx_prefect.solvers import _backends
-from ommx_prefect.solvers._backends import BACKENDS, backend_of, resolve_adapter, resolve_sampler
-from ommx_prefect.solvers._options import (
+from ommx_prefect._solver import backends
+from ommx_prefect._solver.backends import BACKENDS, backend_of, resolve_adapter, resolve_sampler
+from ommx_prefect._solver.options import (
     backend_settings,
     check_keywords,
     given_limits,
     set_options,
 )
+from ommx_prefect.exceptions import SolverOptionError, UnknownAdapterError
+from ommx_prefect.instances import load_instance
 
 CLASSES = {
     "highs": OMMXHighsAdapter,
@@ -188,8 +188,8 @@ def test_an_instance_in_the_place_of_the_adapter_is_not_printed(flugpl):
 
 
 def test_an_adapter_that_is_not_installed_names_the_extra(monkeypatch):
-    missing = _backends.Backend(name="highs", module="no_such_adapter", adapter="A", limits={})
-    monkeypatch.setattr(_backends, "BACKENDS", (missing,))
+    missing = backends.Backend(name="highs", module="no_such_adapter", adapter="A", limits={})
+    monkeypatch.setattr(backends, "BACKENDS", (missing,))
     assert 'pip install "no-such-adapter>=3.0.0b7,<4"' in unknown(resolve_adapter, "highs")
 
 

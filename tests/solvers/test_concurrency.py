@@ -14,10 +14,10 @@ from prefect.context import FlowRunContext
 
 from ommx_prefect import flow
 from ommx_prefect._flowrun.environment import _git, environment_here
+from ommx_prefect._solver.supervised import CpuClock, _running
 from ommx_prefect.analysis import environment_of
 from ommx_prefect.solvers import solve
 from ommx_prefect.solvers._solve import solve_in
-from ommx_prefect.solvers._supervised import CpuClock, _running
 from tests.support.reading import run_flow
 from tests.support.solving import eight_capacities, recorded, slow_instance
 from tests.support.started import until

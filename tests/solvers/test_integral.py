@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ommx_prefect.solvers._integral import Row, clipped_gap, primal_dual_integral
+from ommx_prefect._solver.integral import Row, clipped_gap, primal_dual_integral
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
@@ -44,7 +45,7 @@ def test_whatever_ends_it_its_run_says_so_and_its_worker_goes_on(name):
         seconds = time.monotonic() - since + 2
         timed = solve.with_options(timeout_seconds=seconds)
         timed.submit("scip", slow_instance(), isolate=True, checkpoint_seconds=0.5).wait()
-        solve.submit("highs", eight_capacities(), isolate=True).wait()
+        solve.submit("python-mip", eight_capacities(), isolate=True, checkpoint_seconds=9).wait()
 
     sealed = run_flow(night)
     assert sealed.column("prefect.state") == ["Failed", "Failed", "TimedOut", "Completed"]
@@ -56,6 +57,10 @@ def test_whatever_ends_it_its_run_says_so_and_its_worker_goes_on(name):
     assert incumbent.feasible
     assert incumbent.objective == sealed.column("objective")[2]
     assert all(x > 0 for x in sealed.column("peak_memory_mb"))
+    assert sealed.column("solves_at_once") == [1.0] * 4
+    assert "environment" in sealed.experiment.attachment_names
+    notes = json.dumps(sealed.ledger)
+    assert "OMMXPythonMIPAdapter gives no solution before it ends: no checkpoints" in notes
     assert not left_over()
 
 

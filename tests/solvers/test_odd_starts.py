@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from ommx.experiment import Experiment
 
+from ommx_prefect._solver.start import UnfitStartError, solution_in
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._targets.annotations import DEPLOYMENT_ID, FLOW_RUN_ID
 from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.solvers._earlier import _in_experiments, _sealed_before, best_of
 from ommx_prefect.solvers._solve import solve_in
-from ommx_prefect.solvers._start import UnfitStartError, solution_in
 from ommx_prefect.testing._scene import new_id
 from tests.support.models import knapsack
 from tests.support.solving import BITS, instance_of, recorded

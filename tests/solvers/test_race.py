@@ -14,7 +14,7 @@ from ommx_prefect import flow
 from ommx_prefect.exceptions import InfeasibleError
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers import race
-from ommx_prefect.solvers._call import SolverCall
+from ommx_prefect.solvers._call import RecordedCall
 from ommx_prefect.solvers._race import end_race, new_race, racing, result_of_race, win, winner_of
 from ommx_prefect.solvers._solve import solve_in
 from tests.support.instance_files import instance_file
@@ -72,7 +72,7 @@ def test_who_decides_between_infeasible_and_unbounded_is_stopped_too(adapter):
 @pytest.mark.parametrize("isolate", [False, True])
 def test_who_is_not_first_is_stopped_and_says_who_was(isolate, monkeypatch):
     is_at_work = threading.Event()
-    monkeypatch.setattr(SolverCall, "keep_incumbent", lambda *_: is_at_work.set())
+    monkeypatch.setattr(RecordedCall, "keep_incumbent", lambda *_: is_at_work.set())
     begun = new_race()
     experiment = Experiment.with_temp_local_registry()
     ended: list[tuple[float, str]] = []

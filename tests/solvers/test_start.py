@@ -16,7 +16,7 @@ from ommx_prefect._values.secrets import Redactor
 from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers import solve
-from ommx_prefect.solvers._call import SolverCall
+from ommx_prefect.solvers._call import RecordedCall
 from ommx_prefect.solvers._earlier import _in_stage
 from ommx_prefect.solvers._solve import solve_in
 from ommx_prefect.testing._scene import attempt_of, new_id
@@ -48,7 +48,7 @@ def test_the_solver_starts_from_it(adapter):
 @pytest.mark.parametrize("adapter", ["highs", "scip"])
 def test_a_start_that_is_never_beaten_is_durable_as_any_other_solution(adapter, monkeypatch):
     told: list[float] = []
-    monkeypatch.setattr(SolverCall, "keep_incumbent", lambda _, x, __: told.append(x.objective))
+    monkeypatch.setattr(RecordedCall, "keep_incumbent", lambda _, x, __: told.append(x.objective))
     known = best(eight_capacities())
     given = {"limits": {"threads": 1}, "start": known, "checkpoint_seconds": 0.01}
     found = recorded(solve_in, adapter, eight_capacities(), **given).parameters

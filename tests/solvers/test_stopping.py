@@ -16,13 +16,15 @@ from ommx.experiment import Experiment
 
 from ommx_prefect import flow, load_experiment, task
 from ommx_prefect._recovery.recover import recover
+from ommx_prefect._solver.backends import BACKENDS
+from ommx_prefect._solver.run_solve import bound_limit
+from ommx_prefect._solver.supervised import supervise
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect.instances import load_instance
-from ommx_prefect.solvers import _stopping, resolve_adapter, solve
-from ommx_prefect.solvers._backends import BACKENDS
+from ommx_prefect.solvers import resolve_adapter, solve
 from ommx_prefect.solvers._solve import solve_in
-from ommx_prefect.solvers._supervised import supervise
+from ommx_prefect.solvers._stopping import seconds_left
 from tests.support.instance_files import instance_file
 from tests.support.reading import run_flow
 from tests.support.solving import eight_capacities, recorded
@@ -134,15 +136,14 @@ def test_a_tasks_timeout_bounds_the_solver_wherever_it_runs():
 
 
 @pytest.mark.parametrize("backend", [x for x in BACKENDS if x.driver], ids=lambda x: x.name)
-def test_a_tasks_timeout_is_a_limit_of_the_solver_itself(backend, monkeypatch):
+def test_a_tasks_timeout_is_a_limit_of_the_solver_itself(backend):
     adapter = resolve_adapter(backend.name)
     name = backend.limits["time_limit_seconds"]
     for left, given, limit in ((3.0, None, 4.0), (3.0, 2.0, 2.0), (3.0, 60.0, 4.0), (None, 9, 9)):
-        monkeypatch.setattr(_stopping, "seconds_left", lambda left=left: left)
         model = adapter(eight_capacities()).solver_input
         if given is not None:
             backend.driver.write(model, name, given)
-        _stopping.bound_limit(backend, model)
+        bound_limit(backend, model, left)
         assert backend.driver.options(model)[name] == limit
 
 
@@ -151,11 +152,11 @@ def test_the_seconds_left_are_those_of_prefects_clock():
     @task(timeout_seconds=30)
     def timed():
         time.sleep(1)
-        return _stopping.seconds_left()
+        return seconds_left()
 
     @task
     def untimed():
-        return _stopping.seconds_left()
+        return seconds_left()
 
     @flow
     def night():

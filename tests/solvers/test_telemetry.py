@@ -11,9 +11,9 @@ from ommx import DecisionVariable, OneHotConstraint, Sense
 from ommx_highs_adapter import HighsDiagnosticsAnalyzer, OMMXHighsAdapter
 from ommx_pyscipopt_adapter import OMMXPySCIPOptAdapter, SCIPDiagnosticsAnalyzer
 
+from ommx_prefect._solver import run_solve
+from ommx_prefect._solver.integral import Row, primal_dual_integral
 from ommx_prefect.instances import load_instance
-from ommx_prefect.solvers import _run_solve
-from ommx_prefect.solvers._integral import Row, primal_dual_integral
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from tests.support.instance_files import instance_file
 from tests.support.solving import (
@@ -26,7 +26,7 @@ from tests.support.solving import (
     recorded,
 )
 
-DECIDED = _run_solve._decided
+DECIDED = run_solve._decided
 ONE_THREAD = {"threads": 1, "seed": 3}
 TREES = ("flugpl.mps", "p0033.mps.gz")
 MEASURES = {
@@ -104,6 +104,12 @@ def test_every_solver_uses_the_same_names(adapter, tree):
     assert found["gap"] == 0.0
 
 
+def test_what_was_never_iterated_has_no_iterations():
+    found = recorded(solve_in, "highs", instance_of([], 5), limits={}).parameters
+    assert found["objective"] == found["dual_bound"] == 5
+    assert "iterations" not in found
+
+
 @pytest.mark.parametrize("adapter", SOLVERS)
 def test_a_bound_is_one_of_the_objective_that_is_maximised(adapter):
     x = [DecisionVariable.binary(i) for i in range(8)]
@@ -139,7 +145,7 @@ def test_what_is_asked_once_more_without_an_objective_is_in_no_telemetry(monkeyp
         told.append((dict(measured.parameters), measured.log, len(measured.diagnostics)))
         return DECIDED(call, driver, model)
 
-    monkeypatch.setattr(_run_solve, "_decided", decided)
+    monkeypatch.setattr(run_solve, "_decided", decided)
     free = DecisionVariable.continuous(1)
     made = instance_of([X, free], free - X, {0: free >= -1 * X})
     found = recorded(solve_in, "highs", made, limits={})

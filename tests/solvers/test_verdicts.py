@@ -7,7 +7,7 @@ import math
 import pytest
 from ommx import DecisionVariable, Instance, Sense
 
-from ommx_prefect.solvers._backends import BACKENDS
+from ommx_prefect._solver.backends import BACKENDS
 from ommx_prefect.solvers._solve import solve_in
 from tests.support.solving import SOLVERS, check, close_weights, instance_of, recorded
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -39,6 +40,15 @@ class Leaking(OMMXHighsAdapter):
         for _ in range(300):
             leaked.append(bytearray(os.urandom(1)) * 10_000_000)
             time.sleep(0.02)
+
+
+class LeakingBesideAProgram(Leaking):
+    """Its solver is another program; it writes down which, and leaks itself."""
+
+    def __init__(self, ommx_instance: Instance, **options: Any) -> None:
+        program = subprocess.Popen(["sleep", "600"])
+        Path(os.environ[WHEN]).write_text(str(program.pid))
+        super().__init__(ommx_instance, **options)
 
 
 # The file with which the process of a test says when.

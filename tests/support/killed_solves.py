@@ -22,11 +22,11 @@ from prefect.runtime import flow_run
 
 from ommx_prefect import flow
 from ommx_prefect._format.decode import decode
+from ommx_prefect._solver.watch import Watch
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers import solve
-from ommx_prefect.solvers._watch import Watch
 from tests.support.reading import run_again
 
 PATIENCE = 240

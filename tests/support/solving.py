@@ -94,13 +94,13 @@ def slow_instance() -> Instance:
     return instance
 
 
-def eight_capacities() -> Instance:
+def eight_capacities(constant: float = 0.0) -> Instance:
     """A knapsack with eight capacities, which takes a solver some nodes and half a second."""
     draw = random.Random(1).randint
     x = [DecisionVariable.binary(i) for i in range(60)]
     instance = instance_of(
         x,
-        sum(draw(5, 100) * v for v in x),
+        sum(draw(5, 100) * v for v in x) + constant,
         {j: sum(draw(5, 100) * v for v in x) <= 1200 for j in range(8)},
         Sense.Maximize,
     )

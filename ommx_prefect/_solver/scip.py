@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ommx_prefect.solvers._driver import Verdict, explained
-from ommx_prefect.solvers._figures import Figures, relative_gap
-from ommx_prefect.solvers._scip_events import ScipEvents, of_adapter
-from ommx_prefect.solvers._watch import Watch, known
+from ommx_prefect._solver.driver import Verdict, explained
+from ommx_prefect._solver.figures import Figures, relative_gap
+from ommx_prefect._solver.scip_events import ScipEvents, of_adapter
+from ommx_prefect._solver.watch import Watch, known
 
 _QUADRATIC = "auxiliary_for_linearized_objective"
 _EPSILON = 1e-9

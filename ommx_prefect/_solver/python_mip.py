@@ -9,16 +9,18 @@ optimum; and it ends the process on models that have rows, but no term in any.
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ommx_prefect.solvers._driver import Verdict
-from ommx_prefect.solvers._figures import Figures, relative_gap
-from ommx_prefect.solvers._python_mip_figures import cbc_version, threads_of
-from ommx_prefect.solvers._watch import Watch, known
+from ommx_prefect._solver.driver import Verdict
+from ommx_prefect._solver.figures import Figures, relative_gap
+from ommx_prefect._solver.python_mip_figures import cbc_version, threads_of
+from ommx_prefect._solver.python_mip_progress import printed, tell_progress
+from ommx_prefect._solver.watch import Watch, known
 
 # By how much CBC lets a row be violated, as its `infeas_tol` has it.
 _TOLERANCE = 1e-6
@@ -51,8 +53,8 @@ class PythonMipDriver:
     )
 
     is_watchable: ClassVar[bool] = False
-    may_print: ClassVar[bool] = False
-    """Whether standard output is the solver's own, as in a process of its own."""
+    output: ClassVar[int | None] = None
+    """The file that standard output goes to, where it is the solver's own, as in its process."""
 
     verdicts: ClassVar[Mapping[str, Verdict]] = {
         "OPTIMAL": "optimal",
@@ -121,13 +123,23 @@ class PythonMipDriver:
 
     @contextmanager
     def watched(self, adapter: Any, watch: Watch) -> Iterator[None]:
-        # CBC tells of its progress by its handler of events alone: SIGSEGV ends the process
-        # in strong branching (mip 1.17.6, cbcbox 2.935: `CbcBnBOutput::onStrongStats`).
-        yield
+        # CBC's handler of events cannot be used (cbcbox 2.935): with its log, CBC puts one of its
+        # own in its place; without, the end of the search follows a null pointer of it, and
+        # SIGSEGV ends the process (`CbcModel::dealWithEventHandler`, `onStrongStats`).
+        if self.output is None:
+            yield
+            return
+        adapter.model.verbose = 1
+        since = os.fstat(self.output).st_size
+        try:
+            yield
+        finally:
+            with watch.guarded():
+                tell_progress(adapter.model, printed(self.output, since), watch)
 
     def log_into(self, model: Any, path: Path) -> bool:
         # CBC writes to the process's standard output alone.
-        model.verbose = int(self.may_print)
+        model.verbose = int(self.output is not None)
         return False
 
     def figures(self, model: Any, verdict: Verdict) -> Figures:

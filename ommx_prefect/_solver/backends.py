@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 
 from ommx.adapter import SamplerAdapter, SolverAdapter
 
+from ommx_prefect._solver.driver import Driver
+from ommx_prefect._solver.highs import HighsDriver
+from ommx_prefect._solver.python_mip import PythonMipDriver
+from ommx_prefect._solver.scip import ScipDriver
 from ommx_prefect.exceptions import UnknownAdapterError
-from ommx_prefect.solvers._driver import Driver
-from ommx_prefect.solvers._highs import HighsDriver
-from ommx_prefect.solvers._python_mip import PythonMipDriver
-from ommx_prefect.solvers._scip import ScipDriver
 
 
 @dataclass(frozen=True)

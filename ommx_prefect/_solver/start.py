@@ -22,7 +22,7 @@ from typing import TypeAlias, cast
 from ommx import Instance, Solution, State
 from ommx.experiment import SealedRun
 
-from ommx_prefect.solvers._telemetry import INCUMBENT
+from ommx_prefect._solver.telemetry import INCUMBENT
 
 Values: TypeAlias = "dict[int, float]"
 StartLike: TypeAlias = "Solution | State | Mapping[int, float] | SealedRun"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ommx_prefect.solvers._watch import known
+from ommx_prefect._solver.watch import known
 
 
 def relative_gap(primal: float, dual: float, size: float) -> float:

@@ -9,7 +9,7 @@ import functools
 import sys
 from typing import Any
 
-from ommx_prefect.solvers._watch import Incumbent, Watch, known
+from ommx_prefect._solver.watch import Incumbent, Watch, known
 
 _NEW, _BOUND = "BESTSOLFOUND", "DUALBOUNDIMPROVED"
 _NODES = ("NODEFEASIBLE", "NODEINFEASIBLE", "NODEBRANCHED")

@@ -14,6 +14,21 @@ from typing import Any
 from ommx import Instance, Kind, Optimality, SampleSet, Solution
 from ommx.experiment import OpenSolve
 
+from ommx_prefect._solver.backends import Backend, backend_of
+from ommx_prefect._solver.call import SolverCall
+from ommx_prefect._solver.driver import Driver, Verdict
+from ommx_prefect._solver.errors import prepared_for, translated
+from ommx_prefect._solver.observed import Observed
+from ommx_prefect._solver.options import check_keywords, set_options
+from ommx_prefect._solver.outcome import (
+    found_in,
+    found_in_samples,
+    give_measured,
+    give_outcome,
+)
+from ommx_prefect._solver.supervised import supervise
+from ommx_prefect._solver.telemetry import Watching
+from ommx_prefect._solver.warm_start import WarmStart
 from ommx_prefect.exceptions import (
     InfeasibleError,
     NoSolutionError,
@@ -21,25 +36,11 @@ from ommx_prefect.exceptions import (
     SolverOptionError,
     UnboundedError,
 )
-from ommx_prefect.solvers._backends import Backend, backend_of
-from ommx_prefect.solvers._call import SolverCall
-from ommx_prefect.solvers._driver import Driver, Verdict
-from ommx_prefect.solvers._errors import prepared_for, translated
-from ommx_prefect.solvers._observed import Observed
-from ommx_prefect.solvers._options import check_keywords, set_options
-from ommx_prefect.solvers._parameters import (
-    found_in,
-    found_in_samples,
-    give_measured,
-    give_outcome,
-)
-from ommx_prefect.solvers._stopping import bound_limit, require_flow_run
-from ommx_prefect.solvers._supervised import supervise
-from ommx_prefect.solvers._telemetry import Watching
-from ommx_prefect.solvers._warm_start import WarmStart
 
 PROVED_GAP = 1e-4
 """A solution is `optimal` where it is proved to be within this relative gap, and nowhere else."""
+# A solver that cannot be stopped ends so long after the timeout of its task.
+BEYOND_SECONDS = 1.0
 
 
 def solution_of(
@@ -87,7 +88,7 @@ def _driven(
         _set_options(call, driver, solve, settings)
         _narrow_binaries(driver, solve.adapter, prepared)
         warm_start.give(call, driver, solve.adapter, prepared, keep=how.telemetry == "full")
-        bound_limit(backend, model)
+        bound_limit(backend, model, call.seconds_left())
         Observed(call, driver, solve, prepared, how).run()
         verdict = _require_solution(call, driver, model)
         solution = solve.decode(model)
@@ -95,6 +96,18 @@ def _driven(
         transported = prepared.map_active_optimality(Optimality.Optimal) == Optimality.Optimal
         _believe(call, solution, optimal=verdict == "optimal" and transported)
     return solution
+
+
+def bound_limit(backend: Backend, model: Any, left: float | None) -> None:
+    """Set the solver's own limit a little beyond the seconds left, unless it is less."""
+    driver = backend.driver
+    if left is None or driver is None:
+        return
+    name = backend.limits["time_limit_seconds"]
+    given = driver.options(model)[name]
+    least = left + BEYOND_SECONDS
+    if not isinstance(given, (int, float)) or given > least:
+        driver.write(model, name, least)
 
 
 def _set_options(
@@ -171,7 +184,7 @@ def _decided(call: SolverCall, driver: Driver, model: Any) -> Verdict:
     """Decide between infeasible and unbounded: without the objective only one is left."""
     driver.drop_objective(model)
     with call.timed():
-        supervise(lambda: driver.run(model), lambda: driver.stop(model), require_flow_run)
+        supervise(lambda: driver.run(model), lambda: driver.stop(model), call.require_wanted)
     verdict = driver.verdicts.get(driver.status(model), "error")
     if verdict in ("optimal", "stopped") and driver.has_solution(model):
         return "unbounded"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import tempfile
 from collections.abc import Iterator
@@ -11,15 +12,12 @@ from pathlib import Path
 from ommx import Instance, Optimality
 from ommx.experiment import OpenSolve
 
-from ommx_prefect._recording.current import note_here, recording_here
-from ommx_prefect.solvers._call import SolverCall
-from ommx_prefect.solvers._checkpoints import IncumbentCheckpoints
-from ommx_prefect.solvers._concurrency import Concurrency, counted
-from ommx_prefect.solvers._driver import Driver
-from ommx_prefect.solvers._stopping import require_flow_run
-from ommx_prefect.solvers._supervised import CpuClock, supervise
-from ommx_prefect.solvers._telemetry import Watching, cut, measure
-from ommx_prefect.solvers._watch import Watch
+from ommx_prefect._solver.call import SolverCall, SolvesAtOnce
+from ommx_prefect._solver.checkpoints import IncumbentCheckpoints
+from ommx_prefect._solver.driver import Driver
+from ommx_prefect._solver.supervised import CpuClock, supervise
+from ommx_prefect._solver.telemetry import Watching, cut, measure
+from ommx_prefect._solver.watch import Watch
 
 _THREADS = re.compile(rb"using up to (\d+) thread")
 
@@ -50,11 +48,11 @@ class Observed:
         self._prepared = prepared
         self._is_over = False
         self._cpu = CpuClock()
-        self._concurrency: Concurrency | None = None
+        self._at_once: SolvesAtOnce | None = None
         self._checkpoints = IncumbentCheckpoints(call, driver, prepared, how.checkpoint_seconds)
         self._watch = Watch(is_reading=how.checkpoint_seconds is not None)
         if how.checkpoint_seconds is not None and not driver.is_watchable:
-            note_here(f"{call.adapter.__name__} gives no solution before it ends: no checkpoints")
+            call.note(f"{call.adapter.__name__} gives no solution before it ends: no checkpoints")
         transported = prepared.map_active_optimality(Optimality.Optimal)
         self._is_same_objective = transported == Optimality.Optimal
 
@@ -63,7 +61,7 @@ class Observed:
         model = self._solve.solver_input
         with contextlib.ExitStack() as stack:
             if self._telemetry:
-                self._concurrency = stack.enter_context(counted(recording_here()))
+                self._at_once = stack.enter_context(self._call.counted())
                 stack.callback(self._measure)
             if self._telemetry or self._watch.is_reading:
                 stack.enter_context(self._driver.watched(self._solve.adapter, self._watch))
@@ -82,9 +80,9 @@ class Observed:
         self._is_over = True
 
     def _look(self) -> None:
-        require_flow_run()
-        if self._concurrency is not None:
-            self._concurrency.look()
+        self._call.require_wanted()
+        if self._at_once is not None:
+            self._at_once.look()
         self._checkpoints.look(self._watch)
 
     def _keep_incumbent(self) -> None:
@@ -118,24 +116,28 @@ class Observed:
                     self._note_diagnostics()
                 else:
                     self._call.measured.trajectory = ()
+        elif self._telemetry == "full" and self._is_same_objective:
+            self._call.measured.trajectory = tuple(self._watch.rows)  # until it was left alone
         if self._watch.problem is not None:
-            note_here(f"a callback of the solve failed: {self._watch.problem!r}")
+            self._call.note(f"a callback of the solve failed: {self._watch.problem!r}")
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            note_here(f"the telemetry of the solve is not whole: {type(error).__name__}: {error}")
+            self._call.note(
+                f"the telemetry of the solve is not whole: {type(error).__name__}: {error}"
+            )
 
     def _note_figures(self) -> None:
         driver, model, measured = self._driver, self._solve.solver_input, self._call.measured
         verdict = driver.verdicts.get(driver.status(model), "error")
-        figures = driver.figures(model, verdict)
+        figures = dataclasses.replace(driver.figures(model, verdict), **self._watch.counts)
         measure(measured, self._watch, figures, is_same_objective=self._is_same_objective)
-        if self._concurrency is not None:
-            self._concurrency.look()
-            measured.parameters["solves_at_once"] = self._concurrency.most
+        if self._at_once is not None:
+            self._at_once.look()
+            measured.parameters["solves_at_once"] = self._at_once.most
         if used := _THREADS.search(measured.log[:10_000]):
             measured.parameters.setdefault("solver_threads", int(used[1]))
         seconds = self._cpu.of(measured.parameters.get("solver_threads"))

@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
-from ommx_prefect.solvers._figures import Figures
-from ommx_prefect.solvers._watch import Watch
+from ommx_prefect._solver.figures import Figures
+from ommx_prefect._solver.watch import Watch
 
 Verdict: TypeAlias = Literal[
     "optimal",

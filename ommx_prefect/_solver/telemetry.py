@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeAlias
 from ommx import Solution
 from ommx.experiment import Run
 
-from ommx_prefect.solvers._figures import Figures
-from ommx_prefect.solvers._integral import Row, primal_dual_integral
-from ommx_prefect.solvers._watch import Watch
+from ommx_prefect._solver.figures import Figures
+from ommx_prefect._solver.integral import Row, primal_dual_integral
+from ommx_prefect._solver.watch import Watch
 
 Telemetry: TypeAlias = Literal["full", "summary", False]
 LEVELS: tuple[Telemetry, ...] = ("full", "summary", False)
@@ -108,7 +108,8 @@ def measure(measured: Measured, watch: Watch, figures: Figures, *, is_same_objec
         # What presolve alone solves calls nobody back.
         first = watch.first_seconds
         parameters["first_solution_seconds"] = figures.seconds if first is None else first
-        parameters.setdefault("incumbents", max(1, watch.incumbents))
+        if watch.is_counted:
+            parameters.setdefault("incumbents", max(1, watch.incumbents))
 
 
 def _last(rows: Sequence[Row], figures: Figures) -> Row:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ommx_prefect.solvers._integral import Row
+from ommx_prefect._solver.integral import Row
 
 # Solvers write plus or minus infinity so, or greater.
 INFINITY = 1e20
@@ -42,19 +42,23 @@ class Watch:
     Attributes:
         rows: What was told, in the order of time.
         incumbents: How many solutions were each better than the one before.
+        is_counted: Whether that is all of them.
         first_seconds: When the first was found, by the solver's clock.
         newest: The best solution that was read.
         problem: What went wrong in a callback.
         diagnostics: What OMMX's own analyzers read.
+        counts: Figures at the end that only the solver's log tells, by name.
     """
 
     def __init__(self, *, is_reading: bool = False) -> None:
         self.rows: list[Row] = []
         self.incumbents = 0
+        self.is_counted = True
         self.first_seconds: float | None = None
         self.newest: Incumbent | None = None
         self.problem: BaseException | None = None
         self.diagnostics: list[Any] = []
+        self.counts: dict[str, Any] = {}
         self.is_reading = is_reading
         self._is_unread = False
         self._began = time.perf_counter()

@@ -11,10 +11,9 @@ import time
 
 from ommx import Instance
 
-from ommx_prefect._recording.current import note_here
-from ommx_prefect.solvers._call import SolverCall
-from ommx_prefect.solvers._driver import Driver
-from ommx_prefect.solvers._watch import Incumbent, Watch
+from ommx_prefect._solver.call import SolverCall
+from ommx_prefect._solver.driver import Driver
+from ommx_prefect._solver.watch import Incumbent, Watch
 
 
 class IncumbentCheckpoints:
@@ -51,7 +50,7 @@ class IncumbentCheckpoints:
         try:
             self._write(newest, dual)
         except Exception as error:
-            note_here(f"a checkpoint of the solve failed: {type(error).__name__}: {error}")
+            self._call.note(f"a checkpoint of the solve failed: {type(error).__name__}: {error}")
 
     def _write(self, newest: Incumbent, dual: float | None) -> None:
         solution = self._prepared.evaluate(dict(zip(newest.ids, newest.values, strict=True)))

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ommx_prefect.solvers._driver import Verdict, explained
-from ommx_prefect.solvers._figures import Figures, relative_gap
-from ommx_prefect.solvers._watch import Incumbent, Watch, known
+from ommx_prefect._solver.driver import Verdict, explained
+from ommx_prefect._solver.figures import Figures, relative_gap
+from ommx_prefect._solver.watch import Incumbent, Watch, known
 
 
 class HighsDriver:
@@ -143,7 +143,7 @@ class HighsDriver:
             dual=known(info.mip_dual_bound) if has_tree else primal if is_proved else None,
             gap=known(info.mip_gap) if has_tree else 0.0 if is_proved else None,
             nodes=int(info.mip_node_count) if has_tree else None,
-            iterations=sum(max(0, int(getattr(info, name))) for name in _ITERATIONS),
+            iterations=_iterations(info),
             version=str(model.version()),
             threads=int(model.getOptions().threads) or None,
         )
@@ -165,6 +165,11 @@ _ITERATIONS = (
     "crossover_iteration_count",
     "pdlp_iteration_count",
 )
+
+
+def _iterations(info: Any) -> int | None:
+    counted = [int(getattr(info, name)) for name in _ITERATIONS]  # -1: not asked of it
+    return sum(max(0, count) for count in counted) if max(counted) >= 0 else None
 
 
 def _of_adapter(name: str) -> Any:

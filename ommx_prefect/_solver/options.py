@@ -15,9 +15,9 @@ from typing import Any
 
 from ommx.adapter import SolverAdapter
 
+from ommx_prefect._solver.backends import Backend, backend_of, near_matches
+from ommx_prefect._solver.driver import Driver
 from ommx_prefect.exceptions import SolverOptionError
-from ommx_prefect.solvers._backends import Backend, backend_of, near_matches
-from ommx_prefect.solvers._driver import Driver
 
 # The type of each limit, and its least and greatest value.
 LIMITS: dict[str, tuple[type, float, float]] = {

@@ -52,13 +52,20 @@ class CpuClock:
         return self.thread_seconds if threads == 1 else self.seconds
 
 
-def supervise(run: Callable[[], None], stop: Callable[[], None], look: Callable[[], None]) -> None:
+def supervise(
+    run: Callable[[], None],
+    stop: Callable[[], None],
+    look: Callable[[], None],
+    *,
+    stop_seconds: float = STOP_SECONDS,
+) -> None:
     """Run a solver to its end; an exception that comes meanwhile stops it.
 
     Args:
         run: Runs the solver.
         stop: Tells it, from another thread, to stop.
         look: Is called while it runs, and may raise what ends the solve.
+        stop_seconds: How long a solver that was told to stop is waited for.
 
     Raises:
         BaseException: What `run` or `look` raised, or what interrupted this thread.
@@ -82,7 +89,7 @@ def supervise(run: Callable[[], None], stop: Callable[[], None], look: Callable[
             look()
     except BaseException:
         stop()
-        done.wait(STOP_SECONDS)
+        done.wait(stop_seconds)
         raise
     thread.join()  # what its end frees, such as HiGHS's scheduler, is gone before the next solve
     if failed:
