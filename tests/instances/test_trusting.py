@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import sys
 import tempfile
@@ -96,10 +98,42 @@ def test_a_packed_file_that_grows_without_measure_is_refused_soon(tmp_path, monk
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfeN\x00", b"", b" \n"])
-def test_a_text_that_no_reader_could_read_is_refused(tmp_path, content):
-    reason = reason_of(written(tmp_path, "odd.mps", content))
-    assert "UTF-16" in reason or "empty" in reason
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfeN\x00", "UTF-16"),
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (bz2.compress(PLAIN), "packed with bzip2. Unpack it"),
+        (lzma.compress(PLAIN), "packed with xz. Unpack it"),
+        (gzip.compress(gzip.compress(PLAIN)), "packed twice"),
+        (b"PK\x03\x04" + PLAIN, "a zip archive"),
+        (b"\x28\xb5\x2f\xfd" + PLAIN, "packed with zstd"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "git lfs pull"),
+        (PLAIN.replace(b" x ", b" x\0 "), "zero bytes"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_what_it_is(tmp_path, content, said):
+    assert said in reason_of(written(tmp_path, "odd.mps", content))
+
+
+def test_a_file_that_is_packed_otherwise_is_told_to_be_unpacked(tmp_path):
+    path = written(tmp_path, "h.mps.bz2", bz2.compress(PLAIN))
+    assert reason_of(path).endswith("qplib:NAME. Unpack it: h.mps is one")
+    assert "Unpack" not in reason_of(written(tmp_path, "h.txt.bz2", b""))
+
+
+def test_an_error_tells_no_path_of_a_copy(tmp_path):
+    reason = reason_of(written(tmp_path, "h.mps.gz", gzip.compress(b"no model\n")))
+    assert "highs: Parser error reading the file" in reason
+    assert tempfile.gettempdir() not in reason
+
+
+def test_memory_that_highs_prints_changes_no_reading():
+    """In fixed form HiGHS 1.16 tells of a line by what is in its memory, which is often no text."""
+    reasons = {reason_of(ODD / "unknown-row-in-columns.mps") for _ in range(10)}
+    assert len(reasons) == 1
+    assert "codec" not in reasons.pop()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such files there")
@@ -249,6 +283,23 @@ def test_a_qplib_file_is_counted_against_its_own_figures(tmp_path):
     assert "the file says 3 linear terms of the constraints" in reason_of(
         written(tmp_path, "linear.qplib", repeated.encode())
     )
+
+
+@pytest.mark.parametrize(
+    ("what", "once", "twice"),
+    [
+        ("linear terms of the objective", "\n1\n2 -0.4", "\n2\n2 -0.4\n2 0.6"),
+        ("upper sides", "upper sides\n0", "upper sides\n2\n1 4.0\n1 5.0"),
+        ("lower bounds", "lower bounds\n0", "lower bounds\n2\n2 3.0\n2 4.0"),
+        ("kinds of variables", "kinds\n1\n3 1", "kinds\n2\n3 1\n3 0"),
+    ],
+)
+def test_an_index_that_stands_twice_in_a_list_of_a_qplib_file_is_an_error(
+    tmp_path, what, once, twice
+):
+    assert QPLIB.count(once) == 1
+    path = written(tmp_path, "twice.qplib", QPLIB.replace(once, twice).encode())
+    assert reason_of(path) == f"the file says 2 {what}, OMMX's loader read 1"
 
 
 @pytest.mark.server
