@@ -13,20 +13,20 @@ import numpy.typing as npt
 from ommx_prefect.instances._terms import Ints
 
 # A header that stands alone in its line, and one that a word may follow: `OBJSENSE MAX`.
-_ALONE = ("ROWS", "COLUMNS", "RHS", "RANGES", "BOUNDS", "QUADOBJ", "QMATRIX", "ENDATA")
-_WITH_A_WORD = ("OBJSENSE", "QCMATRIX")
-_BLANK = re.compile(rb"[ \t\r]*(\n|\Z)")
-_WORD = re.compile(rb"[ \t\r]+[^\n]*|(?=\n)")
-_NEXT_HEADER = re.compile(rb"^[A-Z]", re.MULTILINE)
+_ALONE = frozenset({b"ROWS", b"COLUMNS", b"RHS", b"RANGES", b"BOUNDS", b"QUADOBJ", b"QMATRIX"})
+_WITH_A_WORD = frozenset({b"OBJSENSE", b"QCMATRIX"})
+# With a letter first in the line; so that it begins with a fixed one, the search is quick.
+_HEADER = re.compile(rb"\n([A-Z]+)([^\n]*)")
 _NEW_LINE, _LAST_BLANK = 10, 32
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section, where its header's line ends in the file's content, and what stands in it."""
+    """A section: where its header's line ends, and where the section, in the file's content."""
 
     name: str
     start: int
+    end: int
     content: bytes
 
     @property
@@ -37,8 +37,7 @@ class Section:
     @cached_property
     def body(self) -> bytes:
         """What follows the header, up to the next one."""
-        end = _NEXT_HEADER.search(self.content, self.start)
-        return self.content[self.start : end.start() if end else None]
+        return self.content[self.start : self.end]
 
     def lines(self) -> Iterator[tuple[int, list[bytes]]]:
         """Yield each line's number and words, without those of comments."""
@@ -84,23 +83,14 @@ def _counted(text: npt.NDArray[np.uint8], ends: Ints) -> tuple[Ints, Ints]:
 
 def sections_of(content: bytes) -> list[Section]:
     """Return the sections in their order, up to the first end of the model."""
-    found = [
-        Section(name, start, content)
-        for names, tail in ((_ALONE, _BLANK), (_WITH_A_WORD, _WORD))
-        for name in names
-        for start in _headers(content, name, tail)
-    ]
-    found.sort(key=lambda section: section.start)
-    end = next((at for at, each in enumerate(found) if each.name == "ENDATA"), None)
-    return found[:end]
-
-
-def _headers(content: bytes, name: str, tail: re.Pattern[bytes]) -> Iterator[int]:
-    """Yield where the line of a header ends."""
-    word = b"\n" + name.encode()
-    at = content.find(word)
-    while at >= 0:
-        at += len(word)
-        if found := tail.match(content, at):
-            yield at if tail is _BLANK else found.end()
-        at = content.find(word, at)
+    headers = list(_HEADER.finditer(content))
+    ends = [found.start() for found in headers[1:]] + [len(content)]
+    sections = []
+    for found, end in zip(headers, ends, strict=False):  # one end where there is no header
+        name, tail = found.groups()
+        if name == b"ENDATA" and not tail.strip():
+            break
+        is_alone, is_word = not tail.strip(), tail[:1] in (b"", b" ", b"\t", b"\r")
+        if (name in _ALONE and is_alone) or (name in _WITH_A_WORD and is_word):
+            sections.append(Section(name.decode(), found.end(), end, content))
+    return sections
