@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from ommx import Function, Instance
+from ommx import DecisionVariable, Function, Instance, Kind
 
 from ommx_prefect._workarounds.panics import is_panic
 from ommx_prefect.exceptions import InstanceFileError
@@ -36,7 +36,30 @@ def read_qplib(path: Path, source: str) -> Instance:
         if told != found:
             reason = f"the file says {told} {what}, OMMX's loader read {found}"
             raise InstanceFileError(source, reason)
-    return instance
+    return _with_fixed_integers(instance)
+
+
+def _with_fixed_integers(instance: Instance) -> Instance:
+    """Return the instance with integer variables for fixed binary ones.
+
+    OMMX's adapters (3.0.0b7) give each binary variable the bounds 0 and 1.
+    """
+    variables = [each.detach() for each in instance.decision_variables]
+    fixed = [x.kind == Kind.Binary and x.bound.lower == x.bound.upper for x in variables]
+    if not any(fixed):
+        return instance
+    return Instance.from_components(
+        decision_variables=[
+            DecisionVariable.integer(x.id, lower=x.bound.lower, upper=x.bound.upper, name=x.name)
+            if is_fixed
+            else x
+            for x, is_fixed in zip(variables, fixed, strict=True)
+        ],
+        objective=instance.objective,
+        constraints={key: row.detach() for key, row in instance.constraints.items()},
+        sense=instance.sense,
+        description=instance.description,
+    )
 
 
 def _loaded(path: Path, source: str) -> Instance:

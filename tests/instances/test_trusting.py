@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ommx import Instance
+from ommx import Instance, Kind
 from ommx.artifact import ArtifactDraft
 
 from ommx_prefect.instances import (
@@ -283,6 +283,23 @@ def test_a_qplib_file_is_counted_against_its_own_figures(tmp_path):
     assert "the file says 3 linear terms of the constraints" in reason_of(
         written(tmp_path, "linear.qplib", repeated.encode())
     )
+
+
+def test_a_fixed_binary_variable_of_a_qplib_file_is_fixed_for_every_adapter(tmp_path):
+    # Its third variable is the one that is no continuous one.
+    fixed = QPLIB.replace("kinds\n1\n3 1", "kinds\n1\n3 2")
+    fixed = fixed.replace("lower bounds\n0", "lower bounds\n1\n3 1.0")
+    plain, ours = (
+        written(tmp_path, f"{name}.qplib", text.encode())
+        for name, text in (("plain", QPLIB), ("ours", fixed))
+    )
+    loaded = load_instance(ours).instance
+    third = loaded.decision_variables[2]
+    assert (third.kind, third.bound.lower, third.bound.upper) == (Kind.Integer, 1, 1)
+    known = load_instance(plain).instance
+    assert (loaded.title, str(loaded.description)) == ("SMALL", str(known.description))
+    assert str(loaded.objective) == str(known.objective)
+    assert str(loaded.constraints) == str(known.constraints)
 
 
 @pytest.mark.parametrize(
