@@ -84,6 +84,8 @@ def _names(one: Matrix, other: Matrix) -> Iterator[Difference]:
         ("column", one.columns, other.columns),
         ("row", one.rows, other.rows),
     ):
+        if first == second:
+            continue
         known, others = set(first), set(second)
         missing = next((name for name in first if name not in others), None)
         added = next((name for name in second if name not in known), None)
