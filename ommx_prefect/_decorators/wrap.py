@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
-from prefect.context import TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 
 from ommx_prefect._decorators.generators import Steps, Unwatched, relaying, relaying_async
 from ommx_prefect._decorators.identity import is_function_of, kind_of, passing_for
@@ -78,12 +78,22 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
 
 
 def start_below_task(fn: Callable[..., Any], options: RecordingOptions) -> Recording | None:
-    """Do as `start_recording` for `@recorded` below a task; warn where the task hides it."""
+    """Do as `start_recording` for `@recorded` below a task; warn where no task is seen above it."""
     context = TaskRunContext.get()
     is_hidden = context is not None and not is_function_of(context.task.fn, fn)
     if context is not None and is_hidden and recording_here() is None:
         _warn_of_hidden(str(context.task.name), getattr(fn, "__name__", repr(fn)))
+    if context is None and (flow_run := FlowRunContext.get()) and flow_run.flow:
+        _warn_of_no_task(str(flow_run.flow.name), getattr(fn, "__name__", repr(fn)))
     return start_recording(fn, options)
+
+
+def _warn_of_no_task(flow: str, function: str) -> None:
+    """Warn that a function is not recorded; once for each."""
+    warn_once(
+        f"Flow {flow!r} calls the recorded function {function!r} outside of a task, and nothing of "
+        "it is recorded. Put @task above it: @recorded by itself makes no task"
+    )
 
 
 def _warn_of_hidden(task: str, function: str) -> None:

@@ -48,7 +48,9 @@ def as_distinct_path(text: str) -> str:
     (distribution spec: [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*).
     """
     path = re.sub("[^a-z0-9]+", _separator, text.lower()).strip("-._") or "run"
-    return path if path == text else f"{path[: TAG_LENGTH - 8]}-{_digits(text)}"
+    if path == text and len(path) <= TAG_LENGTH:
+        return path
+    return f"{path[: TAG_LENGTH - 8].rstrip('-._')}-{_digits(text)}"
 
 
 def _separator(found: re.Match[str]) -> str:

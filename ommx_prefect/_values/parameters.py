@@ -40,7 +40,7 @@ def as_parameter(value: object) -> Scalar | None:
 
     Raises:
         ValueError: It is a scalar that cannot be stored: an integer beyond 64 bits, a number
-            beyond the floats, or text longer than 1,000 characters.
+            beyond the floats or not on their line, or text longer than 1,000 characters.
     """
     if isinstance(value, enum.Enum):
         value = value.value
@@ -55,6 +55,8 @@ def as_parameter(value: object) -> Scalar | None:
         return _checked_int(int(value))
     if isinstance(value, float):
         return float(value)  # a subclass is no column type of OMMX
+    if isinstance(value, numbers.Number) and not isinstance(value, bool):
+        raise ValueError(f"it is a number of type {type(value).__name__}, which OMMX cannot store")
     return value if isinstance(value, bool) else None
 
 
@@ -83,6 +85,8 @@ def scalars(
 ) -> Iterator[tuple[str, Scalar | Exception]]:
     """Yield the arguments that are recorded, or the reason why one cannot be.
 
+    What is no scalar is passed over, unless it is asked for by its name.
+
     Args:
         arguments: The call's arguments by name.
         wanted: All, none, or those named.
@@ -92,12 +96,22 @@ def scalars(
         if not is_wanted:
             continue
         try:
-            scalar = None if is_secret_name(name) or is_secret(value) else as_parameter(value)
+            if is_secret_name(name) or is_secret(value):
+                continue
+            scalar = as_parameter(value)
         except Exception as error:  # an object of the user's may raise whatever it is asked
             yield name, error
             continue
         if scalar is not None:
             yield name, scalar
+        elif wanted is not True and value is not None:
+            yield (
+                name,
+                ValueError(
+                    f"it is of type {type(value).__name__}, and parameters are numbers and text; "
+                    "log it in the task: current_run().log_json(...)"
+                ),
+            )
 
 
 def keywords_of(fn: Callable[..., Any]) -> str | None:
@@ -132,8 +146,9 @@ def storable(text: str) -> str:
 def _plain_scalar(value: Any, numpy: Any) -> object:
     if value.ndim:
         return value
+    if isinstance(value, numpy.ndarray):
+        value = value[()]
     # item() gives an integer for dates and durations in nanoseconds.
-    value = value[()]
     if isinstance(value, numpy.datetime64):
         return str(value)
     if isinstance(value, numpy.timedelta64):

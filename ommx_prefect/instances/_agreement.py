@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +16,14 @@ from ommx_prefect.instances._matrix import Matrix
 from ommx_prefect.instances._readings import READERS, Reading, reading
 from ommx_prefect.instances._refusal import refusal
 from ommx_prefect.instances._shared_faults import Doubt, shared_doubts
-from ommx_prefect.instances._warnings import alone, differing, remarks, rewritten, sense_comment
+from ommx_prefect.instances._warnings import (
+    alone,
+    differing,
+    remarks,
+    rewritten,
+    sense_comment,
+    unused,
+)
 
 # Whose reading is taken, told and named first.
 _TRUST = ("highs", "scip", "ommx")
@@ -46,15 +53,18 @@ def agreed_instance(path: Path, source: str, suffix: str, min_readers: int) -> A
         is_sound = any(each.reader == "ommx" and each.model for each in readings)
         readings.append(reading(reader, path, is_sound=is_sound))
         if len(readings) == 2:
-            doubts = shared_doubts(
-                path, suffix, _unread(readings), has_blanks=_has_blanks(readings)
-            )
+            doubts = shared_doubts(path, suffix, _unread(readings), _names(readings))
         if (believed := _agreeing(readings, doubts)) and not remarks(believed):
             break
     believed = believed or _alone(readings, doubts, min_readers)
     if not believed:
         raise InstanceFileError(source, refusal(readings, path, suffix, doubts))
-    said = (*alone(believed, doubts), *remarks(believed), *sense_comment(path, believed))
+    said = (
+        *alone(believed, doubts),
+        *remarks(believed),
+        *sense_comment(path, believed),
+        *unused(suffix, _titled(believed)),
+    )
     return _believed(readings, believed, said)
 
 
@@ -62,9 +72,9 @@ def _unread(readings: Sequence[Reading]) -> frozenset[str]:
     return frozenset(each.reader for each in readings if each.model is None)
 
 
-def _has_blanks(readings: Sequence[Reading]) -> bool:
+def _names(readings: Sequence[Reading]) -> Iterator[str]:
     models = (each.model for each in readings if each.model is not None)
-    return any(" " in name for model in models for name in (*model.columns, *model.rows))
+    return (name for model in models for name in (*model.columns, *model.rows))
 
 
 def _agreeing(readings: Sequence[Reading], doubts: Sequence[Doubt]) -> tuple[Reading, ...]:

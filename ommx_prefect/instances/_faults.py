@@ -88,6 +88,30 @@ FAULTS = (
             ("a word too many is passed over", "word-too-many.mps"),
         )
     ),
+    *(
+        Fault(*reader, fault, example)
+        for reader in (_HIGHS, _OMMX, _SCIP)
+        for fault, example in (
+            ("a second bound in a line is passed over", "two-bounds-in-a-line.mps"),
+            ("a second column after FR is passed over", "two-free-in-a-line.mps"),
+        )
+    ),
+    *(
+        Fault(*reader, "a third entry in a line is passed over", "three-entries-in-a-line.mps")
+        for reader in (_HIGHS, _SCIP)
+    ),
+    *(
+        Fault(*reader, "1.#INF is taken for 1", "infinity-of-windows.mps")
+        for reader in (_HIGHS, _SCIP)
+    ),
+    *(
+        Fault(*reader, "of two OBJSENSE sections the last wins", "objsense-twice.mps")
+        for reader in (_HIGHS, _OMMX)
+    ),
+    *(Fault(*reader, "(x is a name in 2 (x + y)", "parentheses.lp") for reader in (_HIGHS, _SCIP)),
+    Fault(*_SCIP, "a second entry in a line of QCMATRIX is lost", "qcmatrix-word-too-many.mps"),
+    Fault(*_SCIP, "the exponent of 1.5D2 is passed over", "d-exponent-not-zero.mps"),
+    Fault(*_HIGHS, "in an LP file a bound stays where BINARY follows", "bound-then-binary.lp"),
     Fault(
         *_HIGHS, "a second N row gives its right side to the objective", "rhs-of-second-n-row.mps"
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -36,38 +37,59 @@ def read_highs(path: Path) -> Matrix:
         Unreadable: HiGHS is not installed or does not take the file; the reason is in its words.
     """
     try:
-        import highspy
-        from highspy._core import _Highs
+        import highspy  # noqa: F401
     except ImportError as error:
         raise NotInstalled("highspy") from error
-    # The constructor of `highspy.Highs` prints a banner that no option silences (HiGHS#2749).
-    model = _Highs()
-    for name, value in _OPTIONS.items():
-        model.setOptionValue(name, value)
-    said = _listened(model)
-    if model.readModel(str(path)) == highspy.HighsStatus.kError:
+    try:
+        model, is_read, said = _listened(path)
+    except UnicodeDecodeError:
+        # HiGHS 1.16 may print memory that is no text in fixed form ("section, line: ...").
+        model, is_read, said = _logged(path)
+    if not is_read:
         raise Unreadable(next(_told(said, "ERROR:"), "it gives no reason"))
     model.setOptionValue("output_flag", False)
     return _matrix_of(model, _remarks(said))
 
 
-def _listened(model: Any) -> list[str]:
-    """Return the list in which HiGHS's log will be, in which alone it tells what it passes over."""
+def _silent() -> Any:
+    from highspy._core import _Highs
+
+    # The constructor of `highspy.Highs` prints a banner that no option silences (HiGHS#2749).
+    model = _Highs()
+    for name, value in {**_OPTIONS, "log_to_console": False}.items():
+        model.setOptionValue(name, value)
+    return model
+
+
+def _listened(path: Path) -> tuple[Any, bool, str]:
+    """Read a model, and listen to HiGHS's log, in which alone it tells what it passes over."""
     from highspy._core import cb
 
+    model = _silent()
     said: list[str] = []
-    model.setOptionValue("log_to_console", False)
     model.setCallback(lambda kind, message, *others: said.append(message), None)
     model.startCallback(cb.HighsCallbackType.kCallbackLogging)
-    return said
+    status = model.readModel(str(path))
+    return model, status.name != "kError", "".join(said)
 
 
-def _told(said: list[str], kind: str) -> Iterator[str]:
-    lines = (line.strip() for message in said for line in message.splitlines())
+def _logged(path: Path) -> tuple[Any, bool, str]:
+    """Read a model, with the log in a file, which takes ten times as long."""
+    model = _silent()
+    with TemporaryDirectory(prefix="ommx-prefect-") as folder:
+        log = Path(folder, "log")
+        model.setOptionValue("log_file", str(log))
+        status = model.readModel(str(path))
+        model.setOptionValue("log_file", "")  # closes it
+        return model, status.name != "kError", log.read_text("utf-8", errors="replace")
+
+
+def _told(said: str, kind: str) -> Iterator[str]:
+    lines = (line.strip() for line in said.splitlines())
     return (line.removeprefix(kind).strip() for line in lines if line.startswith(kind))
 
 
-def _remarks(said: list[str]) -> tuple[str, ...]:
+def _remarks(said: str) -> tuple[str, ...]:
     """Return what HiGHS warns of: what it ignores, such as a second entry or an unknown row."""
     found = [line for line in _told(said, "WARNING:") if not _BESIDE.search(line)]
     more = len(found) - _MOST_REMARKS

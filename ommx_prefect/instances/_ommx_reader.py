@@ -82,10 +82,22 @@ def read_ommx(instance: Instance) -> Matrix:
     )
 
 
-def is_exact(instance: Instance) -> bool:
-    """Tell whether no bound is one that the other readers take for infinite."""
+def is_exact(instance: Instance, model: Matrix) -> bool:
+    """Tell whether an instance can stand for its model as it is.
+
+    Not where a bound is one that the other readers take for infinite, and not where a binary
+    variable is fixed: OMMX's adapters (3.0.0b7) give each binary the bounds 0 and 1.
+    """
     sizes = np.abs(_bounds(instance))
-    return not np.any((sizes >= INFINITE) & np.isfinite(sizes))
+    far = (sizes >= INFINITE) & np.isfinite(sizes)
+    free = np.isinf(model.row_lower) & np.isinf(model.row_upper)
+    return not (far.any() or free.any() or _has_fixed_binary(instance, model))
+
+
+def _has_fixed_binary(instance: Instance, model: Matrix) -> bool:
+    fixed = (model.kinds == INTEGER) & (model.lower == model.upper) & (np.abs(model.lower) <= 1)
+    variables = instance.decision_variables if fixed.any() else []
+    return any(variables[place].kind == Kind.Binary for place in np.flatnonzero(fixed))
 
 
 def _bounds(instance: Instance) -> tuple[list[float], list[float]]:

@@ -25,6 +25,18 @@ FREE_BYTES = 16 * 2**20
 MAX_BYTES = 4 * 2**30
 
 _GZIP, _UTF8_MARK = b"\x1f\x8b", codecs.BOM_UTF8
+# How a content begins that is no model's text, what it is, and what to do.
+_NO_TEXT = (
+    (_GZIP, "it is packed twice. Unpack it once"),
+    (b"BZh", "it is packed with bzip2. Unpack it, or pack it with gzip"),
+    (b"\xfd7zXZ\0", "it is packed with xz. Unpack it, or pack it with gzip"),
+    (b"\x28\xb5\x2f\xfd", "it is packed with zstd. Unpack it, or pack it with gzip"),
+    (b"PK\x03\x04", "it is a zip archive. Unpack it, or pack the file in it with gzip"),
+    (b"\x1f\x9d", "it is packed with compress. Unpack it, or pack it with gzip"),
+    (b"version https://git-lfs", "it is a pointer of Git LFS, not the file. Run: git lfs pull"),
+    (codecs.BOM_UTF16_LE, "it is written in UTF-16 or UTF-32. Save it as UTF-8"),
+    (codecs.BOM_UTF16_BE, "it is written in UTF-16. Save it as UTF-8"),
+)
 _CHUNK = 2**20
 
 
@@ -33,7 +45,8 @@ def plain_file(path: Path, suffix: str) -> Iterator[Path]:
     """Yield a path to the file's text that every reader takes; a copy if the file is not plain.
 
     Raises:
-        InstanceFileError: It is empty, its gzip data is broken, or it unpacks to too much.
+        InstanceFileError: It is empty or no text, its gzip data is broken, or it unpacks to too
+            much.
     """
     packed = _starts(path).startswith(_GZIP)
     encoding = _encoding(path, packed)
@@ -67,8 +80,11 @@ def _encoding(path: Path, packed: bool) -> str:
     first = next(content, b"")
     if not first.strip():
         raise InstanceFileError(str(path), "it is empty. Fetch it again")
-    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InstanceFileError(str(path), "it is written in UTF-16. Save it as UTF-8")
+    reason = next((what for begin, what in _NO_TEXT if first.startswith(begin)), "")
+    if not reason and b"\0" in first:
+        reason = "it holds zero bytes, and so is no text. Fetch it again"
+    if reason:
+        raise InstanceFileError(str(path), reason)
     plain = "utf-8-sig" if first.startswith(_UTF8_MARK) else "utf-8"
     return plain if _is_utf8(chain([first], content)) else "latin-1"
 

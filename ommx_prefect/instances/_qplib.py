@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from ommx import Function, Instance
+from ommx import DecisionVariable, Function, Instance, Kind
 
 from ommx_prefect._workarounds.panics import is_panic
 from ommx_prefect.exceptions import InstanceFileError
@@ -19,6 +19,8 @@ from ommx_prefect.exceptions import InstanceFileError
 _LINEAR_OBJECTIVE = "L"
 _NO_CONSTRAINTS = "BN"
 _LINEAR_CONSTRAINTS = "L"
+# And of its variables: all binary, and so without bounds; of several kinds.
+_BINARY, _MIXED = "B", "MG"
 # Lines that begin so are comments.
 _COMMENTS = ("!", "%", "#")
 
@@ -34,7 +36,30 @@ def read_qplib(path: Path, source: str) -> Instance:
         if told != found:
             reason = f"the file says {told} {what}, OMMX's loader read {found}"
             raise InstanceFileError(source, reason)
-    return instance
+    return _with_fixed_integers(instance)
+
+
+def _with_fixed_integers(instance: Instance) -> Instance:
+    """Return the instance with integer variables for fixed binary ones.
+
+    OMMX's adapters (3.0.0b7) give each binary variable the bounds 0 and 1.
+    """
+    variables = [each.detach() for each in instance.decision_variables]
+    fixed = [x.kind == Kind.Binary and x.bound.lower == x.bound.upper for x in variables]
+    if not any(fixed):
+        return instance
+    return Instance.from_components(
+        decision_variables=[
+            DecisionVariable.integer(x.id, lower=x.bound.lower, upper=x.bound.upper, name=x.name)
+            if is_fixed
+            else x
+            for x, is_fixed in zip(variables, fixed, strict=True)
+        ],
+        objective=instance.objective,
+        constraints={key: row.detach() for key, row in instance.constraints.items()},
+        sense=instance.sense,
+        description=instance.description,
+    )
 
 
 def _loaded(path: Path, source: str) -> Instance:
@@ -66,8 +91,7 @@ def _figures(path: Path, instance: Instance) -> Iterator[tuple[str, int, int]]:
     if kind[0] != _LINEAR_OBJECTIVE:
         found = len(instance.objective.quadratic_terms)
         yield "quadratic terms of the objective", _listed(lines, 2), found
-    next(lines)  # the default of its linear terms
-    _listed(lines, 1)
+    yield _each_once("linear terms of the objective", lines)
     next(lines)  # its constant
     if rows and kind[2] != _LINEAR_CONSTRAINTS:
         found = sum(len(function.quadratic_terms) for function in functions)
@@ -75,6 +99,26 @@ def _figures(path: Path, instance: Instance) -> Iterator[tuple[str, int, int]]:
     if rows:
         found = sum(len(function.linear_terms) for function in functions)
         yield "linear terms of the constraints", _listed(lines, 2), found
+    next(lines)  # what counts as infinite
+    for what in _lists_of_figures(kind, rows):
+        yield _each_once(what, lines)
+
+
+def _lists_of_figures(kind: str, rows: int) -> Iterator[str]:
+    """Yield what the lists are of that have a default, and name what differs from it."""
+    if rows:
+        yield from ("lower sides", "upper sides")
+    if kind[1] != _BINARY:
+        yield from ("lower bounds", "upper bounds")
+    if kind[1] in _MIXED:
+        yield "kinds of variables"
+
+
+def _each_once(what: str, lines: Iterator[list[str]]) -> tuple[str, int, int]:
+    """Pass over a list with a default; where one index stands twice, OMMX's loader reads one."""
+    next(lines)
+    told = _count(lines)
+    return what, told, len({next(lines)[0] for _ in range(told)})
 
 
 def _functions(instance: Instance, rows: int) -> list[Function]:

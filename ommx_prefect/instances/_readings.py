@@ -46,8 +46,8 @@ def reading(reader: str, path: Path, *, is_sound: bool) -> Reading:
     except NotInstalled as error:
         return Reading(reader, None, error.reason, missing_package=error.package)
     except Unreadable as error:
-        inexpressible = isinstance(error, Inexpressible)
-        return Reading(reader, None, error.reason, inexpressible=inexpressible)
+        reason = error.reason.replace(str(path), "the file")  # of a copy's path nobody knows
+        return Reading(reader, None, reason, inexpressible=isinstance(error, Inexpressible))
     except UnicodeDecodeError as error:
         return Reading(reader, None, f"a name it gives is no UTF-8: {error}")
     return Reading(reader, model, instance=instance)
@@ -56,7 +56,8 @@ def reading(reader: str, path: Path, *, is_sound: bool) -> Reading:
 def _read(reader: str, path: Path, is_sound: bool) -> tuple[Matrix, Instance | None]:
     if reader == "ommx":
         instance = load_mps(path)
-        return read_ommx(instance), instance if is_exact(instance) else None
+        model = read_ommx(instance)
+        return model, instance if is_exact(instance, model) else None
     return read_highs(path) if reader == "highs" and is_sound else read_apart(reader, path), None
 
 

@@ -13,11 +13,11 @@ from ommx_prefect.instances._shared_faults import Doubt
 
 
 def refusal(readings: Sequence[Reading], path: Path, suffix: str, doubts: Sequence[Doubt]) -> str:
-    """Return the reason: what an Instance has no place for, a difference, or the readers' words."""
+    """Return the reason: what is not taken at all, a difference, or the readers' own words."""
     models = [each for each in readings if each.model is not None]
-    if len(models) < 2 and (part := _no_place_for(readings, path, suffix)):
-        return f"an Instance has no place for {part}; write it as rows and bounds"
-    if doubts and len(models) > 1:
+    if len(models) < 2 and (part := _not_taken(readings, path, suffix)):
+        return f"load_instance does not take {part}; write it as rows and bounds"
+    if doubts and models:
         told = "; ".join(filter(None, [_doubted(doubts), _differences(models)]))
         return f"{told}{_unread(readings)}{_missing(readings)}"
     if len(models) > 1:
@@ -34,12 +34,16 @@ def refusal(readings: Sequence[Reading], path: Path, suffix: str, doubts: Sequen
 
 def _doubted(doubts: Sequence[Doubt]) -> str:
     return "; ".join(
-        f"{each.reason}: {' and '.join(sorted(each.readers))} may read it alike and wrong"
+        f"{each.reason}: {_listed(sorted(each.readers))} may read it alike and wrong"
         for each in doubts
     )
 
 
-def _no_place_for(readings: Sequence[Reading], path: Path, suffix: str) -> str | None:
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _not_taken(readings: Sequence[Reading], path: Path, suffix: str) -> str | None:
     said = next((each.reason for each in readings if each.inexpressible), None)
     return inexpressible_part(path, suffix) or said
 

@@ -33,8 +33,8 @@ def read_scip(path: Path) -> Matrix:
     """Read a model.
 
     Raises:
-        Unreadable: SCIP is not installed or does not take the file, or OMMX's Instance has no
-            place for something in it.
+        Unreadable: SCIP is not installed or does not take the file, or something in it is neither
+            row nor bound.
     """
     try:
         import pyscipopt

@@ -1,4 +1,4 @@
-"""Find the line of a file that holds what an Instance has no place for, to name it in an error.
+"""Find the line of a file that holds what no two readers know, to name it in an error.
 
 Nothing is read from here: the readers have refused the file before.
 """
@@ -28,12 +28,18 @@ _PARTS = {".mps": (_MPS, 0), ".lp": (_LP, re.IGNORECASE)}
 
 
 def inexpressible_part(path: Path, suffix: str) -> str | None:
-    """Say which part, in which line, an Instance has no place for; None if there is none such."""
+    """Say which part, in which line, is neither row nor bound; None if there is none such."""
     parts, flags = _PARTS[suffix]
     with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             for begin, what in parts:
                 if re.match(begin, line, flags):
-                    called = line.split("->")[0].strip() if "->" in line else line.split()[0]
-                    return f"{what} (section {called}, line {number})"
+                    return f"{what} ({_called(line, suffix)}, line {number})"
     return None
+
+
+def _called(line: str, suffix: str) -> str:
+    if "->" in line:
+        return f"row {line.split(':')[0].strip()}" if ":" in line else "a row without a name"
+    words = line.split()
+    return f"section {words[0] if suffix == '.mps' else ' '.join(words)}"

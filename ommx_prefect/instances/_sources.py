@@ -19,6 +19,8 @@ FORMATS = {
     ".qplib": ".qplib",
     ".ommx": ".ommx",
 }
+# Packed otherwise than readers know, or where they do not.
+_PACKED = frozenset({".gz", ".bz2", ".xz", ".zst", ".zip", ".z", ".7z"})
 
 
 def suffix_of(path: Path) -> str | None:
@@ -46,12 +48,19 @@ def require_instance_file(path: Path, others: Iterable[str]) -> str:
     suffix = suffix_of(path)
     if suffix is None:
         known = ", ".join([*FORMATS, *others])
-        raise InstanceFileError(str(path), f"no kind of instance ends so; known are {known}")
+        reason = f"no kind of instance ends so; known are {known}{_unpacking(path)}"
+        raise InstanceFileError(str(path), reason)
     if not mode:
         raise InstanceFileError(str(path), "no such file. Check the path")
     if not stat.S_ISREG(mode):
         raise InstanceFileError(str(path), "no regular file, but a pipe, socket or device")
     return suffix
+
+
+def _unpacking(path: Path) -> str:
+    inner = path.with_suffix("")
+    is_packed = path.suffix.lower() in _PACKED and suffix_of(inner) is not None
+    return f". Unpack it: {inner.name} is one" if is_packed else ""
 
 
 def _mode(path: Path) -> int:

@@ -20,4 +20,4 @@ class NotInstalled(Unreadable):
 
 
 class Inexpressible(Unreadable):
-    """The file holds what OMMX's Instance has no place for; field: reason, what it is."""
+    """The file holds what is neither row nor bound; field: reason, what it is."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ommx_prefect.instances._build import emptied, left_out
 from ommx_prefect.instances._compare import first_difference
 from ommx_prefect.instances._matrix import Matrix
 from ommx_prefect.instances._readings import Reading
 from ommx_prefect.instances._shared_faults import Doubt, says_maximise
+
+_MOST_NAMES = 5
 
 
 def differing(readings: Sequence[Reading], believed: tuple[Reading, ...]) -> Iterator[str]:
@@ -49,6 +53,23 @@ def sense_comment(path: Path, believed: Iterable[Reading]) -> Iterator[str]:
             "it is minimised here, for it has no OBJSENSE section, but a comment says that it is "
             "maximised: PuLP writes such files, and the section as well with with_objsense=True"
         )
+
+
+def unused(suffix: str, model: Matrix) -> Iterator[str]:
+    """Name the columns of an LP file that stand in its bounds or kinds alone.
+
+    In an LP file a name is declared where it stands first: a misspelt one is a column of its own.
+    """
+    if suffix != ".lp":
+        return
+    places = (model.entries.places[:, 1:], model.products.places, model.row_products.places[:, 1:])
+    used = np.zeros(len(model.columns), bool)
+    used[np.concatenate([np.flatnonzero(model.costs), *(place.ravel() for place in places)])] = True
+    if used.all():
+        return
+    names = [model.columns[column] for column in np.flatnonzero(~used)]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    yield f"in no row, and without a cost: {', '.join(names[:_MOST_NAMES])}{more}. Is it misspelt?"
 
 
 def rewritten(model: Matrix) -> Iterator[str]:

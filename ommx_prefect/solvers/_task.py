@@ -15,6 +15,19 @@ from ommx_prefect._values.secrets import redact_known
 from ommx_prefect.instances._name import given_name
 
 LONGEST_NAME = 200
+# What other libraries call our arguments, where the spelling does not tell.
+_ELSEWHERE = {
+    "timeout": "time_limit_seconds",
+    "time": "time_limit_seconds",
+    "max_seconds": "time_limit_seconds",
+    "random_state": "seed",
+    "n_jobs": "threads",
+    "warm_start": "start",
+    "initial_state": "start",
+    "solver": "adapter",
+    "model": "instance",
+    "problem": "instance",
+}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,10 +74,11 @@ class HelpfulTask(RecordedTask[P, R]):
             return
         own = {"return_state", "wait_for", "deferred"}
         for name in sorted(keywords.keys() - known.keys() - own):
+            meant = _ELSEWHERE.get(name)
+            hint = f"Did you mean {meant!r}?" if meant in known else near_matches(name, known)
             raise ParameterBindError(
                 f"Error binding parameters for function '{self.fn.__name__}': it has no argument "
-                f"{name!r}. {near_matches(name, known)} A solver's own options go into "
-                "options={...}."
+                f"{name!r}. {hint} A solver's own options go into options={{...}}."
             )
 
 

@@ -46,6 +46,25 @@ def test_a_decorator_that_hides_a_recorded_function_is_named_once(warnings):
     assert "functools.wraps" in said[0]
 
 
+def test_a_recorded_function_that_is_no_task_is_named_once(warnings):
+    @recorded
+    def lonely():
+        return 1
+
+    @task
+    def whole():
+        return 2
+
+    @flow
+    def one():
+        return lonely(), lonely(), whole.fn()
+
+    assert run_flow(one).runs == []
+    (said,) = warnings
+    assert "'lonely' outside of a task" in said
+    assert "@task" in said
+
+
 def test_a_recorded_function_that_a_recorded_task_calls_is_no_reason_to_warn(warnings):
     @recorded
     def helper():

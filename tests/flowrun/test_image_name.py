@@ -57,7 +57,16 @@ def test_templates_become_names(template, name):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(1, -1), ("a b", "a-b"), ("", "run"), ("./x", "x"), ("x" * 200, "x" * 201), (".x", "-x")],
+    [
+        (1, -1),
+        ("a b", "a-b"),
+        ("", "run"),
+        ("./x", "x"),
+        ("x" * 200, "x" * 201),
+        ("x" * 300, "x" * 301),
+        ("x." * 90, "x." * 91),
+        (".x", "-x"),
+    ],
 )
 def test_different_values_become_different_names(one, other):
     def name(template, value):

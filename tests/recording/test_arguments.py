@@ -27,37 +27,61 @@ NUMBERS = [
     (Fraction(1, 4), 0.25),
     (np.longdouble(2.5), 2.5),
 ]
+# An element of an array of text is a subclass of str, and no number.
+SCALARS = [*NUMBERS, (np.array(["air05"])[0], "air05"), (np.array("air05"), "air05")]
 
 
-def test_numbers_of_every_kind_are_recorded_as_arguments():
+def test_scalars_of_every_kind_are_recorded_as_arguments():
     @task
     def work(**values):
         return None
 
     @flow
     def one():
-        work(**{f"v{index}": value for index, (value, _) in enumerate(NUMBERS)})
+        work(**{f"v{index}": value for index, (value, _) in enumerate(SCALARS)})
 
     sealed = run_flow(one)
-    found = [sealed.column(f"v{index}")[0] for index in range(len(NUMBERS))]
-    assert found == [number for _, number in NUMBERS]
-    assert [type(x) for x in found] == [type(number) for _, number in NUMBERS]
+    found = [sealed.column(f"v{index}")[0] for index in range(len(SCALARS))]
+    assert found == [number for _, number in SCALARS]
+    assert [type(x) for x in found] == [type(number) for _, number in SCALARS]
+    assert sealed.ledger["warnings"] == []
 
 
 def test_numbers_beyond_the_floats_are_noted():
     @task
-    def work(huge, precise):
+    def work(huge, precise, plane):
         return None
 
     @flow
     def one():
-        work(Decimal("1e400"), Fraction(10**400))
+        work(Decimal("1e400"), Fraction(10**400), np.complex128(1j))
 
     sealed = run_flow(one)
     notes = sealed.ledger["runs"][0]["notes"]
     assert [f"argument {name!r} is not recorded" in note for name, note in zip(
-        ("huge", "precise"), notes, strict=True
-    )] == [True, True]  # fmt: skip
+        ("huge", "precise", "plane"), notes, strict=True
+    )] == [True] * 3  # fmt: skip
+
+
+def test_what_is_no_scalar_is_noted_where_it_is_asked_for_by_name():
+    @task(log_inputs=["weights", "size", "absent"])
+    def named(weights, size, absent=None, api_key=()):
+        return None
+
+    @task
+    def all_scalars(weights):
+        return None
+
+    @flow
+    def one():
+        named([1, 2], 2)
+        all_scalars([1, 2])
+
+    sealed = run_flow(one)
+    (note,) = sealed.ledger["runs"][0]["notes"]
+    assert "argument 'weights' is not recorded: it is of type list" in note
+    assert not sealed.ledger["runs"][1].get("notes")
+    assert sealed.column("size") == [2, None]
 
 
 def test_keywords_beside_are_arguments_like_others():

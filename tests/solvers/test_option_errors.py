@@ -28,6 +28,7 @@ def refused(adapter: str, options: dict) -> str:
         (lambda **wrong: solve.submit("highs", ANY, **wrong), "timelimit_seconds"),
         (lambda **wrong: solve.map("highs", [ANY], **wrong), "time_limit_second"),
         (lambda **wrong: solve.with_options(name="x")("highs", ANY, **wrong), "time_limit"),
+        (lambda **wrong: solve("highs", ANY, **wrong), "timeout"),
     ],
 )
 def test_a_wrong_keyword_names_the_right_one(call, wrong):

@@ -1,0 +1,11 @@
+NAME h
+ROWS
+ N COST
+ G R2
+ G R1
+COLUMNS
+ x COST 1 R1 1
+ x R2 1
+RHS
+ A R1 2
+ENDATA

@@ -1,0 +1,13 @@
+NAME h
+ROWS
+ N COST
+ G R1
+COLUMNS
+ x COST 1 R1 1
+ y COST 1 R1 1
+RHS
+ RHS R1 -9
+BOUNDS
+ FR B x y
+ LO B y -3
+ENDATA
