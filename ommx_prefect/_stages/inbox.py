@@ -154,8 +154,8 @@ class Inbox:
         except GoneError as error:
             if self._sets_aside:
                 return own, b"".join(data), DocumentError(f"something of it is gone: {error}")
-            # A seal that was cut off while it removed what it holds.
-            if not is_extended:
+            # A seal that was cut off while it removed what it holds, or one that was set aside.
+            if not (is_extended or self._quarantine.holds(own, b"".join(data))):
                 raise
         except DocumentError as error:
             found = b"".join(data)
