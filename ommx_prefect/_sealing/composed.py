@@ -109,7 +109,8 @@ def tags_to_read(tags: Sequence[str], series: Series) -> list[str]:
     until = f"{time_of(series):{TIME_FORMAT}}-"
     order = sorted((tag for tag in tags if not _NO_NIGHT.match(tag)), reverse=True)
     before = [tag for tag in order if _DATED.match(tag) and tag[: len(until)] <= until]
-    others = [tag for tag in order if tag not in set(before)]
+    known = set(before)
+    others = [tag for tag in order if tag not in known]
     return [*before[:MOST_READ], *others[:MOST_READ]]
 
 

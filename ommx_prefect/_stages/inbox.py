@@ -89,7 +89,7 @@ class Inbox:
                 data = self._store.read(name)
                 return self._checked_document("", FLOW_RECORD, data)
         except (DocumentError, GoneError):
-            if self._quarantine.holds(FLOW_RECORD, data):
+            if self._quarantine.holds(FLOW_RECORD, data or self._raw(name)):
                 return None
             raise
 
@@ -158,11 +158,16 @@ class Inbox:
             if not (is_extended or self._quarantine.holds(own, b"".join(data))):
                 raise
         except DocumentError as error:
-            found = b"".join(data)
-            if self._quarantine.holds(own, found):
-                return None
-            return own, found, without_frames(error)
+            refusal = without_frames(error)  # they hold what was read
+            found = b"".join(data) or self._raw(name)
+            return None if self._quarantine.holds(own, found) else (own, found, refusal)
         return None
+
+    def _raw(self, name: str) -> bytes:
+        """Return what could not be read, as it lies there; nothing where it cannot be had."""
+        with contextlib.suppress(StageError, DocumentError):
+            return self._store.raw(name)
+        return b""
 
     def _bring(self, name: str, own: str, read: list[bytes]) -> None:
         directory, _, key = own.rpartition("/")

@@ -166,6 +166,16 @@ def _refusal_of(found: str, types: tuple[str, ...]) -> DocumentError:
     return UnknownFormatError(f"{said}: upgrade ommx_prefect on this host")
 
 
+def is_record_of(name: str, manifest: bytes) -> bool:
+    """Tell the manifest of an object, or its tombstone, from any other that its tag may name."""
+    try:
+        document = _parsed(manifest)
+    except DocumentError:
+        return False
+    is_own = document.annotations[OBJECT_ANNOTATION] == name
+    return is_own or document.artifactType == TOMBSTONE_TYPE
+
+
 def inlined(document: RecordManifest, annotation: str) -> bytes:
     """Return the bytes that a manifest has in an annotation."""
     if descriptor_of(document.config) != EMPTY:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import zlib
 
+import msgpack
 import pytest
 
 from ommx_prefect import exceptions
@@ -14,8 +16,11 @@ from ommx_prefect._shards.schema import fields_of
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.oci_groups import open_group
 from ommx_prefect._stages.oci_manifests import (
+    GROUP_ANNOTATION,
+    GROUP_TYPE,
     check_layers,
     document_of,
+    inline_manifest,
     record_manifest,
     shard_manifest,
 )
@@ -102,3 +107,12 @@ def test_a_record_in_the_place_of_another_kind_is_damage_and_an_unknown_kind_is_
     with pytest.raises(exceptions.DocumentError, match="thing") as caught:
         document_of(name, foreign)
     assert not isinstance(caught.value, exceptions.UnknownFormatError)
+
+
+@pytest.mark.parametrize("key", [b"", b"x", b"starts/x"])
+def test_a_group_whose_names_are_no_texts_is_refused(key):
+    """MessagePack has keys of bytes, too."""
+    name = f"{new_id()}/groups/0"
+    packed = zlib.compress(msgpack.packb({"format": 1, "records": {key: b""}}))
+    with pytest.raises(exceptions.DocumentError, match="holds more than records"):
+        open_group(name, "", inline_manifest(name, GROUP_TYPE, GROUP_ANNOTATION, packed))

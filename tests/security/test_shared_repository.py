@@ -1,0 +1,164 @@
+"""Damage and mischief in a shared place: what is set aside is kept, what goes is the flow run's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from prefect.filesystems import LocalFileSystem
+
+from ommx_prefect import exceptions
+from ommx_prefect._oci.names import digest_of
+from ommx_prefect._stages import oci_gathering, oci_manifests, oci_store
+from ommx_prefect._stages.archive_store import ArchiveStore
+from ommx_prefect._stages.block_store import FolderStore
+from ommx_prefect._stages.documents import FLOW_RECORD, write_document
+from ommx_prefect._stages.oci_groups import group_manifest, open_group
+from ommx_prefect._stages.oci_manifests import name_of
+from ommx_prefect._stages.oci_store import OciStore
+from ommx_prefect._stages.signing import Signer
+from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id
+from tests.security.fuzzing.scenes import small
+from tests.security.scene import Disk
+from tests.support.folder_registry import FolderRegistry, folder_registry
+from tests.support.scripted_server import answering
+
+pytestmark = pytest.mark.usefixtures("no_credentials")
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A registry, and the folder of one repository in it."""
+    with folder_registry(tmp_path / "oci") as host:
+        yield f"oci://{host}/acme/shards", tmp_path / "oci/acme/shards/manifests"
+
+
+def recorded(stage, tmp_path, *numbers):
+    """Let a worker record some attempts; return the flow run and its shards."""
+    owner = new_id()
+    worker = Host(tmp_path / "worker", owner, OciStore(stage))
+    write_document(worker.stage, FLOW_RECORD, flow_record(owner))
+    shards = [small(f"output {x}", attempt_of(owner, x), "finished") for x in numbers]
+    for shard in shards:
+        worker.stage.begin(shard.attempt)
+        assert worker.stage.put(shard) is None
+    oci_gathering.settle()
+    return owner, shards
+
+
+def test_a_tag_that_points_to_what_is_no_record_takes_nothing_but_itself_away(repository, tmp_path):
+    """A registry deletes manifests, with all tags: that of somebody's experiment, for one."""
+    stage, manifests = repository
+    owner, shards = recorded(stage, tmp_path, 1, 2)
+    experiment = json.dumps({"schemaVersion": 2, "annotations": {"of": "payroll"}}).encode()
+    names = [manifests / "payroll-one", manifests / digest_of(experiment)]
+    for path in names:
+        path.write_bytes(experiment)
+    Host(tmp_path / "sealing", owner, OciStore(stage)).stage.collect(())
+    tag = manifests / f"{owner}_shards_{shards[0].attempt.key}"
+    tag.write_bytes(experiment)
+    sealing = Host(tmp_path / "sealing", owner, OciStore(stage))
+    sealing.stage.collect(())
+    assert sealing.stage.shards() == [x.bare for x in shards]
+    sealing.stage.release()
+    assert [path.read_bytes() for path in names] == [experiment, experiment]
+    assert [x.name for x in manifests.iterdir() if x.name.startswith(owner)] == []
+
+
+def test_no_record_goes_before_the_registry_lists_the_group_that_holds_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(oci_gathering, "TOGETHER", 3)
+
+    class Forgetful(FolderRegistry):
+        """Takes groups, and lists none."""
+
+        def _tags(self, handler, place, *rest):
+            hidden = [x for x in (place / "manifests").iterdir() if "_groups_" in x.name]
+            for path in hidden:
+                path.rename(tmp_path / path.name)
+            super()._tags(handler, place, *rest)
+
+    with answering(Forgetful(tmp_path / "oci").script, keeps=True) as host:
+        stage = f"oci://{host}/acme/shards"
+        owner, shards = recorded(stage, tmp_path, 1, 2, 3)
+        assert len(list(tmp_path.glob("*_groups_*"))) == 1
+        sealing = Host(tmp_path / "sealing", owner, OciStore(stage))
+        sealing.stage.collect(())
+        assert sealing.stage.shards() == [x.bare for x in shards]
+    oci_store._left_apart.clear()
+
+
+def test_a_shard_is_no_larger_than_what_is_read_into_memory(repository, tmp_path, monkeypatch):
+    """Whoever pushes a blob of gigabytes states its size, too."""
+    stage, _ = repository
+    monkeypatch.setattr(oci_manifests, "MOST_INLINE_BYTES", 0)
+    owner, (shard,) = recorded(stage, tmp_path, 1)
+    shutil.rmtree(tmp_path / "worker")
+    monkeypatch.setattr(oci_store, "MOST_BLOB_BYTES", 100)
+    sealing = Host(tmp_path / "sealing", owner, OciStore(stage))
+    with pytest.raises(exceptions.DocumentError, match="more than 100 bytes") as caught:
+        sealing.stage.collect(())
+    assert shard.attempt.key in str(caught.value)
+
+
+def cut(manifest):
+    return manifest[:-9]
+
+
+def forged(manifest):
+    document = json.loads(manifest)
+    document["annotations"]["org.ommx-prefect.shard"] = "gQ=="
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize("damage", [cut, forged])
+def test_a_damaged_manifest_is_kept_here_before_it_is_removed_there(repository, tmp_path, damage):
+    stage, manifests = repository
+    owner, shards = recorded(stage, tmp_path, 1, 2)
+    tag = manifests / f"{owner}_shards_{shards[0].attempt.key}"
+    tag.write_bytes(damage(tag.read_bytes()))
+    found = tag.read_bytes()
+    sealing = Host(tmp_path / "sealing", owner, OciStore(stage))
+    sealing.stage.set_aside()
+    sealing.stage.release()
+    (kept,) = (sealing.stage.path / "quarantine").iterdir()
+    assert kept.read_bytes() == found
+    assert not tag.exists()
+
+
+def test_a_damaged_group_and_a_damaged_record_in_one_are_kept_here(
+    repository, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(oci_gathering, "TOGETHER", 3)
+    stage, manifests = repository
+    owner, _ = recorded(stage, tmp_path, 1, 2, 3, 4, 5, 6)
+    one, other = (x for x in manifests.iterdir() if "_groups_" in x.name)
+    one.write_bytes(cut(one.read_bytes()))
+    records = dict(open_group(name_of(other.name), "", other.read_bytes()).records)
+    hurt = next(x for x in records if "/shards/" in x)
+    records[hurt] = records[hurt].replace(b"output", b"OUTPUT")
+    other.write_bytes(group_manifest(name_of(other.name), records))
+    wanted = {one.read_bytes(), records[hurt]}
+    sealing = Host(tmp_path / "sealing", owner, OciStore(stage))
+    sealing.stage.set_aside()
+    sealing.stage.release()
+    assert {x.read_bytes() for x in (sealing.stage.path / "quarantine").iterdir()} == wanted
+    assert len(sealing.stage.shards()) == 2
+
+
+def test_a_record_that_nobody_signed_is_kept_as_it_was_found(tmp_path):
+    disk, owner = Disk(tmp_path / "shared"), new_id()
+    worker = Host(tmp_path / "worker", owner, disk.store)
+    shard = small("output", attempt_of(owner), "finished")
+    worker.stage.put(shard)
+    path = disk.folder / owner / "shards" / shard.attempt.key
+    found = path.read_bytes()
+    block = LocalFileSystem(basepath=str(disk.folder))
+    signer = Signer(b"a key that only our hosts have")
+    store = ArchiveStore("shared", lambda: FolderStore("shared", block), signer=lambda: signer)
+    sealing = Host(tmp_path / "sealing", owner, store)
+    sealing.stage.set_aside()
+    sealing.stage.release()
+    (kept,) = (sealing.stage.path / "quarantine").iterdir()
+    assert kept.read_bytes() == found
+    assert not path.exists()
