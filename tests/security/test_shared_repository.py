@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from prefect.filesystems import LocalFileSystem
 
 from ommx_prefect import exceptions
+from ommx_prefect._format.encode import encode
 from ommx_prefect._oci.names import digest_of
+from ommx_prefect._shards.archive import payload_of
+from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages import oci_gathering, oci_manifests, oci_store
 from ommx_prefect._stages.archive_store import ArchiveStore
 from ommx_prefect._stages.block_store import FolderStore
-from ommx_prefect._stages.documents import FLOW_RECORD, write_document
+from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, write_document
+from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.oci_groups import group_manifest, open_group
-from ommx_prefect._stages.oci_manifests import name_of
+from ommx_prefect._stages.oci_manifests import SHARD_ANNOTATION, name_of, shard_manifest, tag_of
 from ommx_prefect._stages.oci_store import OciStore
+from ommx_prefect._stages.quarantine import Quarantine
+from ommx_prefect._stages.shared import SharedStage
 from ommx_prefect._stages.signing import Signer
 from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id
 from tests.security.fuzzing.scenes import small
-from tests.security.scene import Disk
+from tests.security.scene import FINISHED, Disk, layer_of, one_run, seal_now
 from tests.support.folder_registry import FolderRegistry, folder_registry
 from tests.support.scripted_server import answering
 
@@ -143,6 +151,8 @@ def test_a_damaged_group_and_a_damaged_record_in_one_are_kept_here(
     sealing.stage.set_aside()
     sealing.stage.release()
     assert {x.read_bytes() for x in (sealing.stage.path / "quarantine").iterdir()} == wanted
+    told = Quarantine(sealing.stage).names()
+    assert told == sorted(x.partition("/")[2] for x in (name_of(one.name), hurt))
     assert len(sealing.stage.shards()) == 2
 
 
@@ -162,3 +172,42 @@ def test_a_record_that_nobody_signed_is_kept_as_it_was_found(tmp_path):
     (kept,) = (sealing.stage.path / "quarantine").iterdir()
     assert kept.read_bytes() == found
     assert not path.exists()
+
+
+def with_digest(name, shard, digest):
+    """The manifest of a shard, with another digest of its payload wherever one stands."""
+    (layer,) = payload_of(shard)
+    documents = shard.documents
+    forged = documents.manifest.replace(layer.digest.encode(), digest.encode())
+    evil = replace(shard, documents=replace(documents, manifest=forged))
+    manifest = json.loads(shard_manifest(name, shard, shard.to_bytes()))
+    manifest["annotations"][SHARD_ANNOTATION] = base64.b64encode(evil.to_bytes()).decode()
+    return json.dumps(manifest).replace(layer.digest, digest).encode()
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+@pytest.mark.parametrize("kind", ["shards", "checkpoints"])
+def test_a_digest_that_is_a_path_sends_and_writes_no_file_of_the_host(
+    repository, tmp_path, kind, absolute
+):
+    """A registry may be fooled, or be the colleague's own: it checks no layers."""
+    stage, manifests = repository
+    precious = tmp_path / "precious/thesis.tex"
+    precious.parent.mkdir()
+    precious.write_text("all of it")
+    owner, _ = recorded(stage, tmp_path, 1)
+    documents = encode(one_run(layer_of(f"sha256:{'0' * 64}")))
+    shard = Shard(attempt_of(owner, 7), "interrupted", documents=documents)
+    name = f"{owner}/{kind}/{shard.attempt.key}"
+    up = "../" * 20
+    digest = f"sha256:{precious if absolute else up + str(precious)}"
+    (manifests / tag_of(name)).write_bytes(with_digest(name, shard, digest))
+    sealing = SharedStage(LocalStage(owner), OciStore(stage))
+    write_document(sealing, STATE_RECORD, FINISHED)
+    with pytest.raises(exceptions.SealError, match=f"{name}.*no digest"):
+        seal_now(sealing)
+    for folder in (tmp_path / "oci", LocalStage(owner).path):
+        assert not [x for x in folder.rglob("*") if x.is_file() and b"all of it" in x.read_bytes()]
+    assert precious.stat().st_nlink == 1
+    assert [x.name for x in precious.parent.iterdir()] == ["thesis.tex"]
+    assert precious.read_text() == "all of it"

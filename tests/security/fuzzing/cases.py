@@ -26,21 +26,20 @@ from ommx_prefect._recovery.recover import recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards import unwritten
 from ommx_prefect._stages import resolve
-from ommx_prefect._stages.oci_groups import open_group
-from ommx_prefect._stages.oci_manifests import name_of
-from ommx_prefect._stages.store import GROUPS
+from ommx_prefect._stages.documents import QUARANTINE
 from tests.security.fuzzing.changes import Change, damaged
 from tests.security.fuzzing.forgery import forged
+from tests.security.fuzzing.named import KEY, files, keys_of, names_of
 from tests.security.fuzzing.scenes import Runs, Scene, runs_in, seal
 
 MOST_SECONDS, MOST_BYTES = 10, 500 * 2**20
 LONGEST_ERROR = 3000
+# Changes of which nothing can be kept: the registry does not give it, or not all of it.
+NOT_KEPT = ("link", "large")
 # Set, it shows the errors that setting aside does not end.
 SHOW = "OMMX_PREFECT_FUZZ_SHOW"
 # It comes and goes with the connections to it.
 SQLITE = "index.sqlite3"
-KEY = re.compile(r"(?:[0-9a-f-]{36}|run)-\d+-[0-9a-f]{12}")
-DIGEST = re.compile(r"[0-9a-f]{64}")
 # What an error of this host's own settings says: no object is to blame.
 NO_END = "does not tell how it ended"
 # And of what a later release wrote, which is not to be set aside.
@@ -73,7 +72,7 @@ class Trial:
         resolve.store_at = lambda name: scene.store()  # type: ignore[assignment]
         self.names = _names()
         self.outside = self._outside()
-        self.keys_of = _keys_of(template, scene)
+        self.keys_of = keys_of(template, scene)
         began = time.monotonic()
         seal(scene)
         # A busy machine is no hang.
@@ -130,10 +129,10 @@ class Trial:
         scene = self.scene
         root = scene.shared if scene.place.shared else scene.own
         root = root / scene.owner if scene.place.shared == "shared" else root
-        paths = _files(root) + (_files(scene.own) if root != scene.own else [])
+        paths = files(root) + (files(scene.own) if root != scene.own else [])
         if dice.randrange(2):
             return damaged(paths, root, scene.folder / "outside", dice)
-        return forged(_files(root), root, scene.owner, dice)
+        return forged(files(root), root, scene.owner, dice)
 
     def _as_believed(self, change: Change) -> Change:
         """With a key, nobody without it says what he likes."""
@@ -152,12 +151,20 @@ class Trial:
             self._heal(change)
             seal(self.scene)
             return self._compared("refused, mended", Change("mended", ()))
+        is_there = all(path.is_file() and path.stat().st_size for path in change.paths)
         error = _error_of(lambda: seal(self.scene, quarantine=True))
+        if is_there and change.how not in NOT_KEPT and (lost := self._not_kept()):
+            return Outcome("refused, set aside", f"nothing is kept of {lost}")
         if error:
             if SHOW in os.environ:
                 print("refused for good:", change, error, flush=True)
             return Outcome("refused for good", self._misnamed(error, change) or _held_up(error))
         return self._compared("refused, set aside", change)
+
+    def _not_kept(self) -> list[str]:
+        """The records that were set aside, of which nothing is kept."""
+        kept = self.scene.own / QUARANTINE
+        return [x.name for x in kept.glob("*") if x.is_file() and not x.stat().st_size]
 
     def _heal(self, change: Change) -> None:
         for path in change.paths:
@@ -195,7 +202,7 @@ class Trial:
             return f"an error of {len(error)} characters: {error[:500]}"
         if "Traceback" in error:
             return error
-        names = {x for path in change.paths for x in _names_of(path, self.keys_of)}
+        names = {x for path in change.paths for x in names_of(path, self.keys_of)}
         if NO_END in error or any(name in error for name in names):
             return ""
         return f"it is not named in: {error}"
@@ -240,41 +247,6 @@ def _error_of(work: Any) -> str:
     except (exceptions.OmmxPrefectError, OSError) as error:
         return str(error) or repr(error)
     return ""
-
-
-def _files(root: Path) -> list[Path]:
-    """The files of a stage that can be changed: of a registry, tags and blobs."""
-    found = sorted(path for path in root.rglob("*") if path.is_file())
-    return [x for x in found if x.name != ".lock" and not _is_by_digest(x)]
-
-
-def _is_by_digest(path: Path) -> bool:
-    return path.parent.name == "manifests" and path.name.startswith("sha256:")
-
-
-def _keys_of(template: Path, scene: Scene) -> dict[str, set[str]]:
-    """Return which records name a blob, by the name of the file of the blob."""
-    found: dict[str, set[str]] = {}
-    for root in {scene.own, scene.shared}:
-        here = template / root.relative_to(scene.folder)
-        for path in here.rglob(f"*_{GROUPS}_*"):
-            group = open_group(name_of(path.name), "", path.read_bytes())
-            found[path.name] = {key for record in group.records for key in KEY.findall(record)}
-        for path in (x for x in here.rglob("*") if x.is_file() and x.stat().st_size < 10**6):
-            keys = set(KEY.findall(str(path.relative_to(here))))
-            text = path.read_bytes().decode("latin-1")
-            for digest in DIGEST.findall(text) if keys else ():
-                found.setdefault(digest, set()).update(keys)
-                found.setdefault(f"sha256:{digest}", set()).update(keys)
-    # A shard's own bytes are a blob there; what it names, its manifest names, too.
-    return found
-
-
-def _names_of(path: Path, keys_of: dict[str, set[str]]) -> set[str]:
-    tag = path.name.replace("_", "/")
-    own = tag.partition("/")[2] or tag  # an error about several names the flow run once
-    keys = set(KEY.findall(str(path))) | keys_of.get(path.name, set())
-    return {path.name, tag, own, path.name.removeprefix("sha256:"), *keys}
 
 
 def _names() -> dict[str, str]:
