@@ -42,6 +42,8 @@ SHOW = "OMMX_PREFECT_FUZZ_SHOW"
 SQLITE = "index.sqlite3"
 # What an error of this host's own settings says: no object is to blame.
 NO_END = "does not tell how it ended"
+# And of a folder on a shared disk where a document is to be: nobody removes what may be another's.
+NO_FILE = "Is a directory"
 # And of what a later release wrote, which is not to be set aside.
 UPGRADE = "upgrade ommx_prefect"
 
@@ -236,7 +238,7 @@ def _told(run: list[Any], change: Change) -> list[Any]:
 
 def _held_up(error: str) -> str:
     """Say what is wrong with an error that stays when all damage is set aside."""
-    is_meant = any(text in error for text in (NO_END, UPGRADE))
+    is_meant = any(text in error for text in (NO_END, NO_FILE, UPGRADE))
     return "" if is_meant else f"setting aside does not help: {error}"
 
 
