@@ -67,8 +67,11 @@ class Composed:
         return isinstance(config, dict) and config.get("status") == "finished"
 
     def open(self) -> Experiment | None:
-        """Pull it into the Local Registry, unless it is there; None where its name has moved."""
-        return self.target.open(self.subject.digest, self.image_name)
+        """Pull it into the Local Registry, unless it is there; None where its name has moved.
+
+        Nobody asked for a name of this host to move: one that is another experiment's stays.
+        """
+        return self.target.open(self.subject.digest, self.image_name, moves=False)
 
 
 def composed_before(series: Series, stage: Stage) -> list[Composed]:

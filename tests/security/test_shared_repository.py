@@ -10,9 +10,15 @@ from dataclasses import replace
 import pytest
 from prefect.filesystems import LocalFileSystem
 
-from ommx_prefect import exceptions
+from ommx_prefect import exceptions, load_experiment
+from ommx_prefect._format.decode import manifest_of
 from ommx_prefect._format.encode import encode
+from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor
 from ommx_prefect._oci.names import digest_of
+from ommx_prefect._oci.repository import Repository
+from ommx_prefect._registry.blobs import blob_path, read_documents
+from ommx_prefect._sealing.composed import Composed
+from ommx_prefect._sealing.lineage import Series
 from ommx_prefect._shards.archive import payload_of
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages import oci_gathering, oci_manifests, oci_store
@@ -26,9 +32,18 @@ from ommx_prefect._stages.oci_store import OciStore
 from ommx_prefect._stages.quarantine import Quarantine
 from ommx_prefect._stages.shared import SharedStage
 from ommx_prefect._stages.signing import Signer
+from ommx_prefect._targets.oci import OciTarget
 from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id
 from tests.security.fuzzing.scenes import small
-from tests.security.scene import FINISHED, Disk, layer_of, one_run, seal_now
+from tests.security.scene import (
+    FINISHED,
+    Disk,
+    layer_of,
+    one_run,
+    points_to,
+    seal_now,
+    sealed_here,
+)
 from tests.support.folder_registry import FolderRegistry, folder_registry
 from tests.support.scripted_server import answering
 
@@ -211,3 +226,31 @@ def test_a_digest_that_is_a_path_sends_and_writes_no_file_of_the_host(
     assert precious.stat().st_nlink == 1
     assert [x.name for x in precious.parent.iterdir()] == ["thesis.tex"]
     assert precious.read_text() == "all of it"
+
+
+def pushed(host, repository, digest):
+    """Push an experiment of this host to another repository, as anybody may who has it."""
+    documents = read_documents(digest)
+    manifest = manifest_of(documents.manifest)
+    with Repository(host, repository) as there:
+        for layer in (manifest["config"], *manifest["layers"]):
+            there.push_blob(blob_path(layer["digest"]), layer["digest"])
+        there.put_manifest("one", documents.manifest, MANIFEST_MEDIA_TYPE)
+    return Descriptor(MANIFEST_MEDIA_TYPE, digest, len(documents.manifest))
+
+
+def test_to_open_an_earlier_night_moves_no_name_of_this_host(tmp_path):
+    """Whoever can push to the repository points a tag of it to an experiment of his own."""
+    with folder_registry(tmp_path / "oci") as host:
+        name = f"{host}/acme/night:one"
+        mine = sealed_here(new_id(), image_name=name)
+        other = sealed_here(new_id(), image_name=f"registry.example/acme/{new_id()}:one")
+        subject = pushed(host, "acme/night", other.manifest_digest)
+        stage = SharedStage(LocalStage(new_id()), OciStore(f"oci://{host}/acme/shards"))
+        series = Series("", "", "", f"{host}/acme/night", "")
+        found = Composed(name, OciTarget(stage, name), subject, series, {}).open()
+        again = Composed(name, OciTarget(stage, name), subject, series, {}).open()
+    for opened in (found, again):
+        assert opened.runs[0].get_json("payload") == {"of": other.flow_run_id}
+    assert points_to(name) == mine.manifest_digest
+    assert load_experiment(mine.flow_run_id).runs[0].get_json("payload")["of"] == mine.flow_run_id

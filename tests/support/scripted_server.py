@@ -23,8 +23,16 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
     def body(self) -> bytes:
-        """Read the body of the request, so that the connection can be used again."""
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        """Read the body of the request, so that the connection can be used again.
+
+        Raises:
+            ConnectionError: Who sends it has died in the middle.
+        """
+        size = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(size)
+        if len(body) < size:
+            raise ConnectionError(f"{len(body)} bytes instead of {size}")
+        return body
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
