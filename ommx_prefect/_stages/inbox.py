@@ -69,8 +69,9 @@ class Inbox:
         self._seen: list[str] = []
         self._ended: set[str] = set()
         self._quarantine, self._sets_aside = Quarantine(local), False
-        # Digests of the checkpoints that were brought here, by name.
+        # By name: the digests of checkpoints that were brought here; what cannot be kept here.
         self._brought: dict[str, str] = {}
+        self._unkept: set[str] = set()
 
     # ------------------------------------------------------------ what comes in
 
@@ -86,8 +87,7 @@ class Inbox:
         data = b""
         try:
             with self._refusing(name):
-                data = self._store.read(name)
-                return self._checked_document("", FLOW_RECORD, data)
+                return self._checked_document("", FLOW_RECORD, data := self._store.read(name))
         except (DocumentError, GoneError):
             if self._quarantine.holds(FLOW_RECORD, data or self._raw(name)):
                 return None
@@ -164,9 +164,10 @@ class Inbox:
         return None
 
     def _raw(self, name: str) -> bytes:
-        """Return what could not be read, as it lies there; nothing where it cannot be had."""
+        """Return what was refused, as it lies there; nothing of what cannot be had, and stays."""
         with contextlib.suppress(StageError, DocumentError):
             return self._store.raw(name)
+        self._unkept.add(name)
         return b""
 
     def _bring(self, name: str, own: str, read: list[bytes]) -> None:
@@ -271,7 +272,7 @@ class Inbox:
         """Tell whether an object is still what was brought here."""
         ended = name.replace(f"/{CHECKPOINTS}/", f"/{SHARDS}/")
         if name not in self._brought or ended in self._ended:
-            return True  # no checkpoint, or the last one of an attempt that has ended
+            return name not in self._unkept  # no checkpoint, or the last one of its attempt
         with contextlib.suppress(StageError, DocumentError):
             return self._brought[name] == sha256_digest(self._store.read(name))
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -169,6 +170,23 @@ def test_a_damaged_group_and_a_damaged_record_in_one_are_kept_here(
     told = Quarantine(sealing.stage).names()
     assert told == sorted(x.partition("/")[2] for x in (name_of(one.name), hurt))
     assert len(sealing.stage.shards()) == 2
+
+
+def test_a_record_that_no_memory_holds_is_refused_and_stays_where_it_is(tmp_path):
+    """A hole of terabytes takes no room on a disk."""
+    disk, owner = Disk(tmp_path / "shared"), new_id()
+    worker = Host(tmp_path / "worker", owner, disk.store)
+    shard = small("output", attempt_of(owner), "finished")
+    worker.stage.put(shard)
+    path = disk.plant(f"{owner}/shards/{attempt_of(owner, 2).key}", b"\x82")
+    os.truncate(path, 2**42)
+    sealing = Host(tmp_path / "sealing", owner, disk.store)
+    with pytest.raises(exceptions.DocumentError, match=rf"{path.name}.*do not fit twice"):
+        sealing.stage.collect(())
+    sealing.stage.set_aside()
+    assert sealing.stage.shards() == [shard.bare]
+    sealing.stage.release()
+    assert [x for x in disk.folder.rglob("*") if x.is_file()] == [path]
 
 
 def test_a_record_that_nobody_signed_is_kept_as_it_was_found(tmp_path):
