@@ -61,9 +61,15 @@ class Composed:
     manifest: Mapping[str, Any] = field(repr=False)
 
     def is_finished(self) -> bool:
-        """Tell whether it is no night that failed and was pushed as such; its config tells."""
-        data = self.target.read_blob(descriptor_of(self.manifest["config"]))
-        config = strict_json(data, "Experiment config")
+        """Tell whether it is no night that failed and was pushed as such; its config tells.
+
+        One whose config is damaged or gone is none to follow either: there are others before it.
+        """
+        try:
+            data = self.target.read_blob(descriptor_of(self.manifest["config"]))
+            config = strict_json(data, "Experiment config")
+        except (DocumentError, GoneError):
+            return False
         return isinstance(config, dict) and config.get("status") == "finished"
 
     def open(self) -> Experiment | None:

@@ -272,3 +272,25 @@ def test_to_open_an_earlier_night_moves_no_name_of_this_host(tmp_path):
         assert opened.runs[0].get_json("payload") == {"of": other.flow_run_id}
     assert points_to(name) == mine.manifest_digest
     assert load_experiment(mine.flow_run_id).runs[0].get_json("payload")["of"] == mine.flow_run_id
+
+
+@pytest.mark.parametrize("damage", ["gone", "other bytes", "no object", None])
+def test_a_night_whose_config_is_not_to_be_had_is_none_to_follow(tmp_path, damage):
+    """Else one such image in a repository would leave each later night without one before it."""
+    with folder_registry(tmp_path / "oci") as host:
+        name = f"{host}/acme/night:one"
+        mine = sealed_here(new_id(), image_name=name)
+        subject = pushed(host, "acme/night", mine.manifest_digest)
+        manifest = manifest_of(read_documents(mine.manifest_digest).manifest)
+        config = tmp_path / "oci/acme/night/blobs" / manifest["config"]["digest"]
+        if damage == "gone":
+            config.unlink()
+        elif damage == "other bytes":
+            config.write_bytes(config.read_bytes()[::-1])
+        elif damage == "no object":
+            manifest["config"] |= {"digest": digest_of(b"[]"), "size": 2}
+            (config.parent / digest_of(b"[]")).write_bytes(b"[]")
+        stage = SharedStage(LocalStage(new_id()), OciStore(f"oci://{host}/acme/shards"))
+        series = Series("", "", "", f"{host}/acme/night", "")
+        night = Composed(name, OciTarget(stage, name), subject, series, manifest)
+        assert night.is_finished() is (damage is None)
