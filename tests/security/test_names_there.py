@@ -1,0 +1,56 @@
+"""A colleague whose flow record names another flow's experiment in the registry of the stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ommx_prefect._format.decode import manifest_of
+from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE
+from ommx_prefect._oci.names import digest_of
+from ommx_prefect._oci.repository import Repository
+from ommx_prefect._registry.blobs import blob_path, read_documents
+from ommx_prefect._stages.documents import FLOW_RECORD, write_document
+from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.oci_store import OciStore
+from ommx_prefect._stages.shared import SharedStage
+from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id
+from tests.security.fuzzing.scenes import small
+from tests.security.scene import FAILED, FINISHED, seal_now, sealed_here
+from tests.support.folder_registry import folder_registry
+
+pytestmark = pytest.mark.usefixtures("no_credentials")
+
+
+@pytest.mark.parametrize("end", [FINISHED, FAILED], ids=["finished", "failed"])
+def test_a_planted_flow_record_moves_no_tag_of_another_flow_in_the_registry(tmp_path, end):
+    with folder_registry(tmp_path / "oci") as host:
+        stage, name = f"oci://{host}/acme/shards", f"{host}/acme/payroll:one"
+        mine = sealed_here(new_id(), image_name=f"registry.example/acme/{new_id()}:one",
+                           flow="payroll")  # fmt: skip
+        manifest = read_documents(mine.manifest_digest).manifest
+        with Repository(host, "acme/payroll") as there:
+            document = manifest_of(manifest)
+            for layer in (document["config"], *document["layers"]):
+                there.push_blob(blob_path(layer["digest"]), layer["digest"])
+            for tag in ("one", "latest"):
+                there.put_manifest(tag, manifest, MANIFEST_MEDIA_TYPE)
+        owner = new_id()
+        worker = Host(tmp_path / "worker", owner, OciStore(stage))
+        planted = replace(
+            flow_record(owner),
+            stage=stage,
+            image_name=name,
+            replace=True,
+            flow="payroll",
+            push=True,
+        )
+        write_document(worker.stage, FLOW_RECORD, planted)
+        worker.stage.put(small("chosen", attempt_of(owner), "finished"))
+        sealed = seal_now(SharedStage(LocalStage(owner), OciStore(stage)), end)
+    tags = tmp_path / "oci/acme/payroll/manifests"
+    for tag in ("one", "latest"):
+        assert digest_of((tags / tag).read_bytes()) == mine.manifest_digest
+    assert sealed.remote_name != name or not sealed.pushed
+    assert sealed.counts == {"finished": 1}
