@@ -158,12 +158,12 @@ def damage_error(owner: str, errors: Mapping[str, DocumentError]) -> DocumentErr
     shown = sorted(errors)[:MOST_NAMED]
     said = "; ".join(f"{name}: {_reason_of(errors[name])}" for name in shown)
     more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
-    first = f"after an upgrade of ommx_prefect here, for which {later} of them wait, " * bool(later)
     if later == len(errors):
-        wait = f"{later} records wait for an upgrade of ommx_prefect on this host"
-        return UnknownFormatError(f"{wait}. They are {said}{more}")
+        first = f"{later} records are of a later release: {UPGRADE} on this host"
+        return UnknownFormatError(f"{first}. They are {said}{more}")
+    first = f", {later} of a later release: {UPGRADE} on this host first" if later else ""
     return DocumentError(
-        f"{len(errors)} records are refused; {first}the rest is sealed without them, by: {how}. "
+        f"{len(errors)} records are refused{first}; the rest is sealed without them, by: {how}. "
         f"They are {said}{more}"
     )
 

@@ -205,6 +205,6 @@ def test_what_a_later_release_wrote_is_not_said_to_be_set_aside():
         assert "--quarantine" not in str(error)
     mixed = str(damage_error("of-one", {"a": LATER, "b": BROKEN}))
     assert mixed.startswith(
-        "2 records are refused; after an upgrade of ommx_prefect here, for which 1 of them wait, "
+        "2 records are refused, 1 of a later release: upgrade ommx_prefect on this host first; "
         "the rest is sealed without them, by: ommx-prefect seal --quarantine of-one."
     )
