@@ -146,7 +146,7 @@ class Groups:
 
     Attributes:
         found: The groups by name.
-        of: The group of each record in one.
+        of: The group of each record that is in one alone.
         damaged: The names of groups that cannot be read.
     """
 
@@ -160,7 +160,14 @@ class Groups:
         with ThreadPoolExecutor(READERS) as pool:
             opened = list(pool.map(lambda name: self._opened(repository, name), names))
         self.found = {each.name: each for each in opened if isinstance(each, Group)}
-        self.of = {record: group for group in self.found.values() for record in group.records}
+        # A record that is there by itself, too, is read so: its attempt has written it.
+        there = frozenset(map(name_of, tags))
+        self.of = {
+            record: group
+            for group in self.found.values()
+            for record in group.records
+            if record not in there
+        }
         self.damaged = [each for each in opened if isinstance(each, str)]
 
     def opened(self, name: str, signer: Signer) -> bytes:

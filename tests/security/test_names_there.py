@@ -1,4 +1,4 @@
-"""A colleague whose flow record names another flow's experiment in the registry of the stage."""
+"""A colleague who gives things of his own, in the registry of a stage, the names of others."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from ommx_prefect._oci.repository import Repository
 from ommx_prefect._registry.blobs import blob_path, read_documents
 from ommx_prefect._stages.documents import FLOW_RECORD, write_document
 from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.oci_groups import group_manifest, new_group
+from ommx_prefect._stages.oci_manifests import tag_of
 from ommx_prefect._stages.oci_store import OciStore
 from ommx_prefect._stages.shared import SharedStage
+from ommx_prefect._stages.signing import Signer
 from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id
 from tests.security.fuzzing.scenes import small
 from tests.security.scene import FAILED, FINISHED, seal_now, sealed_here
@@ -54,3 +57,25 @@ def test_a_planted_flow_record_moves_no_tag_of_another_flow_in_the_registry(tmp_
         assert digest_of((tags / tag).read_bytes()) == mine.manifest_digest
     assert sealed.remote_name != name or not sealed.pushed
     assert sealed.counts == {"finished": 1}
+
+
+@pytest.mark.parametrize("key", [b"", b"a key that only our hosts have"], ids=["", "signed"])
+def test_a_group_hides_no_record_that_is_there_by_itself(tmp_path, key):
+    """Who may push, and delete nothing, would else keep a record out of its experiment."""
+    with folder_registry(tmp_path / "oci") as host:
+        stage, owner = f"oci://{host}/acme/shards", new_id()
+        worker = Host(tmp_path / "worker", owner, OciStore(stage, lambda: Signer(key)))
+        write_document(worker.stage, FLOW_RECORD, flow_record(owner))
+        shard = small("output", attempt_of(owner), "finished")
+        assert worker.stage.put(shard) is None
+        group, other = new_group(owner), small("chosen", shard.attempt, "finished")
+        planted = {f"{owner}/shards/{shard.attempt.key}": other.to_bytes()}
+        (tmp_path / "oci/acme/shards/manifests" / tag_of(group)).write_bytes(
+            group_manifest(group, planted)
+        )
+        sealing = Host(tmp_path / "sealing", owner, OciStore(stage, lambda: Signer(key)))
+        sealing.stage.collect(())
+        assert sealing.stage.shards() == [shard.bare]
+        sealing.stage.release()
+    left = [x.name for x in (tmp_path / "oci/acme/shards/manifests").iterdir() if owner in x.name]
+    assert left == []
