@@ -146,12 +146,15 @@ class Groups:
 
     Attributes:
         found: The groups by name.
-        of: The group of each record that is in one alone.
+        of: The group of each record in one.
+        twice: Those of these records that are there by themselves, too: they are read so, as their
+            attempts have written them.
         damaged: The names of groups that cannot be read.
     """
 
     found: Mapping[str, Group] = field(default_factory=dict)
     of: Mapping[str, Group] = field(default_factory=dict)
+    twice: Collection[str] = frozenset()
     damaged: Collection[str] = ()
 
     def find(self, repository: Repository, tags: Collection[str], owner: str) -> None:
@@ -160,14 +163,8 @@ class Groups:
         with ThreadPoolExecutor(READERS) as pool:
             opened = list(pool.map(lambda name: self._opened(repository, name), names))
         self.found = {each.name: each for each in opened if isinstance(each, Group)}
-        # A record that is there by itself, too, is read so: its attempt has written it.
-        there = frozenset(map(name_of, tags))
-        self.of = {
-            record: group
-            for group in self.found.values()
-            for record in group.records
-            if record not in there
-        }
+        self.of = {record: group for group in self.found.values() for record in group.records}
+        self.twice = self.of.keys() & set(map(name_of, tags))
         self.damaged = [each for each in opened if isinstance(each, str)]
 
     def opened(self, name: str, signer: Signer) -> bytes:

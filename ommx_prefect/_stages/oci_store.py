@@ -174,19 +174,20 @@ class OciStore:
         with translated(self.name, f"read {name}"):
             if is_group(name):
                 return read_group(self.repository, name).packed
-            if name not in self._groups.of:
+            if name not in self._groups.of or name in self._groups.twice:
                 try:
                     return self._read_single(name)
                 except NotInRegistryError:  # it was put together with others since
-                    self._find_groups(_owner_of(name))
+                    if name not in self._groups.of:
+                        self._find_groups(_owner_of(name))
                     if name not in self._groups.of:
                         raise
             return self._groups.opened(name, self._signer())
 
     def raw(self, name: str) -> bytes:
         """Return a record of a group as it is in it, or the manifest that lies under a name."""
-        if (group := self._groups.of.get(name)) is not None:
-            return group.records[name]
+        if name in self._groups.of and name not in self._groups.twice:
+            return self._groups.of[name].records[name]
         with translated(self.name, f"read {name}"):
             return self.repository.get_manifest(tag_of(name))
 
