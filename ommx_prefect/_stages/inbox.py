@@ -246,10 +246,10 @@ class Inbox:
             raise DocumentError(f"it belongs to flow run {record.flow_run_id}")
         if record.owner not in {record.flow_run_id, self._local.owner}:
             raise DocumentError(f"it belongs to the experiment of flow run {record.owner}")
+        if not (directory or record.image_name):
+            raise DocumentError("it has no image_name")
         if _is_to_come(record.scheduled_time):
             raise DocumentError(f"its scheduled_time {record.scheduled_time} is to come")
-
-    # ------------------------------------------------------------ what is let go
 
     def is_released(self) -> bool:
         """Tell whether a finished seal of another host has removed the flow run's records."""
