@@ -79,6 +79,8 @@ def read_at_most(response: httpx.Response, most_bytes: int) -> bytes:
 
 def chunks_of(response: httpx.Response, most_bytes: int) -> Iterator[bytes]:
     """Yield the bytes of a response as they come; AnswerError as for `read_at_most`."""
+    if response.request.method == "HEAD":  # it has no body, and announces that of a GET
+        return
     announced = response.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced[:20]) > most_bytes:
         raise TooLargeError(_too_large(most_bytes))

@@ -36,8 +36,9 @@ ACCEPTED = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "
     "application/vnd.docker.distribution.manifest.v2+json"
 )
-# What `get_blob` takes into memory unless it is told otherwise.
+# What `get_blob` takes into memory unless it is told otherwise, and whatever a descriptor states.
 MOST_BLOB_BYTES = 256 * 1024 * 1024
+MOST_STATED_BYTES = 1024 * 1024 * 1024
 DIGEST_HEADER = "Docker-Content-Digest"
 
 
@@ -199,13 +200,14 @@ class Repository:
 
         Args:
             digest: Its `sha256:<hex>`.
-            most_bytes: The size of its descriptor; more is not read.
+            most_bytes: The size of its descriptor; more is not read, and no more than 1 GiB.
 
         Raises:
             NotInRegistryError: There is none.
             RegistryError: It is larger than `most_bytes`, or has another digest.
         """
-        return self._of(digest, lambda: blobs.read_blob(self._connection, digest, most_bytes))
+        most = min(most_bytes, MOST_STATED_BYTES)
+        return self._of(digest, lambda: blobs.read_blob(self._connection, digest, most))
 
     def save_blob(self, digest: str, path: Path, size: int | None = None) -> None:
         """Write a blob into a file as it is read; the file is seen whole or not at all.

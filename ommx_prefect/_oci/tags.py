@@ -13,6 +13,8 @@ from ommx_prefect._oci.transport import Connection
 TAGS_PER_PAGE = 1000
 # A registry may make its pages smaller than it was asked for.
 MOST_PAGES = 10_000
+# Of all pages: some two million tags of records of a stage.
+MOST_LIST_BYTES = 256 * 1024 * 1024
 
 
 def list_tags(connection: Connection, prefix: str = "") -> list[str]:
@@ -22,6 +24,7 @@ def list_tags(connection: Connection, prefix: str = "") -> list[str]:
         RegistryError: An answer is no list of tags, or the list has no end.
     """
     found: set[str] = set()
+    size = 0
     page: httpx.URL | str = f"tags/list?n={TAGS_PER_PAGE}"
     for _ in range(MOST_PAGES):
         get = functools.partial(connection.send, "GET", page, frozenset({200, 404}))
@@ -29,6 +32,9 @@ def list_tags(connection: Connection, prefix: str = "") -> list[str]:
         if answer.status == 404:  # nothing was ever pushed to it
             break
         tags = _tags_of(connection, answer)
+        size += len(answer.body)
+        if size > MOST_LIST_BYTES:
+            raise connection.error(f"its list of tags has more than {MOST_LIST_BYTES:,} bytes")
         is_new = not tags <= found
         found |= tags
         if not answer.next_page:

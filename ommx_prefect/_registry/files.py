@@ -12,6 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from ommx_prefect._registry.memory import free_memory_bytes
 from ommx_prefect.exceptions import DocumentError
 
 _scratch_numbers = itertools.count()
@@ -32,6 +33,8 @@ _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
 # What a network's file system may say of a folder that is to be flushed, or may only be written;
 # and what is said of one that a seal has let go of meanwhile.
 _NO_FLUSH_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOENT)
+# A file of which it is asked whether it fits into memory.
+LARGE_BYTES = 64 * 1024 * 1024
 
 
 def flush(path: str) -> None:
@@ -140,20 +143,23 @@ def make_folder(folder: str | Path, mode: int = PRIVATE_FOLDER) -> None:
             make_folder(folder, mode)
 
 
-def read_regular(path: str | Path, *, owned: bool = True) -> bytes:
+def read_regular(path: str | Path, *, owned: bool = True, fits: bool = False) -> bytes:
     """Read a file that is a regular one: no link, no pipe, no device, no folder.
 
     Args:
         path: The file.
         owned: Whether it has to be of the user who runs this.
+        fits: Whether to refuse what does not fit twice into the memory that is free.
 
     Raises:
         FileNotFoundError: There is none.
-        DocumentError: It is something else, or another user's.
+        DocumentError: It is something else, or another user's, or too large.
     """
     number = _open_old(path)  # of 10^5 records, each Python object of a file would take its time
     try:
         size = _size_of(number, owned=owned)
+        if fits and size > LARGE_BYTES:
+            _require_memory(size)
         data = os.read(number, size + 1)
         if len(data) == size:
             return data
@@ -182,6 +188,15 @@ def _open_old(path: str | Path) -> int:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise DocumentError("it is no regular file") from error
         raise
+
+
+def _require_memory(size: int) -> None:
+    """Raise DocumentError where a file, a hole of terabytes say, does not fit into memory twice."""
+    free = free_memory_bytes()
+    if free is not None and size * 2 > free:
+        raise DocumentError(
+            f"it has {size:,} bytes, which do not fit twice into {free:,} of memory"
+        )
 
 
 def _size_of(number: int, *, owned: bool) -> int:

@@ -117,6 +117,11 @@ def checkpoint_name(requested: str) -> str:
     return f"{host}/checkpoint:{hashlib.sha256(requested.encode()).hexdigest()}"
 
 
+def earlier_name(digest: str) -> str:
+    """Return the name of an earlier night whose own name points to another experiment here."""
+    return f"{OUR_NAMES}earlier:{digest.removeprefix('sha256:')}"
+
+
 def sealing_name(owner: str) -> str:
     """Return the name under which the experiment of a flow run is imported, to be verified."""
     return f"{OUR_NAMES}sealing:{owner}"

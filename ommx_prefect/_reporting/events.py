@@ -186,7 +186,7 @@ def related_to(facts: FlowRunFacts) -> list[dict[str, str]]:
 
 def _bounded(value: Any) -> Any:
     if isinstance(value, str):
-        text = redact_known(value)
+        text = for_terminal(redact_known(value), LONGEST)  # longer, where it had to be escaped
         return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     if isinstance(value, Mapping):
         return {key: _bounded(each) for key, each in value.items()}

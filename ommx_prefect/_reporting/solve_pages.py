@@ -16,9 +16,10 @@ from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import api_client
 from ommx_prefect._reporting.markdown import link
 from ommx_prefect._reporting.night import UNWELL, Night
-from ommx_prefect._values.display import as_code, for_markdown
+from ommx_prefect._values.display import as_code, for_markdown, for_terminal
 
 MOST_PAGES = 20
+LONGEST_DESCRIPTION = 200
 # Significant digits of a number: of values that are compared, and of all others.
 EXACT, DIGITS, FEW_DIGITS = frozenset({"objective", "bound"}), 12, 4
 # What a person wants to read -> the run parameter that has it.
@@ -75,7 +76,7 @@ def _page(night: Night, run_id: int, run: RunRecord) -> ArtifactCreate:
     return ArtifactCreate(
         type="markdown",
         data="\n".join([*lines, "", where]) + "\n",
-        description=f"Run {run_id}: {outcome}"[:200],
+        description=f"Run {run_id}: {for_terminal(outcome)}"[:LONGEST_DESCRIPTION],
         flow_run_id=UUID(night.facts.flow_run_id),
         task_run_id=_task_run_id(run),
     )

@@ -61,14 +61,23 @@ class Composed:
     manifest: Mapping[str, Any] = field(repr=False)
 
     def is_finished(self) -> bool:
-        """Tell whether it is no night that failed and was pushed as such; its config tells."""
-        data = self.target.read_blob(descriptor_of(self.manifest["config"]))
-        config = strict_json(data, "Experiment config")
+        """Tell whether it is no night that failed and was pushed as such; its config tells.
+
+        One whose config is damaged or gone is none to follow either: there are others before it.
+        """
+        try:
+            data = self.target.read_blob(descriptor_of(self.manifest["config"]))
+            config = strict_json(data, "Experiment config")
+        except (DocumentError, GoneError):
+            return False
         return isinstance(config, dict) and config.get("status") == "finished"
 
     def open(self) -> Experiment | None:
-        """Pull it into the Local Registry, unless it is there; None where its name has moved."""
-        return self.target.open(self.subject.digest, self.image_name)
+        """Pull it into the Local Registry, unless it is there; None where its name has moved.
+
+        Nobody asked for a name of this host to move: one that is another experiment's stays.
+        """
+        return self.target.open(self.subject.digest, self.image_name, moves=False)
 
 
 def composed_before(series: Series, stage: Stage) -> list[Composed]:
@@ -109,7 +118,8 @@ def tags_to_read(tags: Sequence[str], series: Series) -> list[str]:
     until = f"{time_of(series):{TIME_FORMAT}}-"
     order = sorted((tag for tag in tags if not _NO_NIGHT.match(tag)), reverse=True)
     before = [tag for tag in order if _DATED.match(tag) and tag[: len(until)] <= until]
-    others = [tag for tag in order if tag not in set(before)]
+    known = set(before)
+    others = [tag for tag in order if tag not in known]
     return [*before[:MOST_READ], *others[:MOST_READ]]
 
 

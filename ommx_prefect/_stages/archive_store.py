@@ -51,9 +51,12 @@ class ArchiveStore:
 
     def read(self, name: str) -> bytes:
         """Return an object's bytes."""
+        return self._signer().opened(name, self.raw(name))
+
+    def raw(self, name: str) -> bytes:
+        """Return an object's bytes as they lie there."""
         with self._opened(f"read {name}") as store:
-            data = store.read(name)
-        return self._signer().opened(name, data)
+            return store.read(name)
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of all objects that begin with the prefix."""

@@ -97,7 +97,7 @@ class FolderStore(BlockStore):
     def read(self, name: str) -> bytes:
         """Return an object's bytes; the block's own method would wait for a pipe."""
         with self._translated(f"read {name}"):
-            return read_regular(self._folder / name, owned=False)
+            return read_regular(self._folder / name, owned=False, fits=True)
 
     def _keys(self, prefix: str) -> list[str]:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,7 @@ from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 # How many damaged records an error names, and how much it says of each.
 MOST_NAMED, REASON_LETTERS = 5, 100
 QUARANTINE_COMMAND = "ommx-prefect seal --quarantine"
+UPGRADE = "upgrade ommx_prefect"
 
 
 def damaged_files(stage: LocalStage) -> Iterator[tuple[str, Path, DocumentError]]:
@@ -149,16 +150,27 @@ def damage_error(owner: str, errors: Mapping[str, DocumentError]) -> DocumentErr
         errors: Why each record is refused, by its name.
     """
     how = f"{QUARANTINE_COMMAND} {owner}"
+    later = sum(not is_damage(error) for error in errors.values())
     if len(errors) == 1:
         (error,) = errors.values()
-        return type(error)(f"{error}. The rest is sealed without it, by: {how}")
+        rest = _waits(str(error)) if later else f". The rest is sealed without it, by: {how}"
+        return type(error)(f"{error}{rest}")
     shown = sorted(errors)[:MOST_NAMED]
     said = "; ".join(f"{name}: {_reason_of(errors[name])}" for name in shown)
     more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
+    if later == len(errors):
+        first = f"{later} records are of a later release: {UPGRADE} on this host"
+        return UnknownFormatError(f"{first}. They are {said}{more}")
+    first = f", {later} of a later release: {UPGRADE} on this host first" if later else ""
     return DocumentError(
-        f"{len(errors)} records are refused; the rest is sealed without them, by: {how}. They are "
-        f"{said}{more}"
+        f"{len(errors)} records are refused{first}; the rest is sealed without them, by: {how}. "
+        f"They are {said}{more}"
     )
+
+
+def _waits(said: str) -> str:
+    """Say what to do about a record of a later release, unless its error has."""
+    return "" if UPGRADE in said else f": {UPGRADE} on this host"
 
 
 def _reason_of(error: DocumentError) -> str:

@@ -69,8 +69,9 @@ class Inbox:
         self._seen: list[str] = []
         self._ended: set[str] = set()
         self._quarantine, self._sets_aside = Quarantine(local), False
-        # Digests of the checkpoints that were brought here, by name.
+        # By name: the digests of checkpoints that were brought here; what cannot be kept here.
         self._brought: dict[str, str] = {}
+        self._unkept: set[str] = set()
 
     # ------------------------------------------------------------ what comes in
 
@@ -86,10 +87,9 @@ class Inbox:
         data = b""
         try:
             with self._refusing(name):
-                data = self._store.read(name)
-                return self._checked_document("", FLOW_RECORD, data)
+                return self._checked_document("", FLOW_RECORD, data := self._store.read(name))
         except (DocumentError, GoneError):
-            if self._quarantine.holds(FLOW_RECORD, data):
+            if self._quarantine.holds(FLOW_RECORD, data or self._raw(name)):
                 return None
             raise
 
@@ -154,15 +154,21 @@ class Inbox:
         except GoneError as error:
             if self._sets_aside:
                 return own, b"".join(data), DocumentError(f"something of it is gone: {error}")
-            # A seal that was cut off while it removed what it holds.
-            if not is_extended:
+            # A seal that was cut off while it removed what it holds, or one that was set aside.
+            if not (is_extended or self._quarantine.holds(own, b"".join(data))):
                 raise
         except DocumentError as error:
-            found = b"".join(data)
-            if self._quarantine.holds(own, found):
-                return None
-            return own, found, without_frames(error)
+            refusal = without_frames(error)  # they hold what was read
+            found = b"".join(data) or self._raw(name)
+            return None if self._quarantine.holds(own, found) else (own, found, refusal)
         return None
+
+    def _raw(self, name: str) -> bytes:
+        """Return what was refused, as it lies there; nothing of what cannot be had, and stays."""
+        with contextlib.suppress(StageError, DocumentError):
+            return self._store.raw(name)
+        self._unkept.add(name)
+        return b""
 
     def _bring(self, name: str, own: str, read: list[bytes]) -> None:
         directory, _, key = own.rpartition("/")
@@ -240,10 +246,10 @@ class Inbox:
             raise DocumentError(f"it belongs to flow run {record.flow_run_id}")
         if record.owner not in {record.flow_run_id, self._local.owner}:
             raise DocumentError(f"it belongs to the experiment of flow run {record.owner}")
+        if not (directory or record.image_name):
+            raise DocumentError("it has no image_name")
         if _is_to_come(record.scheduled_time):
             raise DocumentError(f"its scheduled_time {record.scheduled_time} is to come")
-
-    # ------------------------------------------------------------ what is let go
 
     def is_released(self) -> bool:
         """Tell whether a finished seal of another host has removed the flow run's records."""
@@ -266,7 +272,7 @@ class Inbox:
         """Tell whether an object is still what was brought here."""
         ended = name.replace(f"/{CHECKPOINTS}/", f"/{SHARDS}/")
         if name not in self._brought or ended in self._ended:
-            return True  # no checkpoint, or the last one of an attempt that has ended
+            return name not in self._unkept  # no checkpoint, or the last one of its attempt
         with contextlib.suppress(StageError, DocumentError):
             return self._brought[name] == sha256_digest(self._store.read(name))
         return False

@@ -60,7 +60,7 @@ class Singles:
     def leave(self, name: str) -> None:
         """Note a record that stays by itself, and its start record with it."""
         with self._lock:
-            self._begun.pop(_start_of(name), None)
+            self._begun.pop(start_of(name), None)
 
     def take(self) -> Mapping[str, Single]:
         """Return enough records, with the start records of their attempts, once; or none."""
@@ -68,11 +68,12 @@ class Singles:
             if len(self._ended) < TOGETHER:
                 return {}
             ended = {name: self._ended.pop(name) for name in list(self._ended)[:TOGETHER]}
-            starts = self._begun.keys() & set(map(_start_of, ended))
+            starts = self._begun.keys() & set(map(start_of, ended))
             return ended | {name: self._begun.pop(name) for name in starts}
 
 
-def _start_of(name: str) -> str:
+def start_of(name: str) -> str:
+    """Return the name of the start record of a shard's attempt; any other name as it is."""
     return name.replace(f"/{SHARDS}/", f"/{STARTS}/")
 
 
@@ -131,8 +132,11 @@ def put_together(repository: Repository, owner: str, singles: Mapping[str, Singl
     if open_group(name, digest_of(manifest), manifest).records != records:
         return False
     repository.put_manifest(tag_of(name), manifest, MANIFEST_MEDIA_TYPE)
-    if not set(map(tag_of, singles)) <= set(repository.tags()):
+    there = set(repository.tags())
+    if not set(map(tag_of, singles)) <= there:
         return repository.delete_manifest(digest_of(manifest))
+    if tag_of(name) not in there:  # so a seal would not find it
+        return False
     # One by one: attempts have requests of their own meanwhile.
     return all(_let_go(repository, single.digest) for single in singles.values())
 

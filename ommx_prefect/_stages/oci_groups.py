@@ -24,18 +24,23 @@ import msgpack
 from ommx_prefect._oci.answers import OtherBytesError
 from ommx_prefect._oci.names import digest_of
 from ommx_prefect._oci.repository import Repository
+from ommx_prefect._shards.archive import check_attempt
 from ommx_prefect._shards.digests import unpacked
 from ommx_prefect._shards.schema import FORMAT_KEY, check_format
+from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.documents import PARTS, SHARDS, STARTS, object_name
 from ommx_prefect._stages.oci_manifests import (
     GROUP_ANNOTATION,
     GROUP_TYPE,
+    check_payload,
     inline_manifest,
     inlined,
     name_of,
     parsed_manifest,
     tag_of,
 )
+from ommx_prefect._stages.signing import Signer
+from ommx_prefect._stages.start_record import read_start
 from ommx_prefect._stages.store import GROUPS, READERS
 from ommx_prefect.exceptions import DocumentError, NotInRegistryError
 
@@ -111,13 +116,28 @@ def _records_in(packed: bytes) -> Mapping[str, bytes]:
         fields = unpacked(data)
         check_format(fields.pop(FORMAT_KEY), GROUP_FORMAT)
         records = fields.pop("records")
-        if fields or not all(isinstance(x, bytes) for x in records.values()):
+        if fields or not all(_is_record(*x) for x in records.items()):
             raise ValueError("it holds more than records")
     except DocumentError:
         raise
     except (zlib.error, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DocumentError(f"it is no group of records: {error}") from error
     return dict(records)
+
+
+def _is_record(name: object, data: object) -> bool:
+    return isinstance(name, str) and isinstance(data, bytes)
+
+
+def _check(name: str, data: bytes) -> None:
+    """Raise DocumentError unless a record is what its name says."""
+    owner, kind, key = name.split("/")
+    if kind == STARTS:
+        read_start(data, owner, key)
+        return
+    shard = Shard.from_bytes(data)
+    check_attempt(shard.attempt, owner, key)
+    check_payload(shard)
 
 
 @dataclass
@@ -127,11 +147,14 @@ class Groups:
     Attributes:
         found: The groups by name.
         of: The group of each record in one.
+        twice: Those of these records that are there by themselves, too: they are read so, as their
+            attempts have written them.
         damaged: The names of groups that cannot be read.
     """
 
     found: Mapping[str, Group] = field(default_factory=dict)
     of: Mapping[str, Group] = field(default_factory=dict)
+    twice: Collection[str] = frozenset()
     damaged: Collection[str] = ()
 
     def find(self, repository: Repository, tags: Collection[str], owner: str) -> None:
@@ -141,7 +164,19 @@ class Groups:
             opened = list(pool.map(lambda name: self._opened(repository, name), names))
         self.found = {each.name: each for each in opened if isinstance(each, Group)}
         self.of = {record: group for group in self.found.values() for record in group.records}
+        self.twice = self.of.keys() & set(map(name_of, tags))
         self.damaged = [each for each in opened if isinstance(each, str)]
+
+    def opened(self, name: str, signer: Signer) -> bytes:
+        """Return a record that is in a group, without its signature; errors name the group."""
+        group = self.of[name]
+        try:
+            data = signer.opened(name, group.records[name])
+            _check(name, data)
+        except DocumentError as error:
+            own = group.name.partition("/")[2]
+            raise type(error)(f"in {own}: {error}") from error
+        return data
 
     def _opened(self, repository: Repository, name: str) -> Group | str | None:
         """Return a group, its name where it is damaged, or None where it has gone."""

@@ -38,6 +38,9 @@ INLINE_SHARD_TYPE = "application/vnd.ommx-prefect.shard.v2"
 SHARD_CONFIG_TYPE = "application/vnd.ommx-prefect.shard.config.v1+msgpack"
 # Many records in one manifest; see `oci_groups`.
 GROUP_TYPE = "application/vnd.ommx-prefect.records.v1"
+# All that this release knows; others that begin like them are of a later one.
+OUR_TYPES = "application/vnd.ommx-prefect."
+TYPES = frozenset({RECORD_TYPE, TOMBSTONE_TYPE, SHARD_TYPE, INLINE_SHARD_TYPE, GROUP_TYPE})
 OBJECT_ANNOTATION = "org.ommx-prefect.object"
 DOCUMENT_ANNOTATION = "org.ommx-prefect.document"
 SHARD_ANNOTATION = "org.ommx-prefect.shard"
@@ -149,11 +152,28 @@ def parsed_manifest(name: str, manifest: bytes, types: tuple[str, ...]) -> Recor
     """
     document = _parsed(manifest)
     if document.artifactType not in types:
-        wanted = " nor ".join(map(repr, types[:2]))
-        raise UnknownFormatError(f"{document.artifactType!r} is neither {wanted}")
+        raise _refusal_of(document.artifactType, types)
     if document.annotations[OBJECT_ANNOTATION] != name:
         raise DocumentError(f"it is the record of {document.annotations[OBJECT_ANNOTATION]}")
     return document
+
+
+def _refusal_of(found: str, types: tuple[str, ...]) -> DocumentError:
+    """Return the error of a manifest of another type: a later release's, or out of its place."""
+    said = f"it is of the type {found[:200]!r}, and not {' or '.join(map(repr, types))}"
+    if found in TYPES or not found.startswith(OUR_TYPES):
+        return DocumentError(said)
+    return UnknownFormatError(f"{said}: upgrade ommx_prefect on this host")
+
+
+def is_record_of(name: str, manifest: bytes) -> bool:
+    """Tell the manifest of an object, or its tombstone, from any other that its tag may name."""
+    try:
+        document = _parsed(manifest)
+    except DocumentError:
+        return False
+    is_own = document.annotations[OBJECT_ANNOTATION] == name
+    return is_own or document.artifactType == TOMBSTONE_TYPE
 
 
 def inlined(document: RecordManifest, annotation: str) -> bytes:

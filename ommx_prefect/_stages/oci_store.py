@@ -12,6 +12,7 @@ that seals only where the experiment is to stand in the Local Registry.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +21,11 @@ from pathlib import Path
 from ommx_prefect._format.decode import decode
 from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor
 from ommx_prefect._oci.names import check_manifest_size, digest_of, layers_of, split_name
-from ommx_prefect._oci.repository import Repository
+from ommx_prefect._oci.repository import MOST_BLOB_BYTES, Repository
 from ommx_prefect._oci.upload import push_blobs, size_of
 from ommx_prefect._shards.archive import check_attempt, payload_of
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.address import split_stage
-from ommx_prefect._stages.documents import SHARDS, STARTS
 from ommx_prefect._stages.oci_access import open_repository, translated
 from ommx_prefect._stages.oci_gathering import (
     MOST_TOGETHER_BYTES,
@@ -35,6 +35,7 @@ from ommx_prefect._stages.oci_gathering import (
     put_together,
     settle,
     singles_of,
+    start_of,
 )
 from ommx_prefect._stages.oci_groups import (
     Groups,
@@ -47,9 +48,9 @@ from ommx_prefect._stages.oci_manifests import (
     EMPTY,
     EMPTY_BLOB,
     check_layers,
-    check_payload,
     document_of,
     is_inline,
+    is_record_of,
     is_shard,
     name_of,
     record_manifest,
@@ -63,7 +64,7 @@ from ommx_prefect._stages.start_record import start_document
 from ommx_prefect._stages.store import READERS
 from ommx_prefect.exceptions import DocumentError, NotInRegistryError, RegistryError, StageError
 
-# Of a payload that is sent without asking whether it is there: to ask takes as long as to send it.
+# Of a payload that is sent unasked: to ask whether it is there takes as long as to send it.
 MOST_UNASKED_BYTES = 64 * 1024
 # Stages whose registry refuses to delete, which was said once.
 _without_deletion: set[str] = set()
@@ -81,8 +82,7 @@ class OciStore:
     """The records of flow runs in one repository; used by many threads.
 
     Args:
-        name: The stage, `oci://registry/repository`, perhaps with
-            `?credentials=type-slug/name`.
+        name: The stage, `oci://registry/repository`, perhaps with `?credentials=type-slug/name`.
         signer: Returns what signs the records.
     """
 
@@ -174,17 +174,22 @@ class OciStore:
         with translated(self.name, f"read {name}"):
             if is_group(name):
                 return read_group(self.repository, name).packed
-            if (group := self._groups.of.get(name)) is None:
+            if name not in self._groups.of or name in self._groups.twice:
                 try:
                     return self._read_single(name)
                 except NotInRegistryError:  # it was put together with others since
-                    self._find_groups(_owner_of(name))
-                    if (group := self._groups.of.get(name)) is None:
+                    if name not in self._groups.of:
+                        self._find_groups(_owner_of(name))
+                    if name not in self._groups.of:
                         raise
-            data = self._signer().opened(name, group.records[name])
-            if f"/{STARTS}/" not in name:
-                check_payload(Shard.from_bytes(data))
-            return data
+            return self._groups.opened(name, self._signer())
+
+    def raw(self, name: str) -> bytes:
+        """Return a record of a group as it is in it, or the manifest that lies under a name."""
+        if name in self._groups.of and name not in self._groups.twice:
+            return self._groups.of[name].records[name]
+        with translated(self.name, f"read {name}"):
+            return self.repository.get_manifest(tag_of(name))
 
     def _read_single(self, name: str) -> bytes:
         manifest = self.repository.get_manifest(tag_of(name))
@@ -192,8 +197,10 @@ class OciStore:
         if document is None:
             reason = f"another seal is removing {name}"
             raise NotInRegistryError(self.repository.registry, self.repository.repository, reason)
-        found = document if isinstance(document, bytes) else self._config(document)
-        data = self._signer().opened(name, found)
+        if isinstance(document, Descriptor):
+            most = min(document.size, MOST_BLOB_BYTES)
+            document = self.repository.get_blob(document.digest, most_bytes=most)
+        data = self._signer().opened(name, document)
         self._read[name] = digest_of(manifest)
         if is_shard(manifest):
             shard = Shard.from_bytes(data)
@@ -206,14 +213,9 @@ class OciStore:
 
         Where another release wrote other bytes, a manifest of a kilobyte stays without a tag.
         """
-        folder = f"/{SHARDS}/"
-        if folder in name:
-            start = name.replace(folder, f"/{STARTS}/")
+        if (start := start_of(name)) != name:
             signed = self._signer().signed(start, start_document(attempt))
             self._begun[start] = digest_of(record_manifest(start, signed))
-
-    def _config(self, config: Descriptor) -> bytes:
-        return self.repository.get_blob(config.digest, most_bytes=config.size)
 
     def unpack(self, data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
         """Check a shard that was read; its payload stays where it is: in it, or there."""
@@ -285,7 +287,13 @@ class OciStore:
         return [*(digest for digest in pool.map(self._find, asked) if digest), *begun]
 
     def _find(self, name: str) -> str | None:
-        return self._read.get(name) or self.repository.find_manifest(tag_of(name))
+        """Return the digest of a record's own manifest: its tag may point to anything by now."""
+        if read := self._read.get(name):
+            return read
+        with contextlib.suppress(NotInRegistryError):
+            manifest = self.repository.get_manifest(tag_of(name))
+            return digest_of(manifest) if is_record_of(name, manifest) else None
+        return None
 
 
 def _owner_of(name: str) -> str:

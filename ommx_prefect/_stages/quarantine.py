@@ -24,6 +24,7 @@ from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.documents import CHECKPOINTS, KINDS, QUARANTINE, SHARDS, STARTS
 from ommx_prefect._stages.files import entries_in, is_of_size
 from ommx_prefect._stages.protocol import Stage
+from ommx_prefect._stages.store import GROUPS
 from ommx_prefect.exceptions import DocumentError
 
 REPORTED = ".reported"
@@ -31,6 +32,8 @@ REPORTED = ".reported"
 NEXT = "+"
 # Records that stand for an attempt, which gets a Run though they are damaged.
 OF_ATTEMPTS = (STARTS, SHARDS, CHECKPOINTS)
+# What keeps its name, with a dot for the slash.
+_NAMED = frozenset({*KINDS, GROUPS})
 _KEY = re.compile(r"(?P<task_run_id>.+)-(?P<attempt>\d{1,9})-(?P<nonce>[^-]+)")
 
 
@@ -132,14 +135,14 @@ def _file_name(name: str) -> str:
     """Return a plain file name for whatever an object is called."""
     kind, is_record, key = name.partition("/")
     with contextlib.suppress(DocumentError):
-        if kind in KINDS and (not is_record or RecordKey(key)):
+        if kind in _NAMED and (not is_record or RecordKey(key)):
             return name.replace("/", ".")
     return f"unknown-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _is_of_kind(file: str) -> bool:
     first, dot, _ = file.partition(".")
-    return bool(dot) and first in KINDS
+    return bool(dot) and first in _NAMED
 
 
 def _is_reported(file: str) -> bool:

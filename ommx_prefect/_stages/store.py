@@ -65,6 +65,9 @@ class ShardStore(Protocol):
     def read(self, name: str) -> bytes:
         """Return a JSON document, or the bytes of a shard that `unpack` takes."""
 
+    def raw(self, name: str) -> bytes:
+        """Return what lies there, unchecked: what `read` refuses is kept as it was found."""
+
     def names(self, prefix: str) -> list[str]:
         """Return the names of all objects that begin with the prefix."""
 

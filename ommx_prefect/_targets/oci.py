@@ -25,7 +25,7 @@ from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor, Document
 from ommx_prefect._oci.names import check_manifest_size, layers_of, split_name
 from ommx_prefect._oci.repository import Repository
 from ommx_prefect._registry.blobs import read_checked
-from ommx_prefect._registry.names import drop_name, find, load_named
+from ommx_prefect._registry.names import drop_name, earlier_name, find, load_named
 from ommx_prefect._shards.archive import payload_layers
 from ommx_prefect._stages.address import split_stage
 from ommx_prefect._stages.oci_access import open_repository, translated
@@ -119,11 +119,19 @@ class OciTarget:
             if find(name) not in (None, digest):
                 drop_name(name)
 
-    def open(self, digest: str, name: str) -> Experiment | None:
-        """Pull an experiment into the Local Registry, unless it is there, and open it."""
+    def open(self, digest: str, name: str, *, moves: bool = True) -> Experiment | None:
+        """Pull an experiment into the Local Registry, unless it is there, and open it.
+
+        Args:
+            digest: The digest of its manifest.
+            name: Its name there; None is returned where that points to another one by now.
+            moves: Whether a name that points to another experiment here is moved. If not, that
+                stays, and this one gets a name of ours.
+        """
         if find(name) != digest:
             if self.find(name) != digest:
                 return None
+            name = name if moves or find(name) is None else earlier_name(digest)
             documents = self.read(digest)
             with self._stage.locked():
                 self._stage.pin_sealed(documents)  # nothing leaves this host

@@ -27,6 +27,9 @@ from typing import Any
 from tests.support.watchdog import guarded_folder
 
 ATTEMPTS = 3
+PLACES = ("local", "disk", "oci", "oci, in groups")
+# Letters of the longer outputs, which lie beside their records; small records are put together.
+LONG, SHORT = 20_000, 100
 # What runs in a process of its own may take so long; a registry is asked again for a minute.
 PATIENCE_SECONDS = 150
 
@@ -34,7 +37,7 @@ PATIENCE_SECONDS = 150
 def main() -> int:
     """Try all points; 0 where nothing is lost or doubled."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="the place: local, disk or oci")
+    parser.add_argument("--only", default="", help=f"the place: {', '.join(PLACES)}")
     parser.add_argument("--kind", default="", help="fails, keeps failing, or dies")
     parser.add_argument("--every", type=int, default=1, help="every n-th point")
     parser.add_argument("--at", type=int, default=1, help="the first point")
@@ -58,7 +61,7 @@ def _run(folder: Path, host: str, arguments: argparse.Namespace) -> int:
     from tests.crash.injected import DIES, FAILS, STAYS
 
     bad = 0
-    for place in (x for x in ("local", "disk", "oci") if arguments.only in ("", x)):
+    for place in (x for x in PLACES if arguments.only in ("", x)):
         case = functools.partial(_case, folder, host, place)
         points, problem = case("", 0)
         assert not problem, problem
@@ -69,7 +72,7 @@ def _run(folder: Path, host: str, arguments: argparse.Namespace) -> int:
                 ends["wrong" if problem else "right"] += 1
                 if problem:
                     print(f"{place}, {kind} at {at} ({where}): {problem}", flush=True)
-            print(f"{place:<8}{kind:<16}{points:>5} points: {dict(ends)}", flush=True)
+            print(f"{place:<16}{kind:<16}{points:>5} points: {dict(ends)}", flush=True)
             bad += ends["wrong"]
     print(f"{bad} faults lost or doubled something")
     return int(bool(bad))
@@ -98,7 +101,7 @@ def _case(folder: Path, host: str, place: str, kind: str, at: int) -> tuple[Any,
 def _flow_run(scene: Any, kind: str, at: int) -> Any:
     """Record, seal and push; return how many points were passed, or where it went wrong."""
     from ommx_prefect import exceptions
-    from ommx_prefect._stages import resolve
+    from ommx_prefect._stages import oci_gathering, resolve
     from ommx_prefect._stages.documents import FLOW_RECORD, write_document
     from ommx_prefect.testing._scene import flow_record
     from tests.crash.injected import STAYS, Faults
@@ -115,8 +118,10 @@ def _flow_run(scene: Any, kind: str, at: int) -> Any:
     faults = Faults(scene.folder / "registry", kind, at)
     faults.inject()
     journal = os.open(scene.folder / "journal", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    oci_gathering.TOGETHER = scene.place.together or ATTEMPTS + 1
     for number in range(ATTEMPTS):
-        _record(scene, faults, journal, number)
+        _record(scene, faults, journal, number, SHORT if scene.place.together else LONG)
+        oci_gathering.settle()  # the same points each time
     # Where nothing can be written for as long as the process lives, nothing is left of it.
     faults.is_on = not (kind == STAYS and faults.said)
     with contextlib.suppress(exceptions.OmmxPrefectError, OSError):  # the hook warns
@@ -124,7 +129,7 @@ def _flow_run(scene: Any, kind: str, at: int) -> Any:
     return faults.said or faults.passed
 
 
-def _record(scene: Any, faults: Any, journal: int, number: int, letters: int = 20_000) -> None:
+def _record(scene: Any, faults: Any, journal: int, number: int, letters: int) -> None:
     from ommx_prefect._recording.options import RecordingOptions
     from ommx_prefect._recording.recording import Recording
     from ommx_prefect.testing._scene import attempt_of

@@ -12,6 +12,8 @@ from tests.crash.faults import _judged
 from tests.support.tiers import full
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+# The n-th point of each kind of place.
+PLACES = [("local", 90), *full(("disk", 80), ("oci", 150), ("oci, in groups", 150))]
 JOURNAL = ["began a", "ended a", "began b", "ended b", "began c"]
 GOOD = {"status": "finished", "pushed": True, "waits": [], "names": ["h/acme/x:one"]}
 RUNS = [["a", "finished", 0, ""], ["b", "finished", 1, ""]]
@@ -19,7 +21,7 @@ RUNS = [["a", "finished", 0, ""], ["b", "finished", 1, ""]]
 
 @pytest.mark.server
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("place", "every"), [("local", 90), *full(("disk", 80), ("oci", 150))])
+@pytest.mark.parametrize(("place", "every"), PLACES)
 def test_nothing_is_lost_or_doubled_wherever_something_fails(place, every):
     command = [sys.executable, "-m", "tests.crash.faults", "--only", place]
     done = subprocess.run(

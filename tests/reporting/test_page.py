@@ -20,6 +20,7 @@ from ommx_prefect._format.model import (
     RunRecord,
     describe,
 )
+from ommx_prefect._reporting import events
 from ommx_prefect._reporting.findings import Findings, titles
 from ommx_prefect._reporting.keys import page_key, runs_key
 from ommx_prefect._reporting.markdown import link
@@ -195,6 +196,19 @@ def test_nothing_from_a_name_or_a_reason_becomes_markup():
     run = RunRecord("failed", EVIL, parameters={"instance": EVIL, "outcome": EVIL})
     cells = [x for x in _page(night, 0, run).data.splitlines() if x.startswith("| ")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in cells} == {3}
+
+
+def test_what_stands_beside_a_page_and_in_an_event_shows_itself_alone():
+    run = RunRecord("finished", parameters={"prefect.task_run_id": str(uuid.uuid4()),
+                                            "outcome": f"\u202e{EVIL}" * 9})  # fmt: skip
+    description = _page(night_of(run), 0, run).description
+    assert description.isprintable()
+    assert len(description) <= 200
+    told = events._bounded({"reason": EVIL, "warnings": [EVIL * 100, "plain"], "runs": 3})
+    assert told["reason"].isprintable()
+    assert told["warnings"][0].isprintable()
+    assert len(told["warnings"][0]) == events.LONGEST
+    assert (told["warnings"][1], told["runs"]) == ("plain", 3)
 
 
 def test_a_page_stays_within_its_bounds_and_says_what_is_left_out():

@@ -17,8 +17,10 @@ from ommx_prefect._oci.challenge import challenge_of
 from ommx_prefect._oci.credentials import Credentials
 from ommx_prefect._oci.names import digest_of, is_repository
 from ommx_prefect._oci.repository import Repository
+from ommx_prefect._sealing.composed import tags_to_read
+from ommx_prefect._sealing.lineage import Series
 from tests.support.cases import each
-from tests.support.evil_registry import Answer, Seen, bearer, host
+from tests.support.evil_registry import Answer, Seen, bearer, host, storing
 from tests.support.scripted_server import Handler, answering
 
 pytestmark = pytest.mark.usefixtures("no_credentials", "brief_waits")
@@ -169,6 +171,36 @@ def test_pages_of_ever_new_tags_end(monkeypatch):
     ):
         repository.tags()
     assert len(registry.seen) == 20
+
+
+def test_pages_of_many_tags_end(monkeypatch):
+    monkeypatch.setattr("ommx_prefect._oci.tags.MOST_LIST_BYTES", 100)
+    steps = itertools.count()
+    with (
+        host(lambda seen: pages([f"t{next(steps)}" * 9], f"/v2/a/{next(steps)}")) as registry,
+        Repository(registry.name, "acme") as repository,
+        pytest.raises(exceptions.RegistryError, match="list of tags has more than 100 bytes"),
+    ):
+        repository.tags()
+    assert len(registry.seen) < 5
+
+
+def test_a_descriptor_does_not_say_how_much_is_taken_into_memory(monkeypatch):
+    monkeypatch.setattr("ommx_prefect._oci.repository.MOST_STATED_BYTES", 100)
+    with (
+        host(storing(bytes(101))) as registry,
+        Repository(registry.name, "acme") as repository,
+        pytest.raises(exceptions.RegistryError, match="more than 100 bytes"),
+    ):
+        repository.get_blob(DIGEST, most_bytes=2**62)
+
+
+@pytest.mark.timeout(120)
+def test_a_repository_of_very_many_nights_is_looked_at_once():
+    """It took minutes: what was found was gathered anew for each tag."""
+    night = Series("id", "", "f", "r/n", "2026-11-30T02:00:00+00:00")
+    tags = [f"20251130T{x:06}-{x}" for x in range(200_000)]
+    assert tags_to_read(tags, night)[0] == "20251130T199999-199999"
 
 
 def test_the_next_page_is_the_registrys_own():

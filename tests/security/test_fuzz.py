@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ommx_prefect import exceptions
 from ommx_prefect._format.decode import decode
 from ommx_prefect._format.model import Documents
+from ommx_prefect._format.schemas import LONGEST_TEXT
 from ommx_prefect._sealing.ledger import read_ledger
 from ommx_prefect._sealing.publish import Publication
 from ommx_prefect._sealing.result import SealedExperiment
@@ -157,6 +158,27 @@ def test_an_integer_beyond_64_bits_is_refused_where_it_stands():
         with pytest.raises(exceptions.DocumentError, match="beyond 64 bits"):
             parsed(Attempt, {**vars(attempt), "inputs": wrong})
     assert parsed(Attempt, {**vars(attempt), "inputs": {"n": 2**63 - 1}})
+
+
+LONG, NAN = "x" * (LONGEST_TEXT + 1), float("nan")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("task", LONG), ("task_run", LONG), ("host", "x" * 301), ("started_at", NAN),
+     ("started_at", float("inf")), ("attempt", -1), ("attempt", True), ("owner", "../x")],
+)  # fmt: skip
+def test_a_text_without_end_and_a_number_that_is_none_are_refused_where_they_stand(field, value):
+    fields = {**vars(attempt_of(new_id())), field: value}
+    with pytest.raises(exceptions.DocumentError, match=f"field '{field}' is wrong") as caught:
+        parsed(Attempt, fields)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("field", ["flow_run", "flow", "registry"])
+def test_a_flow_record_has_no_text_without_end(field):
+    with pytest.raises(exceptions.DocumentError, match=f"field '{field}' is wrong"):
+        parsed(FlowRecord, {**vars(flow_record(new_id())), field: LONG})
 
 
 def test_an_error_shows_no_more_than_people_read():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import zlib
 
+import msgpack
 import pytest
 
 from ommx_prefect import exceptions
@@ -12,7 +14,16 @@ from ommx_prefect._format.encode import encode
 from ommx_prefect._format.model import Documents
 from ommx_prefect._shards.schema import fields_of
 from ommx_prefect._shards.shard import Shard
-from ommx_prefect._stages.oci_manifests import check_layers, document_of, shard_manifest
+from ommx_prefect._stages.oci_groups import open_group
+from ommx_prefect._stages.oci_manifests import (
+    GROUP_ANNOTATION,
+    GROUP_TYPE,
+    check_layers,
+    document_of,
+    inline_manifest,
+    record_manifest,
+    shard_manifest,
+)
 from ommx_prefect.testing._scene import attempt_of, documents_of, new_id
 from tests.security.scene import layer_of, one_run
 
@@ -80,3 +91,28 @@ def test_a_manifest_of_another_shape_is_one_clear_error(change):
     changed = Documents(json.dumps(manifest).encode(), documents.config, documents.parameters)
     with pytest.raises(exceptions.DocumentError):
         decode(changed)
+
+
+def test_a_record_in_the_place_of_another_kind_is_damage_and_an_unknown_kind_is_none():
+    """Only what a later release may have written waits for an upgrade."""
+    name = f"{new_id()}/groups/0"
+    record = record_manifest(name, b"{}")
+    with pytest.raises(exceptions.DocumentError, match=r"and not .*records\.v1") as caught:
+        open_group(name, "", record)
+    assert not isinstance(caught.value, exceptions.UnknownFormatError)
+    later = record.replace(b"prefect.record.v1", b"prefect.bundle.v1")
+    with pytest.raises(exceptions.UnknownFormatError, match="upgrade ommx_prefect"):
+        document_of(name, later)
+    foreign = record.replace(b"vnd.ommx-prefect.record.v1", b"vnd.example.thing.v1")
+    with pytest.raises(exceptions.DocumentError, match="thing") as caught:
+        document_of(name, foreign)
+    assert not isinstance(caught.value, exceptions.UnknownFormatError)
+
+
+@pytest.mark.parametrize("key", [b"", b"x", b"starts/x"])
+def test_a_group_whose_names_are_no_texts_is_refused(key):
+    """MessagePack has keys of bytes, too."""
+    name = f"{new_id()}/groups/0"
+    packed = zlib.compress(msgpack.packb({"format": 1, "records": {key: b""}}))
+    with pytest.raises(exceptions.DocumentError, match="holds more than records"):
+        open_group(name, "", inline_manifest(name, GROUP_TYPE, GROUP_ANNOTATION, packed))

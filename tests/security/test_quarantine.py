@@ -15,10 +15,14 @@ from ommx_prefect._registry.blobs import blob_path
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages import resolve
 from ommx_prefect._stages.checkpoints import NUMBER
+from ommx_prefect._stages.damage import damage_error
 from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, write_document
 from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.oci_store import OciStore
 from ommx_prefect.testing._scene import Host, attempt_of, flow_record, new_id, shard_of
+from tests.security.fuzzing.scenes import small
 from tests.security.scene import FAILED, FINISHED, Disk, seal_now
+from tests.support.folder_registry import folder_registry
 
 
 def broken(path):
@@ -160,3 +164,47 @@ def test_a_damaged_flow_record_costs_the_name_and_nothing_else(disk, tmp_path):
     sealed = seal_by_hand(owner, quarantine=True, stage="local-file-system/shared")
     assert sealed.counts == {"finished": 1}
     assert ".ommx.local/" in sealed.image_name
+
+
+def test_a_tag_without_its_manifest_holds_up_the_rest_no_longer_than_it_is_set_aside(
+    tmp_path, monkeypatch
+):
+    """A registry whose garbage collection took a manifest goes on listing its tag."""
+    owner = new_id()
+    with folder_registry(tmp_path / "oci") as host:
+        store = OciStore(f"oci://{host}/acme/shards")
+        monkeypatch.setattr(resolve, "store_at", lambda name: store)
+        worker = Host(tmp_path / owner, owner, store)
+        write_document(worker.stage, FLOW_RECORD, replace(flow_record(owner), stage=store.name))
+        attempts = [attempt_of(owner, number) for number in (1, 2)]
+        for attempt in attempts:
+            worker.stage.put(small(attempt.key, attempt, "finished"))
+        tag = tmp_path / f"oci/acme/shards/manifests/{owner}_shards_{attempts[1].key}"
+        tag.unlink()
+        tag.mkdir()
+        write_document(LocalStage(owner), STATE_RECORD, FINISHED)
+        with pytest.raises(exceptions.SealError, match=attempts[1].key):
+            seal_by_hand(owner, stage=store.name)
+        sealed = seal_by_hand(owner, quarantine=True, stage=store.name)
+    assert sealed.counts == {"finished": 1, "interrupted": 1}
+    assert ("interrupted", "its record is damaged") in reasons(owner)
+
+
+LATER = exceptions.UnknownFormatError("the manifest has the unknown key 'x'")
+BROKEN = exceptions.DocumentError("it is no JSON object")
+
+
+def test_what_a_later_release_wrote_is_not_said_to_be_set_aside():
+    """`--quarantine` leaves it where it is, so that to name it helps nobody."""
+    alone = damage_error("of-one", {"a": LATER})
+    assert isinstance(alone, exceptions.UnknownFormatError)
+    assert "upgrade ommx_prefect" in str(alone)
+    both = damage_error("of-one", {"a": LATER, "b": LATER})
+    assert isinstance(both, exceptions.UnknownFormatError)
+    for error in (alone, both):
+        assert "--quarantine" not in str(error)
+    mixed = str(damage_error("of-one", {"a": LATER, "b": BROKEN}))
+    assert mixed.startswith(
+        "2 records are refused, 1 of a later release: upgrade ommx_prefect on this host first; "
+        "the rest is sealed without them, by: ommx-prefect seal --quarantine of-one."
+    )

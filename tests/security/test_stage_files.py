@@ -88,6 +88,16 @@ def test_the_host_folder_reads_no_pipe_and_no_link(tmp_path):
         stage.read("state.json")
 
 
+def test_the_host_folder_reads_no_file_of_another_user():
+    if os.geteuid() != 0:
+        pytest.skip("only root gives a file to another user")
+    stage = LocalStage(new_id())
+    stage.write("state.json", {"status": "finished", "state": "Completed", "reason": None})
+    os.chown(stage.path / "state.json", 12345, 12345)
+    with pytest.raises(exceptions.DocumentError, match=r"state\.json.*belongs to user 12345"):
+        stage.read("state.json")
+
+
 def test_what_this_host_keeps_others_cannot_read(disk, tmp_path):
     old = os.umask(0)
     try:

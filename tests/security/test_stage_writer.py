@@ -146,6 +146,14 @@ def test_a_planted_time_in_the_far_future_is_refused(disk, tmp_path):
         seal_now(disk.seen_by(owner))
 
 
+def test_a_planted_flow_record_without_a_name_is_refused_by_name(disk, tmp_path):
+    """Only that of a subflow has none; the seal failed over a name that it had made of nothing."""
+    owner = recorded(disk, tmp_path)
+    disk.plant(f"{owner}/flow.json", as_fields(record_of(disk.seen_by(owner)), image_name=""))
+    with pytest.raises(exceptions.OmmxPrefectError, match=r"flow\.json.*it has no image_name"):
+        seal_now(disk.seen_by(owner))
+
+
 def test_a_flow_record_that_names_another_owner_is_refused(disk, tmp_path):
     """Else the seal goes on with another flow run, in a stage of the planter's choice."""
     owner = recorded(disk, tmp_path)

@@ -85,7 +85,7 @@ def _foreign_config(document):
 
 # What was done to the manifest of a shard -> what the refusal says.
 DAMAGE = {
-    "another artifact": (lambda d: d.update(artifactType="application/x"), "is neither"),
+    "another artifact": (lambda d: d.update(artifactType="application/x"), "and not"),
     "the name of another": (
         lambda d: d["annotations"].update({"org.ommx-prefect.object": "other"}),
         "it is the record of other",

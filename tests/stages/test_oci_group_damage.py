@@ -35,7 +35,9 @@ def test_each_record_of_a_group_that_is_not_signed_with_the_key_is_refused(place
     said = "it is not signed" if not key else "its signature is wrong"
     assert str(caught.value).startswith("4 records are refused")
     for shard in night.shards:
-        assert f"shards/{shard.attempt.key}: {said}" in str(caught.value)
+        group, _ = group_of(night)
+        own = group.partition("/")[2]
+        assert f"shards/{shard.attempt.key}: in {own}: {said}" in str(caught.value)
 
 
 def group_of(night):
@@ -55,8 +57,8 @@ def test_a_damaged_record_in_a_group_is_refused_alone_and_set_aside_alone(night)
     night.place.put(name, group_manifest(name, records))
     with pytest.raises(exceptions.DocumentError, match="not those that were written") as caught:
         night.collected()
-    assert hurt in str(caught.value)
-    assert "records are refused" not in str(caught.value)
+    assert f"{hurt} in stage" in str(caught.value)
+    assert f"is refused: in {name.partition('/')[2]}: " in str(caught.value)
     sealing = night.host("sealing")
     sealing.stage.set_aside()
     assert sealing.stage.shards() == [night.shards[0].bare, night.shards[2].bare]

@@ -14,7 +14,8 @@ import re
 import shutil
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,26 @@ from ommx_prefect._recovery.recover import recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._shards import unwritten
 from ommx_prefect._stages import resolve
-from tests.security.fuzzing.changes import Change, damaged, forged
+from ommx_prefect._stages.documents import QUARANTINE
+from tests.security.fuzzing.changes import Change, damaged
+from tests.security.fuzzing.forgery import forged
+from tests.security.fuzzing.named import KEY, files, keys_of, names_of
 from tests.security.fuzzing.scenes import Runs, Scene, runs_in, seal
 
 MOST_SECONDS, MOST_BYTES = 10, 500 * 2**20
 LONGEST_ERROR = 3000
+# Changes of which nothing can be kept: the registry does not give it, or not all of it.
+NOT_KEPT = ("link", "large")
 # Set, it shows the errors that setting aside does not end.
 SHOW = "OMMX_PREFECT_FUZZ_SHOW"
 # It comes and goes with the connections to it.
 SQLITE = "index.sqlite3"
-KEY = re.compile(r"(?:[0-9a-f-]{36}|run)-\d+-[0-9a-f]{12}")
-DIGEST = re.compile(r"[0-9a-f]{64}")
 # What an error of this host's own settings says: no object is to blame.
 NO_END = "does not tell how it ended"
+# And of a folder on a shared disk where a document is to be: nobody removes what may be another's.
+NO_FILE = "Is a directory"
+# And of what a later release wrote, which is not to be set aside.
+UPGRADE = "upgrade ommx_prefect"
 
 
 @dataclass(frozen=True)
@@ -66,33 +74,41 @@ class Trial:
         resolve.store_at = lambda name: scene.store()  # type: ignore[assignment]
         self.names = _names()
         self.outside = self._outside()
-        self.keys_of = _keys_of(template, scene)
+        self.keys_of = keys_of(template, scene)
         began = time.monotonic()
         seal(scene)
         # A busy machine is no hang.
         self.most_seconds = MOST_SECONDS + 10 * (time.monotonic() - began)
         self.wanted: Runs = runs_in(scene)
+        # What the process has anyway, with the registry's answers to one seal.
+        self.base_bytes = _bytes_now()
 
     def case(self, seed: int) -> Outcome:
         """Try one change."""
         dice = random.Random(f"{self.scene.place.name}-{seed}")
         self._reset()
-        change = self._changed(dice)
+        change = self._as_believed(self._changed(dice))
+        heals = bool(dice.randrange(2))
+        outcome = self.watched(lambda: self._sealed(change, heals=heals), change.how)
+        problem = outcome.problem or self._escaped()
+        names = [str(path.relative_to(self.scene.folder)) for path in change.paths]
+        return Outcome(outcome.what, f"{change.how} {names}: {problem}" if problem else "")
+
+    def watched(self, work: Callable[[], Outcome], how: str) -> Outcome:
+        """Do something; raising, taking too long or too much memory is a problem."""
         began = time.monotonic()
         _forget_peak()
         try:
-            outcome = self._sealed(change, heals=bool(dice.randrange(2)))
+            outcome = work()
         except Exception:
-            outcome = Outcome("raised", traceback.format_exc()[-3000:])
-        seconds, used = time.monotonic() - began, _peak_bytes()
-        problem = outcome.problem or self._escaped()
+            return Outcome("raised", traceback.format_exc()[-3000:])
+        seconds, used = time.monotonic() - began, _peak_bytes() - self.base_bytes
         # To set 200 MB aside is to write them.
-        if not problem and seconds > self.most_seconds * (5 if change.how == "large" else 1):
-            problem = f"it took {seconds:.0f} s"
-        if not problem and used > MOST_BYTES:
-            problem = f"it took {used / 2**20:.0f} MB"
-        names = [str(path.relative_to(self.scene.folder)) for path in change.paths]
-        return Outcome(outcome.what, f"{change.how} {names}: {problem}" if problem else "")
+        if not outcome.problem and seconds > self.most_seconds * (5 if how == "large" else 1):
+            return Outcome(outcome.what, f"it took {seconds:.0f} s")
+        if not outcome.problem and used > MOST_BYTES:
+            return Outcome(outcome.what, f"it took {used / 2**20:.0f} MB")
+        return outcome
 
     # ------------------------------------------------------------ before
 
@@ -101,23 +117,28 @@ class Trial:
         for folder in (self.scene.own, *([self.scene.folder / shared] if shared else [])):
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.template / folder.relative_to(self.scene.folder), folder)
-        root = registry_root()
-        for name in _names().keys() - self.names.keys():
-            remove_image(name, root=root)
-        for name, digest in self.names.items():
-            if _names().get(name) != digest:
+        root, there = registry_root(), _names()
+        for name in {**there, **self.names}:
+            if there.get(name) == self.names.get(name):
+                continue
+            if name in there:
                 remove_image(name, root=root)
-                restore_image(name, digest, root=root)
+            if name in self.names:
+                restore_image(name, self.names[name], root=root)
         unwritten.forget(self.scene.owner, list(self.wanted))
 
     def _changed(self, dice: random.Random) -> Change:
         scene = self.scene
         root = scene.shared if scene.place.shared else scene.own
         root = root / scene.owner if scene.place.shared == "shared" else root
-        paths = _files(root) + (_files(scene.own) if root != scene.own else [])
+        paths = files(root) + (files(scene.own) if root != scene.own else [])
         if dice.randrange(2):
             return damaged(paths, root, scene.folder / "outside", dice)
-        return forged(_files(root), root, scene.owner, dice)
+        return forged(files(root), root, scene.owner, dice)
+
+    def _as_believed(self, change: Change) -> Change:
+        """With a key, nobody without it says what he likes."""
+        return replace(change, is_forged=change.is_forged and not self.scene.place.key)
 
     # ------------------------------------------------------------ the seal
 
@@ -132,12 +153,20 @@ class Trial:
             self._heal(change)
             seal(self.scene)
             return self._compared("refused, mended", Change("mended", ()))
+        is_there = all(path.is_file() and path.stat().st_size for path in change.paths)
         error = _error_of(lambda: seal(self.scene, quarantine=True))
+        if is_there and change.how not in NOT_KEPT and (lost := self._not_kept()):
+            return Outcome("refused, set aside", f"nothing is kept of {lost}")
         if error:
             if SHOW in os.environ:
                 print("refused for good:", change, error, flush=True)
-            return Outcome("refused for good", self._misnamed(error, change))
+            return Outcome("refused for good", self._misnamed(error, change) or _held_up(error))
         return self._compared("refused, set aside", change)
+
+    def _not_kept(self) -> list[str]:
+        """The records that were set aside, of which nothing is kept."""
+        kept = self.scene.own / QUARANTINE
+        return [x.name for x in kept.glob("*") if x.is_file() and not x.stat().st_size]
 
     def _heal(self, change: Change) -> None:
         for path in change.paths:
@@ -175,7 +204,7 @@ class Trial:
             return f"an error of {len(error)} characters: {error[:500]}"
         if "Traceback" in error:
             return error
-        names = {x for path in change.paths for x in _names_of(path, self.keys_of)}
+        names = {x for path in change.paths for x in names_of(path, self.keys_of)}
         if NO_END in error or any(name in error for name in names):
             return ""
         return f"it is not named in: {error}"
@@ -207,6 +236,12 @@ def _told(run: list[Any], change: Change) -> list[Any]:
     return run[:3] if change.is_forged else run
 
 
+def _held_up(error: str) -> str:
+    """Say what is wrong with an error that stays when all damage is set aside."""
+    is_meant = any(text in error for text in (NO_END, NO_FILE, UPGRADE))
+    return "" if is_meant else f"setting aside does not help: {error}"
+
+
 def _error_of(work: Any) -> str:
     """Return what a person is told; anything but an error of ours is raised."""
     try:
@@ -214,37 +249,6 @@ def _error_of(work: Any) -> str:
     except (exceptions.OmmxPrefectError, OSError) as error:
         return str(error) or repr(error)
     return ""
-
-
-def _files(root: Path) -> list[Path]:
-    """The files of a stage that can be changed: of a registry, tags and blobs."""
-    found = sorted(path for path in root.rglob("*") if path.is_file())
-    return [x for x in found if x.name != ".lock" and not _is_by_digest(x)]
-
-
-def _is_by_digest(path: Path) -> bool:
-    return path.parent.name == "manifests" and path.name.startswith("sha256:")
-
-
-def _keys_of(template: Path, scene: Scene) -> dict[str, set[str]]:
-    """Return which records name a blob, by the name of the file of the blob."""
-    found: dict[str, set[str]] = {}
-    for root in {scene.own, scene.shared}:
-        here = template / root.relative_to(scene.folder)
-        for path in (x for x in here.rglob("*") if x.is_file() and x.stat().st_size < 10**6):
-            keys = set(KEY.findall(str(path.relative_to(here))))
-            text = path.read_bytes().decode("latin-1")
-            for digest in DIGEST.findall(text) if keys else ():
-                found.setdefault(digest, set()).update(keys)
-                found.setdefault(f"sha256:{digest}", set()).update(keys)
-    # A shard's own bytes are a blob there; what it names, its manifest names, too.
-    return found
-
-
-def _names_of(path: Path, keys_of: dict[str, set[str]]) -> set[str]:
-    tag = path.name.replace("_", "/")
-    keys = set(KEY.findall(str(path))) | keys_of.get(path.name, set())
-    return {path.name, tag, path.name.removeprefix("sha256:"), *keys}
 
 
 def _names() -> dict[str, str]:
@@ -256,11 +260,15 @@ def _forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak_bytes() -> int:
-    """The most memory since then, beyond what the process has anyway."""
-    status = Path("/proc/self/status").read_text()
-    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(peak[1]) * 1024 - BASE_BYTES if peak else 0
+def _peak_bytes() -> int:  # since then
+    return _status("VmHWM")
 
 
-BASE_BYTES = 250 * 2**20
+def _bytes_now() -> int:
+    return _status("VmRSS")
+
+
+def _status(field: str) -> int:
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024

@@ -30,6 +30,7 @@ from ommx_prefect._format.model import (
 from ommx_prefect._recovery.by_hand import seal_by_hand
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._shards.shard import Shard
+from ommx_prefect._stages import oci_gathering
 from ommx_prefect._stages.archive_store import ArchiveStore
 from ommx_prefect._stages.block_store import FolderStore
 from ommx_prefect._stages.checkpoints import NUMBER, CheckpointFiles
@@ -43,13 +44,16 @@ from ommx_prefect._stages.documents import (
     write_document,
 )
 from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.oci_gathering import settle
 from ommx_prefect._stages.oci_store import OciStore
 from ommx_prefect._stages.shared import SharedStage
+from ommx_prefect._stages.signing import Signer
 from ommx_prefect._stages.store import ShardStore
 from ommx_prefect.testing._scene import attempt_of, documents_of, flow_record, new_id
 
 DISK = "local-file-system/shared"
 REPOSITORY = "acme/shards"
+IN_REGISTRY, FOLDER = f"oci://HOST/{REPOSITORY}", f"oci/{REPOSITORY}"
 Runs = dict[str, list[Any]]
 # Of the attempts; those without one left no record of their end.
 STATUSES = ("finished", "finished", "failed", "finished", "", "")
@@ -65,6 +69,8 @@ class Place:
         shared: The folder of what hosts share, below the scene's; empty for a local stage.
         image: The registry of the experiment's name.
         is_extended: Whether half of it was sealed before.
+        together: So many attempts that ended are put together; none where it is 0.
+        key: What signs the records.
     """
 
     name: str
@@ -72,16 +78,23 @@ class Place:
     shared: str = ""
     image: str = "registry.example"
     is_extended: bool = False
+    together: int = 0
+    key: bytes = b""
 
 
+KEY = b"a key that only our hosts have"
 PLACES = {
     place.name: place
     for place in (
         Place("local", "local"),
         Place("local, sealed before", "local", is_extended=True),
         Place("disk", DISK, "shared"),
-        Place("oci", f"oci://HOST/{REPOSITORY}", f"oci/{REPOSITORY}"),
-        Place("oci, composed there", f"oci://HOST/{REPOSITORY}", f"oci/{REPOSITORY}", "HOST"),
+        Place("disk, signed", DISK, "shared", key=KEY),
+        Place("oci", IN_REGISTRY, FOLDER),
+        Place("oci, in groups", IN_REGISTRY, FOLDER, together=2),
+        Place("oci, in groups, signed", IN_REGISTRY, FOLDER, together=2, key=KEY),
+        Place("oci, composed there", IN_REGISTRY, FOLDER, "HOST"),
+        Place("oci, composed, in groups", IN_REGISTRY, FOLDER, "HOST", together=2),
     )
 }
 
@@ -116,10 +129,11 @@ class Scene:
         return self.folder / self.place.shared
 
     def store(self) -> ShardStore:
+        signer = Signer(self.place.key)
         if self.stage != DISK:
-            return OciStore(self.stage)
+            return OciStore(self.stage, lambda: signer)
         block = LocalFileSystem(basepath=str(self.folder / "shared"))
-        return ArchiveStore(DISK, lambda: FolderStore(DISK, block))
+        return ArchiveStore(DISK, lambda: FolderStore(DISK, block), signer=lambda: signer)
 
 
 def small(text: str, attempt: Any, status: str) -> Shard:
@@ -136,6 +150,7 @@ def small(text: str, attempt: Any, status: str) -> Shard:
 
 def record_flow_run(scene: Scene) -> None:
     """Record a flow run of every kind of record, as the hosts of the scene do."""
+    oci_gathering.TOGETHER = scene.place.together or 1000
     stage = _stage_that_records(scene)
     other = scene.place.image.replace("HOST", scene.host)
     record = replace(
@@ -157,6 +172,7 @@ def record_flow_run(scene: Scene) -> None:
     sub = new_id()
     fields = {**vars(record), "flow_run_id": sub, "image_name": ""}
     stage.write(f"{SUBFLOWS}/{sub}", fields)
+    settle()
 
 
 def _stage_that_records(scene: Scene) -> Any:
