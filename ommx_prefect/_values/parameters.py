@@ -109,7 +109,7 @@ def scalars(
                 name,
                 ValueError(
                     f"it is of type {type(value).__name__}, and parameters are numbers and text; "
-                    "log it in the task: current_run().log_json(...)"
+                    "log it in the task, by log_json, log_instance, ... of current_run()"
                 ),
             )
 

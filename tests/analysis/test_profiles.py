@@ -90,6 +90,7 @@ def test_of_nodes_the_best_may_be_none():
     assert profile["y"].tolist() == [0.0, 1.0]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     "kept",
     [

@@ -16,6 +16,7 @@ from ommx_prefect._registry.parts import WHOLES
 from ommx_prefect._sealing import parts as sealing_parts
 from tests.support.large_nights import FEW_BYTES, RUNS, sealed_night, staged_night
 
+pytestmark = pytest.mark.server  # a night that is large takes seconds
 REPOSITORY = f"nights.local/in-parts-{uuid.uuid4().hex[:8]}"
 
 

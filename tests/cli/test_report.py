@@ -67,6 +67,7 @@ def test_a_report_has_every_part(page, nights):
     assert solvers.count("highs") >= 2
 
 
+@pytest.mark.server
 def test_failures_and_contradictions_are_there_with_their_reasons(nights):
     text = report_html(open_image(nights.lying).experiment, name="a <b>name</b>")
     found = Page(text)

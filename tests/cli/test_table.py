@@ -13,6 +13,7 @@ import termios
 
 import pytest
 
+pytestmark = pytest.mark.server  # a process for each terminal
 TITLES = ("image", "status", "flow", "deployment", "flow run", "runs", "objective")
 LONG = "registry.test/acme/nightly:20261130T042450-certain-markhor"
 ROWS = [

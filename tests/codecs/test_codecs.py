@@ -107,6 +107,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.server
 @settings(deadline=None, max_examples=60)
 @given(JSON)
 def test_any_json_keeps_its_value_and_has_the_bytes_of_json_dumps(value):

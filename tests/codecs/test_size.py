@@ -70,6 +70,7 @@ def test_a_value_with_shared_parts_is_refused_before_it_is_written(make, leaf, m
         JsonCodec.encode(shared(make, 2 * levels, (leaf,)))
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("make", [MAKERS["tuples"], MAKERS["lists"]])
 def test_an_output_with_shared_parts_is_skipped_and_says_why(make, moderate):
     value = {"big": shared(make, 30), "x": np.ones(2), "in": {"big": shared(make, 30), "y": 2}}

@@ -117,6 +117,7 @@ def test_a_frame_keeps_columns_dtypes_and_index(frame):
     pd.testing.assert_frame_equal(sealed.get_with_codec(DataFrameCodec, "v"), frame)
 
 
+@pytest.mark.server
 @settings(deadline=None, max_examples=25)
 @given(
     hpd.data_frames(

@@ -136,6 +136,7 @@ runs = st.lists(
 ).map(tuple)
 
 
+@pytest.mark.server
 @given(runs)
 def test_no_value_is_lost_and_each_column_has_one_type(records):
     columns, split = settle_columns(
@@ -154,6 +155,7 @@ def test_no_value_is_lost_and_each_column_has_one_type(records):
             assert value in [columns[c][i] for c in own if i in columns[c]]
 
 
+@pytest.mark.server
 @given(runs)
 def test_composing_keeps_every_run_and_stores_identical_layers_once(records):
     documents = compose(ExperimentRecord("finished", records)).documents
@@ -166,6 +168,7 @@ def test_composing_keeps_every_run_and_stores_identical_layers_once(records):
     assert compose(ExperimentRecord("finished", records)).documents == documents
 
 
+@pytest.mark.server
 @given(runs)
 def test_what_was_composed_differs_in_nothing_from_what_it_was_made_of(records):
     experiment = ExperimentRecord("finished", tuple(records))

@@ -201,6 +201,7 @@ def built(objective: list[Any], constraints: list[Any]) -> Instance:
     )
 
 
+@pytest.mark.server
 @settings(max_examples=60, deadline=None)
 @given(polynomials, st.dictionaries(st.integers(0, 99), polynomials, max_size=4), st.randoms())
 def test_the_order_of_terms_and_constraints_does_not_count(objective, constraints, rng):

@@ -152,6 +152,7 @@ def test_nothing_is_printed_and_nothing_stays(tmp_path, monkeypatch, capfd):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.server
 def test_a_reader_that_dies_is_a_reason_and_the_next_file_loads(tmp_path):
     assert "scip: it crashed on this file (SIG" in reason_of(written(tmp_path, "d.mps", DEADLY))
     assert load_instance(ODD / "constant.lp").readers == "highs+scip"

@@ -26,6 +26,7 @@ WRITTEN = [
 ]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("write", "suffix", "kinds", "readers"),
     [case[1:] for case in WRITTEN],

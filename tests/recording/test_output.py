@@ -216,6 +216,7 @@ def test_a_file_is_recorded_as_ommx_records_it(tmp_path, size):
     assert sealed_run(attempt).attachment_names == ["output"]
 
 
+@pytest.mark.server
 def test_a_large_file_is_never_held_whole(tmp_path):
     path = tmp_path / "large.bin"
     with path.open("wb") as file:

@@ -119,6 +119,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.__name__)
 @settings(max_examples=max(25, CASES // 8))
 @given(data=st.data())
@@ -128,6 +129,7 @@ def test_fields_of_any_kind_are_one_error_or_a_document(schema, data):
     assert len(refusal_of(lambda: parsed(schema, fields))) < 2000
 
 
+@pytest.mark.server
 @settings(max_examples=CASES)
 @given(st.binary(max_size=60) | values.map(lambda x: repr(x).encode()))
 def test_any_bytes_are_one_error_or_a_document(data):
@@ -140,6 +142,7 @@ def test_any_bytes_are_one_error_or_a_document(data):
         refusal_of(read)
 
 
+@pytest.mark.server
 @settings(max_examples=CASES)
 @given(values)
 def test_any_map_is_one_error_or_a_shard(value):

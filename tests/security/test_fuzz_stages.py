@@ -105,6 +105,7 @@ def test_a_case_that_takes_too_much_or_raises_is_seen(trial, work, said):
     assert bool(problem) == bool(said)
 
 
+@pytest.mark.server  # it takes seconds: a process that stands still is waited for
 def test_a_case_that_hangs_or_ends_its_process_is_seen_and_the_next_are_tried(monkeypatch, capfd):
     def planted(folder, name, first, until):
         for seed in range(first, until):
@@ -122,7 +123,7 @@ def test_a_case_that_hangs_or_ends_its_process_is_seen_and_the_next_are_tried(mo
                 return
 
     monkeypatch.setattr(fuzz_stages, "_try", planted)
-    monkeypatch.setattr(fuzz_stages, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(fuzz_stages, "PATIENCE_SECONDS", 8)
     ends = list(fuzz_stages.cases_of(Path("nowhere"), "local", 0, 8))
     assert ends == [
         ("same", ""),

@@ -118,6 +118,7 @@ def test_each_hard_file_gets_the_right_outcome(file, adapter, outcome, open_inst
     assert {name: found.parameters[name] for name in limits} == limits
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("file", "reference", "adapter"),
     [(file, reference, adapter) for file, reference, adapters in OPTIMA for adapter in adapters],

@@ -45,6 +45,7 @@ def test_the_solver_starts_from_it(adapter):
         assert first == pytest.approx(known.objective)
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("adapter", ["highs", "scip"])
 def test_a_start_that_is_never_beaten_is_durable_as_any_other_solution(adapter, monkeypatch):
     told: list[float] = []

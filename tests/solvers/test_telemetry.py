@@ -192,6 +192,7 @@ def test_full_telemetry_is_read_back():
     assert len(SCIPDiagnosticsAnalyzer(found.run.solves[0].diagnostics).progress_history_df) > 2
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("adapter", SOLVERS)
 def test_less_telemetry_leaves_no_layers(adapter):
     found = recorded(solve_in, adapter, eight_capacities(), limits={}, telemetry="summary")
