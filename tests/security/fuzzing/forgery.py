@@ -20,10 +20,12 @@ from ommx_prefect._shards.digests import packed_with_digest
 from ommx_prefect._shards.schema import to_document
 from tests.security.fuzzing.changes import Change, put
 
+# A stage that does not answer.
+ELSEWHERE = "oci://127.0.0.1:9/x"
 HOSTILE: list[Any] = [None, True, -1, 0, 2**63, 2**64 - 1, 1e308, float("nan"), float("inf")]
 HOSTILE += ["", "..", "../../../../thesis.tex", "/etc/hostname", "\x00", "a\nb\x1b[2J", "\u202e"]
 HOSTILE += ["x" * 3_000_000, "sha256:../../../../etc/hostname", "sha256:" + "0" * 64, "A" * 300]
-HOSTILE += ["9999-01-01T00:00:00+00:00", [], {}, [[]], {"": ""}, b"bytes", "oci://127.0.0.1:9/x"]
+HOSTILE += ["9999-01-01T00:00:00+00:00", [], {}, [[]], {"": ""}, b"bytes", ELSEWHERE]
 HOSTILE += ["registry.example/acme/payroll:one", "interrupted", "draft", [1] * 1000]
 # A group that is much larger when it is unpacked, and names that are no records of attempts.
 BOMB = zlib.compress(bytes(300 * 2**20))

@@ -229,7 +229,9 @@ def runs_in(scene: Scene) -> Runs:
 
 
 def _run_of(run: Any, frame: Any) -> list[Any]:
-    payload = run.get_json("payload") if "payload" in run.attachment_names else None
+    payload = None
+    if "payload" in run.attachment_names:  # whoever may write to a stage may give it any type
+        payload = json.loads(run.get_blob("payload"))
     cells = frame.loc[run.run_id].dropna()
     parameters = {name: str(cells[name]) for name in cells.index}
     return [run.status, run.lifecycle_reason, payload, parameters]
