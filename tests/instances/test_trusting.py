@@ -112,6 +112,7 @@ def test_a_packed_file_that_grows_without_measure_is_refused_soon(tmp_path, monk
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "git lfs pull"),
         (PLAIN.replace(b" x ", b" x\0 "), "zero bytes"),
     ],
+    ids=range(10),  # what is packed has the time in it, and a test the same name each time
 )
 def test_what_is_no_text_is_refused_by_what_it_is(tmp_path, content, said):
     assert said in reason_of(written(tmp_path, "odd.mps", content))
