@@ -13,7 +13,7 @@ from ommx_prefect.exceptions import InstanceFileError
 from ommx_prefect.instances._build import build_instance
 from ommx_prefect.instances._compare import differences, first_difference
 from ommx_prefect.instances._matrix import Matrix
-from ommx_prefect.instances._readings import READERS, Reading, reading
+from ommx_prefect.instances._readings import READERS, Reading, reading, reading_ahead
 from ommx_prefect.instances._refusal import refusal
 from ommx_prefect.instances._shared_faults import Doubt, shared_doubts
 from ommx_prefect.instances._warnings import (
@@ -47,15 +47,13 @@ def agreed_instance(path: Path, source: str, suffix: str, min_readers: int) -> A
     Raises:
         InstanceFileError: They do not; the reason is the first difference, or what each says.
     """
-    readings: list[Reading] = []
-    doubts: tuple[Doubt, ...] = ()
-    for reader in READERS[suffix]:
-        is_sound = any(each.reader == "ommx" and each.model for each in readings)
-        readings.append(reading(reader, path, is_sound=is_sound))
-        if len(readings) == 2:
-            doubts = shared_doubts(path, suffix, _unread(readings), _names(readings))
-        if (believed := _agreeing(readings, doubts)) and not remarks(believed):
-            break
+    readings = _first_two(path, suffix)
+    doubts = shared_doubts(path, suffix, _unread(readings), _names(readings))
+    believed = _agreeing(readings, doubts)
+    for reader in READERS[suffix][2:]:
+        if not believed or remarks(believed):
+            readings.append(reading(reader, path))
+            believed = _agreeing(readings, doubts)
     believed = believed or _alone(readings, doubts, min_readers)
     if not believed:
         raise InstanceFileError(source, refusal(readings, path, suffix, doubts))
@@ -66,6 +64,14 @@ def agreed_instance(path: Path, source: str, suffix: str, min_readers: int) -> A
         *unused(suffix, _titled(believed)),
     )
     return _believed(readings, believed, said)
+
+
+def _first_two(path: Path, suffix: str) -> list[Reading]:
+    first, second = READERS[suffix][:2]
+    with reading_ahead(path, suffix) as begun:
+        one = reading(first, path)
+        is_sound = one.reader == "ommx" and one.model is not None
+        return [one, reading(second, path, begun=begun, is_sound=is_sound)]
 
 
 def _unread(readings: Sequence[Reading]) -> frozenset[str]:

@@ -51,7 +51,8 @@ def read_highs(path: Path) -> Matrix:
     return _matrix_of(model, _remarks(said))
 
 
-def _silent() -> Any:
+def silent_highs() -> Any:
+    """Return HiGHS with limits that keep every coefficient, and without output."""
     from highspy._core import _Highs
 
     # The constructor of `highspy.Highs` prints a banner that no option silences (HiGHS#2749).
@@ -65,7 +66,7 @@ def _listened(path: Path) -> tuple[Any, bool, str]:
     """Read a model, and listen to HiGHS's log, in which alone it tells what it passes over."""
     from highspy._core import cb
 
-    model = _silent()
+    model = silent_highs()
     said: list[str] = []
     model.setCallback(lambda kind, message, *others: said.append(message), None)
     model.startCallback(cb.HighsCallbackType.kCallbackLogging)
@@ -75,7 +76,7 @@ def _listened(path: Path) -> tuple[Any, bool, str]:
 
 def _logged(path: Path) -> tuple[Any, bool, str]:
     """Read a model, with the log in a file, which takes ten times as long."""
-    model = _silent()
+    model = silent_highs()
     with TemporaryDirectory(prefix="ommx-prefect-") as folder:
         log = Path(folder, "log")
         model.setOptionValue("log_file", str(log))

@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock, Timer
 
@@ -28,9 +29,25 @@ def read_apart(reader: str, path: Path) -> Matrix:
     Raises:
         Unreadable: The reader says so, dies, or does not end.
     """
-    seconds = SECONDS + SECONDS_PER_MB * path.stat().st_size / 1e6
-    with _LOCK:
-        return _in_time(reader, path, seconds)
+    with _LOCK, _Question(reader, path) as question:
+        return question.model()
+
+
+@contextmanager
+def begun_apart(reader: str, path: Path) -> Iterator[Callable[[], Matrix] | None]:
+    """Let another process read meanwhile; what is yielded waits for the model, as `read_apart`.
+
+    None is yielded if that process is busy.
+    """
+    if not _LOCK.acquire(blocking=False):
+        yield None
+        return
+    lock = _LOCK  # a fork has another one
+    try:
+        with _Question(reader, path) as question:
+            yield question.model
+    finally:
+        lock.release()
 
 
 class _Child:
@@ -45,16 +62,17 @@ class _Child:
             stderr=subprocess.DEVNULL,
         )
 
-    def ask(self, reader: str, path: Path) -> bytes:
-        """Return the answer, empty if the process has ended."""
-        asked, answers = self.process.stdin, self.process.stdout
-        assert asked is not None
+    def ask(self, reader: str, path: Path) -> None:
+        """Send a question, if the process is there."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps([reader, str(path)]).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def answer(self) -> bytes:
+        """Wait for the answer, which is empty if the process has ended."""
+        answers = self.process.stdout
         assert answers is not None
-        try:
-            asked.write(json.dumps([reader, str(path)]).encode() + b"\n")
-            asked.flush()
-        except BrokenPipeError:
-            return b""
         size = answers.read(8)
         return answers.read(int.from_bytes(size, "big") + 1) if len(size) == 8 else b""
 
@@ -99,24 +117,38 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def _in_time(reader: str, path: Path, seconds: float) -> Matrix:
-    child = _child()
-    timer = Timer(seconds, child.kill)
-    timer.start()
-    try:
-        answer = child.ask(reader, path)
-    except BaseException:
-        # Interrupted: an answer that is still on its way must not answer the next question.
-        child.kill()
-        raise
-    finally:
-        timer.cancel()
-    if answer:
-        return _told(answer)
-    code = child.end()
-    if code == 0:  # it ended for it was idle, just before the question
-        return _in_time(reader, path, seconds)
-    raise Unreadable(f"it did not end in {seconds:.0f} s" if child.killed else _death(code))
+class _Question:
+    """A question to the process, within the seconds that it has. In a `with` block."""
+
+    def __init__(self, reader: str, path: Path) -> None:
+        self._asked = reader, path
+        self._seconds = SECONDS + SECONDS_PER_MB * path.stat().st_size / 1e6
+        self._child, self._is_open = _child(), True
+        self._timer = Timer(self._seconds, self._child.kill)
+        self._timer.start()
+        self._child.ask(reader, path)
+
+    def __enter__(self) -> _Question:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._is_open:
+            # An answer that is still on its way must not answer the next question.
+            self._child.kill()
+
+    def model(self) -> Matrix:
+        """Wait for the model; raises what `read_apart` raises."""
+        answer = self._child.answer()
+        self._is_open = False
+        if answer:
+            return _told(answer)
+        code = self._child.end()
+        if code == 0:  # it ended for it was idle, just before the question
+            with _Question(*self._asked) as again:
+                return again.model()
+        is_slow = self._child.killed
+        raise Unreadable(f"it did not end in {self._seconds:.0f} s" if is_slow else _death(code))
 
 
 def _child() -> _Child:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +13,15 @@ from ommx import Instance
 from ommx_prefect.instances._highs_reader import read_highs
 from ommx_prefect.instances._matrix import Matrix
 from ommx_prefect.instances._ommx_reader import is_exact, load_mps, read_ommx
-from ommx_prefect.instances._reader_process import read_apart
+from ommx_prefect.instances._reader_process import begun_apart, read_apart
 from ommx_prefect.instances._unreadable import Inexpressible, NotInstalled, Unreadable
 
 # Who reads which format, in the order in which they are asked.
 READERS = {".mps": ("ommx", "highs", "scip"), ".lp": ("highs", "scip")}
+# Two processes take less time than one, though the other has to be started and to send its answer.
+LARGE_BYTES = 2_000_000
+# Waits for a model that another process reads.
+Begun = Callable[[], Matrix]
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,19 @@ class Reading:
     """OMMX's own Instance, where it is the model exactly."""
 
 
-def reading(reader: str, path: Path, *, is_sound: bool) -> Reading:
+@contextmanager
+def reading_ahead(path: Path, suffix: str) -> Iterator[Begun | None]:
+    """Let HiGHS read a large MPS file in another process, while OMMX's loader reads it here."""
+    if suffix == ".mps" and path.stat().st_size >= LARGE_BYTES:
+        with begun_apart("highs", path) as model:
+            yield model
+    else:
+        yield None
+
+
+def reading(
+    reader: str, path: Path, *, is_sound: bool = False, begun: Begun | None = None
+) -> Reading:
     """Let a reader read a file.
 
     Args:
@@ -39,9 +57,10 @@ def reading(reader: str, path: Path, *, is_sound: bool) -> Reading:
         path: A plain file.
         is_sound: OMMX's loader took the file. It is in Rust and cannot crash; of what it takes,
             HiGHS is not afraid, and may read it here and quickly.
+        begun: HiGHS reads it already, in another process.
     """
     try:
-        model, instance = _read(reader, path, is_sound)
+        model, instance = _read(reader, path, is_sound, begun)
         _require_numbers(model)
     except NotInstalled as error:
         return Reading(reader, None, error.reason, missing_package=error.package)
@@ -53,11 +72,15 @@ def reading(reader: str, path: Path, *, is_sound: bool) -> Reading:
     return Reading(reader, model, instance=instance)
 
 
-def _read(reader: str, path: Path, is_sound: bool) -> tuple[Matrix, Instance | None]:
+def _read(
+    reader: str, path: Path, is_sound: bool, begun: Begun | None
+) -> tuple[Matrix, Instance | None]:
     if reader == "ommx":
         instance = load_mps(path)
         model = read_ommx(instance)
         return model, instance if is_exact(instance, model) else None
+    if reader == "highs" and begun:
+        return begun(), None
     return read_highs(path) if reader == "highs" and is_sound else read_apart(reader, path), None
 
 
