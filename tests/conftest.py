@@ -1,4 +1,4 @@
-"""One Local Registry, one Prefect home and one Prefect server for the whole test session."""
+"""A Local Registry and a Prefect home for each process of a test run; a Prefect server for all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import functools
 import os
 import shutil
 import signal
-import socket
 import ssl
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -18,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tests.support.watchdog import guarded_folder
+from tests.support.prefect_server import end_shared_server, shared_server
+from tests.support.watchdog import VARIABLE, guarded_folder
 
 # Both are fixed once per process, so they are chosen before anything imports ommx or prefect.
 SESSION = guarded_folder("ommx-prefect-tests-")
+RUN = Path(os.environ[VARIABLE])
 os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = str(SESSION / "registry")
 os.environ["PREFECT_HOME"] = str(SESSION / "prefect")
 os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"
@@ -58,7 +56,6 @@ pytest.register_assert_rewrite("tests.support.outcomes")
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
-START_SECONDS = 240
 IS_WATCHED = pytest.StashKey[bool]()
 FULL = "cases marked `full`: further runners, places and kinds of death of what runs once anyhow"
 
@@ -135,7 +132,9 @@ def _settings_without_temporary_server() -> Settings:
     return get_current_settings().copy_with_update(updates=updates)
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # the process that started the others
+        end_shared_server(RUN)
     shutil.rmtree(SESSION, ignore_errors=True)
 
 
@@ -159,31 +158,9 @@ def open_instances() -> Path:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """A real Prefect server on 127.0.0.1; its API URL is the setting of this process."""
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
-    log = (SESSION / "server.log").open("wb")
-    # Its UI has to be told where the API is, unless that is on port 4200.
-    environment = {**os.environ, "PREFECT_UI_API_URL": url}
-    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    try:
-        _await_health(url, process)
-        os.environ["PREFECT_API_URL"] = url
-        _read_environment_again()
+    """The run's real Prefect server; its API URL is the setting of this process."""
+    with shared_server(RUN) as url:
         yield url
-    finally:
-        os.environ.pop("PREFECT_API_URL", None)
-        _read_environment_again()
-        process.terminate()
-        process.wait(240)
-
-
-def _read_environment_again() -> None:
-    """Tell Prefect of a change, in threads without a context of settings as well."""
-    from prefect.context import refresh_global_settings_context
-
-    refresh_global_settings_context()
 
 
 @pytest.fixture(scope="session")
@@ -251,21 +228,3 @@ def shared(tmp_path: Path) -> Place:
     from tests.support.places import folder_place
 
     return folder_place(tmp_path, f"folder-{uuid.uuid4().hex[:8]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _await_health(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/health", timeout=10).status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    pytest.fail("the Prefect server did not start:\n" + (SESSION / "server.log").read_text())

@@ -106,7 +106,18 @@ def test_what_is_deployed_stands_in_one_file():
         assert f"def {name}(" in (FLOWS / path).read_text()
 
 
-def test_prefect_deploys_all_of_it(server, tmp_path):
+@pytest.fixture
+def undeployed(server):
+    """Leave no deployment and no automation: the server is that of other tests, too."""
+    yield
+    with get_client(sync_client=True) as client:
+        for each in client.read_automations(limit=200):
+            client.delete_automation(each.id)
+        for name in DEPLOYED:
+            client.delete_deployment(client.read_deployment_by_name(name).id)
+
+
+def test_prefect_deploys_all_of_it(server, undeployed, tmp_path):
     pool = WorkPoolCreate(name="nightly", type="process")
     with get_client(sync_client=True) as client, contextlib.suppress(ObjectAlreadyExists):
         client.create_work_pool(pool)

@@ -21,6 +21,7 @@ from ommx_prefect.blocks import OMMXRegistry
 from tests.reporting.test_events import events_of
 from tests.support.browser import browser_tab
 from tests.support.deployed import PATIENCE_SECONDS, Deployed, deployed
+from tests.support.prefect_server import own_server
 from tests.support.rendered import PLACES, Gallery
 from tests.support.started import until
 
@@ -58,6 +59,13 @@ class Played:
     missing: FlowRun
     kept: set[str]
     registry: Path
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server of their own: each sealed night there starts a report."""
+    with own_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

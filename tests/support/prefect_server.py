@@ -1,0 +1,111 @@
+"""Prefect servers on 127.0.0.1: one for all processes of a test run, and others for a block."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from filelock import FileLock
+
+START_SECONDS = 240
+STOP_SECONDS = 60
+
+
+@contextlib.contextmanager
+def shared_server(run: Path) -> Iterator[str]:
+    """Use the server of a run, which the first process that asks starts; yield its API URL."""
+    folder = _folder(run)
+    with FileLock(folder / "lock"):
+        url = folder / "url"
+        if not url.exists():
+            started, process = _started(folder)
+            (folder / "pid").write_text(str(process.pid))
+            url.write_text(started)
+    with _in_use(url.read_text()) as used:
+        yield used
+
+
+def end_shared_server(run: Path) -> None:
+    """End the server of a run that is over, if there was one."""
+    pid = _folder(run) / "pid"
+    if pid.exists():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(pid.read_text()))
+            process.terminate()
+            process.wait(STOP_SECONDS)
+
+
+@contextlib.contextmanager
+def own_server(folder: Path) -> Iterator[str]:
+    """Use a server of one's own for a block; yield its API URL."""
+    url, process = _started(folder)
+    try:
+        with _in_use(url) as used:
+            yield used
+    finally:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+
+
+def _folder(run: Path) -> Path:
+    folder = run / "server"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _started(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
+    """Start a server that keeps what it knows in a folder, and wait until it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    # Its UI has to be told where the API is, unless that is on port 4200.
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_UI_API_URL": url,
+    }
+    environment.pop("PREFECT_API_URL", None)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/health", timeout=10).status_code == 200:
+                return url, process
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    pytest.fail("the Prefect server did not start:\n" + (folder / "log").read_text())
+
+
+@contextlib.contextmanager
+def _in_use(url: str) -> Iterator[str]:
+    """Make a server the one of this process and of what it starts."""
+    before = os.environ.get("PREFECT_API_URL")
+    _set_url(url)
+    try:
+        yield url
+    finally:
+        _set_url(before)
+
+
+def _set_url(url: str | None) -> None:
+    """Tell Prefect of a change, in threads without a context of settings as well."""
+    from prefect.context import refresh_global_settings_context
+
+    if url is None:
+        os.environ.pop("PREFECT_API_URL", None)
+    else:
+        os.environ["PREFECT_API_URL"] = url
+    refresh_global_settings_context()
