@@ -91,14 +91,14 @@ def _folder_of_flow() -> Path:
 
 
 def _git(folder: Path) -> dict[str, Any]:
-    commit = _asked(folder, "rev-parse", "HEAD")
+    commit = _git_output(folder, "rev-parse", "HEAD")
     if not commit:
         return {}
-    changed = _asked(folder, "status", "--porcelain", "--untracked-files=no")
+    changed = _git_output(folder, "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": bool(changed)}
 
 
-def _asked(folder: Path, *words: str) -> str:
+def _git_output(folder: Path, *words: str) -> str:
     command = ["git", "-C", str(folder), *words]
     quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:

@@ -36,7 +36,7 @@ def single_run(documents: Documents) -> RunRecord:
     if layer is not None and len(manifest) + len(config) + len(parameters) <= MOST_BYTES:
         before, after = manifest[: layer.start()], manifest[layer.end() :]
         kind = b"".join((before, _NO_DIGEST, layer[2], _NO_SIZE, after))
-        if (known := _known(kind, config, parameters)) is not None:
+        if (known := _run_of_kind(kind, config, parameters)) is not None:
             return _with_layer(known, layer[1].decode(), int(layer[3]))
     return _decoded(documents)
 
@@ -49,7 +49,7 @@ def _decoded(documents: Documents) -> RunRecord:
 
 
 @functools.lru_cache(maxsize=MOST_KEPT)
-def _known(manifest: bytes, config: bytes, parameters: bytes) -> RunRecord | None:
+def _run_of_kind(manifest: bytes, config: bytes, parameters: bytes) -> RunRecord | None:
     """Return the Run of a kind of documents; None where its output is not all that it names."""
     try:
         run = _decoded(Documents(manifest, config, parameters))

@@ -67,7 +67,7 @@ class RegistryAuth:
             RegistryError: The registry or its token server cannot be answered.
         """
         scope = scope_of(request.method, self._repository, request.url.params.get("from"))
-        known = self._known(scope)
+        known = self._known_header(scope)
         if known:
             request.headers["Authorization"] = known
         response = client.send(request, stream=True)
@@ -82,7 +82,7 @@ class RegistryAuth:
             request.headers["Authorization"] = f"Bearer {value}"
         return client.send(request, stream=True)
 
-    def _known(self, scope: str) -> str | None:
+    def _known_header(self, scope: str) -> str | None:
         if self._basic and self._credentials:
             return self._credentials.basic
         with self._lock:

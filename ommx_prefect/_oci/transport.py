@@ -25,8 +25,8 @@ from ommx_prefect._oci.addresses import (
 from ommx_prefect._oci.answers import (
     Answer,
     AnswerError,
+    AnswerTooLargeError,
     OtherBytesError,
-    TooLargeError,
     discard,
     parsed,
     read_answer,
@@ -203,7 +203,7 @@ class Connection:
         except httpx.TransportError as error:
             reason = f"it cannot be reached ({type(error).__name__}: {error})"[:LONGEST_REASON]
             raise RegistryUnavailableError(self.registry, self.repository, reason) from error
-        except TooLargeError as error:
+        except AnswerTooLargeError as error:
             raise self.other_bytes(str(error)) from error
         except (AddressError, AnswerError) as error:
             raise self.error(str(error)) from error

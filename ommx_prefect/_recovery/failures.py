@@ -31,12 +31,12 @@ def tell_failed(prefect: PrefectConnection, facts: FlowRunFacts, why: str) -> No
     if prefect.client is None:
         return
     try:
-        _tell(prefect.client, facts, why)
+        _show_and_emit(prefect.client, facts, why)
     except Exception as error:
         warn(f"Prefect was not told that {facts.flow_run_id} waits: {describe_error(error)}")
 
 
-def _tell(client: SyncPrefectClient, facts: FlowRunFacts, why: str) -> None:
+def _show_and_emit(client: SyncPrefectClient, facts: FlowRunFacts, why: str) -> None:
     try:
         flow_run = read_flow_run(client, facts.flow_run_id)
     except ObjectNotFound:

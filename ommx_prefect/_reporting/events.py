@@ -74,14 +74,14 @@ def tell_seal_failed(facts: FlowRunFacts, error: str) -> None:
 def tell_regressed(night: Night, before: str, regressions: Sequence[str]) -> None:
     """Emit what became worse since an earlier experiment, by its image name."""
     look = f"ommx-prefect compare {before} {name_in_shell(night)}"
-    payload = {"before": before, "command": look, **_listed("regressions", regressions)}
+    payload = {"before": before, "command": look, **_count_and_first("regressions", regressions)}
     _emit(REGRESSED, night.facts, payload, night.sealed)
 
 
 def tell_contradicted(night: Night, contradictions: Sequence[str]) -> None:
     """Emit which claims of an experiment contradict each other."""
     look = f"ommx-prefect show {name_in_shell(night)}"
-    payload = {"command": look, **_listed("contradictions", contradictions)}
+    payload = {"command": look, **_count_and_first("contradictions", contradictions)}
     _emit(CONTRADICTED, night.facts, payload, night.sealed)
 
 
@@ -93,7 +93,7 @@ def _sealed_payload(sealed: SealedExperiment) -> dict[str, Any]:
         "runs": dict(sealed.counts),
         "pushed": sealed.pushed,
         "opens_with": sealed.opens_with,
-        **_listed("warnings", sealed.warnings),
+        **_count_and_first("warnings", sealed.warnings),
     }
 
 
@@ -106,7 +106,7 @@ def _push_failed_payload(night: Night) -> dict[str, Any]:
     }
 
 
-def _listed(name: str, sentences: Sequence[str]) -> dict[str, Any]:
+def _count_and_first(name: str, sentences: Sequence[str]) -> dict[str, Any]:
     """Return how many sentences there are, and the first of them."""
     return {f"{name}_count": len(sentences), name: list(sentences[:MOST_SAID])}
 

@@ -52,7 +52,7 @@ class Solved:
     environments: Sequence[Mapping[str, Any]]
 
 
-class EarlierNight(Protocol):
+class ComparableNight(Protocol):
     """A night before one, which is read once there is room for it."""
 
     def solves(self) -> int:
@@ -84,7 +84,7 @@ def earlier(night: Night, most: int, most_solves: int) -> list[Solved]:
     return found
 
 
-def _nights_before(night: Night) -> Iterator[EarlierNight]:
+def _nights_before(night: Night) -> Iterator[ComparableNight]:
     """Yield the nights before one, here and in the registry of its name, the last first."""
     series = Series.of_annotations(night.experiment.annotations, night.sealed.image_name)
     stage = stage_of(night.sealed.flow_run_id, night.sealed.composed_in or None)

@@ -95,7 +95,7 @@ def composed_before(series: Series, stage: Stage) -> list[Composed]:
         return []
     target, remembered = OciTarget(stage, name), dict(_remembered(series))
     others = {x: each for x, each in remembered.items() if repository_of(x) != series.repository}
-    names = dict.fromkeys([*(remembered.keys() - others.keys()), *_listed(target, series)])
+    names = dict.fromkeys([*(remembered.keys() - others.keys()), *_names_listed(target, series)])
     read = [_read(each, x, series) for x, each in others.items()]
     with ThreadPoolExecutor(READERS, "ommx-prefect-nights") as pool:
         read += pool.map(lambda x: _read(target, x, series), names)
@@ -103,7 +103,7 @@ def composed_before(series: Series, stage: Stage) -> list[Composed]:
     return sorted(found.values(), key=lambda x: (time_of(x.series), x.image_name), reverse=True)
 
 
-def _listed(target: OciTarget, series: Series) -> list[str]:
+def _names_listed(target: OciTarget, series: Series) -> list[str]:
     """Return the image names in a repository that may be those of earlier nights."""
     try:
         tags = target.tags()

@@ -53,10 +53,10 @@ class Earlier:
 
 def with_flow_run(entries: Iterable[Entry], flow_run_id: str) -> list[Entry]:
     """Return the Runs of a night, each of which says of which flow run it is."""
-    return [_told(entry, flow_run_id) for entry in entries]
+    return [_with_column(entry, flow_run_id) for entry in entries]
 
 
-def _told(entry: Entry, flow_run_id: str) -> Entry:
+def _with_column(entry: Entry, flow_run_id: str) -> Entry:
     parameters = {**entry.record.parameters, FLOW_RUN_COLUMN: flow_run_id}
     record = dataclasses.replace(entry.record, parameters=parameters)
     return dataclasses.replace(entry, record=record)

@@ -138,6 +138,7 @@ def read_ledger(data: bytes) -> Ledger:
 
 
 def ledger_bytes(
+    *,
     flow_run: Mapping[str, Any],
     entries: Sequence[Entry],
     rows: Iterable[TaskRunRow],
@@ -146,7 +147,17 @@ def ledger_bytes(
     warnings: Sequence[str],
     nights: Sequence[EarlierNight] = (),
 ) -> bytes:
-    """Write the ledger: the same facts give the same bytes."""
+    """Write the ledger: the same facts give the same bytes.
+
+    Args:
+        flow_run: The record of the flow run, and how it ended.
+        entries: All Runs of the experiment, in the order of their ids.
+        rows: The task runs that Prefect's API knows of.
+        subflows: The records of subflows whose Runs are in the experiment.
+        split_columns: Name of a column made for values of another type -> the parameter's name.
+        warnings: What is lost, out of reach, or named otherwise, one sentence each.
+        nights: What is told of the earlier nights that the experiment holds.
+    """
     document = {
         FORMAT_KEY: FORMAT_WITH_NIGHTS if nights else FORMAT,
         "flow_run": dict(flow_run),

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 from ommx_prefect._solver.figures import Figures
 from ommx_prefect._solver.watch import Watch
 
-Verdict: TypeAlias = Literal[
+SolverVerdict: TypeAlias = Literal[
     "optimal",
     "stopped",  # at a limit, with or without a solution
     "infeasible",
@@ -33,7 +33,7 @@ class Driver(Protocol):
     is_watchable: ClassVar[bool]
     """Whether it tells of its progress, and has solutions to give, while it runs."""
 
-    verdicts: ClassVar[Mapping[str, Verdict]]
+    verdicts: ClassVar[Mapping[str, SolverVerdict]]
     """What each status of the backend means; statuses not listed are errors."""
 
     def options(self, model: Any) -> Mapping[str, object]:
@@ -78,7 +78,7 @@ class Driver(Protocol):
     def log_into(self, model: Any, path: Path) -> bool:
         """Let the next run write its log to a file; False where it cannot or the user's does."""
 
-    def figures(self, model: Any, verdict: Verdict) -> Figures:
+    def figures(self, model: Any, verdict: SolverVerdict) -> Figures:
         """Return what the solver says of its run."""
 
     def reports(self, model: Any) -> Sequence[object]:

@@ -16,7 +16,7 @@ from ommx.experiment import OpenSolve
 
 from ommx_prefect._solver.backends import Backend, backend_of
 from ommx_prefect._solver.call import SolverCall
-from ommx_prefect._solver.driver import Driver, Verdict
+from ommx_prefect._solver.driver import Driver, SolverVerdict
 from ommx_prefect._solver.errors import prepared_for, translated
 from ommx_prefect._solver.observed import Observed
 from ommx_prefect._solver.options import check_keywords, set_options
@@ -156,7 +156,7 @@ def _narrow_binaries(driver: Driver, adapter: Any, instance: Instance) -> None:
             driver.bound(adapter, variable.id, bound.lower, bound.upper)
 
 
-def _require_solution(call: SolverCall, driver: Driver, model: Any) -> Verdict:
+def _require_solution(call: SolverCall, driver: Driver, model: Any) -> SolverVerdict:
     """Return the backend's verdict when it holds a solution, else raise what it says instead."""
     status = driver.status(model)
     verdict = driver.verdicts.get(status, "error")
@@ -180,7 +180,7 @@ def _require_solution(call: SolverCall, driver: Driver, model: Any) -> Verdict:
     return "optimal" if gap <= PROVED_GAP else "stopped"
 
 
-def _decided(call: SolverCall, driver: Driver, model: Any) -> Verdict:
+def _decided(call: SolverCall, driver: Driver, model: Any) -> SolverVerdict:
     """Decide between infeasible and unbounded: without the objective only one is left."""
     driver.drop_objective(model)
     with call.timed():

@@ -25,12 +25,12 @@ def heal_highs_adapter() -> None:
         _mend(adapter)
 
 
-def _made(adapter: type[SolverAdapter], /, **options: Any) -> None:
+def _init_subclass(adapter: type[SolverAdapter], /, **options: Any) -> None:
     super(SolverAdapter, adapter).__init_subclass__(**options)
     _mend(adapter)
 
 
-_MADE = classmethod(_made)
+_MADE = classmethod(_init_subclass)
 
 
 def _mend(adapter: type[SolverAdapter]) -> None:

@@ -82,8 +82,8 @@ class JsonCodec:
     holds one is written field by field, as its own serializers could reveal it.
 
     `encode` raises `TypeError` for anything else, and `ValueError` for two keys that JSON cannot
-    tell apart, for a value that contains itself, for more than 32 levels, and (`TooLargeError`) for
-    more than 20 million values: a part that is held twice counts twice.
+    tell apart, for a value that contains itself, for more than 32 levels, and
+    (`TooManyValuesError`) for more than 20 million values: a part that is held twice counts twice.
     """
 
     media_type = "application/json"

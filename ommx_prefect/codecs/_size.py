@@ -23,7 +23,7 @@ MANY = 500_000
 DEEPEST_MODEL = 256
 
 
-class TooLargeError(ValueError):
+class TooManyValuesError(ValueError):
     """A value would be more JSON than is written."""
 
     def __init__(self, most: int = MOST_VALUES) -> None:
@@ -38,10 +38,10 @@ class Budget:
         self._known: dict[tuple[int, int], tuple[Any, Any, int]] = {}
 
     def spend(self, count: int) -> None:
-        """Count values; TooLargeError where they are too many."""
+        """Count values; TooManyValuesError where they are too many."""
         self._left -= count
         if self._left < 0:
-            raise TooLargeError
+            raise TooManyValuesError
 
     def once(self, value: Any, depth: int, convert: Callable[[], Any]) -> Any:
         """Return what a value becomes at a depth, which is converted once and counted each time."""
@@ -70,7 +70,7 @@ def size_written(top: int, members: Mapping[int, Collection[Any]]) -> int:
         members: What each object in it holds, by its id.
 
     Raises:
-        TooLargeError: They are too many.
+        TooManyValuesError: They are too many.
     """
     level, total = Counter({top: 1}), 0
     for _ in range(DEEPEST_MODEL):
@@ -80,6 +80,6 @@ def size_written(top: int, members: Mapping[int, Collection[Any]]) -> int:
                 below[id(member)] += times
         total += below.total()
         if total > MOST_IN_MODEL:
-            raise TooLargeError(MOST_IN_MODEL)
+            raise TooManyValuesError(MOST_IN_MODEL)
         level = below
     return total
