@@ -1,4 +1,4 @@
-"""What a Run consists of, by its documents: attachments with their sizes, and where its page is."""
+"""Read from its documents what a Run consists of: attachments with sizes, its page in Prefect."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def run_config(opened: Opened, run_id: int) -> Mapping[str, Any]:
 
 
 def parameters_of(opened: Opened) -> dict[int, dict[str, Any]]:
-    """Return the run parameters of every Run; what a Run has not is not there."""
+    """Return the run parameters of every Run; a Run has an entry only for what it logged."""
     return run_parameters(opened.experiment)
 
 
@@ -69,5 +69,5 @@ def task_run_url(opened: Opened, parameters: Mapping[str, Any]) -> str:
 
 
 def text_of(data: bytes) -> str:
-    """Return bytes as text, whatever they are."""
+    """Decode bytes as UTF-8 text; what is not UTF-8 is replaced."""
     return data.decode("utf-8", errors="replace")

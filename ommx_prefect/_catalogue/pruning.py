@@ -41,7 +41,7 @@ _RESTORE = "from ommx.artifact import restore_image; restore_image({name!r}, {di
 
 @dataclass(frozen=True)
 class Prunable:
-    """One thing that can go.
+    """One thing that `prune` can remove, and how it can be restored.
 
     Attributes:
         kind: `night`, `checkpoint`, `part` or `unsealed`; of small files see `keeping`.
@@ -66,7 +66,7 @@ class Prunable:
 def prunable(
     found: Iterable[Listed], unsealed: Iterable[Recovered], *, keep: int | None, min_age: float
 ) -> Iterator[Prunable]:
-    """Yield what can go.
+    """Yield what can be removed.
 
     Args:
         found: What the registry has, the newest first.
@@ -139,7 +139,7 @@ def _stray_parts(idle: list[Listed], min_age: float) -> Iterator[Prunable]:
 
 
 def _prunable_name(kind: str, each: Listed, why: str) -> Prunable:
-    """Let go of a name; the parts of an experiment go with its last one, and come back with it."""
+    """Describe the removal of a name; an experiment's parts go with its last name."""
     code = _RESTORE.format(name=each.stored_name, digest=each.digest)
     for place in places_in(each.digest) if PARTS in each.annotations else ():
         name = with_tag(each.image, place.tag)

@@ -53,7 +53,7 @@ class Condition:
         return cls(found["key"].strip(), found["sign"], found["value"])
 
     def holds(self, parameters: Mapping[str, Any]) -> bool:
-        """Tell whether it holds for the parameters of a Run; one that is missing fulfils none."""
+        """Tell whether the parameters of a Run meet it; a missing parameter meets no condition."""
         found = parameters.get(self.key)
         if found is None:
             return False
@@ -66,7 +66,7 @@ class Condition:
 
 
 def unknown_keys(conditions: Iterable[Condition], known: Collection[str]) -> Iterator[str]:
-    """Say of each key that no Run has, and of one that is like it."""
+    """Say which keys no Run has, each with a known key of similar spelling."""
     for key in {x.key: None for x in conditions if x.key not in known}:
         near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.6)
         yield f"No Run here has {key}." + (f" Did you mean {near[0]}?" if near else "")
@@ -74,7 +74,7 @@ def unknown_keys(conditions: Iterable[Condition], known: Collection[str]) -> Ite
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A Run and what it says of itself; `status` and `reason` count as parameters of it."""
+    """A Run with its parameters, among which `status` and `reason` count."""
 
     image: str
     run: int
@@ -82,7 +82,7 @@ class FoundRun:
 
 
 def every_run(experiments: Iterable[Listed]) -> Iterator[FoundRun]:
-    """Yield the Runs of some experiments.
+    """Yield the Runs of the given experiments.
 
     An experiment under several names, such as `latest`, counts once, under the first of them.
     Experiments that accumulate hold the same Runs again: each is found once, in the experiment of

@@ -226,7 +226,7 @@ def _open(context: FlowRunContext, settings: ExperimentSettings) -> str:
 
 @contextlib.contextmanager
 def _kept_from_flow(what: str) -> Iterator[None]:
-    """Warn of what fails in the block: the flow is not to fail for it."""
+    """Turn an exception of the block into a warning: recording must not fail the flow."""
     try:
         yield
     except Exception as error:

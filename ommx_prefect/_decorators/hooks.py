@@ -27,21 +27,21 @@ from ommx_prefect.exceptions import InvalidImageNameError
 
 
 def checked_experiment(experiment: object) -> NameSource:
-    """Return what was given as `experiment`, or raise InvalidImageNameError."""
+    """Check the option `experiment`; InvalidImageNameError where its type is wrong."""
     if experiment is None or isinstance(experiment, str) or callable(experiment):
         return experiment
     raise InvalidImageNameError(repr(experiment), "it is neither text, nor a callable, nor None")
 
 
 def checked_push(push: bool | None, experiment: NameSource, registry: str | None) -> bool | None:
-    """Return what was given as `push`, or raise InvalidImageNameError where there is no place."""
+    """Check the option `push`; InvalidImageNameError where no registry is named to push to."""
     if push and experiment is None and registry is None:
         raise InvalidImageNameError("None", "push=True needs a name that says where to push to")
     return push
 
 
 def checked_registry(registry: str | None) -> str | None:
-    """Return what was given as `registry`, or raise InvalidImageNameError where it is no block."""
+    """Check the option `registry`; InvalidImageNameError where it names no block."""
     if registry is None or (isinstance(registry, str) and re.fullmatch(BLOCK_NAME, registry)):
         return registry
     raise InvalidImageNameError(

@@ -31,7 +31,7 @@ _GIT_SECONDS = 5.0
 
 
 def environment_here() -> dict[str, Any]:
-    """Return what is known of the environment; what is not known is left out."""
+    """Return the known facts of the environment; unknown ones are left out."""
     memory = psutil.virtual_memory().total // 2**20
     found = {
         "cpu": _cpu(),
@@ -73,7 +73,7 @@ def _usable_cores() -> int | None:
 
 
 def _container() -> str:
-    """Return the image that the deployment names, or that there is a container at all."""
+    """Return the container image that the deployment names, or whether this is a container."""
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
     image = (flow_run.job_variables or {}).get("image") if flow_run else None

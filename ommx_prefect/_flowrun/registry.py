@@ -1,4 +1,4 @@
-"""What the OMMX Registry block of a flow adds to its settings, and which credentials it holds.
+"""Complete the settings of a flow from its OMMX Registry block and from Prefect's settings.
 
 The flow's own words come first, then the block's, then those of Prefect's settings.
 """
@@ -23,7 +23,7 @@ from ommx_prefect.exceptions import InvalidImageNameError
 
 
 def with_registry(settings: ExperimentSettings) -> ExperimentSettings:
-    """Fill in what a flow leaves open: from its block, and from Prefect's settings.
+    """Fill in the settings that a flow leaves open, from its block and Prefect's settings.
 
     Raises:
         InvalidImageNameError: The block cannot be loaded, or names no repository.
@@ -63,7 +63,7 @@ def load_registry(name: str) -> OMMXRegistry:
 
 
 def credentials_for(name: str, registry: str) -> Credentials | None:
-    """Return the credentials of a block for a registry; None where they are not for that one.
+    """Return the credentials of a block for a registry; None where it is another registry.
 
     Raises:
         InvalidImageNameError: The block cannot be loaded.

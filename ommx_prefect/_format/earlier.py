@@ -1,4 +1,4 @@
-"""Tell the Runs of an experiment that are its own from those of the nights before it.
+"""Separate an experiment's own Runs from those of earlier nights that it also holds.
 
 An accumulated experiment has the Runs of earlier nights first, under the ids that they had there,
 and its own after them. Annotations say how many are not its own; without them all are.
@@ -54,7 +54,7 @@ def own_runs(experiment: ExperimentRecord) -> list[tuple[int, RunRecord]]:
 
 
 def own(runs: Iterable[R], annotations: Mapping[str, str]) -> list[R]:
-    """Return the Runs, as OMMX lists them, that are no earlier night's.
+    """Return the Runs that are the experiment's own, as OMMX lists them.
 
     Args:
         runs: All Runs of an experiment.

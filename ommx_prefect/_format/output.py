@@ -1,4 +1,4 @@
-"""Read the one Run of an attempt's documents, which are nearly those of other attempts.
+"""Read the one Run of an attempt quickly, since attempts of one task leave similar documents.
 
 Attempts of one task leave documents that differ in the digest and the size of their output, and in
 nothing else. What is left without the two is decoded once.
@@ -50,7 +50,7 @@ def _decoded(documents: Documents) -> RunRecord:
 
 @functools.lru_cache(maxsize=MOST_KEPT)
 def _run_of_kind(manifest: bytes, config: bytes, parameters: bytes) -> RunRecord | None:
-    """Return the Run of a kind of documents; None where its output is not all that it names."""
+    """Return the Run of documents of one kind; None where they name more than one output."""
     try:
         run = _decoded(Documents(manifest, config, parameters))
     except DocumentError:  # to be told of the documents themselves

@@ -95,7 +95,7 @@ def chunks_of(response: httpx.Response, most_bytes: int) -> Iterator[bytes]:
 
 
 def discard(response: httpx.Response) -> None:
-    """Read a response that nobody wants, so far as it is small, and close it."""
+    """Close a response that is not needed, after reading it if it is small."""
     with contextlib.suppress(AnswerError, httpx.HTTPError):
         read_at_most(response, MOST_DISCARDED_BYTES)
     response.close()

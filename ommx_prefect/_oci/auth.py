@@ -59,7 +59,7 @@ class RegistryAuth:
         self._lock = threading.Lock()
 
     def send(self, client: httpx.Client, request: httpx.Request) -> httpx.Response:
-        """Send a request to the registry with what is known; where it asks, answer and send again.
+        """Send a request to the registry; if it asks for authentication, answer and send it again.
 
         The body of the response is left to be read.
 
@@ -127,7 +127,7 @@ class RegistryAuth:
         return token.value.get_secret_value()
 
     def _scopes(self, challenge: Challenge, scope: str) -> list[str]:
-        """Return what to ask for: what the challenge says of these repositories, and no others.
+        """Return the token scopes to ask for: those of the challenge, for these repositories only.
 
         A token goes to the registry that asked; it is to open nothing else of the token server's.
         """

@@ -39,7 +39,7 @@ def warn_once(message: str) -> None:
 
 
 def inform(message: str) -> None:
-    """Log what went well and a person wants to know."""
+    """Log a message of level INFO."""
     logger().info("%s", _clean(message))
 
 

@@ -76,12 +76,12 @@ class Recording:
 
     @property
     def redact(self) -> Redactor:
-        """Cuts the secrets of the attempt out of texts."""
+        """Redacts the secrets of the attempt in texts."""
         return self.record.redact
 
     @property
     def faults(self) -> Faults:
-        """What could not be recorded."""
+        """The failures of recording so far."""
         return self.record.faults
 
     @property

@@ -58,7 +58,7 @@ def _shows_one(trace: Descriptor, redact: Redactor) -> bool:
 
 
 def redaction_notes(redact: Redactor) -> tuple[str, ...]:
-    """Say how many texts with a secret were replaced; nothing where none was."""
+    """Return a note of how many texts with a secret were replaced; none where none was."""
     count = redact.count
     return (f"{count} texts with a secret are replaced by {REDACTED}",) if count else ()
 

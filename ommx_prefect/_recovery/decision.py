@@ -32,7 +32,7 @@ ATTENDED = (StateType.RUNNING, StateType.CANCELLING)
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done about a stage, and why.
+    """What `recover` does about the records in a stage, and why.
 
     Attributes:
         action: `seal`; `wait`; or `manual`: a person has to decide.
@@ -52,7 +52,7 @@ class Decision:
 def decide(
     unsealed: Unsealed, answer: PrefectAnswer, min_age_seconds: float, now: float
 ) -> Decision:
-    """Say what is to be done about a stage."""
+    """Decide what to do about the records in a stage."""
     touched = now - unsealed.touched
     if touched < min_age_seconds:
         return Decision("wait", f"it was touched {touched:.0f} s ago")

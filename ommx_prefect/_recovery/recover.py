@@ -148,7 +148,7 @@ def _unreadable(owner: str, error: Exception) -> Recovered:
 
 
 def _send_the_rest(owner: str) -> None:
-    """Send what is not damaged of a worker's records; the flow run is sealed elsewhere."""
+    """Send the undamaged records of a worker's host; the flow run is sealed elsewhere."""
     with contextlib.suppress(Exception):  # what stays is told of with the damage
         stage = stage_of(owner)
         if isinstance(stage, SharedStage) and not stage.is_own():
@@ -156,7 +156,7 @@ def _send_the_rest(owner: str) -> None:
 
 
 def _naming_damage(owner: str, error: Exception) -> Exception:
-    """Return an error that names each damaged record, where that is why one cannot be read."""
+    """Return an error that names each damaged record, where damage is the reason."""
     if not isinstance(error, DocumentError):
         return error
     errors = {name: each for name, _, each in damaged_files(LocalStage(owner))}
@@ -164,7 +164,7 @@ def _naming_damage(owner: str, error: Exception) -> Exception:
 
 
 def _send_outbox(unsealed: Unsealed, how: Recovery) -> Recovered:
-    """Send what a worker's host could not send; its flow run is sealed elsewhere."""
+    """Send the records that a worker's host could not send; the flow run is sealed elsewhere."""
     stage = stage_of(unsealed.owner)
     age = time.time() - unsealed.touched
     if age < how.min_age_seconds:

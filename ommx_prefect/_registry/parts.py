@@ -37,7 +37,7 @@ def _read(layer: Descriptor) -> bytes:
 
 
 def is_part(annotations: Mapping[str, str]) -> bool:
-    """Tell a part from an experiment of its own."""
+    """Tell whether annotations are those of a part of an experiment."""
     return PART_OF in annotations
 
 
@@ -99,7 +99,7 @@ def forget_unnamed_parts(flow_run_id: str) -> None:
 
 
 def forget_stale_wholes() -> None:
-    """Remove what was put together from the parts of experiments that have no name any more."""
+    """Remove the composed experiments of parts whose index has no name any more."""
     names = _all_names()
     known = {each.manifest_digest for each in names}
     for each in names:

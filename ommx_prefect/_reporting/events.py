@@ -42,7 +42,7 @@ LONGEST = 1000
 
 
 def tell_sealed(night: Night) -> None:
-    """Tell of a seal, of its push, and of the Runs that failed or were interrupted."""
+    """Emit the events of a seal, of its push, and of Runs that failed or were interrupted."""
     sealed = night.sealed
     _emit(SEALED, night.facts, _sealed_payload(sealed), sealed)
     tell_pushed(night)
@@ -51,7 +51,7 @@ def tell_sealed(night: Night) -> None:
 
 
 def tell_pushed(night: Night) -> None:
-    """Tell of a push, or why there was none."""
+    """Emit the event of a push, or of its failure."""
     sealed = night.sealed
     if sealed.pushed and not sealed.composed_in:
         pushed = {"image_name": sealed.remote_name, "digest": sealed.manifest_digest}
@@ -61,7 +61,7 @@ def tell_pushed(night: Night) -> None:
 
 
 def tell_seal_failed(facts: FlowRunFacts, error: str) -> None:
-    """Tell of a seal that failed; under the name of release 0.1.0, too."""
+    """Emit the event of a failed seal, also under the name that it had in release 0.1.0."""
     resource = {
         "prefect.resource.id": f"prefect.{facts.kind}.{facts.flow_run_id}",
         "prefect.resource.name": facts.flow_run_name,
@@ -72,14 +72,14 @@ def tell_seal_failed(facts: FlowRunFacts, error: str) -> None:
 
 
 def tell_regressed(night: Night, before: str, regressions: Sequence[str]) -> None:
-    """Emit what became worse since an earlier experiment, by its image name."""
+    """Emit the event of regressions against an earlier experiment."""
     look = f"ommx-prefect compare {before} {name_in_shell(night)}"
     payload = {"before": before, "command": look, **_count_and_first("regressions", regressions)}
     _emit(REGRESSED, night.facts, payload, night.sealed)
 
 
 def tell_contradicted(night: Night, contradictions: Sequence[str]) -> None:
-    """Emit which claims of an experiment contradict each other."""
+    """Emit the event of contradictory results within an experiment."""
     look = f"ommx-prefect show {name_in_shell(night)}"
     payload = {"command": look, **_count_and_first("contradictions", contradictions)}
     _emit(CONTRADICTED, night.facts, payload, night.sealed)
@@ -107,7 +107,7 @@ def _push_failed_payload(night: Night) -> dict[str, Any]:
 
 
 def _count_and_first(name: str, sentences: Sequence[str]) -> dict[str, Any]:
-    """Return how many sentences there are, and the first of them."""
+    """Return the number of sentences, and the first ones, for an event's payload."""
     return {f"{name}_count": len(sentences), name: list(sentences[:MOST_SAID])}
 
 

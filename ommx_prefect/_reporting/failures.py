@@ -13,7 +13,7 @@ ADAPTER, INSTANCE = "adapter", "instance"
 
 
 def failures(night: Night) -> list[str]:
-    """Return the section of a page; nothing where all went well."""
+    """Return the section of failed Runs of a page; empty where all went well."""
     found = list(night.unwell())
     if not found:
         return []
@@ -31,7 +31,7 @@ def replay_of(night: Night, run_id: int) -> str:
 
 
 def _holds_a_solve(run: RunRecord) -> bool:
-    """Tell whether a Run has a solve, be it one that never ended."""
+    """Tell whether a Run has a solve, finished or not."""
     was_begun = ADAPTER in run.parameters and INSTANCE in run.attachments.entries
     return bool(run.solves or run.samplings or was_begun)
 
@@ -48,7 +48,7 @@ def _failure(night: Night, run_id: int, run: RunRecord) -> str:
 
 
 def _title(run_id: int, run: RunRecord) -> str:
-    """Return what a Run was: its task, and of a solve the instance and the adapter."""
+    """Return the title of a Run: its task, and for a solve the instance and the adapter."""
     known = run.parameters
     solve = [str(known[name]) for name in (INSTANCE, ADAPTER) if known.get(name)]
     task = " ".join([str(known.get("prefect.task", "")), *solve])

@@ -93,7 +93,7 @@ def description(night: Night, found: Findings, unsealed: int = 0) -> str:
 
 
 def _headline(night: Night, found: Findings) -> str:
-    """Return the verdict in a few words: how the night ended, and the worst thing in it."""
+    """Return the page's headline: how the night ended, and the worst thing in it."""
     counts = night.sealed.counts
     worst = (
         many(len(found.contradictions), "contradiction") if found.contradictions else "",
@@ -229,7 +229,7 @@ def _how(night: Night, found: Findings) -> list[str]:
 
 
 def _within_bounds(sections: list[list[str]], pictures: Sequence[str]) -> str:
-    """Join the sections that have something to say; what is too much gives way."""
+    """Join the sections within the size limit: pictures are dropped first, then long lists cut."""
     cures: tuple[Callable[[list[list[str]]], list[list[str]]], ...] = (
         lambda kept: kept,
         lambda kept: [[TOO_LARGE] if x and x == list(pictures) else x for x in kept],

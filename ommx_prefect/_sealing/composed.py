@@ -61,7 +61,7 @@ class Composed:
     manifest: Mapping[str, Any] = field(repr=False)
 
     def is_finished(self) -> bool:
-        """Tell whether it is no night that failed and was pushed as such; its config tells.
+        """Tell, from its config, whether it is a finished night, and no failed one that was pushed.
 
         One whose config is damaged or gone is none to follow either: there are others before it.
         """

@@ -38,7 +38,7 @@ FORMAT, FORMAT_WITH_NIGHTS = 1, 2
 
 @dataclass(frozen=True)
 class RunPlace:
-    """Facts of one Run in an experiment: its task run, its start, and what it lacks."""
+    """Facts of one Run in an experiment: its task run, its start, and its notes."""
 
     __pydantic_config__ = CLOSED
 
@@ -62,7 +62,7 @@ class RunPlace:
 
 @dataclass(frozen=True)
 class Entry(RunPlace):
-    """One Run of an experiment, with what places it."""
+    """One Run of an experiment, with the facts that the ledger has of it."""
 
     record: RunRecord
 
@@ -80,7 +80,7 @@ class Entry(RunPlace):
 
 @dataclass(frozen=True)
 class EarlierNight:
-    """What a ledger says of a night before, whose Runs are in the same experiment.
+    """A ledger's entry about an earlier night, whose Runs are in the same experiment.
 
     Attributes:
         flow_run_id: The flow run whose night it was.
@@ -104,7 +104,7 @@ class EarlierNight:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A ledger as it was read; what only people read of it stays as it is."""
+    """A ledger that was read; parts that only people read are not parsed further."""
 
     __pydantic_config__ = CLOSED
 
@@ -123,7 +123,7 @@ class Ledger:
 
 
 def runs_of(nights: Iterable[EarlierNight]) -> int:
-    """Return how many Runs some nights have."""
+    """Return the number of Runs of the given nights."""
     return sum(night.runs for night in nights)
 
 

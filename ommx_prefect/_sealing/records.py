@@ -1,4 +1,4 @@
-"""Read what waits in a stage: of each record the Run that it makes, and little more.
+"""Read the unsealed records of a stage, and keep of each little more than its Run.
 
 What was staged is the truth. Prefect's API only names the state of attempts that began and left
 no shard, and lists the task runs that never began.
@@ -29,7 +29,7 @@ COMMON_COLUMNS = frozenset({"prefect.task", "prefect.host", STATE_COLUMN})
 
 
 def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Staged:
-    """Read what a stage holds beyond what is sealed already."""
+    """Read the records of a stage that are not sealed yet."""
     starts = [attempt for attempt in _begun(stage) if attempt.key not in sealed_keys]
     # Who is gone is asked before the shards are read: a process that ends has written its own.
     gone = {attempt.key for attempt in starts if is_gone(attempt)}
@@ -58,7 +58,7 @@ def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Stag
 
 
 class _Records:
-    """The records of attempts that ended, of which as little is kept as a seal needs.
+    """The records of attempts that ended, reduced to what a seal needs.
 
     Args:
         stage: Where they wait.
@@ -112,7 +112,7 @@ def _begun(stage: Stage) -> list[Attempt]:
 
 
 def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
-    """Return the Run of a shard, with what its attempt had checkpointed."""
+    """Return the Run of a shard, merged with the checkpoints of its attempt."""
     attempt = shard.attempt
     return Entry(
         key=attempt.key,

@@ -81,7 +81,7 @@ class SealedExperiment:
 
 @dataclass(frozen=True)
 class _Held:
-    """What `sealed.json` has beside the answer: the names of the shards that it holds."""
+    """A field of `sealed.json` beside the result: the keys of the shards that it holds."""
 
     __pydantic_config__ = CLOSED
 

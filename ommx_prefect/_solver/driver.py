@@ -28,7 +28,7 @@ SolverVerdict: TypeAlias = Literal[
 
 
 class Driver(Protocol):
-    """What solving needs of a backend. `model` is the adapter's `solver_input`."""
+    """The interface of a solver's backend. `model` is the adapter's `solver_input`."""
 
     is_watchable: ClassVar[bool]
     """Whether it tells of its progress, and has solutions to give, while it runs."""
@@ -43,7 +43,7 @@ class Driver(Protocol):
         """Set an option; ValueError when the backend refuses the value."""
 
     def explain(self, model: Any, name: str) -> str:
-        """Return what the backend says of an option and its values; nothing where it says none."""
+        """Return the backend's description of an option and its values; empty without one."""
 
     def bound(self, adapter: Any, variable: int, lower: float, upper: float) -> None:
         """Narrow the bounds of the OMMX variable with this id."""
@@ -73,13 +73,13 @@ class Driver(Protocol):
         """Ask a run in another thread to end soon, where the solver supports it."""
 
     def watched(self, adapter: Any, watch: Watch) -> AbstractContextManager[None]:
-        """Tell a watch of all progress of the run in the block, before and after it."""
+        """Return a context in which a watch is told of all progress of the run."""
 
     def log_into(self, model: Any, path: Path) -> bool:
         """Let the next run write its log to a file; False where it cannot or the user's does."""
 
     def figures(self, model: Any, verdict: SolverVerdict) -> Figures:
-        """Return what the solver says of its run."""
+        """Return the statistics of the run."""
 
     def reports(self, model: Any) -> Sequence[object]:
         """Return OMMX's own diagnostics of a run that has ended."""

@@ -1,4 +1,4 @@
-"""Run a solver's model so that its progress is seen and the task can stop it."""
+"""Run a solver's model, observe its progress, and stop it when the task says so."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Observed:
                     self._call.measured.log = cut(path.read_bytes())
 
     def _measure(self) -> None:
-        """Note what is known now, of a solver that has ended; failures end no solve."""
+        """Record the measures of a solver that has ended; a failure does not end the solve."""
         if self._is_over:
             with self._failures_noted():
                 self._note_figures()

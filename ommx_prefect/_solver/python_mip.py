@@ -157,7 +157,7 @@ class PythonMipDriver:
         return []
 
     def _fill(self, model: Any) -> None:
-        """Keep from CBC what it does not survive; without a column python-mip would not ask it."""
+        """Change an empty model, on which CBC crashes or which python-mip does not solve."""
         if not model.num_cols:
             model.add_var("nothing", lb=0.0, ub=0.0)
         rows = list(model.constrs)

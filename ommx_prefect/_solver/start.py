@@ -45,7 +45,7 @@ class Start:
 
     @property
     def objective(self) -> float:
-        """What it is worth in the instance."""
+        """Its objective value in the instance."""
         return float(self.solution.objective)
 
 

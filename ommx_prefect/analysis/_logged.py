@@ -1,4 +1,4 @@
-"""What the parameters of a Run say of its one solve, as far as they fit the columns of a table.
+"""Read the facts of a Run's solve from its parameters, as far as they fit a table's columns.
 
 A parameter of this name may be a user's own and mean something else: `seed="random"`, `nodes=2.5`.
 A value that does not fit its column is missing, as if nobody had logged it.
@@ -70,7 +70,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 
 
 def said_of_solve(logged: Mapping[str, Any], dtypes: Mapping[str, str]) -> dict[str, Any]:
-    """Return what parameters say of a solve, by column; what does not fit its column is left out.
+    """Return the facts of a solve from parameters, by column; unfit values are left out.
 
     Args:
         logged: The parameters of a Run that has them.
@@ -88,7 +88,7 @@ def is_solve(logged: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
 
 
 def is_cached(logged: Mapping[str, Any]) -> bool:
-    """Tell whether Prefect had the result of a Run, so that its body was never called."""
+    """Tell whether a Run is that of a cached result, so that its body was never called."""
     return bool(logged.get("prefect.state") == "Cached")
 
 

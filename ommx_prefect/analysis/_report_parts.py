@@ -91,7 +91,7 @@ def _failed(failures: list[dict[str, Any]]) -> list[str]:
 
 
 def is_solve(failure: dict[str, Any]) -> bool:
-    """Tell a solve without an answer from a Run that did not come to one."""
+    """Tell whether a failure is of a solve, and not of a Run that never came to one."""
     return "adapter" in failure
 
 
@@ -126,7 +126,7 @@ def filled(columns: Mapping[str, str], rows: list[dict[str, Any]]) -> dict[str, 
 
 
 def shown(value: Any, key: str = "") -> Any:
-    """Return a value of a column as a cell shows it."""
+    """Return the text of a value in a cell."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -135,7 +135,7 @@ def shown(value: Any, key: str = "") -> Any:
 
 
 def flattened(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return what nested objects say, one line for each leaf: `solvers.highspy` -> `1.16.0`."""
+    """Return the leaves of nested objects by path: `solvers.highspy` -> `1.16.0`."""
     return dict(_leaves("", document))
 
 

@@ -146,7 +146,7 @@ def _rows_of_run(
 
 
 def row_without_solve(logged: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the parameters of a Run without a Solve say besides the columns they fill."""
+    """Return a row for a Run without a Solve, from its parameters."""
     adapter = short_name(logged["adapter"])
     return {"adapter": adapter, "variant": variant_of(options), "cached": is_cached(logged)}
 
@@ -193,7 +193,7 @@ def _of_input(solve: Solve) -> dict[str, Any]:
 
 
 def _of_output(solve: Solve) -> dict[str, Any]:
-    """Say what came of a solve that nothing but its Solution tells of."""
+    """Return the outcome of a solve from its Solution alone."""
     solution: Solution | None = solve.output
     if solution is None:
         return {}

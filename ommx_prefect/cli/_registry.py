@@ -1,4 +1,4 @@
-"""See to it that the Local Registry that was asked for is there."""
+"""Check that the Local Registry of the environment exists."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def missing_registry() -> str:
 
 
 def require_registry() -> None:
-    """End with a clear error where it is missing: OMMX would make it, and say it is empty."""
+    """End the command if the Local Registry is missing: OMMX would create an empty one."""
     if problem := missing_registry():
         raise refused(problem)

@@ -1,4 +1,4 @@
-"""Print a table so that it can be read and copied on whatever it is shown.
+"""Print a table, laid out for a wide terminal, a narrow one, or a pipe.
 
 | where | how |
 |---|---|

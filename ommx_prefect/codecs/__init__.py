@@ -95,7 +95,7 @@ class SkippedValue:
 
 @dataclasses.dataclass(frozen=True)
 class LoggedValue:
-    """What became of one value: attachments written, parts left out, names of redacted parts."""
+    """The result of attaching one value: attachments written, parts left out or redacted."""
 
     names: tuple[str, ...]
     skipped: tuple[SkippedValue, ...]
@@ -167,7 +167,7 @@ class _Attaching:
         return self._write(name, allowed)
 
     def _may_split(self, value: Any, error: Exception, above: tuple[int, ...]) -> bool:
-        """Tell whether the parts of what JSON does not take are attached each by itself.
+        """Tell whether a container that is no JSON is attached part by part.
 
         Of what is too large, they are where they have names, or are what a function returns. What
         is met again is not split again: shared parts would be, a million times.

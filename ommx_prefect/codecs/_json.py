@@ -187,7 +187,7 @@ def _plain_dict(value: dict[Any, Any], budget: Budget, above: tuple[int, ...]) -
 
 
 def _key(key: Any) -> str:
-    """Give the text that `json.dumps` makes of a key."""
+    """Return the text that `json.dumps` makes of a key."""
     if type(key) is str:
         return key
     plain = None if key is None else _plain(key, Budget()) if isinstance(key, _KEYS) else key
@@ -231,7 +231,7 @@ def _size_as_dumped(value: Any) -> int | None:
 
 
 def _needs_own_walk(value: Any) -> bool:
-    """Tell what `model_dump` may reveal, order by hash, or lose (keys 1 and "1")."""
+    """Tell whether `model_dump` might reveal a secret, order by hash, or merge keys (1 and "1")."""
     if isinstance(value, dict):
         return not all(isinstance(key, str) for key in value)
     return is_secret(value) or isinstance(value, (set, frozenset)) or is_prefect_state(value)

@@ -1,4 +1,4 @@
-"""Bound what becomes JSON: a value whose parts are shared is written once for each way to them.
+"""Limit the number of values in one JSON text: shared parts are written once for each use.
 
 Thirty tuples, each of which holds the one before twice, are a billion values in JSON. They are
 counted before they are written, by each object once.
@@ -24,7 +24,7 @@ DEEPEST_MODEL = 256
 
 
 class TooManyValuesError(ValueError):
-    """A value would be more JSON than is written."""
+    """A value would become more JSON than is written."""
 
     def __init__(self, most: int = MOST_VALUES) -> None:
         super().__init__(f"too large to be JSON: more than {most:,} values")
@@ -57,7 +57,7 @@ class Budget:
 
 
 def are_few_objects(*containers: Collection[Any]) -> bool:
-    """Tell whether so many containers are a few objects, met again and again."""
+    """Tell whether many containers are in fact a few objects that are used repeatedly."""
     count = sum(map(len, containers))
     return count > MANY and len(set(map(id, chain(*containers)))) < count // 1_000
 
