@@ -8,9 +8,9 @@ from typing import Any
 
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._registry.run_parameters import run_parameters
+from ommx_prefect._shards import columns
 from ommx_prefect._targets.annotations import FLOW_RUN_URL
 
-TASK_RUN_ID = "prefect.task_run_id"
 # Of what people look at first, the worst first; what is not named comes last.
 WORST_FIRST = ("failed", "interrupted")
 
@@ -64,7 +64,7 @@ def task_run_url(opened: Opened, parameters: Mapping[str, Any]) -> str:
     """Return the address of a task run's page in Prefect's UI; empty where it is not known."""
     flow_run_url = opened.experiment.annotations.get(FLOW_RUN_URL, "")
     head, sign, _ = flow_run_url.partition("/runs/flow-run/")
-    task_run_id = parameters.get(TASK_RUN_ID)
+    task_run_id = parameters.get(columns.TASK_RUN_ID)
     return f"{head}/runs/task-run/{task_run_id}" if sign and task_run_id else flow_run_url
 
 

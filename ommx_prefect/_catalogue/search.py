@@ -12,7 +12,8 @@ from typing import Any
 from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.listing import Listed
 from ommx_prefect._catalogue.opened import Opened
-from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
+from ommx_prefect._format.earlier import first_own_run
+from ommx_prefect._shards import columns
 
 # Longer signs first, so that `>=` is not `>`.
 SIGNS: dict[str, Callable[[Any, Any], bool]] = {
@@ -92,7 +93,7 @@ def every_run(experiments: Iterable[Listed]) -> Iterator[FoundRun]:
     seen = {each.flow_run_id for each in listed if each.stored_name}
     for each in listed:
         runs = list(_runs_of(each, seen))
-        seen |= {str(run.parameters.get(FLOW_RUN_COLUMN, "")) for run in runs}
+        seen |= {str(run.parameters.get(columns.FLOW_RUN_ID, "")) for run in runs}
         yield from runs
 
 
@@ -111,7 +112,7 @@ def _runs_of(each: Listed, seen: Container[str]) -> Iterator[FoundRun]:
         logged = parameters_of(opened)
         first = first_own_run(opened.experiment.annotations)
         for run in opened.experiment.runs:
-            if run.run_id < first and str(logged[run.run_id].get(FLOW_RUN_COLUMN)) in seen:
+            if run.run_id < first and str(logged[run.run_id].get(columns.FLOW_RUN_ID)) in seen:
                 continue
             own = {"status": run.status, "reason": run.lifecycle_reason}
             yield FoundRun(each.image, run.run_id, {**own, **logged[run.run_id]})

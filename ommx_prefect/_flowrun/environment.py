@@ -14,19 +14,11 @@ import psutil
 from prefect.context import FlowRunContext
 
 from ommx_prefect._shards.process import host_name
+from ommx_prefect._solver.backends import BACKENDS
 
-# Who solves, and who only stands around it.
-SOLVERS = ("highspy", "pyscipopt", "mip", "cbcbox", "openjij")
-PACKAGES = (
-    "ommx",
-    "ommx-prefect",
-    "prefect",
-    "ommx-highs-adapter",
-    "ommx-pyscipopt-adapter",
-    "ommx-python-mip-adapter",
-    "ommx-openjij-adapter",
-    "numpy",
-)
+# Distributions whose versions are recorded: of the solvers, and of what is around them.
+SOLVERS = tuple(package for backend in BACKENDS for package in backend.packages)
+PACKAGES = ("ommx", "ommx-prefect", "prefect", *(x.distribution for x in BACKENDS), "numpy")
 _GIT_SECONDS = 5.0
 
 

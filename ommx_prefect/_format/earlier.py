@@ -17,8 +17,6 @@ from ommx_prefect._format.model import ExperimentRecord, RunRecord
 # The Runs, and the Solves in them, that are those of nights before.
 EARLIER_RUNS = "org.ommx-prefect.earlier-runs"
 EARLIER_SOLVES = "org.ommx-prefect.earlier-solves"
-# The run parameter that says whose a Run is, where an experiment holds those of several flow runs.
-FLOW_RUN_COLUMN = "prefect.flow_run_id"
 
 _COUNT = re.compile("[0-9]{1,9}")
 

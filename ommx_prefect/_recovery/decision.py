@@ -14,8 +14,9 @@ from prefect.client.schemas.objects import State, StateType
 from ommx_prefect._prefect.states import RUN_STATUS
 from ommx_prefect._recovery.prefect_answer import UNKNOWN, PrefectAnswer
 from ommx_prefect._recovery.unsealed import Unsealed
+from ommx_prefect._shards import columns
 from ommx_prefect._shards.process import whereabouts
-from ommx_prefect._shards.shard import STATE_COLUMN, Attempt, Shard
+from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import End, read_end
 
 # Type of a flow run's state that is not final -> why its records wait on.
@@ -125,4 +126,4 @@ def _decide_task_run(unsealed: Unsealed, attempt: Attempt, answer: PrefectAnswer
 def end_of_shard(shard: Shard) -> End:
     """Return how the one Run of an experiment outside flows makes the experiment end."""
     reason = None if shard.status == "finished" else shard.reason
-    return End(shard.status, str(shard.parameters.get(STATE_COLUMN, "")), reason)
+    return End(shard.status, str(shard.parameters.get(columns.STATE, "")), reason)

@@ -19,6 +19,7 @@ from ommx_prefect._prefect.log import warn
 from ommx_prefect._reporting.markdown import name_in_shell
 from ommx_prefect._reporting.night import FlowRunFacts, Night
 from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._shards import columns
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import redact_known
@@ -113,18 +114,18 @@ def _count_and_first(name: str, sentences: Sequence[str]) -> dict[str, Any]:
 
 def _emit_run(night: Night, run_id: int, run: RunRecord) -> None:
     parameters = run.parameters
-    task = str(parameters.get("prefect.task", ""))
+    task = str(parameters.get(columns.TASK, ""))
     payload = {
         "run_id": run_id,
         "task": task,
-        "attempt": parameters.get("prefect.attempt"),
-        "state": parameters.get("prefect.state", ""),
+        "attempt": parameters.get(columns.ATTEMPT),
+        "state": parameters.get(columns.STATE, ""),
         "reason": run.reason or "",
         "image_name": night.sealed.image_name,
         "digest": night.sealed.manifest_digest,
     }
     resource = {
-        "prefect.resource.id": f"prefect.task-run.{parameters.get('prefect.task_run_id', '')}",
+        "prefect.resource.id": f"prefect.task-run.{parameters.get(columns.TASK_RUN_ID, '')}",
         "prefect.resource.name": task,
     }
     _send(OF_RUN[run.status], resource, night.facts, payload)

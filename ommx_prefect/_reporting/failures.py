@@ -5,6 +5,7 @@ from __future__ import annotations
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._reporting.markdown import MOST_LINES, link, more, name_in_shell
 from ommx_prefect._reporting.night import Night
+from ommx_prefect._shards import columns
 from ommx_prefect._values.display import for_markdown
 
 LONGEST_REASON = 200
@@ -37,7 +38,7 @@ def _holds_a_solve(run: RunRecord) -> bool:
 
 
 def _failure(night: Night, run_id: int, run: RunRecord) -> str:
-    task_run = link("task run", "task-run", str(run.parameters.get("prefect.task_run_id")))
+    task_run = link("task run", "task-run", str(run.parameters.get(columns.TASK_RUN_ID)))
     again = replay_of(night, run_id)
     return (
         f"- **{for_markdown(_title(run_id, run))}**: "
@@ -51,5 +52,5 @@ def _title(run_id: int, run: RunRecord) -> str:
     """Return the title of a Run: its task, and for a solve the instance and the adapter."""
     known = run.parameters
     solve = [str(known[name]) for name in (INSTANCE, ADAPTER) if known.get(name)]
-    task = " ".join([str(known.get("prefect.task", "")), *solve])
-    return f"Run {run_id}, {task}, attempt {known.get('prefect.attempt', 1)}, {run.status}"
+    task = " ".join([str(known.get(columns.TASK, "")), *solve])
+    return f"Run {run_id}, {task}, attempt {known.get(columns.ATTEMPT, 1)}, {run.status}"

@@ -24,6 +24,7 @@ from ommx_prefect._reporting.markdown import (
     name_in_shell,
 )
 from ommx_prefect._reporting.night import Night
+from ommx_prefect._shards import columns
 from ommx_prefect._targets import annotations as names
 from ommx_prefect._values.display import as_code, for_markdown, for_terminal
 
@@ -209,7 +210,7 @@ def _environment(night: Night) -> str:
     versions = [("Python", names.PYTHON_VERSION), ("OMMX", names.OMMX_VERSION)]
     versions += [("Prefect", names.PREFECT_VERSION)]
     told = night.experiment.annotations
-    hosts = sorted({str(run.parameters.get("prefect.host", "")) for _, run in night.runs})
+    hosts = sorted({str(run.parameters.get(columns.HOST, "")) for _, run in night.runs})
     shown = [host for host in hosts if host][:5]
     found = [f"{title} {told[name]}" for title, name in versions if name in told]
     return ", ".join([*found, *(f"on {host}" for host in shown)])

@@ -11,9 +11,9 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ommx_prefect._format.earlier import FLOW_RUN_COLUMN
 from ommx_prefect._format.model import Attachments, Descriptor, Documents
 from ommx_prefect._sealing.ledger import EarlierNight, Entry
+from ommx_prefect._shards import columns
 
 FOLDER = "earlier"
 # The warning of an experiment that was to hold the Runs of the nights before, and does not.
@@ -57,7 +57,7 @@ def with_flow_run(entries: Iterable[Entry], flow_run_id: str) -> list[Entry]:
 
 
 def _with_column(entry: Entry, flow_run_id: str) -> Entry:
-    parameters = {**entry.record.parameters, FLOW_RUN_COLUMN: flow_run_id}
+    parameters = {**entry.record.parameters, columns.FLOW_RUN_ID: flow_run_id}
     record = dataclasses.replace(entry.record, parameters=parameters)
     return dataclasses.replace(entry, record=record)
 

@@ -13,7 +13,8 @@ from ommx_prefect._sealing.interrupted import SUPERSEDED, followers, interrupted
 from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.records import entry_of
 from ommx_prefect._sealing.staged import Staged
-from ommx_prefect._shards.shard import STATE_COLUMN, Shard
+from ommx_prefect._shards import columns
+from ommx_prefect._shards.shard import Shard
 
 
 def entries_of(
@@ -124,7 +125,7 @@ def _executions(ordered: Iterable[Entry]) -> list[list[list[Entry]]]:
 
 
 def _with_state(entry: Entry, state: str) -> Entry:
-    parameters = {**entry.record.parameters, STATE_COLUMN: state}
+    parameters = {**entry.record.parameters, columns.STATE: state}
     record = dataclasses.replace(entry.record, parameters=parameters)
     return dataclasses.replace(entry, state=state, record=record)
 

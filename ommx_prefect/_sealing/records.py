@@ -15,17 +15,17 @@ from ommx_prefect._format.merge import merged, without
 from ommx_prefect._format.model import RunRecord, Scalar
 from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.staged import Staged
-from ommx_prefect._shards import unwritten
+from ommx_prefect._shards import columns, unwritten
 from ommx_prefect._shards.archive import run_of
 from ommx_prefect._shards.process import whereabouts
-from ommx_prefect._shards.shard import STATE_COLUMN, Attempt, Shard
+from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles, announced_in
 from ommx_prefect._stages.documents import PARTS, ROLLED_BACK, SUBFLOWS
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.quarantine import Quarantine
 
 # Columns in which many Runs have the same text.
-COMMON_COLUMNS = frozenset({"prefect.task", "prefect.host", STATE_COLUMN})
+COMMON_COLUMNS = frozenset({columns.TASK, columns.HOST, columns.STATE})
 
 
 def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Staged:
@@ -124,7 +124,7 @@ def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
         attempt=attempt.attempt,
         host=sys.intern(attempt.host),
         parent_task_run_id=attempt.parent_task_run_id,
-        state=sys.intern(str(shard.parameters.get(STATE_COLUMN, ""))),
+        state=sys.intern(str(shard.parameters.get(columns.STATE, ""))),
         notes=shard.notes,
         record=_record_of(shard, checkpoint),
     )

@@ -10,7 +10,8 @@ from typing import Any
 from ommx_prefect._format.model import Scalar
 from ommx_prefect._prefect.api import TaskRunRow
 from ommx_prefect._sealing.ledger import Entry
-from ommx_prefect._shards.shard import DURATION_COLUMN, Attempt, Shard
+from ommx_prefect._shards import columns
+from ommx_prefect._shards.shard import Attempt, Shard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Staged:
 
 
 def _lasted(parameters: Mapping[str, Scalar]) -> float:
-    seconds = parameters.get(DURATION_COLUMN)
+    seconds = parameters.get(columns.DURATION)
     return seconds if isinstance(seconds, (int, float)) else 0.0
 
 

@@ -11,6 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ommx_prefect._shards import columns
+from ommx_prefect._solver.backends import BACKENDS
+
 # Column -> the run parameter that says it, where the Run holds one solve.
 PARAMETERS: dict[str, str] = {
     "instance": "instance",
@@ -29,8 +32,8 @@ PARAMETERS: dict[str, str] = {
     "cpu_seconds": "cpu_seconds",
     "solves_at_once": "solves_at_once",
     "seed": "seed",
-    "host": "prefect.host",
-    "started_at": "prefect.started_at",
+    "host": columns.HOST,
+    "started_at": columns.STARTED_AT,
 }
 OUTCOMES = frozenset({"optimal", "feasible", "infeasible", "unbounded", "no_solution"})
 OUTCOMES |= {"not_applicable", "error"}
@@ -38,9 +41,8 @@ SENSES = frozenset({"minimize", "maximize"})
 OPTION = "option."
 # Our names of the limits that make another variant -> what each adapter's solver calls them.
 VARIANT_LIMITS: dict[str, dict[str, str]] = {
-    "OMMXHighsAdapter": {"mip_gap": "mip_rel_gap", "threads": "threads"},
-    "OMMXPySCIPOptAdapter": {"mip_gap": "limits/gap", "threads": "lp/threads"},
-    "OMMXPythonMIPAdapter": {"mip_gap": "max_mip_gap", "threads": "threads"},
+    backend.adapter: {x: backend.limits[x] for x in ("mip_gap", "threads") if x in backend.limits}
+    for backend in BACKENDS
 }
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _MOST = 2**63
@@ -89,7 +91,7 @@ def is_solve(logged: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
 
 def is_cached(logged: Mapping[str, Any]) -> bool:
     """Tell whether a Run is that of a cached result, so that its body was never called."""
-    return bool(logged.get("prefect.state") == "Cached")
+    return bool(logged.get(columns.STATE) == "Cached")
 
 
 def options_said(logged: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._format.earlier import own
 from ommx_prefect._registry.run_parameters import run_parameters
+from ommx_prefect._shards import columns
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis._compare import Comparison
 from ommx_prefect.analysis._solves import rows_of
@@ -37,7 +38,7 @@ SOLVE_COLUMNS = {
     "reason": "reason",
 }
 # Of whom a failure is told -> the run parameter that says it.
-WHOSE = {"task": "prefect.task", "attempt": "prefect.attempt"}
+WHOSE = {"task": columns.TASK, "attempt": columns.ATTEMPT}
 # Outcomes that are an answer, if not always a proof.
 ANSWERED = PROVED | {"feasible"}
 FACTS = {
@@ -115,12 +116,12 @@ def failures_of(night: Experiment, table: pd.DataFrame) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: int(row["run"]))
 
 
-def filled(columns: Mapping[str, str], rows: list[dict[str, Any]]) -> dict[str, str]:
+def filled(titles: Mapping[str, str], rows: list[dict[str, Any]]) -> dict[str, str]:
     """Return the columns in which some row has something."""
     empty = (None, "")
     return {
         key: title
-        for key, title in columns.items()
+        for key, title in titles.items()
         if any(row.get(key) not in empty for row in rows)
     }
 

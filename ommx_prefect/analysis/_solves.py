@@ -15,9 +15,11 @@ import pandas as pd
 from ommx import Optimality, Sense, Solution
 from ommx.experiment import Experiment, SealedRun, Solve
 
-from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
+from ommx_prefect._format.earlier import first_own_run
 from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
+from ommx_prefect._shards import columns
+from ommx_prefect._solver.backends import BACKENDS
 from ommx_prefect._targets.annotations import FLOW_RUN_ID
 from ommx_prefect._workarounds.unencoded import is_unencoded
 from ommx_prefect.analysis._instances import filled_digests, filled_names
@@ -53,17 +55,17 @@ COLUMNS: dict[str, str] = {
     "started_at": "string",
     "cached": "boolean",
 }
-# Adapter options that `solve` was given as limits, and so are no variant: by their backend's names.
-LIMIT_OPTIONS = frozenset(
-    {"time_limit", "limits/time", "max_seconds", "random_seed", "randomization/randomseedshift"}
-    | {"seed", "verbose"}
+# Adapter options that make no variant, by their backend's names: time limits and seeds.
+NO_VARIANT = frozenset(
+    {
+        theirs
+        for backend in BACKENDS
+        for ours, theirs in backend.limits.items()
+        if ours in ("time_limit_seconds", "seed")
+    }
+    | {"verbose"}
 )
-_SHORT = {
-    "OMMXHighsAdapter": "highs",
-    "OMMXPySCIPOptAdapter": "scip",
-    "OMMXPythonMIPAdapter": "python-mip",
-    "OMMXOpenJijSAAdapter": "openjij",
-}
+_SHORT = {backend.adapter: backend.name for backend in BACKENDS}
 # What a Run whose process was killed in a solve leaves of its input.
 INSTANCE = "instance"
 # OMMX's name of what an adapter raised -> the outcome, where `ommx_prefect.solvers` has said none.
@@ -123,7 +125,7 @@ def _rows_of(experiment: Experiment, digests: bool, earlier: bool) -> Iterator[d
         if not (is_own or earlier):
             continue
         logged = parameters[run.run_id]
-        whose = flow_run if is_own else logged.get(FLOW_RUN_COLUMN)
+        whose = flow_run if is_own else logged.get(columns.FLOW_RUN_ID)
         known = {"experiment": name, "flow_run": whose, "run": run.run_id}
         for row in _rows_of_run(run, logged, digests):
             yield {**known, **row}
@@ -220,7 +222,7 @@ def short_name(adapter: str) -> str:
 
 def variant_of(options: Mapping[str, Any]) -> str:
     """Return the options that make a solve another variant, as `name=value` in order of name."""
-    shown = {name: value for name, value in options.items() if name not in LIMIT_OPTIONS}
+    shown = {name: value for name, value in options.items() if name not in NO_VARIANT}
     return ", ".join(f"{name}={_text(shown[name])}" for name in sorted(shown))
 
 

@@ -16,6 +16,7 @@ from ommx_prefect._reporting import events
 from ommx_prefect._reporting.keys import page_key, runs_key
 from ommx_prefect._reporting.night import FlowRunFacts
 from ommx_prefect._settings import OmmxSettings
+from ommx_prefect._shards import columns
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages import documents
 from ommx_prefect._stages.block_store import KINDS
@@ -53,8 +54,12 @@ def test_every_public_name_is_in_the_reference():
 
 def test_the_columns_of_every_run_are_in_the_reference():
     attempt = Attempt("o", "f", 1, "t", "task", "task-0", 1, "n", 1.5, "h", 7)
-    columns = {row[0].strip("`") for row in page("docs/reference/stored.md").table_below("## Run")}
-    assert set(attempt.parameters("Completed", 1.0)) <= columns
+    described = {
+        row[0].strip("`") for row in page("docs/reference/stored.md").table_below("## Run")
+    }
+    ours = {x for x in vars(columns).values() if str(x).startswith("prefect.")}
+    assert {x for x in described if x.startswith("prefect.")} == ours
+    assert set(attempt.parameters("Completed", 1.0)) == ours - {columns.FLOW_RUN_ID}
 
 
 def test_the_media_type_of_every_codec_is_in_the_reference():
