@@ -32,6 +32,7 @@ from ommx_prefect._registry.names import (
     checkpoint_name,
     find,
     load_annotated,
+    opening_line,
 )
 from ommx_prefect._registry.parts import is_part, places_in
 from ommx_prefect._registry.whole import content_of, whole
@@ -106,10 +107,7 @@ class Opened:
     @property
     def opens_with(self) -> str:
         """The line of plain `ommx` that opens it; of one in parts, the line of this package."""
-        if self.parts:
-            return f"ommx_prefect.load_experiment({json.dumps(self.name)})"
-        method = "restore_from_checkpoint" if self.is_checkpoint else "load"
-        return f"Experiment.{method}({json.dumps(self.name)})"
+        return opening_line(self.name, is_checkpoint=self.is_checkpoint, in_parts=bool(self.parts))
 
 
 def open_image(text: str) -> Opened:
