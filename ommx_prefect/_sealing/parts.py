@@ -45,9 +45,15 @@ class Fitted:
     document: bytes = b""
 
 
+def may_fit(experiment: ExperimentRecord) -> bool:
+    """Tell whether one manifest may hold an experiment; else not even its layers fit into it."""
+    return layers_bytes(experiment) <= MOST_MANIFEST_BYTES
+
+
 def fitted(
     experiment: ExperimentRecord,
     columns: SettledColumns,
+    whole: Composition | None,
     name: str,
     flow_run_id: str,
 ) -> Fitted:
@@ -56,12 +62,10 @@ def fitted(
     Args:
         experiment: The experiment.
         columns: The columns of its Runs.
+        whole: It as one; None where it does not fit.
         name: Its image name, in whose repository the parts are.
         flow_run_id: Whose it is.
     """
-    # An experiment whose layers alone are too large is not composed as one to find that out.
-    may_fit = layers_bytes(experiment) <= MOST_MANIFEST_BYTES
-    whole = compose(experiment, columns) if may_fit else None
     size = len(whole.documents.manifest) if whole else layers_bytes(experiment)
     if whole is not None and size <= MOST_MANIFEST_BYTES:
         return Fitted(whole, size)

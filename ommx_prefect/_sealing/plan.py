@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from ommx_prefect._format.compose import (
     Composition,
     SettledColumns,
+    compose,
     settle_columns,
     split_warnings,
 )
@@ -34,7 +35,7 @@ from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.lineage import ACCUMULATE
 from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._sealing.names import free_name, stored_name
-from ommx_prefect._sealing.parts import Fitted, Part, fitted
+from ommx_prefect._sealing.parts import Fitted, Part, fitted, may_fit
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.unrecorded import with_unrecorded
 from ommx_prefect._stages.checkpoints import number_of
@@ -172,7 +173,9 @@ def _composed_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
     warnings = (*degradations, *logged.warnings, *split_warnings(runs.split_columns))
     ledger_data = _ledger_of(inputs, runs, warnings)
     experiment = build_experiment(inputs, runs, logged, ledger_data, degradations, name)
-    fit = fitted(experiment, runs.columns, name, inputs.record.flow_run_id)
+    # An experiment whose layers alone are too large is not composed as one to find that out.
+    whole = compose(experiment, runs.columns) if may_fit(experiment) else None
+    fit = fitted(experiment, runs.columns, whole, name, inputs.record.flow_run_id)
     return SealPlan(
         inputs=inputs.composed,
         target=target,
