@@ -26,22 +26,22 @@ from ommx_prefect._stages.documents import Lineage
 from ommx_prefect.exceptions import InvalidImageNameError
 
 
-def checked_experiment(experiment: object) -> NameSource:
-    """Check the option `experiment`; InvalidImageNameError where its type is wrong."""
+def checked(experiment: object) -> NameSource:
+    """Return what was given as `experiment`, or raise InvalidImageNameError."""
     if experiment is None or isinstance(experiment, str) or callable(experiment):
         return experiment
     raise InvalidImageNameError(repr(experiment), "it is neither text, nor a callable, nor None")
 
 
 def checked_push(push: bool | None, experiment: NameSource, registry: str | None) -> bool | None:
-    """Check the option `push`; InvalidImageNameError where no registry is named to push to."""
+    """Return what was given as `push`, or raise InvalidImageNameError where there is no place."""
     if push and experiment is None and registry is None:
         raise InvalidImageNameError("None", "push=True needs a name that says where to push to")
     return push
 
 
 def checked_registry(registry: str | None) -> str | None:
-    """Check the option `registry`; InvalidImageNameError where it names no block."""
+    """Return what was given as `registry`, or raise InvalidImageNameError where it is no block."""
     if registry is None or (isinstance(registry, str) and re.fullmatch(BLOCK_NAME, registry)):
         return registry
     raise InvalidImageNameError(
@@ -99,7 +99,7 @@ def hook_of(
     lineage: Lineage | None,
 ) -> ExperimentHook:
     """Check what a flow was decorated with, and return the hook that carries it."""
-    wanted = checked_experiment(experiment)
+    wanted = checked(experiment)
     block = checked_registry(registry)
     pushed, place = checked_push(push, wanted, block), checked_stage(stage)
     if isinstance(aliases, str) or not all(isinstance(alias, str) for alias in aliases):

@@ -44,6 +44,13 @@ VARIANT_LIMITS: dict[str, dict[str, str]] = {
     backend.adapter: {x: backend.limits[x] for x in ("mip_gap", "threads") if x in backend.limits}
     for backend in BACKENDS
 }
+# What the solvers call their seed and their limit of time -> the column that tells it.
+OPTION_COLUMNS: dict[str, str] = {
+    theirs: column
+    for backend in BACKENDS
+    for ours, column in (("seed", "seed"), ("time_limit_seconds", "limit"))
+    if (theirs := backend.limits.get(ours))
+}
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _MOST = 2**63
 

@@ -23,7 +23,13 @@ from ommx_prefect._solver.backends import BACKENDS
 from ommx_prefect._targets.annotations import FLOW_RUN_ID
 from ommx_prefect._workarounds.unencoded import is_unencoded
 from ommx_prefect.analysis._instances import filled_digests, filled_names
-from ommx_prefect.analysis._logged import is_cached, is_solve, options_said, said_of_solve
+from ommx_prefect.analysis._logged import (
+    OPTION_COLUMNS,
+    is_cached,
+    is_solve,
+    options_said,
+    said_of_solve,
+)
 from ommx_prefect.instances._digest import instance_digest
 
 # Column -> its dtype in the table.
@@ -55,16 +61,8 @@ COLUMNS: dict[str, str] = {
     "started_at": "string",
     "cached": "boolean",
 }
-# Adapter options that make no variant, by their backend's names: time limits and seeds.
-NO_VARIANT = frozenset(
-    {
-        theirs
-        for backend in BACKENDS
-        for ours, theirs in backend.limits.items()
-        if ours in ("time_limit_seconds", "seed")
-    }
-    | {"verbose"}
-)
+# Adapter options that make no other variant; two of them have a column of their own.
+LIMIT_OPTIONS = frozenset({*OPTION_COLUMNS, "verbose"})
 _SHORT = {backend.adapter: backend.name for backend in BACKENDS}
 # What a Run whose process was killed in a solve leaves of its input.
 INSTANCE = "instance"
@@ -222,7 +220,7 @@ def short_name(adapter: str) -> str:
 
 def variant_of(options: Mapping[str, Any]) -> str:
     """Return the options that make a solve another variant, as `name=value` in order of name."""
-    shown = {name: value for name, value in options.items() if name not in NO_VARIANT}
+    shown = {name: value for name, value in options.items() if name not in LIMIT_OPTIONS}
     return ", ".join(f"{name}={_text(shown[name])}" for name in sorted(shown))
 
 

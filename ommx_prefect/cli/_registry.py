@@ -1,4 +1,4 @@
-"""Check that the Local Registry of the environment exists."""
+"""See to it that the Local Registry that was asked for is there."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def missing_registry() -> str:
 
 
 def require_registry() -> None:
-    """End the command if the Local Registry is missing: OMMX would create an empty one."""
+    """End with a clear error where it is missing: OMMX would make it, and say it is empty."""
     if problem := missing_registry():
         raise refused(problem)
