@@ -2,7 +2,7 @@
 
 The adapters' `solve` take no limits, so `Run.open_solve` hands out the backend's model and these
 classes set its options, run it, and read what it says. No class imports its solver: whoever has a
-model has imported it. HiGHS, SCIP and python-mip have a module each; their table is `_backends`.
+model has imported it. HiGHS, SCIP and python-mip have a module each; their table is `backends`.
 """
 
 from __future__ import annotations
