@@ -140,16 +140,20 @@ class SharedStage:
         self._set_aside_without_payload()
 
     def _set_aside_without_payload(self) -> None:
+        """Set aside copies of shards whose payload is lost or damaged there."""
         quarantine = Quarantine(self._local)
         for directory in (SHARDS, PARTS):
             for path in entries_in(self.path / INBOX / directory):
                 try:
-                    shard = Shard.from_bytes(read_regular(path))
-                    for layer in payload_of(shard):
-                        if layer.digest not in shard.payload:
-                            self.bring(layer.digest, layer.size)
+                    self._bring_payload_of(path)
                 except (GoneError, DocumentError):
                     quarantine.move(path, f"{directory}/{path.name}")
+
+    def _bring_payload_of(self, path: Path) -> None:
+        shard = Shard.from_bytes(read_regular(path))
+        for layer in payload_of(shard):
+            if layer.digest not in shard.payload:
+                self.bring(layer.digest, layer.size)
 
     def shards(self, directory: str = SHARDS) -> list[Shard]:
         """Read all shards that are here, in order of start."""
