@@ -46,7 +46,7 @@ def push_command(
 
     One that failed or was interrupted goes to a tag that says so, such as `...-failed`.
     """
-    to = _checked_name(to, "--to ") if to else None
+    to = _named(to, "--to ") if to else None
     _require_tags(tag or ())
     opened = open_image(image)
     status = opened.experiment.status or "finished"
@@ -61,7 +61,7 @@ def push_command(
         say(f"Pushed {name} {opened.digest}{also}")
 
 
-def _checked_name(text: str, what: str = "") -> str:
+def _named(text: str, what: str = "") -> str:
     """Return the image name that somebody wrote, which has to say a registry."""
     how = "Write registry/repository:tag, the repository in lower case"
     if IS_FLOW_RUN_ID.fullmatch(text):
@@ -83,7 +83,7 @@ def _require_tags(tags: Sequence[str]) -> None:
 
 def pull_command(image: RemoteImage, as_json: AsJson = False) -> None:
     """Fetch what the registry has under a name now, and give the name here to it."""
-    name = _checked_name(image)
+    name = _named(image)
     before = find(name)
     with working(f"pulling {name}"):
         digest = pull_index(name).image_name.rpartition("@")[2]
