@@ -42,7 +42,7 @@ MOVED = {
 
 
 class _OldPaths(MetaPathFinder, Loader):
-    """Finds a module under its old path when somebody asks for it: no import waits for them all."""
+    """Import hook that finds a module under its old path, when that is first imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

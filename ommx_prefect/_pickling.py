@@ -44,7 +44,7 @@ _Terms: TypeAlias = "dict[tuple[int, ...], float]"
 
 @dataclass(frozen=True)
 class KeptReport:
-    """What is left of an `InstanceClassMembershipReport` in another process.
+    """The text of an `InstanceClassMembershipReport`, as it is shown in another process.
 
     OMMX has no way to build a report, so `error.report` of an unpickled error is one of these:
     the text and the verdict, without the structured `clause_reports`.
@@ -79,7 +79,7 @@ def _reducers() -> Iterable[tuple[type, Callable[[Any], tuple[Any, ...]]]]:
 
 
 def _claim_classes(module: Any) -> None:
-    """Name the module in every class that it exports and that says `builtins`."""
+    """Set `__module__` of every class that a module exports and that says `builtins`."""
     for name, kind in vars(module).items():
         if isinstance(kind, type) and kind.__module__ == "builtins" and kind.__qualname__ == name:
             kind.__module__ = module.__name__
@@ -147,7 +147,7 @@ def _variable(*fields: Any) -> ommx.DecisionVariable:
 
 
 def _reduce_function(function: Any) -> tuple[Any, ...]:
-    """Take a function to its terms; OMMX raises `TypeError` where it is no polynomial."""
+    """Reduce a function to its terms; OMMX raises `TypeError` where it is no polynomial."""
     is_general = isinstance(function, ommx.Function)
     terms = function.terms if is_general else function.terms()
     kind = function.type_name if is_general else type(function).__name__

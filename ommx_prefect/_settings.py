@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr
 
 
 class OmmxSettings(PrefectBaseSettings):
-    """What flows that say nothing themselves are given."""
+    """The settings of this package among those of Prefect."""
 
     model_config = build_settings_config(("integrations", "ommx"))
 

@@ -1,4 +1,4 @@
-"""The Prefect block that holds where experiments are published, and with which credentials."""
+"""The Prefect block with the address and the credentials of a registry for experiments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Run consists of, by its documents: attachments with their sizes, and where its page is."""
+"""Read from its documents what a Run consists of: attachments with sizes, its page in Prefect."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._registry.run_parameters import run_parameters
+from ommx_prefect._shards import columns
 from ommx_prefect._targets.annotations import FLOW_RUN_URL
 
-TASK_RUN_ID = "prefect.task_run_id"
 # Of what people look at first, the worst first; what is not named comes last.
 WORST_FIRST = ("failed", "interrupted")
 
@@ -56,7 +56,7 @@ def run_config(opened: Opened, run_id: int) -> Mapping[str, Any]:
 
 
 def parameters_of(opened: Opened) -> dict[int, dict[str, Any]]:
-    """Return the run parameters of every Run; what a Run has not is not there."""
+    """Return the run parameters of every Run; a Run has an entry only for what it logged."""
     return run_parameters(opened.experiment)
 
 
@@ -64,10 +64,10 @@ def task_run_url(opened: Opened, parameters: Mapping[str, Any]) -> str:
     """Return the address of a task run's page in Prefect's UI; empty where it is not known."""
     flow_run_url = opened.experiment.annotations.get(FLOW_RUN_URL, "")
     head, sign, _ = flow_run_url.partition("/runs/flow-run/")
-    task_run_id = parameters.get(TASK_RUN_ID)
+    task_run_id = parameters.get(columns.TASK_RUN_ID)
     return f"{head}/runs/task-run/{task_run_id}" if sign and task_run_id else flow_run_url
 
 
 def text_of(data: bytes) -> str:
-    """Return bytes as text, whatever they are."""
+    """Decode bytes as UTF-8 text; what is not UTF-8 is replaced."""
     return data.decode("utf-8", errors="replace")

@@ -1,9 +1,9 @@
-"""What `prune` puts away, or lets go of, beside experiments: small files that flow runs leave.
+"""Find the small files of flow runs that `prune` can archive or remove, besides experiments.
 
 | what | when | how |
 |---|---|---|
 | documents of a flow run | it ended, is sealed, and was not touched for long | into one file |
-| whose a persisted result is | no task run has asked for long | they are removed |
+| which task run made a persisted result | no task run has asked for long | it is removed |
 | checkpoints of a flow run that is sealed on another host | untouched for long | moved aside |
 | a hidden folder of a killed `prune` | nobody is at it | what came late is given back |
 """
@@ -36,7 +36,7 @@ NEVER = "nothing brings them back: a later hit in a cache does not name the run 
 
 
 def prunable_files(min_age: float, prefix: str = "") -> Iterator[Prunable]:
-    """Yield what can go.
+    """Yield what can be archived or removed.
 
     Args:
         min_age: For how many seconds nobody has touched it.

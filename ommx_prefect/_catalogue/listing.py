@@ -30,7 +30,7 @@ FLAGS = {"degraded": names.DEGRADED}
 
 @dataclass(frozen=True)
 class Listed:
-    """One thing that is there.
+    """One row of a listing: an experiment, a checkpoint, a part or an unsealed flow run.
 
     Attributes:
         kind: `sealed`, `checkpoint`, `unsealed`, or `part`, where parts are asked for.

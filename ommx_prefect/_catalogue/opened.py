@@ -32,6 +32,7 @@ from ommx_prefect._registry.names import (
     checkpoint_name,
     find,
     load_annotated,
+    opening_line,
 )
 from ommx_prefect._registry.parts import is_part, places_in
 from ommx_prefect._registry.whole import content_of, whole
@@ -53,7 +54,7 @@ REMOTE_ERRORS: dict[type[Exception], str] = {
 
 @dataclass(frozen=True)
 class Opened:
-    """An experiment that was asked for.
+    """An experiment that was opened, with the names by which it is known.
 
     Attributes:
         name: What people know it by: of a checkpoint the name that was asked for.
@@ -85,12 +86,12 @@ class Opened:
 
     @cached_property
     def parts(self) -> tuple[PartPlace, ...]:
-        """The parts in which it was sealed; none where it is one."""
+        """The parts in which it was sealed; none where it has one manifest."""
         return places_in(self.digest) if self.digest else ()
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
-        """The OCI manifest in which its Runs are: of one in parts, that of what they make up."""
+        """The OCI manifest with its Runs: of one in parts, the manifest composed of them all."""
         return _json(content_of(self.experiment, self.digest))
 
     @cached_property
@@ -100,20 +101,17 @@ class Opened:
 
     @property
     def is_checkpoint(self) -> bool:
-        """Tell whether it is no finished experiment, but what OMMX keeps of another one."""
+        """Tell whether it is a checkpoint, as OMMX keeps of an experiment that did not finish."""
         return self.name != self.stored_name
 
     @property
     def opens_with(self) -> str:
         """The line of plain `ommx` that opens it; of one in parts, the line of this package."""
-        if self.parts:
-            return f"ommx_prefect.load_experiment({json.dumps(self.name)})"
-        method = "restore_from_checkpoint" if self.is_checkpoint else "load"
-        return f"Experiment.{method}({json.dumps(self.name)})"
+        return opening_line(self.name, is_checkpoint=self.is_checkpoint, in_parts=bool(self.parts))
 
 
 def open_image(text: str) -> Opened:
-    """Open the experiment that a text means.
+    """Open an experiment by whatever a user wrote: a name, a digest, or the id of a flow run.
 
     Args:
         text: An image name, one without a tag for the newest of a repository,

@@ -41,7 +41,7 @@ _RESTORE = "from ommx.artifact import restore_image; restore_image({name!r}, {di
 
 @dataclass(frozen=True)
 class Prunable:
-    """One thing that can go.
+    """One thing that `prune` can remove, and how it can be restored.
 
     Attributes:
         kind: `night`, `checkpoint`, `part` or `unsealed`; of small files see `keeping`.
@@ -66,7 +66,7 @@ class Prunable:
 def prunable(
     found: Iterable[Listed], unsealed: Iterable[Recovered], *, keep: int | None, min_age: float
 ) -> Iterator[Prunable]:
-    """Yield what can go.
+    """Yield what can be removed.
 
     Args:
         found: What the registry has, the newest first.
@@ -110,7 +110,7 @@ def _nights(idle: list[Listed], listed: list[Listed], keep: int) -> Iterator[Pru
         newer = digests[each.repository]
         if each.kind == "sealed" and each.digest in newer[keep:]:
             why = f"{keep} newer nights of {each.repository} stay"
-            yield _named("night", each, why)
+            yield _prunable_name("night", each, why)
 
 
 def _checkpoints(idle: list[Listed], listed: list[Listed], min_age: float) -> Iterator[Prunable]:
@@ -126,7 +126,7 @@ def _checkpoints(idle: list[Listed], listed: list[Listed], min_age: float) -> It
             and x.updated_at > each.updated_at
         ]
         if later:
-            yield _named("checkpoint", each, f"{later[0]} was sealed later")
+            yield _prunable_name("checkpoint", each, f"{later[0]} was sealed later")
 
 
 def _stray_parts(idle: list[Listed], min_age: float) -> Iterator[Prunable]:
@@ -135,11 +135,11 @@ def _stray_parts(idle: list[Listed], min_age: float) -> Iterator[Prunable]:
     named = named_parts() if old else set()
     for each in old:
         if each.digest not in named:
-            yield _named("part", each, "no experiment names it")
+            yield _prunable_name("part", each, "no experiment names it")
 
 
-def _named(kind: str, each: Listed, why: str) -> Prunable:
-    """Let go of a name; the parts of an experiment go with its last one, and come back with it."""
+def _prunable_name(kind: str, each: Listed, why: str) -> Prunable:
+    """Describe the removal of a name; an experiment's parts go with its last name."""
     code = _RESTORE.format(name=each.stored_name, digest=each.digest)
     for place in places_in(each.digest) if PARTS in each.annotations else ():
         name = with_tag(each.image, place.tag)

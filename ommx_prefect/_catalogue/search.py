@@ -12,7 +12,8 @@ from typing import Any
 from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.listing import Listed
 from ommx_prefect._catalogue.opened import Opened
-from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
+from ommx_prefect._format.earlier import first_own_run
+from ommx_prefect._shards import columns
 
 # Longer signs first, so that `>=` is not `>`.
 SIGNS: dict[str, Callable[[Any, Any], bool]] = {
@@ -53,7 +54,7 @@ class Condition:
         return cls(found["key"].strip(), found["sign"], found["value"])
 
     def holds(self, parameters: Mapping[str, Any]) -> bool:
-        """Tell whether it holds for the parameters of a Run; one that is missing fulfils none."""
+        """Tell whether the parameters of a Run meet it; a missing parameter meets no condition."""
         found = parameters.get(self.key)
         if found is None:
             return False
@@ -66,7 +67,7 @@ class Condition:
 
 
 def unknown_keys(conditions: Iterable[Condition], known: Collection[str]) -> Iterator[str]:
-    """Say of each key that no Run has, and of one that is like it."""
+    """Say which keys no Run has, each with a known key of similar spelling."""
     for key in {x.key: None for x in conditions if x.key not in known}:
         near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.6)
         yield f"No Run here has {key}." + (f" Did you mean {near[0]}?" if near else "")
@@ -74,7 +75,7 @@ def unknown_keys(conditions: Iterable[Condition], known: Collection[str]) -> Ite
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A Run and what it says of itself; `status` and `reason` count as parameters of it."""
+    """A Run with its parameters, among which `status` and `reason` count."""
 
     image: str
     run: int
@@ -82,7 +83,7 @@ class FoundRun:
 
 
 def every_run(experiments: Iterable[Listed]) -> Iterator[FoundRun]:
-    """Yield the Runs of some experiments.
+    """Yield the Runs of the given experiments.
 
     An experiment under several names, such as `latest`, counts once, under the first of them.
     Experiments that accumulate hold the same Runs again: each is found once, in the experiment of
@@ -92,7 +93,7 @@ def every_run(experiments: Iterable[Listed]) -> Iterator[FoundRun]:
     seen = {each.flow_run_id for each in listed if each.stored_name}
     for each in listed:
         runs = list(_runs_of(each, seen))
-        seen |= {str(run.parameters.get(FLOW_RUN_COLUMN, "")) for run in runs}
+        seen |= {str(run.parameters.get(columns.FLOW_RUN_ID, "")) for run in runs}
         yield from runs
 
 
@@ -111,7 +112,7 @@ def _runs_of(each: Listed, seen: Container[str]) -> Iterator[FoundRun]:
         logged = parameters_of(opened)
         first = first_own_run(opened.experiment.annotations)
         for run in opened.experiment.runs:
-            if run.run_id < first and str(logged[run.run_id].get(FLOW_RUN_COLUMN)) in seen:
+            if run.run_id < first and str(logged[run.run_id].get(columns.FLOW_RUN_ID)) in seen:
                 continue
             own = {"status": run.status, "reason": run.lifecycle_reason}
             yield FoundRun(each.image, run.run_id, {**own, **logged[run.run_id]})

@@ -15,7 +15,7 @@ from ommx_prefect._registry.parts import places_in
 
 
 def layer_sizes(digest: str) -> dict[str, int]:
-    """Return the size in bytes of every blob that an experiment names, its manifest included.
+    """Return the sizes in bytes of all blobs of an experiment by digest, its manifest included.
 
     Those of its parts are among them.
 
@@ -43,7 +43,7 @@ def own_bytes(experiments: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
 
 
 def total_bytes(experiments: Iterable[Mapping[str, int]]) -> int:
-    """Return the size of all blobs that some experiments name, each once."""
+    """Return the size of all blobs of the given experiments, each counted once."""
     blobs: dict[str, int] = {}
     for sizes in experiments:
         blobs |= sizes
@@ -51,7 +51,7 @@ def total_bytes(experiments: Iterable[Mapping[str, int]]) -> int:
 
 
 def stage_bytes(folder: Path) -> int:
-    """Return the room a stage takes; what is linked to a blob of the registry counts once there."""
+    """Return the bytes of a stage, without those that are hard links to blobs of the registry."""
     found = 0
     for where, _, files in os.walk(folder):
         for name in files:

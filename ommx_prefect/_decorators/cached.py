@@ -27,7 +27,7 @@ LOG_CACHED = "__ommx_prefect_log_cached__"
 
 
 def when_cached(log: LogCached) -> Callable[[F], F]:
-    """Let a function that logs by itself be recorded also when it is not called.
+    """Say how a function's own parameters are logged for a task run whose result is cached.
 
     Its cached result is attached, whatever `log_output` says, and `log` is called. Put it below
     `task`; `log` travels to workers with the function and so must be importable.

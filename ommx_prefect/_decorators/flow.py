@@ -108,9 +108,10 @@ class FlowDecorator:
                 None. None: `PREFECT_INTEGRATIONS_OMMX_REGISTRY`, or none.
             lineage: `previous`: the sealed image names as its OCI subject the last finished one of
                 the same deployment (without one, of the same flow and repository) that was
-                scheduled before, as far as the Local Registry has it. `accumulate`: it also holds
-                all that this one holds, before its own Runs, so that one image has all nights.
-                None: it names none.
+                scheduled before, as the Local Registry has it or, where the experiment is composed
+                in the OCI registry of its stage, that registry. `accumulate`: it also holds all
+                that this one holds, before its own Runs, so that one image has all nights. None: it
+                names none.
             prefect_flow_options: Everything that `prefect.flow` takes.
 
         Raises:
@@ -135,7 +136,15 @@ class FlowDecorator:
             )
         if isinstance(fn, Flow):
             raise TypeError(f"{fn.name!r} is a Prefect flow already; decorate the function itself")
-        hook = hook_of(experiment, replace, aliases, push, stage, registry, lineage)
+        hook = hook_of(
+            experiment=experiment,
+            replace=replace,
+            aliases=aliases,
+            push=push,
+            stage=stage,
+            registry=registry,
+            lineage=lineage,
+        )
         made = as_recorded(
             prefect.flow(_recorded(fn), **with_seal(hook, prefect_flow_options)), hook
         )
@@ -217,7 +226,7 @@ def _open(context: FlowRunContext, settings: ExperimentSettings) -> str:
 
 @contextlib.contextmanager
 def _kept_from_flow(what: str) -> Iterator[None]:
-    """Warn of what fails in the block: the flow is not to fail for it."""
+    """Turn an exception of the block into a warning: recording must not fail the flow."""
     try:
         yield
     except Exception as error:

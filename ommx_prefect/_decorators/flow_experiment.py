@@ -1,4 +1,4 @@
-"""What the flow body logs on its experiment: each call durable at once."""
+"""Let the flow body log on its experiment, each call durable at once."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class FlowExperiment:
 
 
 def add_part(attempt: Attempt, document: Mapping[str, Any], annotations: Mapping[str, str]) -> None:
-    """Add to the experiment of an attempt's flow run what the package itself knows.
+    """Attach a document of this package itself to the experiment of an attempt's flow run.
 
     Its names are not taken from the user, who may log under them: the seal keeps both.
 

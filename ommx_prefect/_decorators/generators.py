@@ -14,10 +14,10 @@ G = TypeVar("G")
 
 
 class Steps(Protocol):
-    """What watches the steps of a generator: a `Recording`, or `Unwatched`."""
+    """What runs around each step of a generator: a `Recording`, or `Unwatched`."""
 
     def active(self) -> AbstractContextManager[None]:
-        """Return what every step of the generator runs in."""
+        """Return the context manager in which each step of the generator runs."""
 
     def yielded_value(self, value: T) -> T:
         """Take note of a value, and return it unchanged."""
@@ -131,7 +131,7 @@ _alive: set[Any] = set()
 
 @contextlib.contextmanager
 def _kept(generator: G) -> Iterator[G]:
-    """Keep a generator until its wrapper has closed it.
+    """Hold a reference to a generator until its wrapper has closed it.
 
     Where both are garbage, Python would close them in any order, and this one outside of a step.
     """

@@ -33,9 +33,7 @@ def checked(experiment: object) -> NameSource:
     raise InvalidImageNameError(repr(experiment), "it is neither text, nor a callable, nor None")
 
 
-def checked_push(
-    push: bool | None, experiment: NameSource, registry: str | None = None
-) -> bool | None:
+def checked_push(push: bool | None, experiment: NameSource, registry: str | None) -> bool | None:
     """Return what was given as `push`, or raise InvalidImageNameError where there is no place."""
     if push and experiment is None and registry is None:
         raise InvalidImageNameError("None", "push=True needs a name that says where to push to")
@@ -91,15 +89,16 @@ def _is_in_loop() -> bool:
 
 
 def hook_of(
+    *,
     experiment: NameSource,
     replace: bool,
     aliases: Sequence[str],
     push: bool | None,
     stage: str | None,
-    registry: str | None = None,
-    lineage: Lineage | None = None,
+    registry: str | None,
+    lineage: Lineage | None,
 ) -> ExperimentHook:
-    """Return the hook for what a flow was decorated with, checked."""
+    """Check what a flow was decorated with, and return the hook that carries it."""
     wanted = checked(experiment)
     block = checked_registry(registry)
     pushed, place = checked_push(push, wanted, block), checked_stage(stage)
@@ -108,7 +107,15 @@ def hook_of(
     if lineage not in (None, *get_args(Lineage)):
         known = " nor ".join(map(repr, (*get_args(Lineage), None)))
         raise TypeError(f"lineage={lineage!r} is neither {known}")
-    return ExperimentHook(wanted, replace, tuple(aliases), pushed, place, block, lineage)
+    return ExperimentHook(
+        experiment=wanted,
+        replace=replace,
+        aliases=tuple(aliases),
+        push=pushed,
+        stage=place,
+        registry=block,
+        lineage=lineage,
+    )
 
 
 def with_seal(hook: ExperimentHook, options: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +169,15 @@ def seal_hooks(
         lineage: As for `ommx_prefect.flow`.
     """
     # Of type Any, since mypy knows no `__name__` of it that could be set.
-    hook: Any = hook_of(experiment, replace, aliases, push, stage, registry, lineage)
+    hook: Any = hook_of(
+        experiment=experiment,
+        replace=replace,
+        aliases=aliases,
+        push=push,
+        stage=stage,
+        registry=registry,
+        lineage=lineage,
+    )
     return SealHooks(
         on_completion=[hook],
         on_failure=[hook],

@@ -32,7 +32,7 @@ KEY_DIGITS = 8
 
 
 def kind_of(fn: object, kinds: Mapping[Callable[[Any], bool], T]) -> T:
-    """Return the first of the kinds whose test applies.
+    """Return the wrapper factory for a function's kind: sync, async, or a generator.
 
     Raises:
         TypeError: None does: `fn` cannot be called.
@@ -79,7 +79,7 @@ def user_function(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_function_of(outer: Any, fn: Callable[..., Any]) -> bool:
-    """Tell whether a function is `fn`, or wraps it, and whatever is between them tells so."""
+    """Tell whether a function is `fn`, or wraps it by a chain of `__wrapped__`."""
     while outer is not None:
         if outer is fn:
             return True

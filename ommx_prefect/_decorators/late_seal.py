@@ -36,7 +36,7 @@ class LateSeal:
 
 @contextlib.contextmanager
 def _kept_from_task(attempt: Attempt) -> Iterator[None]:
-    """Warn of what fails in the block: the task has its own result, or its own error."""
+    """Turn an exception of the block into a warning: it must not replace the task's own outcome."""
     try:
         yield
     except Exception as error:  # the shard is safe: a later seal takes it

@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 class RecordedFlow(Flow[P, R]):
-    """A Prefect flow whose every run is sealed, with whatever hooks it has beside."""
+    """A Prefect flow whose every run is sealed, also where its hooks are replaced."""
 
     def with_options(self, **options: Any) -> RecordedFlow[P, R]:
         """Return a copy with other options, as `prefect.Flow.with_options` does."""

@@ -200,7 +200,7 @@ def _recorded(
 def _refuse_second(
     fn: Callable[..., Any], options: RecordingOptions, own: RecordingOptions
 ) -> None:
-    """Raise TypeError for options that would not count, as the function has its own."""
+    """Raise TypeError for recording options on a function that `@recorded` gave its own."""
     unsaid, known = vars(RecordingOptions()), vars(own)
     given = {key: value for key, value in vars(options).items() if value != unsaid[key]}
     if any(value != known[key] for key, value in given.items()):

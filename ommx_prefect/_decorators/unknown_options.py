@@ -1,4 +1,4 @@
-"""Refuse options and arguments of the decorators that nobody knows, and say what may be meant."""
+"""Refuse unknown options of the decorators, with the name that was probably meant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 def refuse_unknown(
     decorator: str, given: Iterable[str], own: Collection[str], prefects: Callable[..., Any]
 ) -> None:
-    """Raise TypeError for an option that neither we nor Prefect have.
+    """Raise TypeError for an option that neither this package nor Prefect has.
 
     Args:
         decorator: How the decorator is called, for the message.
@@ -28,7 +28,7 @@ def refuse_unknown(
 
 
 def refuse_text(decorator: str, fn: object) -> None:
-    """Raise TypeError where a name stands in the place of the function."""
+    """Raise TypeError where a text was given in place of the function."""
     if isinstance(fn, str):
         raise TypeError(
             f"@{decorator}({fn!r}) has a text where the function belongs; write "

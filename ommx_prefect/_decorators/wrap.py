@@ -78,7 +78,7 @@ def start_recording(fn: Callable[..., Any], options: RecordingOptions) -> Record
 
 
 def start_below_task(fn: Callable[..., Any], options: RecordingOptions) -> Recording | None:
-    """Do as `start_recording` for `@recorded` below a task; warn where no task is seen above it."""
+    """Start the recording of an `@recorded` function; warn where no task is found around it."""
     context = TaskRunContext.get()
     is_hidden = context is not None and not is_function_of(context.task.fn, fn)
     if context is not None and is_hidden and recording_here() is None:

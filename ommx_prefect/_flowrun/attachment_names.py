@@ -1,4 +1,4 @@
-"""Which attachment names the flow runs of this process have taken on their experiments.
+"""Remember which attachment names the flow runs of this process have used on their experiments.
 
 A flow run that is retried or resumed logs them again; the seal then keeps the latest under the
 name, and the earlier ones beside it. It does so, too, where a name was forgotten here.
@@ -24,7 +24,7 @@ _lock = process_lock()
 def claimed_names(
     root_flow_run_id: str, flow_run_id: str, flow_attempt: int, names: Collection[str]
 ) -> Iterator[None]:
-    """Take names for what the block makes durable; where it fails they are free again.
+    """Reserve names for what the block makes durable; if it fails, they are free again.
 
     Raises:
         DuplicateAttachmentError: The flow run has one of them already.

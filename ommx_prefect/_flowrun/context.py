@@ -82,7 +82,7 @@ def _asked_root(flow_run_id: str) -> str:
 
 
 def current_attempt(context: TaskRunContext) -> Attempt:
-    """Describe the attempt that Prefect is running here."""
+    """Describe the attempt that Prefect runs in this thread or coroutine."""
     task_run = context.task_run
     flow_context = FlowRunContext.get()
     flow_run = flow_context.flow_run if flow_context else None

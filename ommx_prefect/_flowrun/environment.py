@@ -14,24 +14,16 @@ import psutil
 from prefect.context import FlowRunContext
 
 from ommx_prefect._shards.process import host_name
+from ommx_prefect._solver.backends import BACKENDS
 
-# Who solves, and who only stands around it.
-SOLVERS = ("highspy", "pyscipopt", "mip", "cbcbox", "openjij")
-PACKAGES = (
-    "ommx",
-    "ommx-prefect",
-    "prefect",
-    "ommx-highs-adapter",
-    "ommx-pyscipopt-adapter",
-    "ommx-python-mip-adapter",
-    "ommx-openjij-adapter",
-    "numpy",
-)
+# Distributions whose versions are recorded: of the solvers, and of what is around them.
+SOLVERS = tuple(package for backend in BACKENDS for package in backend.packages)
+PACKAGES = ("ommx", "ommx-prefect", "prefect", *(x.distribution for x in BACKENDS), "numpy")
 _GIT_SECONDS = 5.0
 
 
 def environment_here() -> dict[str, Any]:
-    """Return what is known of the environment; what is not known is left out."""
+    """Return the known facts of the environment; unknown ones are left out."""
     memory = psutil.virtual_memory().total // 2**20
     found = {
         "cpu": _cpu(),
@@ -73,7 +65,7 @@ def _usable_cores() -> int | None:
 
 
 def _container() -> str:
-    """Return the image that the deployment names, or that there is a container at all."""
+    """Return the container image that the deployment names, or whether this is a container."""
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
     image = (flow_run.job_variables or {}).get("image") if flow_run else None
@@ -91,14 +83,14 @@ def _folder_of_flow() -> Path:
 
 
 def _git(folder: Path) -> dict[str, Any]:
-    commit = _asked(folder, "rev-parse", "HEAD")
+    commit = _git_output(folder, "rev-parse", "HEAD")
     if not commit:
         return {}
-    changed = _asked(folder, "status", "--porcelain", "--untracked-files=no")
+    changed = _git_output(folder, "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": bool(changed)}
 
 
-def _asked(folder: Path, *words: str) -> str:
+def _git_output(folder: Path, *words: str) -> str:
     command = ["git", "-C", str(folder), *words]
     quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:

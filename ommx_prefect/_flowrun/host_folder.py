@@ -1,4 +1,4 @@
-"""A folder by which processes of one user on one host know of each other.
+"""The folder of small files by which processes of one user on one host notify each other.
 
 It lies where temporary files do, and everybody may write there. So a folder that somebody else made
 under its name, or a link to another one, is never used: what is old in it is removed.

@@ -1,4 +1,4 @@
-"""Which OCI image name a flow run's experiment gets.
+"""Choose the OCI image name of a flow run's experiment.
 
 | `experiment=` | the name of one flow run |
 |---|---|
@@ -39,7 +39,7 @@ BRACES = {"{": 1, "}": -1}
 
 @dataclass(frozen=True)
 class NamingFacts:
-    """What of a flow run may become part of a name."""
+    """The facts of a flow run that may become part of its image name."""
 
     flow_run_id: str
     flow_run_name: str
@@ -111,7 +111,7 @@ def anonymous_tag(facts: NamingFacts) -> str:
 
 
 def _fill(template: str, part: str, as_part: Callable[[str], str], facts: NamingFacts) -> str:
-    """Fill in a part of a template, the path or the tag, by whose rules fields are written."""
+    """Fill in one part of a template, the path or the tag; each has its own allowed letters."""
     try:
         redact = Redactor(facts.parameters)
         redact.add(secrets_around())

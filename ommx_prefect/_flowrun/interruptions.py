@@ -57,13 +57,13 @@ def interruption_noted(flow_run_id: str, flow_attempt: int = 0) -> Iterator[None
 
 
 def interruption_here(*flow_run_ids: str) -> str | None:
-    """Return why one of these flow runs, or of those around this, is to end; None if none is."""
+    """Return why a flow run, or one around it, was interrupted in this process, or None."""
     found = (_reasons.get(x) for x in (*flow_run_ids, *_around.get()))
     return next((reason for reason in found if reason is not None), None)
 
 
 def interruption_elsewhere(flow_run_id: str, flow_attempt: int) -> str | None:
-    """Return why a flow run with its body in another process here is to end; None if it is not."""
+    """Return why a flow run of another process on this host was interrupted, or None."""
     try:
         return read_regular(_file(flow_run_id, flow_attempt)).decode(errors="replace")
     except (OSError, DocumentError):

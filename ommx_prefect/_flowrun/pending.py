@@ -87,7 +87,7 @@ def _await(future: PrefectFuture[Any], seconds: float) -> None:
 
 @contextlib.contextmanager
 def _said_while_waiting(root_flow_run_id: str, timeout_seconds: float) -> Iterator[None]:
-    """Log what is waited for, and how long at most, while the block goes on."""
+    """Log the tasks that are waited for, and for how long at most, while the block runs."""
     is_over, log = threading.Event(), logger()
 
     def say() -> None:
@@ -114,20 +114,20 @@ def _shown(futures: Collection[PrefectFuture[Any]]) -> str:
 
 
 def expect_task_runs(root_flow_run_id: str) -> None:
-    """Account for the task runs that begin here: this process runs the flow, and will seal it."""
+    """Begin to collect the ids of a flow run's task runs: this process runs and seals it."""
     with _lock:
         _expected.setdefault(root_flow_run_id, set())
 
 
 def remember_task_run(root_flow_run_id: str, task_run_id: str) -> None:
-    """Remember a task run that begins here, where its flow run is accounted for."""
+    """Remember a task run that begins here, if its flow run's task runs are collected."""
     with _lock:
         if root_flow_run_id in _expected:
             _expected[root_flow_run_id].add(task_run_id)
 
 
 def expects_task_runs(root_flow_run_id: str) -> bool:
-    """Tell whether the task runs of a flow run are accounted for in this process."""
+    """Tell whether this process collects the ids of a flow run's task runs."""
     with _lock:
         return root_flow_run_id in _expected
 
@@ -149,7 +149,7 @@ def ended_of_known(root_flow_run_id: str) -> tuple[int, int]:
 
 
 def forget_task_runs(root_flow_run_id: str) -> None:
-    """Let go of the ids, once a seal has accounted for them."""
+    """Forget the ids, once a seal has used them."""
     with _lock:
         _expected.pop(root_flow_run_id, None)
 

@@ -1,4 +1,4 @@
-"""What the OMMX Registry block of a flow adds to its settings, and which credentials it holds.
+"""Complete the settings of a flow from its OMMX Registry block and from Prefect's settings.
 
 The flow's own words come first, then the block's, then those of Prefect's settings.
 """
@@ -23,16 +23,18 @@ from ommx_prefect.exceptions import InvalidImageNameError
 
 
 def with_registry(settings: ExperimentSettings) -> ExperimentSettings:
-    """Fill in what a flow leaves open: from its block, and from Prefect's settings.
+    """Fill in the settings that a flow leaves open, from its block and Prefect's settings.
 
     Raises:
         InvalidImageNameError: The block cannot be loaded, or names no repository.
     """
     if not (name := _block_of(settings)):
-        return replace(settings, push=_push(settings, OmmxSettings().push))
+        return replace(settings, push=_is_pushed(settings, OmmxSettings().push))
     block = load_registry(name)
-    named = replace(settings, registry=name, experiment=_named(settings.experiment, block))
-    return replace(named, push=_push(named, block.push), stage=settings.stage or _stage_in(block))
+    named = replace(settings, registry=name, experiment=_in_registry(settings.experiment, block))
+    return replace(
+        named, push=_is_pushed(named, block.push), stage=settings.stage or _stage_in(block)
+    )
 
 
 def stage_wanted(settings: ExperimentSettings | None) -> str | None:
@@ -61,7 +63,7 @@ def load_registry(name: str) -> OMMXRegistry:
 
 
 def credentials_for(name: str, registry: str) -> Credentials | None:
-    """Return the credentials of a block for a registry; None where they are not for that one.
+    """Return the credentials of a block for a registry; None where it is another registry.
 
     Raises:
         InvalidImageNameError: The block cannot be loaded.
@@ -76,7 +78,7 @@ def _block_of(settings: ExperimentSettings) -> str:
     return OmmxSettings().registry if settings.registry is None else settings.registry
 
 
-def _push(settings: ExperimentSettings, otherwise: bool) -> bool:
+def _is_pushed(settings: ExperimentSettings, otherwise: bool) -> bool:
     """Tell whether an experiment is pushed; one without a name has no place to be pushed to."""
     if settings.push and settings.experiment is None:
         reason = "push=True needs a name that says where to push to, and the block no repository"
@@ -86,21 +88,21 @@ def _push(settings: ExperimentSettings, otherwise: bool) -> bool:
     )
 
 
-def _named(experiment: NameSource, block: OMMXRegistry) -> NameSource:
+def _in_registry(experiment: NameSource, block: OMMXRegistry) -> NameSource:
     """Return an image name in the registry of a block."""
     if experiment is None and not block.repository:
         return None  # an anonymous experiment, as without the block
     if not callable(experiment):
-        return _placed(experiment, block)
+        return _placed_name(experiment, block)
 
     def called(flow_run: Any) -> Any:  # what is no text is refused where it is called
         given = experiment(flow_run)
-        return _placed(given, block) if isinstance(given, str) else given
+        return _placed_name(given, block) if isinstance(given, str) else given
 
     return called
 
 
-def _placed(name: str | None, block: OMMXRegistry) -> str:
+def _placed_name(name: str | None, block: OMMXRegistry) -> str:
     try:
         return block.image_name(name)
     except ValueError as error:

@@ -42,7 +42,7 @@ def secrets_around() -> frozenset[str]:
 
 @contextlib.contextmanager
 def handed_on(flow_run: FlowRun, parameters: Any, inherited: Iterable[str]) -> Iterator[None]:
-    """Make what a flow run inherits, and its own, known to all that runs inside of the block."""
+    """Make the secrets of a flow run, its own and inherited ones, known to all inside the block."""
     inherited = frozenset(inherited)
     _carry(flow_run, inherited)
     token = _around.set(inherited | Redactor(parameters).texts)
@@ -54,12 +54,12 @@ def handed_on(flow_run: FlowRun, parameters: Any, inherited: Iterable[str]) -> I
 
 
 def remember_root(flow_run_id: str, parameters: Any) -> None:
-    """Remember what is secret in a flow run for plain subflows, which nothing else tells."""
+    """Remember the secrets of a flow run for its plain subflows, which learn them no other way."""
     _of_roots[flow_run_id] = frozenset(Redactor(parameters).texts)
 
 
 def add_to_flow_run(secrets: Iterable[str]) -> None:
-    """Make known what a flow's body has just come to know, a block that it loaded say."""
+    """Add secrets that a flow's body has just learnt, by loading a block for example."""
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None:
         _carry(context.flow_run, frozenset(secrets))

@@ -23,7 +23,7 @@ SETTINGS = "__ommx_prefect_experiment__"
 
 @dataclass(frozen=True)
 class ExperimentSettings:
-    """What a flow wants of its experiment.
+    """How a flow's experiment is named, stored and pushed.
 
     Attributes:
         experiment: Image name, template, callable, or None; see `ommx_prefect.flow`.
@@ -47,7 +47,7 @@ class ExperimentSettings:
 
 
 def settings_of(flow: Flow[Any, Any] | None) -> ExperimentSettings | None:
-    """Return what a flow wants of its experiment, or None where it is a plain flow."""
+    """Return the experiment settings of a flow, or None where it is a plain flow."""
     for name in SEALING_HOOKS:
         for hook in getattr(flow, f"{name}_hooks", None) or ():
             if isinstance(hook, ExperimentSettings):

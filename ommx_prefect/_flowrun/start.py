@@ -57,7 +57,7 @@ def open_flow_run(
     parameters: Mapping[str, Any],
     enclosing_root_id: str | None = None,
 ) -> FlowRecord:
-    """Name a flow run's experiment, check the name, and keep the record; once per flow run.
+    """Name a flow run's experiment, check the name, and write its record; once per flow run.
 
     Args:
         settings: What the flow wants of its experiment.
@@ -132,7 +132,7 @@ def naming_facts(
 
 
 def _redactor(parameters: Mapping[str, Any]) -> Redactor:
-    """Return what cuts out the secrets of a flow run, and of those around it."""
+    """Return the redactor for the secrets of a flow run, and of those around it."""
     redact = Redactor(parameters)
     redact.add(secrets_around())
     return redact
@@ -146,7 +146,7 @@ def record_of(
     chosen: bool,
     deployment: str,
 ) -> FlowRecord:
-    """Write down what the seal needs."""
+    """Return the record of a flow run, as the seal needs it."""
     redact = _redactor(facts.parameters)
     found = scalars(facts.parameters, True)
     return FlowRecord(
@@ -200,7 +200,7 @@ def _scheduled_with(flow_run: FlowRun) -> datetime | None:
 def _wanted_name(
     settings: ExperimentSettings, facts: NamingFacts, flow_run: FlowRun
 ) -> tuple[str, bool]:
-    """Return the name that a flow wants, and whether its author chose it, tag and all."""
+    """Return the name that a flow asks for, and whether its author chose the tag too."""
     template = _called(settings.experiment, flow_run)
     if template is None:
         return anonymous_name(anonymous_tag(facts)), False
@@ -235,7 +235,7 @@ def _check_registry(given: str, name: str, push: bool) -> None:
 
 
 def _where_taken(stage: Stage, name: str) -> str:
-    """Return where a name stands already, of the places in which it is to stand; or nothing."""
+    """Return the registry in which an image name is taken already; empty where it is free."""
     if find(name) is not None:
         return "the Local Registry"
     target = targets_for(stage, name, "finished")[0]

@@ -1,4 +1,4 @@
-"""Find what a Run logged by the name it logged it by, where its column was split by type.
+"""Give run parameters the names under which they were logged, where a column was split by type.
 
 A column of run parameters has one type in a whole experiment. Where a parameter came with several,
 `compose` keeps the name for the type that the first Run has, and moves the others to `name:type`.
@@ -13,7 +13,7 @@ from ommx_prefect._format.model import COLUMN_TYPES
 
 
 def split_columns(columns: Collection[str]) -> dict[str, str]:
-    """Return the columns that were split off, as far as their names tell -> the logged names."""
+    """Return the columns that were split off, found by their names, and the logged name of each."""
     logged = {name: name.rstrip("'").rpartition(":") for name in columns if ":" in name}
     return {
         name: base

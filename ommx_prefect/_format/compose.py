@@ -94,7 +94,7 @@ def settle_columns(columns: Mapping[str, Cells]) -> SettledColumns:
 
 
 def rejoin(run: RunRecord, split_columns: Mapping[str, str]) -> RunRecord:
-    """Give the parameters of an already composed Run their own names back."""
+    """Return an already composed Run with the parameter names under which it logged them."""
     parameters = {split_columns.get(name, name): cell for name, cell in run.parameters.items()}
     return dataclasses.replace(run, parameters=parameters)
 

@@ -1,4 +1,4 @@
-"""Tell the Runs of an experiment that are its own from those of the nights before it.
+"""Separate an experiment's own Runs from those of earlier nights that it also holds.
 
 An accumulated experiment has the Runs of earlier nights first, under the ids that they had there,
 and its own after them. Annotations say how many are not its own; without them all are.
@@ -17,8 +17,6 @@ from ommx_prefect._format.model import ExperimentRecord, RunRecord
 # The Runs, and the Solves in them, that are those of nights before.
 EARLIER_RUNS = "org.ommx-prefect.earlier-runs"
 EARLIER_SOLVES = "org.ommx-prefect.earlier-solves"
-# The run parameter that says whose a Run is, where an experiment holds those of several flow runs.
-FLOW_RUN_COLUMN = "prefect.flow_run_id"
 
 _COUNT = re.compile("[0-9]{1,9}")
 
@@ -54,7 +52,7 @@ def own_runs(experiment: ExperimentRecord) -> list[tuple[int, RunRecord]]:
 
 
 def own(runs: Iterable[R], annotations: Mapping[str, str]) -> list[R]:
-    """Return the Runs, as OMMX lists them, that are no earlier night's.
+    """Return the Runs that are the experiment's own, as OMMX lists them.
 
     Args:
         runs: All Runs of an experiment.

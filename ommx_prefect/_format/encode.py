@@ -80,7 +80,7 @@ def _encoded(attachments: Attachments) -> Documents:
 
 @functools.lru_cache(maxsize=MOST_KEPT)
 def _around(name: str, media_type: str, size: int) -> tuple[bytes, bytes, bytes, bytes]:
-    """Return the manifest before and after the digest of one output, and the other documents."""
+    """Return a manifest's text before and after the output's digest, and the other documents."""
     found = _encoded(Attachments({name: Descriptor(media_type, _NOWHERE, size)}))
     before, after = found.manifest.split(_NOWHERE.encode())
     return before, after, found.config, found.parameters
@@ -128,7 +128,7 @@ def _manifest_text(experiment: ExperimentRecord, layers: _Layers, config: bytes)
 
 
 def layer_text(layer: Descriptor) -> str:
-    """Return what a manifest says of a layer: all but what stands between two of them."""
+    """Return the JSON text of one layer in a manifest, without separators."""
     if layer.annotations:
         return _sorted_text(layer.as_json())
     kind = _media_type_text(layer.media_type)

@@ -1,4 +1,4 @@
-"""Read the one Run of an attempt's documents, which are nearly those of other attempts.
+"""Read the one Run of an attempt quickly, since attempts of one task leave similar documents.
 
 Attempts of one task leave documents that differ in the digest and the size of their output, and in
 nothing else. What is left without the two is decoded once.
@@ -36,7 +36,7 @@ def single_run(documents: Documents) -> RunRecord:
     if layer is not None and len(manifest) + len(config) + len(parameters) <= MOST_BYTES:
         before, after = manifest[: layer.start()], manifest[layer.end() :]
         kind = b"".join((before, _NO_DIGEST, layer[2], _NO_SIZE, after))
-        if (known := _known(kind, config, parameters)) is not None:
+        if (known := _run_of_kind(kind, config, parameters)) is not None:
             return _with_layer(known, layer[1].decode(), int(layer[3]))
     return _decoded(documents)
 
@@ -49,8 +49,8 @@ def _decoded(documents: Documents) -> RunRecord:
 
 
 @functools.lru_cache(maxsize=MOST_KEPT)
-def _known(manifest: bytes, config: bytes, parameters: bytes) -> RunRecord | None:
-    """Return the Run of a kind of documents; None where its output is not all that it names."""
+def _run_of_kind(manifest: bytes, config: bytes, parameters: bytes) -> RunRecord | None:
+    """Return the Run of documents of one kind; None where they name more than one output."""
     try:
         run = _decoded(Documents(manifest, config, parameters))
     except DocumentError:  # to be told of the documents themselves

@@ -44,7 +44,7 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 
 
 def _as_written(data: bytes | str) -> Any:
-    """Parse what OMMX and this package write; None for any other text.
+    """Parse JSON that is written as OMMX and this package write it; None for any other text.
 
     An object that is written again holds each key once. So a text that comes out as it was has none
     twice, and no number but finite ones, which is seen several times faster than key by key.

@@ -1,1 +1,1 @@
-"""What a process remembers between its threads, and what a fork of it finds free."""
+"""State that all threads of a process share: bounded tables, and locks that survive a fork."""

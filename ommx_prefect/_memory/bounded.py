@@ -1,4 +1,4 @@
-"""A dict that forgets what it was told first, for facts that all threads of a process share."""
+"""A thread-safe dict of limited size that drops its oldest entries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 class Bounded(Generic[K, V]):
-    """What a process that lives for months remembers of many flow runs.
+    """A table of limited size, for processes that run many flow runs for months.
 
     Args:
         most: How many entries it keeps.

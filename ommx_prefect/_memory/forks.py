@@ -1,4 +1,4 @@
-"""Locks of a process that are free in a process which is forked from it.
+"""Locks that are released in a forked child process.
 
 A fork copies what other threads hold, and not the threads that would let go of it.
 """

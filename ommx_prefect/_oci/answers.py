@@ -30,7 +30,7 @@ class AnswerError(ValueError):
     """An answer is larger or slower than was to be expected; its text says so."""
 
 
-class TooLargeError(AnswerError):
+class AnswerTooLargeError(AnswerError):
     """An answer is larger than was to be expected."""
 
 
@@ -83,19 +83,19 @@ def chunks_of(response: httpx.Response, most_bytes: int) -> Iterator[bytes]:
         return
     announced = response.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced[:20]) > most_bytes:
-        raise TooLargeError(_too_large(most_bytes))
+        raise AnswerTooLargeError(_too_large(most_bytes))
     size, began = 0, time.monotonic()
     for chunk in response.iter_raw():
         size += len(chunk)
         if size > most_bytes:
-            raise TooLargeError(_too_large(most_bytes))
+            raise AnswerTooLargeError(_too_large(most_bytes))
         if size < (time.monotonic() - began - PATIENCE_SECONDS) * LEAST_BYTES_PER_SECOND:
             raise AnswerError("its answer comes too slowly")
         yield chunk
 
 
 def discard(response: httpx.Response) -> None:
-    """Read a response that nobody wants, so far as it is small, and close it."""
+    """Close a response that is not needed, after reading it if it is small."""
     with contextlib.suppress(AnswerError, httpx.HTTPError):
         read_at_most(response, MOST_DISCARDED_BYTES)
     response.close()

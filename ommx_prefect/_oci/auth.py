@@ -59,7 +59,7 @@ class RegistryAuth:
         self._lock = threading.Lock()
 
     def send(self, client: httpx.Client, request: httpx.Request) -> httpx.Response:
-        """Send a request to the registry with what is known; where it asks, answer and send again.
+        """Send a request to the registry; if it asks for authentication, answer and send it again.
 
         The body of the response is left to be read.
 
@@ -67,7 +67,7 @@ class RegistryAuth:
             RegistryError: The registry or its token server cannot be answered.
         """
         scope = scope_of(request.method, self._repository, request.url.params.get("from"))
-        known = self._known(scope)
+        known = self._known_header(scope)
         if known:
             request.headers["Authorization"] = known
         response = client.send(request, stream=True)
@@ -82,7 +82,7 @@ class RegistryAuth:
             request.headers["Authorization"] = f"Bearer {value}"
         return client.send(request, stream=True)
 
-    def _known(self, scope: str) -> str | None:
+    def _known_header(self, scope: str) -> str | None:
         if self._basic and self._credentials:
             return self._credentials.basic
         with self._lock:
@@ -127,7 +127,7 @@ class RegistryAuth:
         return token.value.get_secret_value()
 
     def _scopes(self, challenge: Challenge, scope: str) -> list[str]:
-        """Return what to ask for: what the challenge says of these repositories, and no others.
+        """Return the token scopes to ask for: those of the challenge, for these repositories only.
 
         A token goes to the registry that asked; it is to open nothing else of the token server's.
         """

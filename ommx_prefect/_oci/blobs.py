@@ -20,7 +20,7 @@ FOUND = frozenset({200})
 
 
 def has_blob(connection: Connection, digest: str, size: int | None) -> bool:
-    """Tell whether it is there; RegistryError where it has another size than this."""
+    """Tell whether a blob exists; RegistryError where it has another size."""
     answer = connection.send("HEAD", f"blobs/{digest}", frozenset({200, 404}))
     found = answer.headers.get("Content-Length", "")
     if answer.status == 200 and size is not None and found not in ("", str(size)):
@@ -99,7 +99,7 @@ def _scratch(path: Path) -> Iterator[Path]:
 
 
 def _most_bytes(path: Path, size: int | None) -> int:
-    """Return how much is written at most: what was to be expected, or what leaves room."""
+    """Return the most bytes to write: the expected size, or what leaves room on the disk."""
     return shutil.disk_usage(path.parent).free // 2 if size is None else size
 
 

@@ -1,4 +1,4 @@
-"""What a registry asks of somebody it does not know: the header that it sends, and token scopes."""
+"""Parse the authentication challenge of a registry, and the token scope of a request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONGEST_CHALLENGE = 8_192
 
 @dataclass(frozen=True)
 class Challenge:
-    """What a registry wants of somebody it does not know: its `WWW-Authenticate` header.
+    """The authentication that a registry asks for: its `WWW-Authenticate` header.
 
     Attributes:
         scheme: `basic` or `bearer`, in small letters.

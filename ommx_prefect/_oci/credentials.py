@@ -59,7 +59,7 @@ class Credentials:
 
 
 def find_credentials(registry: str) -> Credentials | None:
-    """Return what this machine knows for a registry (`host[:port]`), or None: anonymous.
+    """Return this machine's credentials for a registry (`host[:port]`), or None: anonymous.
 
     Raises:
         RegistryAuthError: `OMMX_BASIC_AUTH_DOMAIN` names this registry, but the user or the

@@ -75,5 +75,5 @@ def _digits(text: str) -> str:
 
 
 def suffix_of(flow_run_id: str) -> str:
-    """Return what tells the names of two flow runs apart."""
+    """Return the suffix that makes the image name of a flow run unique."""
     return flow_run_id.replace("-", "")[-8:]

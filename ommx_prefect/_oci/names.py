@@ -78,13 +78,13 @@ def api_url(registry: str) -> str:
 
 
 def is_local(registry: str) -> bool:
-    """Tell a registry on this machine: localhost, 127.*, ::1, as OMMX does."""
+    """Tell whether a registry is on this machine: localhost, 127.*, ::1, as for OMMX."""
     host = _without_port(registry)
     return host in ("localhost", "::1") or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
 
 
 def is_local_registry(registry: str) -> bool:
-    """Tell what OMMX calls this machine's Local Registry in names: nobody else can resolve it."""
+    """Tell whether a registry is OMMX's name for this machine's Local Registry."""
     return f".{registry}".endswith(".ommx.local")
 
 
@@ -95,17 +95,17 @@ def _without_port(registry: str) -> str:
 
 
 def is_digest(reference: str) -> bool:
-    """Tell a digest from a tag."""
+    """Tell whether a reference is a digest, and not a tag."""
     return DIGEST.fullmatch(reference) is not None
 
 
 def is_repository(path: str) -> bool:
-    """Tell what a registry takes for the path of a repository."""
+    """Tell whether a text is the path of a repository, as registries accept it."""
     return len(path) <= LONGEST_REPOSITORY and REPOSITORY.fullmatch(path) is not None
 
 
 def is_tag(reference: str) -> bool:
-    """Tell what a registry takes for a tag."""
+    """Tell whether a text is a tag, as registries accept it."""
     return TAG.fullmatch(reference) is not None
 
 
@@ -134,7 +134,7 @@ def check_manifest_size(manifest: bytes, layers: int) -> None:
 
 
 def is_registry(text: str) -> bool:
-    """Tell the host of a registry from the first part of a path, as Docker does."""
+    """Tell whether the first part of a name is a registry, and not of a path, as Docker does."""
     found = _HOST.fullmatch(text)
     return found is not None and (
         text.startswith("[") or "." in text or ":" in text or text == "localhost"

@@ -58,7 +58,7 @@ class Repository:
         *,
         brief: bool = False,
     ) -> None:
-        """Connect nothing yet, but look credentials up.
+        """Look credentials up; no connection is made yet.
 
         Args:
             registry: `host` or `host:port`.
@@ -249,7 +249,7 @@ class Repository:
         return self._of(digest, lambda: blobs.mount(self._connection, digest, from_repository))
 
     def _of(self, digest: str, operation: Callable[[], T]) -> T:
-        """Do something with a blob, whose digest becomes a part of an address."""
+        """Call a function of `blobs`; the digest, a part of its address, is checked first."""
         if not is_digest(digest):
             raise self._connection.error(f"{digest[:200]!r} is no digest")
         return self._connection.retrying(operation)

@@ -54,7 +54,7 @@ _MISSED: ContextVar[str] = ContextVar("missed", default="")
 
 
 class _Plainly(logging.Filter):
-    """Makes `stamina.retry_scheduled`, which tells nobody anything, a sentence about a registry."""
+    """Log filter that replaces stamina's `retry_scheduled` by a sentence about the registry."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         told = vars(record)
@@ -68,7 +68,7 @@ logging.getLogger("stamina").addFilter(_Plainly())
 
 
 def retrying(table: RetryTable, operation: Callable[[], T]) -> T:
-    """Do an operation, again and again while the registry is not to be had.
+    """Do an operation, and repeat it while the registry is unavailable.
 
     Raises:
         RegistryUnavailableError: Not within the attempts and seconds of the table.

@@ -25,8 +25,8 @@ from ommx_prefect._oci.addresses import (
 from ommx_prefect._oci.answers import (
     Answer,
     AnswerError,
+    AnswerTooLargeError,
     OtherBytesError,
-    TooLargeError,
     discard,
     parsed,
     read_answer,
@@ -70,7 +70,7 @@ class FileBody:
 
 
 class _NoCookies(http.cookiejar.CookieJar):
-    """Keeps none: a registry has no use for them, and they would be sent to hosts of its choice."""
+    """A cookie jar that stores nothing: cookies would be sent to hosts of the registry's choice."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         return
@@ -124,7 +124,7 @@ class Connection:
         self._client.close()
 
     def retrying(self, operation: Callable[[], T]) -> T:
-        """Do an operation, again and again while the registry is not to be had.
+        """Do an operation, and repeat it while the registry is unavailable.
 
         Raises:
             RegistryUnavailableError: Not within the attempts and seconds of the retry table.
@@ -161,7 +161,7 @@ class Connection:
                 response.close()
 
     def address(self, answer: Answer, given: str, *, of_registry: bool = False) -> httpx.URL:
-        """Return an address that an answer gives.
+        """Return the checked address that an answer gives.
 
         Args:
             answer: The answer.
@@ -197,13 +197,13 @@ class Connection:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        """Raise what goes wrong on the way as a RegistryError."""
+        """Translate errors of the connection into a RegistryError."""
         try:
             yield
         except httpx.TransportError as error:
             reason = f"it cannot be reached ({type(error).__name__}: {error})"[:LONGEST_REASON]
             raise RegistryUnavailableError(self.registry, self.repository, reason) from error
-        except TooLargeError as error:
+        except AnswerTooLargeError as error:
             raise self.other_bytes(str(error)) from error
         except (AddressError, AnswerError) as error:
             raise self.error(str(error)) from error
@@ -215,7 +215,7 @@ class Connection:
         return RegistryError(self.registry, self.repository, reason[:LONGEST_REASON])
 
     def other_bytes(self, reason: str) -> OtherBytesError:
-        """Return an error of something that is there and damaged, to be raised."""
+        """Return an error for a blob or manifest that is damaged in the registry, to be raised."""
         return OtherBytesError(self.registry, self.repository, reason[:LONGEST_REASON])
 
     def _error_of(self, method: str, response: httpx.Response) -> RegistryError:
@@ -232,7 +232,7 @@ class Connection:
 
 
 def _complaint(response: httpx.Response) -> str:
-    """Return what the registry says, in the spec's form of errors; empty without one."""
+    """Return the registry's error messages, in the form of the spec; empty without one."""
     try:
         errors = parsed(read_at_most(response, MOST_ERROR_BYTES))["errors"]
         said = "; ".join(f"{e['code']}: {e.get('message', '')}".rstrip(": ") for e in errors)

@@ -82,7 +82,7 @@ def api_client() -> Iterator[SyncPrefectClient]:
 
 
 def _tls_settings() -> dict[str, ssl.SSLContext] | None:
-    """Return what a client of Prefect's verifies servers with; None leaves it to Prefect."""
+    """Return the TLS context of a Prefect client; None leaves it to Prefect."""
     if PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value():
         return None
     return {"verify": _trusting(PREFECT_API_SSL_CERT_FILE.value())}
@@ -117,7 +117,7 @@ def find_flow_of(flow_run_id: str) -> str:
 
 
 def find_night(flow_run: FlowRun) -> FlowRun:
-    """Return the flow run in which all of this happens; itself, where it is no subflow's.
+    """Return the outermost flow run around a flow run; itself, where it is no subflow.
 
     A subflow's run is made anew where its parent is retried; what was scheduled is the parent.
     """

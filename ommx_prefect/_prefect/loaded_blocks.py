@@ -19,7 +19,7 @@ WATCHED = "__ommx_prefect_watched__"
 
 
 def watch_loaded_blocks(told: Callable[[Block], None]) -> bool:
-    """Tell of every block that is loaded from now on; return whether that can be done."""
+    """Call a listener for every block loaded from now on; return whether that is possible."""
     original = getattr(Block.__dict__.get(METHOD), "__func__", None)
     if original is None or hasattr(original, WATCHED):
         return original is not None

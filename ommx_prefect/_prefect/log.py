@@ -25,7 +25,7 @@ def logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
 
 def warn(message: str) -> None:
     """Log a warning."""
-    logger().warning("%s", _shown(message))
+    logger().warning("%s", _clean(message))
 
 
 def warn_once(message: str) -> None:
@@ -39,14 +39,14 @@ def warn_once(message: str) -> None:
 
 
 def inform(message: str) -> None:
-    """Log what went well and a person wants to know."""
-    logger().info("%s", _shown(message))
+    """Log a message of level INFO."""
+    logger().info("%s", _clean(message))
 
 
 def complain(message: str) -> None:
     """Log an error."""
-    logger().error("%s", _shown(message))
+    logger().error("%s", _clean(message))
 
 
-def _shown(message: str) -> str:
+def _clean(message: str) -> str:
     return for_terminal(redact_known(message))

@@ -40,7 +40,7 @@ EXPERIMENT_STATUS: dict[StateType, str | None] = {
 
 
 class InterruptedElsewhere(KeyboardInterrupt):
-    """The flow run was interrupted, whose body runs in another process than this attempt."""
+    """The flow run of this attempt, whose body runs in another process, was interrupted."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def outcome_of_exception(
 
 
 def require_error_of_pool(error: BaseException | None) -> None:
-    """Raise an error in the place of an interruption that an executor's process is not to raise.
+    """Raise an ordinary error instead of an interruption, in a process of a pool.
 
     The thread that hands on the results of a process pool dies of all but errors, and the flow run
     waits for it for ever (Python 3.11, prefect 3.9.1).

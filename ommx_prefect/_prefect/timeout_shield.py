@@ -1,4 +1,4 @@
-"""Keep a sync task's timeout from interrupting what is recorded of it, and from counting it.
+"""Keep the timeout of a sync task from interrupting its recording, and from counting its time.
 
 Prefect interrupts a sync task in the middle of anything, once: by an alarm in the main thread, or
 by an exception that another thread raises in the task's. Its own `shield` puts both off.
@@ -19,7 +19,7 @@ LATE_SECONDS = 0.25
 
 
 class TimeoutShield:
-    """Does steps of the recording to their end, in the thread of a task with a timeout.
+    """Runs steps of the recording uninterrupted, in the thread of a task with a timeout.
 
     Args:
         deadline: When the task's time is over, by `time.monotonic`.
@@ -30,7 +30,7 @@ class TimeoutShield:
         self._is_expired = False
 
     def do(self, work: Callable[[], None]) -> None:
-        """Do a step; a timeout of the task that comes meanwhile comes too late, and is dropped.
+        """Run a step; a timeout of the task that comes meanwhile is dropped.
 
         Raises:
             CancelledError: The timeout of something else, such as the flow's; all is done.
@@ -48,7 +48,7 @@ class TimeoutShield:
             work()
 
     def _await_late(self) -> None:
-        """Wait for what was put off, so that it is raised here and not anywhere in Prefect."""
+        """Wait for a delayed exception: it is to be raised here, and not somewhere in Prefect."""
         until = time.monotonic() + LATE_SECONDS
         moment = threading.Event()  # not `time.sleep`, which users' tests replace
         moment.wait(MOMENT_SECONDS)
@@ -56,7 +56,7 @@ class TimeoutShield:
             moment.wait(MOMENT_SECONDS)
 
     def _is_timeout(self) -> bool:
-        """Tell the task's own timeout, which comes once and not before its time is over."""
+        """Tell whether an exception is the task's own timeout: the first one after its time."""
         if self._is_expired or time.monotonic() < self._deadline:
             return False
         self._is_expired = True

@@ -28,7 +28,7 @@ INSTANCE = "instance"
 
 @dataclass(frozen=True)
 class Announced:
-    """What is known before a solver starts.
+    """The input and the parameters of a solve, known before its solver starts.
 
     Attributes:
         parameters: Run parameters to be.
@@ -60,6 +60,6 @@ class Announced:
         return replace(self, solutions={**self.solutions, name: (layer, data)})
 
     def covers(self, other: Announced) -> bool:
-        """Tell whether it is of the same input as another, and says all that the other does."""
+        """Tell whether it has the same input as another, and all parameters of the other."""
         said = other.parameters.items() <= self.parameters.items()
         return said and self.descriptor.digest == other.descriptor.digest

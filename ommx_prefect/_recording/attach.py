@@ -41,7 +41,7 @@ def attach_yielded(record: Record, value: object) -> None:
 
 
 def note_unattached(record: Record) -> None:
-    """Note how many values of a generator are not attached."""
+    """Write a note of how many values of a generator are not attached."""
     if record.yielded > MOST_YIELDED:
         too_many = record.yielded - MOST_YIELDED
         record.faults.note(f"{too_many} of {record.yielded} values are not recorded")
@@ -68,7 +68,7 @@ def save_checkpoint(record: Record, values: Mapping[str, Any]) -> None:
 
 
 def save_announced(record: Record, announced: Announced) -> None:
-    """Make durable what the Run will hold if the attempt ends; RecordingError as for a checkpoint.
+    """Store what is known before a solve durably; RecordingError as for a checkpoint.
 
     `solve` may have said more of a solve than `log_solve`, inside of it, can say.
     """

@@ -64,7 +64,7 @@ def checkpoint(**values: Any) -> None:
 
 
 def _knows_no_run() -> bool:
-    """Tell a thread that a solver or the user started from the flow's and the tasks' own."""
+    """Tell whether this thread was started by a solver or the user, and knows no task."""
     return FlowRunContext.get() is None and TaskRunContext.get() is None
 
 

@@ -42,7 +42,7 @@ WRITTEN_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class CheckpointedValue:
-    """What one name stands for: a run parameter, or attachments."""
+    """The latest value of one name: a run parameter, or attachments."""
 
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
     attachments: Attachments = field(default_factory=Attachments)
@@ -132,7 +132,7 @@ class Checkpoints:
             self._lock.release()
 
     def forget_announced(self) -> None:
-        """Let go, on this host, of what was announced, once the attempt's own record is durable.
+        """Remove, on this host, what was announced, once the attempt's own record is durable.
 
         A checkpoint that the user made stays: its values are a part of the Run.
         """
@@ -191,7 +191,7 @@ class Checkpoints:
 
 
 def notes_of(logged: LoggedValue, redact: Redactor) -> list[str]:
-    """Say what of a value was left out or replaced."""
+    """Return sentences about what was left out of a value, or replaced in it."""
     replaced = [f"{part}: a secret in it is replaced by {REDACTED}" for part in logged.redacted]
     skipped = [
         f"{x.name} ({x.type_name}) is not recorded: {' '.join(redact.text(x.reason).split())}"
@@ -203,7 +203,7 @@ def notes_of(logged: LoggedValue, redact: Redactor) -> list[str]:
 def _part_of(
     name: str, value: Any, target: CollectedAttachments, redact: Redactor
 ) -> tuple[CheckpointedValue | None, list[str]]:
-    """Return what a name stands for now, None where its earlier value stays; and problems."""
+    """Return the new value of a name, None where its earlier value stays; and problems."""
     if refusal := _refusal(name, value):
         return None, [f"checkpoint {name!r} is not recorded: {refusal}"]
     problems = []

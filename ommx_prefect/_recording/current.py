@@ -20,19 +20,19 @@ from ommx_prefect.exceptions import NoOpenRunError
 
 
 class CurrentRecording(Protocol):
-    """What callers know of the recording that is open around them."""
+    """The interface of the recording that is open around a caller."""
 
     @property
     def attempt(self) -> Attempt:
-        """Who runs."""
+        """The attempt that is recorded."""
 
     @property
     def redact(self) -> Redactor:
-        """Cuts the secrets of the attempt out of texts."""
+        """Redacts the secrets of the attempt in texts."""
 
     @property
     def faults(self) -> Faults:
-        """What could not be recorded."""
+        """The failures of recording so far."""
 
     @property
     def run(self) -> Run:
@@ -85,7 +85,7 @@ def recording_here() -> CurrentRecording | None:
 
 
 def note_here(notice: str) -> bool:
-    """Note something in the ledger of the task that runs in this thread; False if none does."""
+    """Add a note to the ledger, at the task that runs in this thread; False if none does."""
     recording = _current.get()
     if recording is None:
         return False

@@ -12,7 +12,7 @@ from ommx_prefect._values.secrets import Redactor
 
 
 class Faults:
-    """What went wrong while one attempt was recorded.
+    """The failures of recording one attempt, with the notes that its ledger gets.
 
     Args:
         task: Name of the task, for the log.
@@ -30,25 +30,25 @@ class Faults:
         self._redact = redact
 
     def note(self, note: str) -> None:
-        """Note something, here and in the log; secrets are cut out of it."""
+        """Add a note, here and to the log; secrets are cut out of it."""
         note = self._redact.text(note)
         self.notes.append(note)
         with contextlib.suppress(Exception):
             warn(f"Task {self._task!r}: {note}")
 
     def note_once(self, note: str, about: str = "") -> None:
-        """Note something that a callback would say again and again."""
+        """Add a note unless it is there already: callbacks repeat themselves."""
         if not any(self._redact.text(about or note) in known for known in self.notes):
             self.note(note)
 
     def record_failure(self, what: str, error: Exception) -> str:
-        """Keep the first thing that could not be done; return the sentence that says what."""
+        """Keep the first failure; return the sentence that describes it."""
         reason = f"could not {self._redact.text(what)}: {describe_error(error, self._redact.text)}"
         self.first = self.first or reason
         return reason
 
     def guarded(self, what: str) -> AbstractContextManager[None, bool]:
-        """Keep a failure of the block away from the task."""
+        """Return a context manager that notes an exception and does not raise it."""
         return _Guard(self, what)
 
 

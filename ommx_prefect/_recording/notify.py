@@ -1,4 +1,4 @@
-"""Tell Prefect about a recorded attempt, and note whose its persisted result is."""
+"""Label a recorded attempt in Prefect, and remember which attempt made a persisted result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def notify_prefect(record: Record) -> None:
 
 
 def note_result(record: Record) -> None:
-    """Note which task run made the result that Prefect persists next; a failed one makes none."""
+    """Write down which task run makes the result that Prefect persists; a failed one makes none."""
     end = record.end
     if record.result_key and end.status == "finished" and end.state != "Cached":
         with contextlib.suppress(Exception):  # a cached Run that names no origin is whole

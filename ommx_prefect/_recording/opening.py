@@ -28,7 +28,7 @@ from ommx_prefect._workarounds.rust_spans import leave_rust_spans
 
 
 def open_record(record: Record) -> None:
-    """Make the attempt known, and open its Run where a trace is to begin with it.
+    """Write the start record of an attempt, and open its Run where a trace is to begin with it.
 
     What fails is a fault of the record; nothing is raised but timeouts and signals.
     """
@@ -78,7 +78,7 @@ def _find_secrets(record: Record) -> None:
 
 
 def search_for_secrets(record: Record, kind: str, values: Mapping[str, Any]) -> None:
-    """Learn the secrets in these values, and note which values cannot be searched."""
+    """Learn the secrets in these values; a value that cannot be searched gets a note."""
     for name, error in record.redact.learn(values).items():
         reason = describe_error(error, record.redact.text)
         record.faults.note_once(f"{kind} {name!r} cannot be searched for secrets: {reason}")
@@ -105,7 +105,7 @@ def _inputs_of(record: Record) -> dict[str, Scalar]:
 
 
 def _keywords_of(record: Record) -> str | None:
-    """Return which argument holds those of `**keywords`, where the function takes some."""
+    """Return the name of the function's `**keywords` argument, if it has one."""
     if record.context is None or dict not in map(type, record.arguments.values()):
         return None
     return keywords_of(record.context.task.fn)

@@ -107,7 +107,7 @@ class Record:
             self.checkpoints.await_written()
 
     def forget_announced(self) -> None:
-        """Let go of what was announced of a solve, once the record that holds it is durable."""
+        """Remove what was announced of a solve, once the record that holds it is durable."""
         if "checkpoints" in vars(self):
             self.checkpoints.forget_announced()
 

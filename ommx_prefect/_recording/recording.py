@@ -34,8 +34,8 @@ from ommx_prefect._values.secrets import Redactor
 T = TypeVar("T")
 
 
-class LateSeal(Protocol):
-    """Seals what no flow hook waits for, once the record of an attempt is closed."""
+class SealsLate(Protocol):
+    """What seals an attempt that no flow hook will seal, once its record is closed."""
 
     def seal(self, attempt: Attempt, outcome: Outcome) -> None:
         """Seal it in this thread, if nobody else will."""
@@ -64,7 +64,7 @@ class Recording:
         options: RecordingOptions,
         arguments: Mapping[str, Any],
         context: TaskRunContext | None = None,
-        late_seal: LateSeal | None = None,
+        late_seal: SealsLate | None = None,
     ) -> None:
         self.record = Record(attempt, options, arguments, context)
         self._late_seal = late_seal
@@ -76,12 +76,12 @@ class Recording:
 
     @property
     def redact(self) -> Redactor:
-        """Cuts the secrets of the attempt out of texts."""
+        """Redacts the secrets of the attempt in texts."""
         return self.record.redact
 
     @property
     def faults(self) -> Faults:
-        """What could not be recorded."""
+        """The failures of recording so far."""
         return self.record.faults
 
     @property

@@ -29,7 +29,7 @@ def without_secrets(documents: Documents, redact: Redactor) -> Documents:
     if not any(map(redact.may_show, (documents.manifest, documents.config, documents.parameters))):
         return documents
     record = decode(documents)
-    shown = _shown(record, "", redact)
+    shown = _without_secrets(record, "", redact)
     return documents if shown == record else compose(shown).documents
 
 
@@ -58,24 +58,26 @@ def _shows_one(trace: Descriptor, redact: Redactor) -> bool:
 
 
 def redaction_notes(redact: Redactor) -> tuple[str, ...]:
-    """Say how many texts with a secret were replaced; nothing where none was."""
+    """Return a note of how many texts with a secret were replaced; none where none was."""
     count = redact.count
     return (f"{count} texts with a secret are replaced by {REDACTED}",) if count else ()
 
 
-def _shown(value: Any, name: str, redact: Redactor) -> Any:
+def _without_secrets(value: Any, name: str, redact: Redactor) -> Any:
     if isinstance(value, Descriptor):
         pairs = tuple((key, redact.text(text)) for key, text in value.annotations)
         return dataclasses.replace(value, annotations=pairs)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {x.name: getattr(value, x.name) for x in dataclasses.fields(value)}
-        shown = {key: x if key in KEPT else _shown(x, key, redact) for key, x in fields.items()}
+        shown = {
+            key: x if key in KEPT else _without_secrets(x, key, redact) for key, x in fields.items()
+        }
         return dataclasses.replace(value, **shown)
     if isinstance(value, Mapping):
         result: dict[str, Any] = {}
         for key, item in value.items():
-            result[unused(redact.text(key), result)] = _shown(item, key, redact)
+            result[unused(redact.text(key), result)] = _without_secrets(item, key, redact)
         return result
     if isinstance(value, (list, tuple)):
-        return type(value)(_shown(item, name, redact) for item in value)
+        return type(value)(_without_secrets(item, name, redact) for item in value)
     return redact.json(value, name)

@@ -34,7 +34,7 @@ def origin_of(key: str) -> str | None:
 
 
 def old_origins(before: float) -> dict[Path, int]:
-    """Return what was neither noted nor asked for since: files, and the bytes of each."""
+    """Yield the files, with sizes, of results that were neither noted nor asked for since."""
     found: dict[Path, int] = {}
     with contextlib.suppress(OSError):
         for entry in os.scandir(stage_root() / ORIGINS):

@@ -16,7 +16,7 @@ _ATTEMPT = "org.ommx-prefect.attempt"
 
 
 def bind_transaction(attempt: Attempt) -> str | None:
-    """Tell Prefect's transaction whose it is; return its key, under which a result is stored."""
+    """Write the task run into Prefect's transaction; return the key of the result to be stored."""
     transaction = get_transaction()
     if transaction is None:
         return None

@@ -102,7 +102,7 @@ class OpenRun:
         return self._run is run
 
     def give_up(self) -> None:
-        """Record nothing: what the function logs is lost."""
+        """Accept what the function logs from here on, and record nothing of it."""
         self._is_recordable = False
 
     def trace(self) -> None:

@@ -55,7 +55,7 @@ def seal_by_hand(
 
 
 def _set_aside(owner: str, stage: str | None) -> None:
-    """Set aside what is damaged: first here, for that says where else to look."""
+    """Set damaged records aside: first here, since they name the place where others are."""
     local = LocalStage(owner)
     set_aside_files(local)
     for name, read in ((SEALED_RECORD, read_previous), (INTENT, read_publication)):

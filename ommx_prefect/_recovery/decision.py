@@ -14,8 +14,9 @@ from prefect.client.schemas.objects import State, StateType
 from ommx_prefect._prefect.states import RUN_STATUS
 from ommx_prefect._recovery.prefect_answer import UNKNOWN, PrefectAnswer
 from ommx_prefect._recovery.unsealed import Unsealed
+from ommx_prefect._shards import columns
 from ommx_prefect._shards.process import whereabouts
-from ommx_prefect._shards.shard import STATE_COLUMN, Attempt, Shard
+from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import End, read_end
 
 # Type of a flow run's state that is not final -> why its records wait on.
@@ -32,7 +33,7 @@ ATTENDED = (StateType.RUNNING, StateType.CANCELLING)
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done about a stage, and why.
+    """What `recover` does about the records in a stage, and why.
 
     Attributes:
         action: `seal`; `wait`; or `manual`: a person has to decide.
@@ -52,7 +53,7 @@ class Decision:
 def decide(
     unsealed: Unsealed, answer: PrefectAnswer, min_age_seconds: float, now: float
 ) -> Decision:
-    """Say what is to be done about a stage."""
+    """Decide what to do about the records in a stage."""
     touched = now - unsealed.touched
     if touched < min_age_seconds:
         return Decision("wait", f"it was touched {touched:.0f} s ago")
@@ -125,4 +126,4 @@ def _decide_task_run(unsealed: Unsealed, attempt: Attempt, answer: PrefectAnswer
 def end_of_shard(shard: Shard) -> End:
     """Return how the one Run of an experiment outside flows makes the experiment end."""
     reason = None if shard.status == "finished" else shard.reason
-    return End(shard.status, str(shard.parameters.get(STATE_COLUMN, "")), reason)
+    return End(shard.status, str(shard.parameters.get(columns.STATE, "")), reason)

@@ -1,4 +1,4 @@
-"""Tell people what recovery cannot seal: on the page of a flow run, and by an event.
+"""Report what recovery cannot seal: on the page of a flow run, and by an event.
 
 A task run outside flows has no page, and neither has a flow run that Prefect does not know.
 """
@@ -21,7 +21,7 @@ from ommx_prefect._values.secrets import redact_known
 
 
 def tell_failed(prefect: PrefectConnection, facts: FlowRunFacts, why: str) -> None:
-    """Show and tell that a flow run, or lone task run, was not sealed, and what mends that.
+    """Report that a flow run, or a task run outside flows, was not sealed, with the command to run.
 
     Args:
         prefect: Prefect's API; where it cannot be asked, nobody is told.
@@ -31,12 +31,12 @@ def tell_failed(prefect: PrefectConnection, facts: FlowRunFacts, why: str) -> No
     if prefect.client is None:
         return
     try:
-        _tell(prefect.client, facts, why)
+        _show_and_emit(prefect.client, facts, why)
     except Exception as error:
         warn(f"Prefect was not told that {facts.flow_run_id} waits: {describe_error(error)}")
 
 
-def _tell(client: SyncPrefectClient, facts: FlowRunFacts, why: str) -> None:
+def _show_and_emit(client: SyncPrefectClient, facts: FlowRunFacts, why: str) -> None:
     try:
         flow_run = read_flow_run(client, facts.flow_run_id)
     except ObjectNotFound:

@@ -65,7 +65,7 @@ def connect(stack: contextlib.ExitStack) -> PrefectConnection:
 
 
 def ask(unsealed: Unsealed, prefect: PrefectConnection) -> PrefectAnswer:
-    """Ask Prefect for the state of what waits."""
+    """Ask Prefect for the state of a flow run, or of a task run outside flows."""
     client = prefect.client
     if client is None:
         return PrefectAnswer(problem=prefect.problem)

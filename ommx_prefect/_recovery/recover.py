@@ -111,14 +111,14 @@ def recover(
 
 def recover_one(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterator[Recovered]:
     """Recover one flow run, or lone task run; yield nothing where nothing of it is unsealed."""
-    for row in _recovered(owner, how, prefect):
+    for row in _recover(owner, how, prefect):
         if row.done == "failed" and not how.dry_run:
             mend = f"ommx-prefect seal {owner} --interrupted"  # of one that Prefect does not know
             tell_failed(prefect, FlowRunFacts(owner, row.name, "", row.flow, mend=mend), row.why)
         yield row
 
 
-def _recovered(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterator[Recovered]:
+def _recover(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterator[Recovered]:
     try:
         unsealed = read_unsealed(owner)
     except Exception as error:
@@ -129,7 +129,7 @@ def _recovered(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterato
     if unsealed is None:
         return
     if unsealed.record is None and unsealed.stage.has(OUTBOX_RECORD):
-        yield _sent_out(unsealed, how)
+        yield _send_outbox(unsealed, how)
         return
     answer = ask(unsealed, prefect)
     try:
@@ -139,32 +139,32 @@ def _recovered(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterato
         return
     if decision.action == "wait" and unsealed.is_sealed and not unsealed.has_records:
         return  # sealed, running again, and nothing new yet
-    yield _done(unsealed, answer, decision, how, prefect)
+    yield _carried_out(unsealed, answer, decision, how, prefect)
 
 
 def _unreadable(owner: str, error: Exception) -> Recovered:
-    why = f"its records cannot be read: {describe_error(_told_of(owner, error))}"
+    why = f"its records cannot be read: {describe_error(_naming_damage(owner, error))}"
     return Recovered(owner, "", UNKNOWN, "", 0, 0, "failed", why)
 
 
 def _send_the_rest(owner: str) -> None:
-    """Send what is not damaged of a worker's records; the flow run is sealed elsewhere."""
+    """Send the undamaged records of a worker's host; the flow run is sealed elsewhere."""
     with contextlib.suppress(Exception):  # what stays is told of with the damage
         stage = stage_of(owner)
         if isinstance(stage, SharedStage) and not stage.is_own():
             stage.flush()
 
 
-def _told_of(owner: str, error: Exception) -> Exception:
-    """Return an error that names each damaged record, where that is why one cannot be read."""
+def _naming_damage(owner: str, error: Exception) -> Exception:
+    """Return an error that names each damaged record, where damage is the reason."""
     if not isinstance(error, DocumentError):
         return error
     errors = {name: each for name, _, each in damaged_files(LocalStage(owner))}
     return damage_error(owner, errors or {"": error})
 
 
-def _sent_out(unsealed: Unsealed, how: Recovery) -> Recovered:
-    """Send what a worker's host could not send; its flow run is sealed elsewhere."""
+def _send_outbox(unsealed: Unsealed, how: Recovery) -> Recovered:
+    """Send the records that a worker's host could not send; the flow run is sealed elsewhere."""
     stage = stage_of(unsealed.owner)
     age = time.time() - unsealed.touched
     if age < how.min_age_seconds:
@@ -181,7 +181,7 @@ def _sent_out(unsealed: Unsealed, how: Recovery) -> Recovered:
     return _row(unsealed, PrefectAnswer(), "sent", why)
 
 
-def _done(
+def _carried_out(
     unsealed: Unsealed,
     answer: PrefectAnswer,
     decision: Decision,

@@ -1,4 +1,4 @@
-"""Read what a stage of the Local Registry holds that no seal has taken."""
+"""Read the unsealed records in a stage of the Local Registry."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DOCUMENTS = (FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, INTENT)
 
 @dataclass(frozen=True)
 class Unsealed:
-    """A stage that holds what no seal has taken, or whose flow run was never sealed.
+    """A stage with unsealed records, or whose flow run was never sealed.
 
     Attributes:
         stage: Where it waits.
@@ -59,7 +59,7 @@ class Unsealed:
 
     @property
     def name(self) -> str:
-        """The name that people know it by."""
+        """The name that Prefect shows."""
         if self.record is not None:
             return self.record.flow_run
         return next((x.task_run for x in self._attempts if x.task_run_id == self.owner), "")
@@ -76,12 +76,12 @@ class Unsealed:
 
     @property
     def has_records(self) -> bool:
-        """Tell whether something waits, besides the flow run as such."""
+        """Tell whether it has records of attempts, and not only that of the flow run."""
         return has_unsealed(self.stage.path)
 
 
 def read_unsealed(root_flow_run_id: str) -> Unsealed | None:
-    """Read what waits in a stage, or None where it is a subflow's, which its parent seals.
+    """Read an unsealed stage; None where it is a subflow's, which is sealed with its parent.
 
     Raises:
         DocumentError: A shard of it is damaged.

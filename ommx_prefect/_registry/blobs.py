@@ -49,7 +49,7 @@ def _blobs() -> Path:
 
 
 def store_blob(digest: str, data: bytes) -> None:
-    """Make a blob durable in the Local Registry, where it is not in it already."""
+    """Store a blob durably in the Local Registry, unless it is there already."""
     path = blob_path(digest)
     with contextlib.suppress(OSError):
         if path.stat().st_size == len(data):
@@ -65,7 +65,7 @@ def store_file(path: Path) -> tuple[str, int]:
 
 
 def store_pieces(pieces: Iterable[bytes | memoryview]) -> tuple[str, int]:
-    """Make what is in memory, in pieces, a blob; return its digest and size.
+    """Store pieces of memory, one after the other, as one blob; return its digest and size.
 
     Some of it at a time is copied: its owner may change it meanwhile.
     """

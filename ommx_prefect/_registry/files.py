@@ -38,7 +38,7 @@ LARGE_BYTES = 64 * 1024 * 1024
 
 
 def flush(path: str) -> None:
-    """Make what was written to a file outlive a power failure, and the name it has now.
+    """Flush a file to the disk, with the name that it has now.
 
     Of a folder, the names in it.
     """
@@ -50,14 +50,14 @@ def flush(path: str) -> None:
 
 
 def open_new(path: Path) -> BinaryIO:
-    """Open a file of this user's that is not there yet, to be written."""
+    """Create a new file for this user alone, and open it to be written."""
     return open(os.open(path, _NEW, PRIVATE_FILE), "wb")
 
 
 def write_whole(
     path: Path | str, data: bytes, *, durable: bool = False, shared: bool = False
 ) -> None:
-    """Write a file so that it is seen whole or not at all; its folder is made if need be.
+    """Write a file atomically, seen whole or not at all; its folder is made if need be.
 
     Args:
         path: The file.
@@ -78,13 +78,13 @@ def write_whole(
 
 
 def write_durable(path: Path | str, data: bytes, *, shared: bool = False) -> None:
-    """Write a file whole that outlives a power failure from now on: its name is flushed, too."""
+    """Write a file atomically, and flush it and its name to the disk."""
     write_whole(path, data, durable=True, shared=shared)
     flush_folder(os.path.dirname(path))
 
 
 def flush_folder(folder: str) -> None:
-    """Make the names in a folder outlive a power failure, where the file system can."""
+    """Flush the names in a folder to the disk, where the file system can."""
     try:
         flush(folder)
     except OSError as error:
@@ -131,7 +131,7 @@ def _write_new(
 
 
 def make_folder(folder: str | Path, mode: int = PRIVATE_FOLDER) -> None:
-    """Make a folder, and those above it that are missing, for this user alone."""
+    """Create a folder, and missing ones above it, for this user alone."""
     with contextlib.suppress(FileExistsError):
         try:
             os.mkdir(folder, mode)
@@ -144,7 +144,7 @@ def make_folder(folder: str | Path, mode: int = PRIVATE_FOLDER) -> None:
 
 
 def read_regular(path: str | Path, *, owned: bool = True, fits: bool = False) -> bytes:
-    """Read a file that is a regular one: no link, no pipe, no device, no folder.
+    """Read a regular file; refuse a link, a pipe, a device or a folder.
 
     Args:
         path: The file.

@@ -61,7 +61,7 @@ class DamagedPayloadError(RuntimeError):
 
 
 def take_in(source: Path, target: Path, digests: Iterable[str]) -> None:
-    """Link blobs into the registry; one that it has is young again, for `ommx.artifact.gc`.
+    """Link blobs into the registry; an existing one gets a new time, for `ommx.artifact.gc`.
 
     Args:
         source: The folder that has all of them.
@@ -85,7 +85,7 @@ def take_in(source: Path, target: Path, digests: Iterable[str]) -> None:
 
 
 def _is_renewed(held: str, source: str) -> bool:
-    """Renew a blob that the registry has, and that the source has, too."""
+    """Set the time of a blob that both the registry and the source have to now."""
     try:
         os.utime(held)
     except FileNotFoundError:

@@ -27,7 +27,7 @@ _thread: threading.Thread | None = None
 
 
 def keep(attempt: Attempt) -> None:
-    """Keep what an attempt logs from now on, until it is released."""
+    """Protect the blobs that an attempt logs from now on, until it is released."""
     global _thread
     with _lock:
         _began[attempt.key] = attempt.started_at
@@ -39,7 +39,7 @@ def keep(attempt: Attempt) -> None:
 
 
 def release(attempt: Attempt) -> None:
-    """Let go of an attempt that has ended: its shard holds what it logged."""
+    """Stop protecting the blobs of an attempt that has ended: its shard holds them."""
     with _lock:
         _began.pop(attempt.key, None)
 

@@ -125,3 +125,14 @@ def earlier_name(digest: str) -> str:
 def sealing_name(owner: str) -> str:
     """Return the name under which the experiment of a flow run is imported, to be verified."""
     return f"{OUR_NAMES}sealing:{owner}"
+
+
+def opening_line(name: str, *, is_checkpoint: bool = False, in_parts: bool = False) -> str:
+    """Return the Python expression that opens an experiment, for a person to copy.
+
+    It is one of plain `ommx`; of an experiment in parts it is one of this package.
+    """
+    if in_parts:
+        return f'ommx_prefect.load_experiment("{name}")'
+    method = "restore_from_checkpoint" if is_checkpoint else "load"
+    return f'Experiment.{method}("{name}")'

@@ -37,32 +37,32 @@ def _read(layer: Descriptor) -> bytes:
 
 
 def is_part(annotations: Mapping[str, str]) -> bool:
-    """Tell a part from an experiment of its own."""
+    """Tell whether annotations are those of a part of an experiment."""
     return PART_OF in annotations
 
 
 def runs_in(ref: ExperimentRef | ExperimentCheckpointRef) -> int:
     """Return how many Runs an experiment has; of an index, those of its parts."""
-    return _said(ref, RUNS, ref.run_count)
+    return _count_in(ref, RUNS, ref.run_count)
 
 
 def solves_in(ref: ExperimentRef | ExperimentCheckpointRef) -> int:
     """Return how many Solves an experiment has; of an index, those of its parts."""
-    return _said(ref, SOLVES, ref.solve_count)
+    return _count_in(ref, SOLVES, ref.solve_count)
 
 
-def _said(ref: ExperimentRef | ExperimentCheckpointRef, name: str, own: int) -> int:
+def _count_in(ref: ExperimentRef | ExperimentCheckpointRef, name: str, own: int) -> int:
     said = ref.annotations.get(name, "")
     return int(said) if PARTS in ref.annotations and said.isdecimal() else own
 
 
 def named_parts() -> set[str]:
     """Return the digests of all parts that some experiment of the Local Registry names."""
-    return _parts_of(_named())
+    return _parts_of(_all_names())
 
 
 @dataclass(frozen=True)
-class _Named:
+class _NamedImage:
     """An image name of the Local Registry, and what stands under it."""
 
     image_name: str
@@ -70,13 +70,13 @@ class _Named:
     annotations: Mapping[str, str]
 
 
-def _named() -> list[_Named]:
+def _all_names() -> list[_NamedImage]:
     """Return all names. `list_experiments` (3.0.0b7) would hold the config of each experiment."""
     refs = list_artifacts(root=registry_root(), include_internal=True)
-    return [_Named(ref.image_name, ref.manifest_digest, ref.annotations) for ref in refs]
+    return [_NamedImage(ref.image_name, ref.manifest_digest, ref.annotations) for ref in refs]
 
 
-def _parts_of(named: Iterable[_Named]) -> set[str]:
+def _parts_of(named: Iterable[_NamedImage]) -> set[str]:
     indexes = {each.manifest_digest for each in named if PARTS in each.annotations}
     return {place.digest for digest in indexes for place in places_in(digest)}
 
@@ -86,7 +86,7 @@ def forget_unnamed_parts(flow_run_id: str) -> None:
 
     Another flow run may have stored its parts, and not yet their index: its own are left alone.
     """
-    names = _named()
+    names = _all_names()
     try:
         parts = _parts_of(names)
     except DocumentError:  # which may name any of them
@@ -99,8 +99,8 @@ def forget_unnamed_parts(flow_run_id: str) -> None:
 
 
 def forget_stale_wholes() -> None:
-    """Remove what was put together from the parts of experiments that have no name any more."""
-    names = _named()
+    """Remove the composed experiments of parts whose index has no name any more."""
+    names = _all_names()
     known = {each.manifest_digest for each in names}
     for each in names:
         index = f"sha256:{each.image_name[-HEX_DIGITS:]}"

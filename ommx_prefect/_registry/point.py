@@ -1,4 +1,4 @@
-"""Point a name to an image of the Local Registry, also where what it follows is not here.
+"""Point a name to an image of the Local Registry whose OCI subject may be missing.
 
 OMMX (3.0.0b7) restores no name of an image whose OCI subject is missing, or misses a blob. Neither
 its pull nor its import of an archive asks for the subject: a night that follows another one in a

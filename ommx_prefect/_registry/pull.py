@@ -45,7 +45,7 @@ def pull_index(image_name: str) -> Experiment:
 
 
 def _instead(repository: Repository) -> str:
-    """Say which tags there are; the last by name are the newest nights."""
+    """Suggest tags that exist; the last by name are the newest nights."""
     try:
         tags = repository.tags()[-MOST_TAGS:]
     except RegistryError:  # not every registry tells, and not everyone

@@ -1,4 +1,4 @@
-"""Read what the Runs of an experiment logged."""
+"""Read the run parameters of an experiment as plain Python values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ommx_prefect._format.columns import logged_names, split_columns
 
 
 def run_parameters(experiment: Experiment) -> dict[int, dict[str, Any]]:
-    """Return the parameters of every Run as plain values; what a Run has not is not there.
+    """Return the parameters of every Run; a Run has an entry only for what it logged.
 
     They have the names by which they were logged, also where the column of a name was split
     because its values are of several types.

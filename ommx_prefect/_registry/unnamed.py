@@ -1,4 +1,4 @@
-"""Store the Experiment of one attempt in the Local Registry under no name.
+"""Store the Experiment of one attempt in the Local Registry without a name.
 
 Every name in the registry makes each later `commit()` slower (OMMX 3.0.0b7: 1.2 ms with an empty
 registry, 7 ms with 10,000 names), so an attempt's Experiment is stored without one.

@@ -27,7 +27,7 @@ TAG_LETTERS = 63
 
 
 def whole(experiment: Experiment, digest: str = "") -> Experiment:
-    """Return an experiment with all its Runs: itself, unless it is the index of its parts.
+    """Return an experiment with all its Runs; an index of parts is composed with them.
 
     Parts that are not here are fetched from the repository of its name, by digest.
 
@@ -53,7 +53,7 @@ def whole(experiment: Experiment, digest: str = "") -> Experiment:
 
 
 def load_image(image_name: str) -> Experiment:
-    """Open what an image name means, with all its Runs: here, its checkpoint, or in its registry.
+    """Open the experiment of an image name with all Runs: here, its checkpoint, or its registry's.
 
     Args:
         image_name: `registry/repository:tag`, or `registry/repository@sha256:...`.
@@ -100,7 +100,7 @@ def fetch_parts(name: str, places: Sequence[PartPlace]) -> None:
 
 
 def _compose(digest: str, places: Sequence[PartPlace], name: str) -> None:
-    """Store the whole under a name; without a subject, for the index has that."""
+    """Store the composed experiment under a name; without a subject, for the index has that."""
     parts = [decode(read_documents(place.digest)) for place in places]
     joined = join(decode(read_documents(digest)), places, parts)
     found = dataclasses.replace(joined, subject=None, requested_image_name=None)

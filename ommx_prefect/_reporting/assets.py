@@ -20,14 +20,14 @@ MATERIALIZED = "prefect.asset.materialization.succeeded"
 
 
 def asset_key(image_name: str) -> str:
-    """Return the key of the asset that an image is a version of; empty where it is none."""
+    """Return the asset key of an image name; empty for an anonymous one."""
     where = split_name(image_name)
     is_local = is_local_registry(where.registry)
     return "" if is_local else f"oci://{where.registry}/{where.repository}"
 
 
 def tell_materialized(night: Night) -> None:
-    """Tell Prefect that a finished experiment is a new version of its asset."""
+    """Emit the event that a finished experiment is a new version of its asset."""
     sealed, key = night.sealed, asset_key(night.sealed.image_name)
     if sealed.status != "finished" or not key:
         return

@@ -19,6 +19,7 @@ from ommx_prefect._prefect.log import warn
 from ommx_prefect._reporting.markdown import name_in_shell
 from ommx_prefect._reporting.night import FlowRunFacts, Night
 from ommx_prefect._sealing.result import SealedExperiment
+from ommx_prefect._shards import columns
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import redact_known
@@ -42,7 +43,7 @@ LONGEST = 1000
 
 
 def tell_sealed(night: Night) -> None:
-    """Tell of a seal, of its push, and of the Runs that failed or were interrupted."""
+    """Emit the events of a seal, of its push, and of Runs that failed or were interrupted."""
     sealed = night.sealed
     _emit(SEALED, night.facts, _sealed_payload(sealed), sealed)
     tell_pushed(night)
@@ -51,7 +52,7 @@ def tell_sealed(night: Night) -> None:
 
 
 def tell_pushed(night: Night) -> None:
-    """Tell of a push, or why there was none."""
+    """Emit the event of a push, or of its failure."""
     sealed = night.sealed
     if sealed.pushed and not sealed.composed_in:
         pushed = {"image_name": sealed.remote_name, "digest": sealed.manifest_digest}
@@ -61,7 +62,7 @@ def tell_pushed(night: Night) -> None:
 
 
 def tell_seal_failed(facts: FlowRunFacts, error: str) -> None:
-    """Tell of a seal that failed; under the name of release 0.1.0, too."""
+    """Emit the event of a failed seal, also under the name that it had in release 0.1.0."""
     resource = {
         "prefect.resource.id": f"prefect.{facts.kind}.{facts.flow_run_id}",
         "prefect.resource.name": facts.flow_run_name,
@@ -72,16 +73,16 @@ def tell_seal_failed(facts: FlowRunFacts, error: str) -> None:
 
 
 def tell_regressed(night: Night, before: str, regressions: Sequence[str]) -> None:
-    """Emit what became worse since an earlier experiment, by its image name."""
+    """Emit the event of regressions against an earlier experiment."""
     look = f"ommx-prefect compare {before} {name_in_shell(night)}"
-    payload = {"before": before, "command": look, **_listed("regressions", regressions)}
+    payload = {"before": before, "command": look, **_count_and_first("regressions", regressions)}
     _emit(REGRESSED, night.facts, payload, night.sealed)
 
 
 def tell_contradicted(night: Night, contradictions: Sequence[str]) -> None:
-    """Emit which claims of an experiment contradict each other."""
+    """Emit the event of contradictory results within an experiment."""
     look = f"ommx-prefect show {name_in_shell(night)}"
-    payload = {"command": look, **_listed("contradictions", contradictions)}
+    payload = {"command": look, **_count_and_first("contradictions", contradictions)}
     _emit(CONTRADICTED, night.facts, payload, night.sealed)
 
 
@@ -93,7 +94,7 @@ def _sealed_payload(sealed: SealedExperiment) -> dict[str, Any]:
         "runs": dict(sealed.counts),
         "pushed": sealed.pushed,
         "opens_with": sealed.opens_with,
-        **_listed("warnings", sealed.warnings),
+        **_count_and_first("warnings", sealed.warnings),
     }
 
 
@@ -106,25 +107,25 @@ def _push_failed_payload(night: Night) -> dict[str, Any]:
     }
 
 
-def _listed(name: str, sentences: Sequence[str]) -> dict[str, Any]:
-    """Return how many sentences there are, and the first of them."""
+def _count_and_first(name: str, sentences: Sequence[str]) -> dict[str, Any]:
+    """Return the number of sentences, and the first ones, for an event's payload."""
     return {f"{name}_count": len(sentences), name: list(sentences[:MOST_SAID])}
 
 
 def _emit_run(night: Night, run_id: int, run: RunRecord) -> None:
     parameters = run.parameters
-    task = str(parameters.get("prefect.task", ""))
+    task = str(parameters.get(columns.TASK, ""))
     payload = {
         "run_id": run_id,
         "task": task,
-        "attempt": parameters.get("prefect.attempt"),
-        "state": parameters.get("prefect.state", ""),
+        "attempt": parameters.get(columns.ATTEMPT),
+        "state": parameters.get(columns.STATE, ""),
         "reason": run.reason or "",
         "image_name": night.sealed.image_name,
         "digest": night.sealed.manifest_digest,
     }
     resource = {
-        "prefect.resource.id": f"prefect.task-run.{parameters.get('prefect.task_run_id', '')}",
+        "prefect.resource.id": f"prefect.task-run.{parameters.get(columns.TASK_RUN_ID, '')}",
         "prefect.resource.name": task,
     }
     _send(OF_RUN[run.status], resource, night.facts, payload)

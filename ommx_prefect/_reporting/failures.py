@@ -5,6 +5,7 @@ from __future__ import annotations
 from ommx_prefect._format.model import RunRecord
 from ommx_prefect._reporting.markdown import MOST_LINES, link, more, name_in_shell
 from ommx_prefect._reporting.night import Night
+from ommx_prefect._shards import columns
 from ommx_prefect._values.display import for_markdown
 
 LONGEST_REASON = 200
@@ -13,7 +14,7 @@ ADAPTER, INSTANCE = "adapter", "instance"
 
 
 def failures(night: Night) -> list[str]:
-    """Return the section of a page; nothing where all went well."""
+    """Return the section of failed Runs of a page; empty where all went well."""
     found = list(night.unwell())
     if not found:
         return []
@@ -31,13 +32,13 @@ def replay_of(night: Night, run_id: int) -> str:
 
 
 def _holds_a_solve(run: RunRecord) -> bool:
-    """Tell whether a Run has a solve, be it one that never ended."""
+    """Tell whether a Run has a solve, finished or not."""
     was_begun = ADAPTER in run.parameters and INSTANCE in run.attachments.entries
     return bool(run.solves or run.samplings or was_begun)
 
 
 def _failure(night: Night, run_id: int, run: RunRecord) -> str:
-    task_run = link("task run", "task-run", str(run.parameters.get("prefect.task_run_id")))
+    task_run = link("task run", "task-run", str(run.parameters.get(columns.TASK_RUN_ID)))
     again = replay_of(night, run_id)
     return (
         f"- **{for_markdown(_title(run_id, run))}**: "
@@ -48,8 +49,8 @@ def _failure(night: Night, run_id: int, run: RunRecord) -> str:
 
 
 def _title(run_id: int, run: RunRecord) -> str:
-    """Return what a Run was: its task, and of a solve the instance and the adapter."""
+    """Return the title of a Run: its task, and for a solve the instance and the adapter."""
     known = run.parameters
     solve = [str(known[name]) for name in (INSTANCE, ADAPTER) if known.get(name)]
-    task = " ".join([str(known.get("prefect.task", "")), *solve])
-    return f"Run {run_id}, {task}, attempt {known.get('prefect.attempt', 1)}, {run.status}"
+    task = " ".join([str(known.get(columns.TASK, "")), *solve])
+    return f"Run {run_id}, {task}, attempt {known.get(columns.ATTEMPT, 1)}, {run.status}"

@@ -1,4 +1,4 @@
-"""Find what deserves attention in a sealed flow run: contradictions, and changes since the last.
+"""Find contradictions in a sealed flow run, and changes since the previous one.
 
 Where an experiment holds no solve there is nothing to find, and nothing is read.
 """
@@ -130,7 +130,7 @@ def _runs_of(claims: Iterable[Any]) -> tuple[int, ...]:
 
 
 def titles(image_names: Sequence[str]) -> list[str]:
-    """Return what nights are called in a picture: the days, or times, with which their tags begin.
+    """Return the labels of nights in a picture: the days, or times, with which their tags begin.
 
     Where that does not tell them apart, or a flow chooses its tags, they are called by those.
     """

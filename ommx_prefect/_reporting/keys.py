@@ -1,4 +1,4 @@
-"""The keys of a flow's artifacts in Prefect's UI, stable so that each key has one history."""
+"""The keys of a flow's artifacts in Prefect's UI; each key shows the history of its flow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def runs_key(facts: FlowRunFacts) -> str:
 
 
 def _slug(text: str) -> str:
-    """Return small letters, digits and dashes; with digits of a hash where they are not ASCII.
+    """Return a text in lower-case letters, digits and dashes; a hash keeps non-ASCII ones apart.
 
     Names that differ in blanks, capitals or signs alone share one: a key is for people to read.
     """

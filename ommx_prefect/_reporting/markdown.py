@@ -45,17 +45,17 @@ def listed(title: str, sentences: Iterable[str]) -> list[str]:
 
 
 def more(count: int, where: str) -> list[str]:
-    """Say how many lines of a list are left out, and where they are."""
+    """Return the line that says how many lines of a list are left out, and where to find them."""
     return ["", f"{count - MOST_LINES} more {where}."] if count > MOST_LINES else []
 
 
 def many(count: int, what: str) -> str:
-    """Return a number and what it counts."""
+    """Return a number with its noun, in the plural where it is not one."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def name_in_shell(night: Night) -> str:
-    """Return how a shell names the experiment, in words that never need quotes.
+    """Return the name of an experiment for a shell command, without need of quotes.
 
     One that is not finished is a checkpoint, and known by its flow run; where it was composed in
     its registry, it is known by the name that it has there.

@@ -39,7 +39,7 @@ class FlowRunFacts:
 
     @property
     def command(self) -> str:
-        """What mends a seal or a push of it that failed."""
+        """The command to run after a failed seal or push."""
         return self.mend or f"ommx-prefect seal {self.flow_run_id}"
 
 
@@ -57,11 +57,11 @@ class Night:
 
     @cached_property
     def runs(self) -> list[tuple[int, RunRecord]]:
-        """Its own Runs with their ids: not those of nights before that the experiment holds."""
+        """Its own Runs with their ids, without those of earlier nights in the experiment."""
         return own_runs(self.experiment)
 
     def unwell(self) -> Iterator[tuple[int, RunRecord]]:
-        """Return the Runs that failed or were interrupted, by their ids, the worst first."""
+        """Return the Runs that failed or were interrupted by id, the worst first."""
         for status in UNWELL:
             for run_id, run in self.runs:
                 if run.status == status:

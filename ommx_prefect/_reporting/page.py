@@ -24,6 +24,7 @@ from ommx_prefect._reporting.markdown import (
     name_in_shell,
 )
 from ommx_prefect._reporting.night import Night
+from ommx_prefect._shards import columns
 from ommx_prefect._targets import annotations as names
 from ommx_prefect._values.display import as_code, for_markdown, for_terminal
 
@@ -93,7 +94,7 @@ def description(night: Night, found: Findings, unsealed: int = 0) -> str:
 
 
 def _headline(night: Night, found: Findings) -> str:
-    """Return the verdict in a few words: how the night ended, and the worst thing in it."""
+    """Return the page's headline: how the night ended, and the worst thing in it."""
     counts = night.sealed.counts
     worst = (
         many(len(found.contradictions), "contradiction") if found.contradictions else "",
@@ -209,7 +210,7 @@ def _environment(night: Night) -> str:
     versions = [("Python", names.PYTHON_VERSION), ("OMMX", names.OMMX_VERSION)]
     versions += [("Prefect", names.PREFECT_VERSION)]
     told = night.experiment.annotations
-    hosts = sorted({str(run.parameters.get("prefect.host", "")) for _, run in night.runs})
+    hosts = sorted({str(run.parameters.get(columns.HOST, "")) for _, run in night.runs})
     shown = [host for host in hosts if host][:5]
     found = [f"{title} {told[name]}" for title, name in versions if name in told]
     return ", ".join([*found, *(f"on {host}" for host in shown)])
@@ -229,7 +230,7 @@ def _how(night: Night, found: Findings) -> list[str]:
 
 
 def _within_bounds(sections: list[list[str]], pictures: Sequence[str]) -> str:
-    """Join the sections that have something to say; what is too much gives way."""
+    """Join the sections within the size limit: pictures are dropped first, then long lists cut."""
     cures: tuple[Callable[[list[list[str]]], list[list[str]]], ...] = (
         lambda kept: kept,
         lambda kept: [[TOO_LARGE] if x and x == list(pictures) else x for x in kept],

@@ -1,4 +1,4 @@
-"""Show the progress of a running flow: one progress artifact, updated from one thread.
+"""Show the progress of a running flow as a Prefect progress artifact, updated by one thread.
 
 Nothing here is called by a task. The thread counts what the process has submitted, begun and seen
 end, which costs no request, and writes at most once in `LEAST_SECONDS`, and only where the share
@@ -102,7 +102,7 @@ def begin_progress(flow: Flow[Any, Any], flow_run: FlowRun) -> None:
 
 
 def end_progress(flow_run_id: str) -> None:
-    """Say that a flow run has ended, and wait (bounded) until the thread has written that."""
+    """End the progress of a flow run, and wait (bounded) until the thread has written that."""
     with _lock:
         progress = _running.pop(flow_run_id, None)
     if progress is not None:

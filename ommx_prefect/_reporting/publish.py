@@ -108,7 +108,7 @@ def _facts_by_id(flow_run_id: str) -> FlowRunFacts:
 
 
 def _shielded(otherwise: T, do: Callable[[], T]) -> T:
-    """Publish something; where that fails, log it and go on."""
+    """Run a publication; where it fails, log the error and go on."""
     try:
         return do()
     except Exception as error:

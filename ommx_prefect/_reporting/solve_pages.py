@@ -16,6 +16,7 @@ from ommx_prefect._format.model import RunRecord
 from ommx_prefect._prefect.api import api_client
 from ommx_prefect._reporting.markdown import link
 from ommx_prefect._reporting.night import UNWELL, Night
+from ommx_prefect._shards import columns
 from ommx_prefect._values.display import as_code, for_markdown, for_terminal
 
 MOST_PAGES = 20
@@ -59,7 +60,7 @@ def _solves(night: Night) -> Iterator[tuple[int, RunRecord]]:
 
 def _task_run_id(run: RunRecord) -> UUID | None:
     try:
-        return UUID(str(run.parameters.get("prefect.task_run_id")))
+        return UUID(str(run.parameters.get(columns.TASK_RUN_ID)))
     except ValueError:
         return None
 

@@ -1,4 +1,4 @@
-"""Nights as tables of solves, to be compared: of the Local Registry, or of that of their name.
+"""Read the nights before one as tables of solves, from the Local Registry or their own registry.
 
 An experiment that is in a registry alone has its payload there. What is compared is in its run
 parameters, and its documents are small: manifest, config and parameters. So nothing else is
@@ -52,8 +52,8 @@ class Solved:
     environments: Sequence[Mapping[str, Any]]
 
 
-class EarlierNight(Protocol):
-    """A night before one, which is read once there is room for it."""
+class ComparableNight(Protocol):
+    """An earlier night that can be compared; its solves are counted before it is read."""
 
     def solves(self) -> int:
         """Return how many solves it has; DocumentError or GoneError where it is none any more."""
@@ -63,7 +63,7 @@ class EarlierNight(Protocol):
 
 
 def solved(night: Night) -> Solved | None:
-    """Return a night as it can be compared; None where its name points elsewhere meanwhile."""
+    """Return the solves of a night; None where its name points elsewhere meanwhile."""
     sealed = night.sealed
     if sealed.composed_in:
         return _of_record(sealed.image_name, night.experiment, target_of_sealed(sealed))
@@ -72,7 +72,7 @@ def solved(night: Night) -> Solved | None:
 
 
 def earlier(night: Night, most: int, most_solves: int) -> list[Solved]:
-    """Return the last nights before one in order of time, as many as there is room for."""
+    """Return the last nights before one in order of time, within limits of nights and solves."""
     found: list[Solved] = []
     for each in _nights_before(night):
         with contextlib.suppress(OmmxPrefectError):  # it was deleted in its registry
@@ -84,7 +84,7 @@ def earlier(night: Night, most: int, most_solves: int) -> list[Solved]:
     return found
 
 
-def _nights_before(night: Night) -> Iterator[EarlierNight]:
+def _nights_before(night: Night) -> Iterator[ComparableNight]:
     """Yield the nights before one, here and in the registry of its name, the last first."""
     series = Series.of_annotations(night.experiment.annotations, night.sealed.image_name)
     stage = stage_of(night.sealed.flow_run_id, night.sealed.composed_in or None)

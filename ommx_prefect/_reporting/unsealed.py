@@ -1,4 +1,4 @@
-"""Count the earlier flow runs of a series that are not sealed, for the page of the next night."""
+"""Count the earlier flow runs of a series that are not sealed, for the morning page."""
 
 from __future__ import annotations
 

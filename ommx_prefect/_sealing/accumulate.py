@@ -1,4 +1,4 @@
-"""Decide which night a new experiment follows, and what it takes over of it: `flow(lineage=...)`.
+"""Find the previous night of a new experiment, and what is taken over: `flow(lineage=...)`.
 
 `previous` names the last night as the OCI subject. `accumulate` also takes over all that the image
 of that night holds: its own Runs, and those of the nights before it. Payload is taken over by its
@@ -37,7 +37,7 @@ NOT_THIS_FLOWS = (
 
 @dataclass(frozen=True)
 class NightBefore:
-    """The previous night of one that is sealed, and where it is.
+    """The previous night of the experiment that is sealed, and where it is stored.
 
     Attributes:
         subject: The descriptor of its manifest.
@@ -49,7 +49,7 @@ class NightBefore:
 
 
 def earlier_of(inputs: SealInputs) -> Earlier:
-    """Return what an experiment has of the nights before it; what was chosen once stays."""
+    """Return what an experiment takes over of earlier nights; a repeated seal keeps its choice."""
     before = inputs.contents
     if before.documents is not None:
         said = (x for x in before.warnings if x.startswith((LEFT_OUT, FOLLOWS_NONE)))
@@ -76,7 +76,7 @@ def _of_night_before(inputs: SealInputs) -> Earlier:
 
 
 def _night_before(inputs: SealInputs) -> NightBefore | None:
-    """Return the last night before one, be it in the registry of its name or here.
+    """Return the previous night, from the Local Registry or the registry of its name.
 
     Raises:
         DocumentError: It is here, and not whole.
@@ -96,7 +96,7 @@ def _night_before(inputs: SealInputs) -> NightBefore | None:
 
 
 def _can_be_followed(night: Composed, series: Series) -> bool:
-    """Tell whether a night is finished, and in the repository in which a subject has to be."""
+    """Tell whether a night is finished, and in the repository that an OCI subject needs."""
     return night.series.repository == series.repository and night.is_finished()
 
 
@@ -107,7 +107,7 @@ def _is_later(here: ExperimentRef, there: Composed) -> bool:
 
 
 def _require_whole(digest: str) -> None:
-    """Raise DocumentError unless an image, and what it follows here, has what it names.
+    """Raise DocumentError unless all blobs of an image, and of its OCI subjects here, exist.
 
     What it follows in a registry alone need not be here.
     """
@@ -125,7 +125,7 @@ def _require_whole(digest: str) -> None:
 
 
 def _require(layer: Descriptor) -> None:
-    """Raise DocumentError unless the Local Registry has a blob, which is not read for that."""
+    """Raise DocumentError unless the Local Registry has a blob; it is not read."""
     try:
         size = blob_path(layer.digest).stat().st_size
     except OSError as error:
@@ -135,7 +135,7 @@ def _require(layer: Descriptor) -> None:
 
 
 def _taken_over(found: NightBefore, inputs: SealInputs) -> Earlier:
-    """Return all that the previous night holds; of one in a registry no payload is fetched.
+    """Return the contents of the previous night; payload in a registry is not fetched.
 
     Raises:
         DocumentError: It cannot be read.
@@ -155,7 +155,7 @@ def _taken_over(found: NightBefore, inputs: SealInputs) -> Earlier:
 
 
 def _is_of_this_flow(contents: SealedContents, inputs: SealInputs) -> bool:
-    """Tell whether payload of a night may go where the record of a flow run says.
+    """Tell whether a night is of the flow run's own flow, where another host wrote its record.
 
     Whoever writes to a shared stage may have named the series of another flow there.
     """
@@ -164,7 +164,7 @@ def _is_of_this_flow(contents: SealedContents, inputs: SealInputs) -> bool:
 
 
 def _night_of(contents: SealedContents) -> EarlierNight:
-    """Return what is told of the night itself, besides those before it that it holds."""
+    """Return the ledger's entry about a night, without the earlier nights that it holds."""
     told, documents = contents.ledger, contents.documents
     if told is None or documents is None:
         raise DocumentError("it has no ledger")

@@ -1,4 +1,4 @@
-"""Write the annotations of an experiment: what catalogues show of it."""
+"""Make the annotations of an experiment, which catalogues show."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _name_for(
     holders: dict[str, str],
     experiment: ExperimentRecord,
 ) -> str:
-    """Return the name under which an attachment stands: its own, or one that tells whose it is."""
+    """Return the name of an attachment: as it was logged, or with the subflow's name if taken."""
     descriptor = experiment.attachments.entries[name]
     is_free = logged.entries.get(name, descriptor) == descriptor
     holder = holders.setdefault(name, attempt.flow_run_id if is_free else attempt.owner)

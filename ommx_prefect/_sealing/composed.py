@@ -61,7 +61,7 @@ class Composed:
     manifest: Mapping[str, Any] = field(repr=False)
 
     def is_finished(self) -> bool:
-        """Tell whether it is no night that failed and was pushed as such; its config tells.
+        """Tell, from its config, whether it is a finished night, and no failed one that was pushed.
 
         One whose config is damaged or gone is none to follow either: there are others before it.
         """
@@ -95,7 +95,7 @@ def composed_before(series: Series, stage: Stage) -> list[Composed]:
         return []
     target, remembered = OciTarget(stage, name), dict(_remembered(series))
     others = {x: each for x, each in remembered.items() if repository_of(x) != series.repository}
-    names = dict.fromkeys([*(remembered.keys() - others.keys()), *_listed(target, series)])
+    names = dict.fromkeys([*(remembered.keys() - others.keys()), *_names_listed(target, series)])
     read = [_read(each, x, series) for x, each in others.items()]
     with ThreadPoolExecutor(READERS, "ommx-prefect-nights") as pool:
         read += pool.map(lambda x: _read(target, x, series), names)
@@ -103,7 +103,7 @@ def composed_before(series: Series, stage: Stage) -> list[Composed]:
     return sorted(found.values(), key=lambda x: (time_of(x.series), x.image_name), reverse=True)
 
 
-def _listed(target: OciTarget, series: Series) -> list[str]:
+def _names_listed(target: OciTarget, series: Series) -> list[str]:
     """Return the image names in a repository that may be those of earlier nights."""
     try:
         tags = target.tags()

@@ -32,7 +32,7 @@ def warnings_of(inputs: SealInputs, entries: Sequence[Entry], name: str) -> tupl
 
 
 def _redacted(inputs: SealInputs) -> list[str]:
-    """Say how often a secret was cut out of what is told of the flow run and its subflows."""
+    """Say how often a secret was cut out of the facts about the flow run and its subflows."""
     told = (vars(inputs.record), *inputs.staged.subflows.values())
     count = sum(str(fields).count(REDACTED) for fields in told)
     said = f"{count} texts with a secret are replaced by {REDACTED}"
@@ -40,7 +40,7 @@ def _redacted(inputs: SealInputs) -> list[str]:
 
 
 def _aside_warning(names: Sequence[str]) -> list[str]:
-    """Say which records were set aside, without listing more than a few."""
+    """Say how many damaged records were set aside, and name the first of them."""
     if not names:
         return []
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
@@ -49,7 +49,7 @@ def _aside_warning(names: Sequence[str]) -> list[str]:
 
 
 def _unaccounted_for(inputs: SealInputs, entries: Sequence[Entry]) -> list[str]:
-    """Say how many task runs nobody knows: a worker that could not begin one leaves no trace."""
+    """Say how many task runs left no trace: their worker could not begin them."""
     known = {entry.task_run_id for entry in entries} | {row.task_run_id for row in inputs.rows}
     missing = len(inputs.expected - known)
     said = f"{missing} task runs left no record, and Prefect does not know them: they never began"

@@ -1,4 +1,4 @@
-"""What an experiment holds of the nights before it, and how that is told from its own.
+"""The contents that an experiment took over from earlier nights, kept apart from its own.
 
 Their Runs come first, under the ids that they had; their ledgers are the `nights` of this one's.
 What their flow bodies attached stands under `earlier/<flow run id>/<name>`, so that the plain name
@@ -11,9 +11,9 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ommx_prefect._format.earlier import FLOW_RUN_COLUMN
 from ommx_prefect._format.model import Attachments, Descriptor, Documents
 from ommx_prefect._sealing.ledger import EarlierNight, Entry
+from ommx_prefect._shards import columns
 
 FOLDER = "earlier"
 # The warning of an experiment that was to hold the Runs of the nights before, and does not.
@@ -22,7 +22,7 @@ LEFT_OUT = "degraded: the Runs of earlier nights are not in this experiment"
 
 @dataclass(frozen=True)
 class Earlier:
-    """What an experiment has of the nights before it.
+    """The contents that an experiment took over from earlier nights.
 
     Attributes:
         subject: The experiment that it follows; None where it follows none.
@@ -46,24 +46,24 @@ class Earlier:
         return sum(len(entry.record.solves) for entry in self.entries)
 
     def left_out(self, why: str) -> Earlier:
-        """Return nothing but which experiment is followed, and why it is no more."""
+        """Return only the experiment that is followed, and why nothing is taken over."""
         where = f", but in {self.subject.digest}, which it follows" if self.subject else ""
         return Earlier(self.subject, note=f"{LEFT_OUT}{where}: {why}")
 
 
 def with_flow_run(entries: Iterable[Entry], flow_run_id: str) -> list[Entry]:
-    """Return the Runs of a night, each of which says of which flow run it is."""
-    return [_told(entry, flow_run_id) for entry in entries]
+    """Return the Runs of a night, each with the id of its flow run as a parameter."""
+    return [_with_column(entry, flow_run_id) for entry in entries]
 
 
-def _told(entry: Entry, flow_run_id: str) -> Entry:
-    parameters = {**entry.record.parameters, FLOW_RUN_COLUMN: flow_run_id}
+def _with_column(entry: Entry, flow_run_id: str) -> Entry:
+    parameters = {**entry.record.parameters, columns.FLOW_RUN_ID: flow_run_id}
     record = dataclasses.replace(entry.record, parameters=parameters)
     return dataclasses.replace(entry, record=record)
 
 
 def moved(attachments: Attachments, flow_run_id: str) -> Attachments:
-    """Return the attachments of a night under names that say which night it was."""
+    """Return the attachments of a night under `earlier/<flow run id>/`."""
     folder = _folder_of(flow_run_id)
     return Attachments(
         {folder + name: layer for name, layer in attachments.entries.items()},
@@ -80,7 +80,7 @@ def joined(*attachments: Attachments) -> Attachments:
 
 
 def split(found: Attachments, nights: Iterable[EarlierNight]) -> tuple[Attachments, Attachments]:
-    """Return the attachments of an experiment that are its own, and those of nights before."""
+    """Return an experiment's own attachments, and those taken over from earlier nights."""
     folders = tuple(_folder_of(night.flow_run_id) for night in nights)
     theirs = {name for name in found.entries if folders and name.startswith(folders)}
     return _only(found, found.entries.keys() - theirs), _only(found, theirs)

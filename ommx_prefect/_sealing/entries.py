@@ -1,4 +1,4 @@
-"""Turn what was staged into the Runs of an experiment, and join them with those sealed before."""
+"""Turn staged records into the Runs of an experiment, and join them with those sealed before."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from ommx_prefect._sealing.interrupted import SUPERSEDED, followers, interrupted
 from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.records import entry_of
 from ommx_prefect._sealing.staged import Staged
-from ommx_prefect._shards.shard import STATE_COLUMN, Shard
+from ommx_prefect._shards import columns
+from ommx_prefect._shards.shard import Shard
 
 
 def entries_of(
     staged: Staged, rows: Mapping[str, TaskRunRow], checkpoints: Mapping[str, Shard]
 ) -> list[Entry]:
-    """Return the Runs of what is staged, not yet numbered, with their checkpoints.
+    """Return the Runs of the staged records, not yet numbered, with their checkpoints.
 
     Args:
         staged: What waits in the stage.
@@ -45,7 +46,7 @@ def entries_of(
 def merge_entries(
     old: Sequence[Entry], fresh: Sequence[Entry], checkpointed: Container[str]
 ) -> list[Entry]:
-    """Join what was sealed before and what is staged; what is staged knows better.
+    """Join the Runs that were sealed before with staged ones, which replace those of the same key.
 
     An attempt that was sealed as interrupted may end after all; what it had checkpointed stays,
     unless a later checkpoint of it is staged, which has the latest value of every name.
@@ -124,7 +125,7 @@ def _executions(ordered: Iterable[Entry]) -> list[list[list[Entry]]]:
 
 
 def _with_state(entry: Entry, state: str) -> Entry:
-    parameters = {**entry.record.parameters, STATE_COLUMN: state}
+    parameters = {**entry.record.parameters, columns.STATE: state}
     record = dataclasses.replace(entry.record, parameters=parameters)
     return dataclasses.replace(entry, state=state, record=record)
 

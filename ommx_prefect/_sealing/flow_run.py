@@ -1,4 +1,4 @@
-"""Find out the record of a flow run that is to be sealed, and how the flow run ended."""
+"""Find the record of a flow run that is to be sealed, and how the flow run ended."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def interrupted_shard(
     *,
     is_damaged: bool = False,
 ) -> Shard:
-    """Return what stands for the shard that an attempt did not leave.
+    """Return a shard in place of the one that an attempt did not leave.
 
     Args:
         attempt: Who began.
@@ -72,7 +72,7 @@ def _shard(attempt: Attempt, follower: Attempt | None, row: TaskRunRow | None) -
 
 
 def _damaged(attempt: Attempt, row: TaskRunRow | None) -> Shard:
-    """Return what stands for a damaged record; what its name does not tell, Prefect may."""
+    """Return a shard in place of a damaged record, from its file name and Prefect's facts."""
     if row and not attempt.task:
         attempt = dataclasses.replace(
             attempt,

@@ -38,7 +38,7 @@ FORMAT, FORMAT_WITH_NIGHTS = 1, 2
 
 @dataclass(frozen=True)
 class RunPlace:
-    """Facts of one Run in an experiment: its task run, its start, and what it lacks."""
+    """Facts of one Run in an experiment: its task run, its start, and its notes."""
 
     __pydantic_config__ = CLOSED
 
@@ -62,7 +62,7 @@ class RunPlace:
 
 @dataclass(frozen=True)
 class Entry(RunPlace):
-    """One Run of an experiment, with what places it."""
+    """One Run of an experiment, with the facts that the ledger has of it."""
 
     record: RunRecord
 
@@ -80,7 +80,7 @@ class Entry(RunPlace):
 
 @dataclass(frozen=True)
 class EarlierNight:
-    """What a ledger says of a night before, whose Runs are in the same experiment.
+    """A ledger's entry about an earlier night, whose Runs are in the same experiment.
 
     Attributes:
         flow_run_id: The flow run whose night it was.
@@ -104,7 +104,7 @@ class EarlierNight:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A ledger as it was read; what only people read of it stays as it is."""
+    """A ledger that was read; parts that only people read are not parsed further."""
 
     __pydantic_config__ = CLOSED
 
@@ -123,7 +123,7 @@ class Ledger:
 
 
 def runs_of(nights: Iterable[EarlierNight]) -> int:
-    """Return how many Runs some nights have."""
+    """Return the number of Runs of the given nights."""
     return sum(night.runs for night in nights)
 
 
@@ -138,6 +138,7 @@ def read_ledger(data: bytes) -> Ledger:
 
 
 def ledger_bytes(
+    *,
     flow_run: Mapping[str, Any],
     entries: Sequence[Entry],
     rows: Iterable[TaskRunRow],
@@ -146,7 +147,17 @@ def ledger_bytes(
     warnings: Sequence[str],
     nights: Sequence[EarlierNight] = (),
 ) -> bytes:
-    """Write the ledger: the same facts give the same bytes."""
+    """Write the ledger: the same facts give the same bytes.
+
+    Args:
+        flow_run: The record of the flow run, and how it ended.
+        entries: All Runs of the experiment, in the order of their ids.
+        rows: The task runs that Prefect's API knows of.
+        subflows: The records of subflows whose Runs are in the experiment.
+        split_columns: Name of a column made for values of another type -> the parameter's name.
+        warnings: What is lost, out of reach, or named otherwise, one sentence each.
+        nights: What is told of the earlier nights that the experiment holds.
+    """
     document = {
         FORMAT_KEY: FORMAT_WITH_NIGHTS if nights else FORMAT,
         "flow_run": dict(flow_run),

@@ -1,4 +1,4 @@
-"""Read all that a seal needs to know, once, into one value."""
+"""Read everything that a seal depends on, once, into one frozen value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SEALED_ELSEWHERE = (
 
 @dataclass(frozen=True)
 class SealInputs:
-    """All that a seal is a function of.
+    """Everything that a seal depends on.
 
     Attributes:
         stage: The stage of the flow run.
@@ -66,7 +66,7 @@ class SealInputs:
 
     @property
     def composed(self) -> SealInputs:
-        """The inputs without the records of attempts: of 10^5 attempts they are some 300 MB."""
+        """The inputs without the records of attempts, which take 300 MB for 10^5 attempts."""
         return replace(self, staged=self.staged.composed, checkpoints={})
 
     @property
@@ -139,7 +139,7 @@ def _completed(inputs: SealInputs) -> SealInputs:
 
 
 def _flow_of(inputs: SealInputs) -> str:
-    """Return of which flow Prefect says a flow run is, where its record is another host's word."""
+    """Return the flow's name as Prefect has it, where another host wrote the flow run's record."""
     record = inputs.record
     wants_others = record.replace or record.aliases or record.lineage
     return find_flow_of(record.flow_run_id) if wants_others and not inputs.stage.is_own() else ""

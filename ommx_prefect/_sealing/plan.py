@@ -35,7 +35,7 @@ from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.lineage import ACCUMULATE
 from ommx_prefect._sealing.load import SealInputs
 from ommx_prefect._sealing.names import free_name, stored_name
-from ommx_prefect._sealing.parts import Part, fitted, may_fit
+from ommx_prefect._sealing.parts import Fitted, Part, fitted, may_fit
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.unrecorded import with_unrecorded
 from ommx_prefect._stages.checkpoints import number_of
@@ -166,17 +166,47 @@ def _plan_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
 
 
 def _composed_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
+    """Compose an experiment for a target, under the name that it gets there."""
     name = free_name(target, inputs)
     logged = join_parts(inputs.staged.parts, inputs.contents.attachments, inputs.staged.subflows)
-    degradations = warnings_of(inputs, runs.own, name)
-    if runs.earlier.note:
-        degradations = (runs.earlier.note, *degradations)
+    degradations = _degradations(inputs, runs, name)
     warnings = (*degradations, *logged.warnings, *split_warnings(runs.split_columns))
     ledger_data = _ledger_of(inputs, runs, warnings)
     experiment = build_experiment(inputs, runs, logged, ledger_data, degradations, name)
+    # An experiment whose layers alone are too large is not composed as one to find that out.
     whole = compose(experiment, runs.columns) if may_fit(experiment) else None
     fit = fitted(experiment, runs.columns, whole, name, inputs.record.flow_run_id)
-    sealed = SealedExperiment(
+    return SealPlan(
+        inputs=inputs.composed,
+        target=target,
+        composition=fit.composition,
+        ledger=ledger_data,
+        sealed=_answer(target, inputs, runs, fit, name, warnings),
+        earlier=runs.earlier,
+        parts=fit.parts,
+        parts_document=fit.document,
+        whole_bytes=fit.whole_bytes,
+        keys=inputs.sealed_keys.union(inputs.staged.keys),
+        interrupted=_last_checkpoints(inputs),
+    )
+
+
+def _degradations(inputs: SealInputs, runs: Runs, name: str) -> tuple[str, ...]:
+    """Say what of the experiment is lost, out of reach, or named otherwise."""
+    found = warnings_of(inputs, runs.own, name)
+    return (runs.earlier.note, *found) if runs.earlier.note else found
+
+
+def _answer(
+    target: Target,
+    inputs: SealInputs,
+    runs: Runs,
+    fit: Fitted,
+    name: str,
+    warnings: tuple[str, ...],
+) -> SealedExperiment:
+    """Return what the seal will answer, once the experiment is published."""
+    return SealedExperiment(
         flow_run_id=inputs.stage.owner,
         image_name=name,
         manifest_digest=fit.composition.documents.digest,
@@ -188,21 +218,12 @@ def _composed_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
         composed_in=target.target_stage,
         parts=len(fit.parts),
     )
-    checkpoints = inputs.checkpoints
-    numbers = {key: number_of(checkpoint) for key, checkpoint in checkpoints.items()}
-    return SealPlan(
-        inputs=inputs.composed,
-        target=target,
-        composition=fit.composition,
-        ledger=ledger_data,
-        sealed=sealed,
-        earlier=runs.earlier,
-        parts=fit.parts,
-        parts_document=fit.document,
-        whole_bytes=fit.whole_bytes,
-        keys=inputs.sealed_keys.union(inputs.staged.keys),
-        interrupted={key: numbers.get(key, 0) for key in inputs.staged.interrupted_keys},
-    )
+
+
+def _last_checkpoints(inputs: SealInputs) -> dict[str, int]:
+    """Return the number of the last checkpoint of each interrupted attempt; 0 without one."""
+    numbers = {key: number_of(shard) for key, shard in inputs.checkpoints.items()}
+    return {key: numbers.get(key, 0) for key in inputs.staged.interrupted_keys}
 
 
 def build_experiment(
@@ -242,6 +263,7 @@ def build_experiment(
 
 
 def _ledger_of(inputs: SealInputs, runs: Runs, warnings: Sequence[str]) -> bytes:
+    """Write the ledger of an experiment."""
     end = inputs.end
     record = asdict(inputs.record)
     # What few flows have is left out of the others' ledgers, which stay as they were.
@@ -249,11 +271,11 @@ def _ledger_of(inputs: SealInputs, runs: Runs, warnings: Sequence[str]) -> bytes
     flow_run = {**told, "state": end.state, "status": end.status}
     subflows = list(inputs.staged.subflows.values())
     return ledger.ledger_bytes(
-        flow_run,
-        runs.entries,
-        inputs.rows,
-        subflows,
-        runs.split_columns,
-        warnings,
-        runs.earlier.nights,
+        flow_run=flow_run,
+        entries=runs.entries,
+        rows=inputs.rows,
+        subflows=subflows,
+        split_columns=runs.split_columns,
+        warnings=warnings,
+        nights=runs.earlier.nights,
     )

@@ -37,7 +37,7 @@ OF_ONE_SEAL = (WARNINGS, DEGRADED, EARLIER_RUNS, EARLIER_SOLVES)
 
 @dataclass(frozen=True)
 class SealedContents:
-    """What an experiment holds that was sealed before; nothing where none was.
+    """The contents of the previous seal's experiment; empty where there was none.
 
     Attributes:
         documents: Its exact bytes.

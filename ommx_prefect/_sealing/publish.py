@@ -39,7 +39,7 @@ from ommx_prefect._targets.protocol import Target
 
 @dataclass(frozen=True)
 class Publication:
-    """What is to be published, and what is let go then; kept in the stage while that is done.
+    """The steps of a publication, kept in the stage while they are taken.
 
     Attributes:
         sealed: The answer of the seal.
@@ -58,7 +58,7 @@ class Publication:
 
 
 def keep_payload(plan: SealPlan) -> None:
-    """Bring all payload of an experiment within reach of what stores it, the ledger first.
+    """Make all payload of an experiment available to its target, the ledger first.
 
     An earlier seal may have let links to payload go just before its shard was written, so that is
     done for all of it.
@@ -206,7 +206,7 @@ def _take_steps(
 
 
 def _drop_checkpoint(stored_name: str, last: PreviousSeal | None) -> None:
-    """Let go of the checkpoint that this flow run had before, and of no other's."""
+    """Remove the checkpoint that this flow run had before, and no other's."""
     before = last.sealed if last else None
     if before is None or before.status == "finished" or before.stored_name == stored_name:
         return

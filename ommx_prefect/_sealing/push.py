@@ -26,7 +26,7 @@ from ommx_prefect._oci.upload import push_blobs
 from ommx_prefect._prefect.api import find_flow_of
 from ommx_prefect._prefect.log import inform, warn
 from ommx_prefect._registry.blobs import blob_path, read_blob
-from ommx_prefect._registry.names import find
+from ommx_prefect._registry.names import find, opening_line
 from ommx_prefect._registry.parts import places_in
 from ommx_prefect._sealing.result import PreviousSeal, SealedExperiment, write_sealed
 from ommx_prefect._settings import OmmxSettings
@@ -70,10 +70,8 @@ def _push(stage: Stage, record: FlowRecord, sealed: SealedExperiment) -> str:
         problem = describe_error(error)
         warn(f"{sealed.remote_name} is sealed here, but not pushed: {problem}")
         return problem
-    opened = f'Experiment.load("{sealed.remote_name}")'
-    if sealed.parts:
-        opened = f'ommx_prefect.load_experiment("{sealed.remote_name}")'
-    inform(f"Pushed {sealed.remote_name}. Open it: {opened}")
+    opens_with = opening_line(sealed.remote_name, in_parts=bool(sealed.parts))
+    inform(f"Pushed {sealed.remote_name}. Open it: {opens_with}")
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Read what waits in a stage: of each record the Run that it makes, and little more.
+"""Read the unsealed records of a stage, and keep of each little more than its Run.
 
 What was staged is the truth. Prefect's API only names the state of attempts that began and left
 no shard, and lists the task runs that never began.
@@ -15,21 +15,21 @@ from ommx_prefect._format.merge import merged, without
 from ommx_prefect._format.model import RunRecord, Scalar
 from ommx_prefect._sealing.ledger import Entry
 from ommx_prefect._sealing.staged import Staged
-from ommx_prefect._shards import unwritten
+from ommx_prefect._shards import columns, unwritten
 from ommx_prefect._shards.archive import run_of
 from ommx_prefect._shards.process import whereabouts
-from ommx_prefect._shards.shard import STATE_COLUMN, Attempt, Shard
+from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.checkpoints import CheckpointFiles, announced_in
 from ommx_prefect._stages.documents import PARTS, ROLLED_BACK, SUBFLOWS
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.quarantine import Quarantine
 
 # Columns in which many Runs have the same text.
-COMMON_COLUMNS = frozenset({"prefect.task", "prefect.host", STATE_COLUMN})
+COMMON_COLUMNS = frozenset({columns.TASK, columns.HOST, columns.STATE})
 
 
 def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Staged:
-    """Read what a stage holds beyond what is sealed already."""
+    """Read the records of a stage that are not sealed yet."""
     starts = [attempt for attempt in _begun(stage) if attempt.key not in sealed_keys]
     # Who is gone is asked before the shards are read: a process that ends has written its own.
     gone = {attempt.key for attempt in starts if is_gone(attempt)}
@@ -58,7 +58,7 @@ def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Stag
 
 
 class _Records:
-    """The records of attempts that ended, of which as little is kept as a seal needs.
+    """The records of attempts that ended, reduced to what a seal needs.
 
     Args:
         stage: Where they wait.
@@ -112,7 +112,7 @@ def _begun(stage: Stage) -> list[Attempt]:
 
 
 def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
-    """Return the Run of a shard, with what its attempt had checkpointed."""
+    """Return the Run of a shard, merged with the checkpoints of its attempt."""
     attempt = shard.attempt
     return Entry(
         key=attempt.key,
@@ -124,7 +124,7 @@ def entry_of(shard: Shard, checkpoint: Shard | None = None) -> Entry:
         attempt=attempt.attempt,
         host=sys.intern(attempt.host),
         parent_task_run_id=attempt.parent_task_run_id,
-        state=sys.intern(str(shard.parameters.get(STATE_COLUMN, ""))),
+        state=sys.intern(str(shard.parameters.get(columns.STATE, ""))),
         notes=shard.notes,
         record=_record_of(shard, checkpoint),
     )

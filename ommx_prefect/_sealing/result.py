@@ -10,7 +10,7 @@ from ommx.experiment import Experiment
 from ommx_prefect._flowrun.ids import parse_flow_run_id
 from ommx_prefect._oci.image_name import with_suffix, with_tag
 from ommx_prefect._oci.names import is_registry
-from ommx_prefect._registry.names import load_annotated
+from ommx_prefect._registry.names import load_annotated, opening_line
 from ommx_prefect._registry.parts import places_in
 from ommx_prefect._registry.whole import load_image, whole
 from ommx_prefect._shards.schema import CLOSED, ContentDigest, Key, OwnerId, parsed
@@ -73,15 +73,13 @@ class SealedExperiment:
     @property
     def opens_with(self) -> str:
         """The line of plain `ommx` that opens it; of one in parts, the line of this package."""
-        if self.parts:
-            return f'ommx_prefect.load_experiment("{self.image_name}")'
-        method = "load" if self.status == "finished" else "restore_from_checkpoint"
-        return f'Experiment.{method}("{self.image_name}")'
+        is_checkpoint = self.status != "finished"
+        return opening_line(self.image_name, is_checkpoint=is_checkpoint, in_parts=bool(self.parts))
 
 
 @dataclass(frozen=True)
 class _Held:
-    """What `sealed.json` has beside the answer: the names of the shards that it holds."""
+    """A field of `sealed.json` beside the result: the keys of the shards that it holds."""
 
     __pydantic_config__ = CLOSED
 

@@ -7,9 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, own_runs
+from ommx_prefect._format.earlier import own_runs
 from ommx_prefect._format.model import ExperimentRecord, RunRecord, Scalar
-from ommx_prefect._shards.shard import DURATION_COLUMN, STATE_COLUMN
+from ommx_prefect._shards import columns
 from ommx_prefect._values.display import for_terminal
 
 MOST_ROWS = 500
@@ -28,15 +28,15 @@ FIRST_COLUMNS: dict[str, str | None] = {
     "outcome": "outcome",
     "objective": "objective",
     "reason": None,
-    "seconds": DURATION_COLUMN,
-    "task": "prefect.task",
-    "attempt": "prefect.attempt",
-    "state": STATE_COLUMN,
+    "seconds": columns.DURATION,
+    "task": columns.TASK,
+    "attempt": columns.ATTEMPT,
+    "state": columns.STATE,
 }
 # Run parameters that only machines want.
 HIDDEN_PARAMETERS = frozenset(
-    {"prefect.task_run_id", "prefect.started_at", "prefect.host", "prefect.flow_attempt"}
-    | {FLOW_RUN_COLUMN}
+    {columns.TASK_RUN_ID, columns.STARTED_AT, columns.HOST, columns.FLOW_ATTEMPT}
+    | {columns.FLOW_RUN_ID}
 )
 # The order of rows; what is not named comes last.
 WORST_FIRST = ("failed", "interrupted")

@@ -1,4 +1,4 @@
-"""What waits in a stage to be sealed."""
+"""The unsealed records of a flow run, as they were read from its stage."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 from ommx_prefect._format.model import Scalar
 from ommx_prefect._prefect.api import TaskRunRow
 from ommx_prefect._sealing.ledger import Entry
-from ommx_prefect._shards.shard import DURATION_COLUMN, Attempt, Shard
+from ommx_prefect._shards import columns
+from ommx_prefect._shards.shard import Attempt, Shard
 
 
 @dataclasses.dataclass(frozen=True)
 class Staged:
-    """What waits in a stage.
+    """The unsealed records of a flow run.
 
     Attributes:
         ended: The Runs of attempts that ended: all that an experiment needs of most records, and a
@@ -44,7 +45,7 @@ class Staged:
 
     @property
     def keys(self) -> list[str]:
-        """The names of what will not change any more: of all shards and parts."""
+        """The names of records that are final: of all shards and parts."""
         whole = (shard.attempt.key for shard in (*self.shards, *self.parts))
         return sorted({*(entry.key for entry in self.ended), *whole})
 
@@ -60,7 +61,7 @@ class Staged:
 
     @property
     def all_ended(self) -> Iterator[Entry | Attempt]:
-        """What places all attempts that ended."""
+        """The facts of all attempts that ended."""
         return itertools.chain(self.ended, (shard.attempt for shard in self.shards))
 
     def last_end(self, default: float) -> float:
@@ -70,7 +71,7 @@ class Staged:
 
 
 def _lasted(parameters: Mapping[str, Scalar]) -> float:
-    seconds = parameters.get(DURATION_COLUMN)
+    seconds = parameters.get(columns.DURATION)
     return seconds if isinstance(seconds, (int, float)) else 0.0
 
 

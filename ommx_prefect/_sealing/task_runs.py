@@ -1,4 +1,4 @@
-"""Ask Prefect's API for the task runs of a flow run, as far as its shards cannot tell."""
+"""Ask Prefect's API for the task runs of a flow run, for facts that its shards do not have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TAKEN_IN_SECONDS = 60.0
 
 
 def ask_for_task_runs(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunRow], list[str]]:
-    """Return what the API knows of task runs, and why it could not be asked, if it could not."""
+    """Return the API's task runs, and the reasons if it could not be asked."""
     flow_runs = _flow_runs(record, staged)
     lone = {x.task_run_id for x in staged.interrupted if not x.flow_run_id} - {""}
     if "" in flow_runs and not lone:  # a task run outside flows: its shards tell all

@@ -121,7 +121,7 @@ def payload_layers(documents: Documents) -> list[Descriptor]:
 
 
 def names_only(documents: Documents, digests: Collection[str]) -> bool:
-    """Tell, without parsing, that an Experiment names no other payload than this.
+    """Tell, without parsing, whether an Experiment names this payload and no other.
 
     In a manifest each layer, the config and a subject have one digest; two of them are never
     payload: the config and the run parameters. False where it cannot be told so.

@@ -29,7 +29,7 @@ def with_digest(document: bytes, name: str) -> bytes:
 
 
 def check_digest(data: bytes, name: str) -> None:
-    """Raise DocumentError unless a JSON object is what was written under its name."""
+    """Raise DocumentError unless a JSON object agrees with its name and digest."""
     document, found = _DIGEST.split_json(data)
     if found != _digest_of(document, name):
         raise DocumentError(f"its bytes are not those that were written as {name}: {_DAMAGED}")
@@ -41,7 +41,7 @@ def packed_with_digest(packed: bytes) -> bytes:
 
 
 def unpacked(data: bytes) -> Any:
-    """Read a small map of MessagePack; what is none is not read at all, and copied nowhere.
+    """Read a small map of MessagePack; other bytes are refused before they are parsed or copied.
 
     Raises:
         ValueError: It is none, or something follows it.
@@ -56,7 +56,7 @@ def unpacked(data: bytes) -> Any:
 
 
 def check_packed_digest(data: bytes) -> None:
-    """Raise DocumentError unless a small map of MessagePack is what was written."""
+    """Raise DocumentError unless a small map of MessagePack agrees with its digest."""
     packed, found = _DIGEST.split_map(data)
     if not found:
         raise DocumentError(f"it has no digest at its end: {_DAMAGED}")

@@ -18,7 +18,7 @@ Whereabouts = Literal["alive", "gone", "elsewhere"]
 
 
 class Process(Protocol):
-    """What tells a process from all others; attempts carry it too."""
+    """The facts that identify a process; attempts carry them too."""
 
     @property
     def host(self) -> str:
@@ -38,7 +38,7 @@ _clock = process_lock()
 
 
 def time_in_order() -> float:
-    """Return the time, after all earlier answers of this process though its clock was set back.
+    """Return the time; it never goes back within a process, even if its clock was set back.
 
     Runs are ordered by it, and attempts of one task run must not change places.
     """
@@ -49,7 +49,7 @@ def time_in_order() -> float:
 
 
 def new_nonce() -> str:
-    """Return what tells two executions apart that share everything else."""
+    """Return a random text that distinguishes two executions of the same attempt."""
     return os.urandom(6).hex()
 
 

@@ -36,7 +36,7 @@ CLOSED = ConfigDict(extra="forbid")
 
 
 def _is(kind: Callable[[str], object]) -> AfterValidator:
-    """Check a text by what parses it; it stays the plain text that columns and JSON hold."""
+    """Return a pydantic validator that parses a text and keeps it as plain text."""
 
     def check(text: str) -> str:
         kind(text)

@@ -16,6 +16,7 @@ from typing import Any
 import msgpack
 
 from ommx_prefect._format.model import Documents, Scalar, sha256_digest
+from ommx_prefect._shards import columns
 from ommx_prefect._shards.digests import (
     DIGEST_KEY,
     FIRST_SHARD_FORMAT,
@@ -43,8 +44,6 @@ from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 # Release 0.1.0 wrote format 1, without a digest.
 SHARD_FORMAT = FIRST_SHARD_FORMAT
 # The run parameter that holds Prefect's name of the state in which the attempt ended.
-STATE_COLUMN = "prefect.state"
-DURATION_COLUMN = "prefect.duration_seconds"
 
 
 @dataclass(frozen=True)
@@ -104,19 +103,19 @@ class Attempt:
     def parameters(self, state: str, duration_seconds: float | None) -> dict[str, Scalar]:
         """Return the `prefect.*` columns of this attempt's Run."""
         started = datetime.fromtimestamp(self.started_at, timezone.utc)
-        columns: dict[str, Scalar] = {
-            "prefect.task": self.task,
-            "prefect.attempt": self.attempt,
-            "prefect.flow_attempt": self.flow_attempt,
-            STATE_COLUMN: state,
-            "prefect.started_at": started.isoformat(timespec="microseconds"),
-            "prefect.host": self.host,
+        found: dict[str, Scalar] = {
+            columns.TASK: self.task,
+            columns.ATTEMPT: self.attempt,
+            columns.FLOW_ATTEMPT: self.flow_attempt,
+            columns.STATE: state,
+            columns.STARTED_AT: started.isoformat(timespec="microseconds"),
+            columns.HOST: self.host,
         }
         if self.task_run_id:
-            columns["prefect.task_run_id"] = self.task_run_id
+            found[columns.TASK_RUN_ID] = self.task_run_id
         if duration_seconds is not None:
-            columns[DURATION_COLUMN] = duration_seconds
-        return columns
+            found[columns.DURATION] = duration_seconds
+        return found
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ class Shard:
     @property
     def ended_at(self) -> float:
         """When the attempt ended, in seconds since the epoch; when it began, where none is told."""
-        lasted = self.parameters.get(DURATION_COLUMN)
+        lasted = self.parameters.get(columns.DURATION)
         return self.attempt.started_at + (lasted if isinstance(lasted, (int, float)) else 0.0)
 
     def to_bytes(self) -> bytes:

@@ -25,7 +25,7 @@ def of(owner: str) -> list[Shard]:
 
 
 def forget(owner: str, keys: Collection[str]) -> None:
-    """Let go of those that a seal holds."""
+    """Forget the shards that a seal holds."""
     with _lock:
         left = [shard for shard in _shards.pop(owner, ()) if shard.attempt.key not in keys]
         if left:

@@ -36,11 +36,18 @@ class Backend:
     driver: Driver | None = None
     keywords: Mapping[str, tuple[type, float]] = field(default_factory=dict)
     """A sampler's options: the type of each, and its least value."""
+    packages: tuple[str, ...] = ()
+    """The distributions that bring the solver itself, whose versions are recorded."""
 
     @property
     def requirement(self) -> str:
         """What pip installs of it. OMMX 3 is a pre-release, which pip takes only if it is named."""
-        return f"{self.module.replace('_', '-')}>=3.0.0b7,<4"
+        return f"{self.distribution}>=3.0.0b7,<4"
+
+    @property
+    def distribution(self) -> str:
+        """The distribution that brings the adapter."""
+        return self.module.replace("_", "-")
 
 
 _NO_MINIMUM = float("-inf")
@@ -57,6 +64,7 @@ BACKENDS: tuple[Backend, ...] = (
             "threads": "threads",
         },
         driver=HighsDriver(),
+        packages=("highspy",),
     ),
     Backend(
         name="scip",
@@ -69,6 +77,7 @@ BACKENDS: tuple[Backend, ...] = (
             "threads": "lp/threads",
         },
         driver=ScipDriver(),
+        packages=("pyscipopt",),
     ),
     Backend(
         name="python-mip",
@@ -81,6 +90,7 @@ BACKENDS: tuple[Backend, ...] = (
             "threads": "threads",
         },
         driver=PythonMipDriver(),
+        packages=("mip", "cbcbox"),
     ),
     Backend(
         name="openjij",
@@ -98,6 +108,7 @@ BACKENDS: tuple[Backend, ...] = (
             "reinitialize_state": (bool, _NO_MINIMUM),
             "seed": (int, 0),
         },
+        packages=("openjij",),
     ),
 )
 

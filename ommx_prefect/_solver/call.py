@@ -1,4 +1,4 @@
-"""One call of a solver or sampler: what it is asked, what came of it, and whom it belongs to.
+"""One call of a solver or sampler: its input, its result, and the recording it belongs to.
 
 A process that solves for another one knows neither Prefect nor a recording: so this is the part of
 a call that needs none. Whoever has a recording derives from it.
@@ -70,10 +70,10 @@ class SolverCall:
             self.seconds += time.perf_counter() - start
 
     def note(self, notice: str) -> None:
-        """Take a notice of what could not be done."""
+        """Record a notice of something that could not be done."""
 
     def keep_incumbent(self, solution: Solution, found: Mapping[str, Any]) -> None:
-        """Make durable the best solution so far, while the solver runs.
+        """Store the best solution so far durably, while the solver runs.
 
         Args:
             solution: The solution.
@@ -81,12 +81,12 @@ class SolverCall:
         """
 
     def require_wanted(self) -> None:
-        """Raise what ends the solve where nobody wants it any more."""
+        """Raise an exception if the flow run was interrupted, or another solver has won."""
 
     def seconds_left(self) -> float | None:
         """Return how long it may go on; None where nothing bounds it."""
         return None
 
     def counted(self) -> AbstractContextManager[SolvesAtOnce | None]:
-        """Count it, while the block runs, among the solves beside it; None where nobody counts."""
+        """Return a context that counts this solve among those at once, or does nothing."""
         return contextlib.nullcontext()

@@ -37,7 +37,7 @@ class IncumbentCheckpoints:
         self._written: tuple[Incumbent, float | None] | None = None
 
     def look(self, watch: Watch) -> None:
-        """Write what is new, where it is time to; failures end no solve."""
+        """Write a new best solution if the interval has passed; a failure ends no solve."""
         newest, now = watch.newest, time.monotonic()
         if self._seconds is None or newest is None or now < self._due:
             return

@@ -2,7 +2,7 @@
 
 The adapters' `solve` take no limits, so `Run.open_solve` hands out the backend's model and these
 classes set its options, run it, and read what it says. No class imports its solver: whoever has a
-model has imported it. HiGHS, SCIP and python-mip have a module each; their table is `_backends`.
+model has imported it. HiGHS, SCIP and python-mip have a module each; their table is `backends`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 from ommx_prefect._solver.figures import Figures
 from ommx_prefect._solver.watch import Watch
 
-Verdict: TypeAlias = Literal[
+SolverVerdict: TypeAlias = Literal[
     "optimal",
     "stopped",  # at a limit, with or without a solution
     "infeasible",
@@ -28,12 +28,12 @@ Verdict: TypeAlias = Literal[
 
 
 class Driver(Protocol):
-    """What solving needs of a backend. `model` is the adapter's `solver_input`."""
+    """The interface of a solver's backend. `model` is the adapter's `solver_input`."""
 
     is_watchable: ClassVar[bool]
     """Whether it tells of its progress, and has solutions to give, while it runs."""
 
-    verdicts: ClassVar[Mapping[str, Verdict]]
+    verdicts: ClassVar[Mapping[str, SolverVerdict]]
     """What each status of the backend means; statuses not listed are errors."""
 
     def options(self, model: Any) -> Mapping[str, object]:
@@ -43,7 +43,7 @@ class Driver(Protocol):
         """Set an option; ValueError when the backend refuses the value."""
 
     def explain(self, model: Any, name: str) -> str:
-        """Return what the backend says of an option and its values; nothing where it says none."""
+        """Return the backend's description of an option and its values; empty without one."""
 
     def bound(self, adapter: Any, variable: int, lower: float, upper: float) -> None:
         """Narrow the bounds of the OMMX variable with this id."""
@@ -73,13 +73,13 @@ class Driver(Protocol):
         """Ask a run in another thread to end soon, where the solver supports it."""
 
     def watched(self, adapter: Any, watch: Watch) -> AbstractContextManager[None]:
-        """Tell a watch of all progress of the run in the block, before and after it."""
+        """Return a context in which a watch is told of all progress of the run."""
 
     def log_into(self, model: Any, path: Path) -> bool:
         """Let the next run write its log to a file; False where it cannot or the user's does."""
 
-    def figures(self, model: Any, verdict: Verdict) -> Figures:
-        """Return what the solver says of its run."""
+    def figures(self, model: Any, verdict: SolverVerdict) -> Figures:
+        """Return the statistics of the run."""
 
     def reports(self, model: Any) -> Sequence[object]:
         """Return OMMX's own diagnostics of a run that has ended."""

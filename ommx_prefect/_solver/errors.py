@@ -54,11 +54,11 @@ def translated(
     except (OmmxPrefectError, TimeoutError):
         raise
     except Exception as error:
-        raise error_of(_kind(error, adapter, instance), _said(error)) from error
+        raise error_of(_kind(error, adapter, instance), _message_of(error)) from error
     except BaseException as error:
         if not is_panic(error):
             raise
-        raise error_of(SolverError, f"OMMX's Rust core panicked: {_said(error)}") from error
+        raise error_of(SolverError, f"OMMX's Rust core panicked: {_message_of(error)}") from error
 
 
 def prepared_for(adapter: type[SolverAdapter], instance: Instance) -> Instance | None:
@@ -102,5 +102,5 @@ def _contradicts_itself(instance: Instance) -> bool:
     )
 
 
-def _said(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ommx_prefect._solver.driver import Verdict, explained
+from ommx_prefect._solver.driver import SolverVerdict, explained
 from ommx_prefect._solver.figures import Figures, relative_gap
 from ommx_prefect._solver.watch import Incumbent, Watch, known
 
@@ -19,7 +19,7 @@ class HighsDriver:
     _FEASIBLE = 2  # kSolutionStatusFeasible
 
     is_watchable: ClassVar[bool] = True
-    verdicts: ClassVar[Mapping[str, Verdict]] = {
+    verdicts: ClassVar[Mapping[str, SolverVerdict]] = {
         "kOptimal": "optimal",
         "kModelEmpty": "optimal",
         "kInfeasible": "infeasible",
@@ -130,7 +130,7 @@ class HighsDriver:
         model.setOptionValue("output_flag", True)
         return True
 
-    def figures(self, model: Any, verdict: Verdict) -> Figures:
+    def figures(self, model: Any, verdict: SolverVerdict) -> Figures:
         info = model.getInfo()
         has_tree = info.mip_node_count >= 0
         is_held = self.has_solution(model)

@@ -76,7 +76,7 @@ def _stop_when_told() -> None:
 
 
 def _has_word() -> bool:
-    """Wait a little for a byte on the input, or its end."""
+    """Wait briefly for a byte on the input, or its end."""
     if sys.platform == "win32":
         os.read(0, 1)  # not `sys.stdin`, whose lock would be held when the process ends
         return True

@@ -1,4 +1,4 @@
-"""Run a solver's model so that its progress is seen and the task can stop it."""
+"""Run a solver's model, observe its progress, and stop it when the task says so."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Observed:
 
     def _keep_incumbent(self) -> None:
         """Keep the best solution of a solve that was interrupted."""
-        with self._told():
+        with self._failures_noted():
             if self._is_over and self._driver.has_solution(self._solve.solver_input):
                 state = self._solve.adapter.decode_to_state(self._solve.solver_input)
                 self._call.measured.keep(self._prepared.evaluate(state))
@@ -108,9 +108,9 @@ class Observed:
                     self._call.measured.log = cut(path.read_bytes())
 
     def _measure(self) -> None:
-        """Note what is known now, of a solver that has ended; failures end no solve."""
+        """Record the measures of a solver that has ended; a failure does not end the solve."""
         if self._is_over:
-            with self._told():
+            with self._failures_noted():
                 self._note_figures()
                 if self._telemetry == "full":
                     self._note_diagnostics()
@@ -122,7 +122,7 @@ class Observed:
             self._call.note(f"a callback of the solve failed: {self._watch.problem!r}")
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _failures_noted(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What a Solution or SampleSet says of the solve that found it, as run parameters."""
+"""The outcome and measures of a solve, kept in its Solution and read back as run parameters."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _OPTIMALITY = (
 
 
 def give_outcome(solution: Solution, outcome: str) -> Solution:
-    """Let a feasible Solution say, wherever it goes, what the solver made of it."""
+    """Write the outcome of a solve into the annotations of its feasible Solution."""
     solution.add_user_annotation(_OUTCOME, outcome)
     return solution
 
 
 def give_measured(solution: Solution, measured: Mapping[str, Any]) -> None:
-    """Let a Solution say what was measured of its solve, but for its times."""
+    """Write the measures of a solve, except its times, into the annotations of its Solution."""
     lasting = {name: measured[name] for name in _LASTING if name in measured}
     if lasting:
         solution.add_user_annotation(_MEASURED, json.dumps(lasting))
@@ -66,7 +66,7 @@ def outcome_of(solution: Solution) -> str | None:
 
 
 def found_in(solution: Solution) -> Parameters:
-    """Return what a feasible Solution says; no outcome where it was given none."""
+    """Return the run parameters of a feasible Solution, without an outcome where it has none."""
     outcome = outcome_of(solution)
     return {
         **({"outcome": outcome} if outcome else {}),
@@ -77,7 +77,7 @@ def found_in(solution: Solution) -> Parameters:
 
 
 def found_in_samples(samples: SampleSet) -> Parameters:
-    """Return what the best feasible sample says; without one there is no solution."""
+    """Return the run parameters of the best feasible sample, or of no solution."""
     found: Parameters = {"outcome": "no_solution", "feasible": False}
     if any(samples.feasible.values()):
         found = found_in(give_outcome(samples.best_feasible, "feasible"))

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ommx_prefect._solver.driver import Verdict
+from ommx_prefect._solver.driver import SolverVerdict
 from ommx_prefect._solver.figures import Figures, relative_gap
 from ommx_prefect._solver.python_mip_figures import cbc_version, threads_of
 from ommx_prefect._solver.python_mip_progress import printed, tell_progress
@@ -56,7 +56,7 @@ class PythonMipDriver:
     output: ClassVar[int | None] = None
     """The file that standard output goes to, where it is the solver's own, as in its process."""
 
-    verdicts: ClassVar[Mapping[str, Verdict]] = {
+    verdicts: ClassVar[Mapping[str, SolverVerdict]] = {
         "OPTIMAL": "optimal",
         "INFEASIBLE": "infeasible",
         "INT_INFEASIBLE": "infeasible",
@@ -142,7 +142,7 @@ class PythonMipDriver:
         model.verbose = int(self.output is not None)
         return False
 
-    def figures(self, model: Any, verdict: Verdict) -> Figures:
+    def figures(self, model: Any, verdict: SolverVerdict) -> Figures:
         is_held = self.has_solution(model)
         primal = known(model.objective_value) if is_held else None
         dual = known(model.objective_bound) if model.num_int or is_held else None
@@ -157,7 +157,7 @@ class PythonMipDriver:
         return []
 
     def _fill(self, model: Any) -> None:
-        """Keep from CBC what it does not survive; without a column python-mip would not ask it."""
+        """Change an empty model, on which CBC crashes or which python-mip does not solve."""
         if not model.num_cols:
             model.add_var("nothing", lb=0.0, ub=0.0)
         rows = list(model.constrs)

@@ -1,4 +1,4 @@
-"""Read what CBC tells of its progress in its log, since no callback of it can be used.
+"""Read the progress of CBC from its log, since it has no usable callback.
 
 CBC (cbcbox 2.935) prints tables: rounds of the feasibility pump, heuristics at the root, passes of
 cuts, and the tree, a row at least every 0.7 seconds. A star marks each new solution, but in the
@@ -32,7 +32,7 @@ _COUNTS = (
 
 @dataclass
 class CbcLog:
-    """What a log tells.
+    """The progress and the statistics that a log of CBC holds.
 
     Attributes:
         rows: In the order of time, each with what stands in it alone.
@@ -46,7 +46,7 @@ class CbcLog:
 
     @property
     def is_understood(self) -> bool:
-        """Whether it tells when each solution and bound was known."""
+        """Whether the log has the time of each solution and bound."""
         return "seconds" in self.counts and (self.has_tree or self.counts.get("nodes") == 0)
 
 

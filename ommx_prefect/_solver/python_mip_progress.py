@@ -1,4 +1,4 @@
-"""Tell a watch what CBC's log tells of its run, in the terms of the model that python-mip has."""
+"""Report CBC's progress, as its log has it, to a watch, in the terms of python-mip's model."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class _Best:
             self._tell(seconds, is_new=is_new)
 
     def end(self, seconds: float, objective: float) -> None:
-        """See the objective at the end, which may be that of a solution no row tells of."""
+        """Take the final objective, which may be of a solution that no row of the log has."""
         least = _ROUNDING * max(1.0, abs(objective))
         if self._primal is None or self._sign * (self._primal - objective) > least:
             self._primal = objective

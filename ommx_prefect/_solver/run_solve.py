@@ -16,7 +16,7 @@ from ommx.experiment import OpenSolve
 
 from ommx_prefect._solver.backends import Backend, backend_of
 from ommx_prefect._solver.call import SolverCall
-from ommx_prefect._solver.driver import Driver, Verdict
+from ommx_prefect._solver.driver import Driver, SolverVerdict
 from ommx_prefect._solver.errors import prepared_for, translated
 from ommx_prefect._solver.observed import Observed
 from ommx_prefect._solver.options import check_keywords, set_options
@@ -126,7 +126,7 @@ def _set_options(
 
 
 def _correct_gap(call: SolverCall, driver: Driver, solution: Solution) -> None:
-    """Let the gap be that of the Solution: CBC can hand out others than that of its optimum."""
+    """Correct the gap to that of the Solution: CBC can return values that are not its optimum."""
     told = call.measured.parameters
     dual = told.get("dual_bound")
     if "gap" not in told or dual is None:
@@ -156,8 +156,8 @@ def _narrow_binaries(driver: Driver, adapter: Any, instance: Instance) -> None:
             driver.bound(adapter, variable.id, bound.lower, bound.upper)
 
 
-def _require_solution(call: SolverCall, driver: Driver, model: Any) -> Verdict:
-    """Return the backend's verdict when it holds a solution, else raise what it says instead."""
+def _require_solution(call: SolverCall, driver: Driver, model: Any) -> SolverVerdict:
+    """Return the backend's verdict if it has a solution, else raise the error of its status."""
     status = driver.status(model)
     verdict = driver.verdicts.get(status, "error")
     if verdict == "infeasible_or_unbounded":
@@ -180,8 +180,8 @@ def _require_solution(call: SolverCall, driver: Driver, model: Any) -> Verdict:
     return "optimal" if gap <= PROVED_GAP else "stopped"
 
 
-def _decided(call: SolverCall, driver: Driver, model: Any) -> Verdict:
-    """Decide between infeasible and unbounded: without the objective only one is left."""
+def _decided(call: SolverCall, driver: Driver, model: Any) -> SolverVerdict:
+    """Decide between infeasible and unbounded by solving again without the objective."""
     driver.drop_objective(model)
     with call.timed():
         supervise(lambda: driver.run(model), lambda: driver.stop(model), call.require_wanted)
@@ -192,7 +192,7 @@ def _decided(call: SolverCall, driver: Driver, model: Any) -> Verdict:
 
 
 def _believe(call: SolverCall, solution: Solution, *, optimal: bool) -> None:
-    """Note a feasible Solution; refuse another."""
+    """Take a feasible Solution; raise SolverError for an infeasible one."""
     if not solution.feasible:
         if optimal:
             reason = "the solver says optimal, but OMMX finds its solution infeasible"
@@ -204,7 +204,7 @@ def _believe(call: SolverCall, solution: Solution, *, optimal: bool) -> None:
 
 
 def _worst_miss(solution: Solution) -> str:
-    """Say which constraint is missed by most, and what may help."""
+    """Describe the constraint that is violated most, and what may help."""
     missed = {
         row.name or f"number {number}": row.violation()
         for number, row in solution.constraints.items()
@@ -220,7 +220,7 @@ def _worst_miss(solution: Solution) -> str:
 
 
 def believe_samples(call: SolverCall, samples: SampleSet) -> None:
-    """Note the best feasible sample; without one there is no solution."""
+    """Take the best feasible sample; raise NoSolutionError without one."""
     call.found = found_in_samples(samples)
     if not call.found["feasible"]:
         reason = f"none of {samples.num_samples()} samples is feasible"

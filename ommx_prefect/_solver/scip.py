@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ommx_prefect._solver.driver import Verdict, explained
+from ommx_prefect._solver.driver import SolverVerdict, explained
 from ommx_prefect._solver.figures import Figures, relative_gap
 from ommx_prefect._solver.scip_events import ScipEvents, of_adapter
 from ommx_prefect._solver.watch import Watch, known
@@ -23,7 +23,7 @@ class ScipDriver:
     """`pyscipopt.Model`; a gap limit that is reached ends it as stopped, not as optimal."""
 
     is_watchable: ClassVar[bool] = True
-    verdicts: ClassVar[Mapping[str, Verdict]] = {
+    verdicts: ClassVar[Mapping[str, SolverVerdict]] = {
         "optimal": "optimal",
         "infeasible": "infeasible",
         "unbounded": "unbounded",
@@ -108,7 +108,7 @@ class ScipDriver:
         model.setLogfile(str(path))
         return True
 
-    def figures(self, model: Any, verdict: Verdict) -> Figures:
+    def figures(self, model: Any, verdict: SolverVerdict) -> Figures:
         # Of an unbounded model it counts the points on its way as solutions.
         is_held = verdict in ("optimal", "stopped", "interrupted") and self.has_solution(model)
         gap = known(model.getGap())

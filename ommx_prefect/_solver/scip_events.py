@@ -39,7 +39,7 @@ class ScipEvents:
         adapter.model.includeEventhdlr(handler, "ommx_prefect", "tells of the solver's progress")
 
     def told(self, model: Any, event: Any) -> None:
-        """Note an event; nothing is raised."""
+        """Pass an event to the watch; nothing is raised."""
         # Of a thousand nodes a second, nearly none is waited for.
         if self.is_over or (event.getType() in self._nodes and not self._watch.wants_values):
             return
@@ -75,7 +75,7 @@ class ScipEvents:
 
 
 def of_adapter(name: str) -> Any:
-    """Return what OMMX's adapter has under a name, if it is imported and has it."""
+    """Return an attribute of the module of OMMX's adapter, if that is imported and has it."""
     return getattr(sys.modules.get("ommx_pyscipopt_adapter"), name, None)
 
 

@@ -45,7 +45,7 @@ class Start:
 
     @property
     def objective(self) -> float:
-        """What it is worth in the instance."""
+        """Its objective value in the instance."""
         return float(self.solution.objective)
 
 
@@ -71,7 +71,7 @@ def start_of(start: object, instance: Instance) -> Start:
     solution = instance.evaluate(fitting)
     if not solution.feasible:
         raise UnfitStartError("it is infeasible")
-    return Start(fitting, f"{_named(start)} {_digest(found)} by {how}", solution)
+    return Start(fitting, f"{_kind_of(start)} {_digest(found)} by {how}", solution)
 
 
 def solution_in(run: SealedRun) -> Solution:
@@ -135,7 +135,7 @@ def _key(name: object, subscripts: object) -> Key:
     return str(name or ""), tuple(cast("list[int]", subscripts))
 
 
-def _named(start: object) -> str:
+def _kind_of(start: object) -> str:
     if isinstance(start, SealedRun):
         return f"run {start.run_id}"
     return {Solution: "solution", State: "state"}.get(type(start), "values")

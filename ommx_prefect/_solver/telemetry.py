@@ -30,7 +30,7 @@ MOST_LOG_BYTES = 8 * 2**20
 
 @dataclass(frozen=True)
 class Watching:
-    """How a solve is watched.
+    """The options for watching a solve.
 
     Args:
         telemetry: How much of it is recorded.
@@ -54,7 +54,7 @@ class Watching:
 
 @dataclass
 class Measured:
-    """What was measured of one solve: parameters, and attachments to be.
+    """The measures of one solve: run parameters, and what will be attached.
 
     Attributes:
         parameters: Run parameters, the names that every solver shares.
@@ -95,7 +95,7 @@ class Measured:
 
 
 def measure(measured: Measured, watch: Watch, figures: Figures, *, is_same_objective: bool) -> None:
-    """Note what callbacks and the solver's last word say together."""
+    """Combine the measures of callbacks with the solver's final statistics."""
     parameters = measured.parameters
     parameters.update(figures.parameters(is_same_objective=is_same_objective))
     if figures.nodes is None or figures.seconds is None:

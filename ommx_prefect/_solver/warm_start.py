@@ -1,4 +1,4 @@
-"""Give a solver its start solution, and say so where it does not take it."""
+"""Give a solver its start solution, and report it if the solver refuses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREVIOUS = "previous"
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What a solve is to start from.
+    """The start solution of a solve.
 
     Args:
         start: A solution to start from; None for none.
@@ -64,7 +64,7 @@ class WarmStart:
             call.measured.start = found.solution if keep else None
 
     def leave_out(self, call: SolverCall, reason: str) -> None:
-        """Go on without the start, and say so; SolverOptionError where it is required."""
+        """Go on without the start, and record why; SolverOptionError where it is required."""
         if self.is_required:
             raise SolverOptionError(call.adapter.__name__, "start", f"{reason}.")
         call.measured.parameters["start_left_out"] = reason

@@ -34,7 +34,7 @@ class Incumbent:
 
 
 class Watch:
-    """Collects what callbacks tell.
+    """Collects the progress that callbacks report.
 
     Args:
         is_reading: Whether the values of new solutions are wanted.
@@ -99,7 +99,7 @@ class Watch:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Keep what fails in a callback from the solver."""
+        """Catch the exceptions of a callback: a solver would end with an error."""
         try:
             yield
         except BaseException as error:

@@ -41,7 +41,7 @@ class ArchiveStore:
         self._open, self._reopen, self._signer = open_store, reopen, signer
 
     def await_answer(self) -> None:
-        """Wait for nothing: a store says at once that it is away."""
+        """Return at once: a store of objects raises at once while it is away."""
 
     def write(self, name: str, data: bytes) -> None:
         """Store an object."""
@@ -54,7 +54,7 @@ class ArchiveStore:
         return self._signer().opened(name, self.raw(name))
 
     def raw(self, name: str) -> bytes:
-        """Return an object's bytes as they lie there."""
+        """Return an object's bytes as they are stored, unchecked."""
         with self._opened(f"read {name}") as store:
             return store.read(name)
 
@@ -83,7 +83,7 @@ class ArchiveStore:
         raise GoneError(self.name, f"blob {digest} is not on this host, nor in a shard of it")
 
     def serves(self, image_name: str) -> bool:
-        """Tell that nothing is composed in a store of objects."""
+        """Return False: no experiment is composed in a store of objects."""
         return False
 
     @contextlib.contextmanager

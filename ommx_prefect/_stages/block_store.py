@@ -119,7 +119,7 @@ class FolderStore(BlockStore):
 
 
 def _raise_if_there(error: OSError) -> None:
-    """Raise what `os.walk` passes over: a folder that cannot be listed is not an empty one."""
+    """Raise an error that `os.walk` ignores: a folder that cannot be listed is not empty."""
     if not isinstance(error, FileNotFoundError):
         raise error
 
@@ -181,7 +181,7 @@ def open_block_store(stage: str) -> Store:
 
 
 def load_block(stage: str, name: str) -> Any:
-    """Load a block that a stage is, or names.
+    """Load the block of a stage, or of its credentials.
 
     Raises:
         StageError: There is no such block, or it cannot be read.
@@ -196,5 +196,5 @@ def load_block(stage: str, name: str) -> Any:
 
 
 def settled(value: Any) -> Any:
-    """Return what a method of a block returns: in an async context, the result of a coroutine."""
+    """Return the result of a block's method, which is a coroutine in an async context."""
     return run_coro_as_sync(value) if inspect.iscoroutine(value) else value

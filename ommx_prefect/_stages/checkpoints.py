@@ -54,7 +54,7 @@ class CheckpointFiles:
         self._folders = tuple(stage.path / x / CHECKPOINTS for x in ("", INBOX))
 
     def put(self, shard: Shard, blobs: Mapping[str, bytes]) -> None:
-        """Make a checkpoint durable, whole or not at all, and let go of the one before it.
+        """Store a checkpoint durably, whole or not at all, and remove the one before it.
 
         Args:
             shard: The latest value of every name.
@@ -85,7 +85,7 @@ class CheckpointFiles:
         return [shard.attempt for shard in found if shard is not None]
 
     def has(self, key: str) -> bool:
-        """Tell whether an attempt has checkpointed, and no seal has let go of that."""
+        """Tell whether a checkpoint of an attempt is here."""
         own, received = self._folders
         return os.path.lexists(f"{own}/{key}") or os.path.lexists(f"{received}/{key}")
 
@@ -110,7 +110,7 @@ class CheckpointFiles:
         raise DocumentError(f"the checkpoint of {key} has lost its payload")
 
     def _pin(self, path: Path, digest: str) -> None:
-        """Put a payload among the stage's; a copy of damaged bytes would outlast their mending."""
+        """Link a payload into the stage's own; damaged bytes are not copied."""
         try:
             read_checked(path, digest)
         except DocumentError as error:
@@ -140,7 +140,7 @@ class CheckpointFiles:
         return shard
 
     def discard(self, numbers: Mapping[str, int]) -> list[str]:
-        """Let go of the checkpoints of attempts, by key, and return whose are gone.
+        """Remove checkpoints, by the keys of their attempts; return the keys of those removed.
 
         One with a higher number stays: its attempt runs on. What goes is what a listing shows.
         """
@@ -162,18 +162,18 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def announced_in(checkpoint: Shard | None) -> frozenset[str]:
-    """Return the names of what the record of an attempt that ended holds itself."""
+    """Return the names in a checkpoint that the own record of an ended attempt has, too."""
     told = str(checkpoint.parameters.get(ANNOUNCED, "[]")) if checkpoint else "[]"
     return frozenset(json.loads(told))
 
 
 def number_of(checkpoint: Shard) -> int:
-    """Return how many checkpoints its attempt had made with this one."""
+    """Return the number of a checkpoint, counted from 1 within its attempt."""
     return int(checkpoint.parameters.get(NUMBER, 0))
 
 
 def check_checkpoint(checkpoint: Shard) -> None:
-    """Raise what `int` and `json` raise where a checkpoint does not say what one says."""
+    """Raise an error where a checkpoint lacks its number, or its notes are no JSON."""
     number_of(checkpoint)
     announced_in(checkpoint)
 
@@ -188,7 +188,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def checkpoint_blob(folder: Path, digest: str) -> Path:
-    """Return where the folder of a checkpoint has a payload."""
+    """Return the file of a payload in the folder of a checkpoint."""
     return folder / BLOBS / hex_of(digest)
 
 

@@ -1,4 +1,4 @@
-"""Which records of a stage are damaged: found and named, and set aside where somebody says so.
+"""Find the damaged records of a stage, name them, and set them aside on request.
 
 A seal reads no more of a record than it needs. Where it fails, all of each is looked at, payload
 too, so that the error names what is to blame.
@@ -75,7 +75,7 @@ def _check_document(path: Path, schema: type, newest: int, name: str) -> None:
 
 
 def _check_shard(stage: LocalStage, path: Path) -> None:
-    """Look at all that a shard holds; the payload of another host's may not be here yet."""
+    """Check all of a shard; the payload of another host's shard may not be here yet."""
     shard = read_shard_file(path, stage.owner)
     is_own = path.parent.parent == stage.path
 
@@ -95,7 +95,7 @@ def _check_checkpoint(stage: LocalStage, path: Path) -> None:
 
 
 def _check_content(path: Path, shard: Shard, find: Callable[[str], Path | None]) -> None:
-    """Raise DocumentError where a shard's Experiment, or its payload, is not what it is to be."""
+    """Raise DocumentError where a shard's Experiment, or its payload, is damaged."""
     try:
         check_experiment(shard, is_attempt=path.parent.name != PARTS)
         for layer in payload_of(shard):
@@ -133,12 +133,12 @@ def set_aside_payload(stage: LocalStage) -> None:
 
 
 def is_damage(error: DocumentError) -> bool:
-    """Tell damage from a record that a later release wrote: that waits for an upgrade."""
+    """Tell whether an error is damage, and not the unknown format of a later release."""
     return not isinstance(error, UnknownFormatError)
 
 
 def names_damage(error: DocumentError) -> bool:
-    """Tell whether an error names what is damaged, and what can be done."""
+    """Tell whether an error is one of `damage_error`."""
     return QUARANTINE_COMMAND in error.reason
 
 

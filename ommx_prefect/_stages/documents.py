@@ -92,7 +92,7 @@ Reach = Literal["shared", "host"]
 
 @dataclass(frozen=True)
 class FlowRecord:
-    """What the seal needs to know of a flow run, kept in its stage as `flow.json`.
+    """The facts of a flow run that a seal needs, kept in its stage as `flow.json`.
 
     Attributes:
         owner: Id of the flow run whose experiment this is; another one's in a subflow without
@@ -170,7 +170,7 @@ class PlaceRecord:
 
 @dataclass(frozen=True)
 class Mark:
-    """A document that says what its name says: that a task run was rolled back, for one."""
+    """A document without content: its name says it all, such as which task run was rolled back."""
 
     __pydantic_config__ = CLOSED
 
@@ -222,7 +222,7 @@ KINDS = {
 
 
 def kind_of(name: str) -> Kind | None:
-    """Return what a name stands for, `flow.json` or `starts/<key>`, or None where it is nothing."""
+    """Return the kind of a name such as `flow.json` or `starts/<key>`; None for other names."""
     return KINDS.get(name.partition("/")[0])
 
 

@@ -1,4 +1,4 @@
-"""What a stage does with files of its directory: list them, and link payload."""
+"""List the files of a stage's directory, and link payload into it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ommx_prefect._registry.files import write_whole
 
 
 def entries_in(folder: Path) -> list[Path]:
-    """Return what a folder holds, but for what is being written."""
+    """Return the entries of a folder, without those that are being written."""
     return [folder / name for name in paths_in(folder)]
 
 
 def paths_in(folder: Path) -> dict[str, str]:
-    """Return the paths of what a folder holds by name, but for what is being written."""
+    """Return the paths in a folder by name, without those that are being written."""
     with contextlib.suppress(FileNotFoundError):
         return {name: f"{folder}/{name}" for name in os.listdir(folder) if name[0] != "."}
     return {}
@@ -31,7 +31,7 @@ def remove_listed(folder: Path, names: Container[str]) -> None:
 
 
 def has_content(path: Path | str) -> bool:
-    """Tell whether a file is there and is not empty, as one is whose power failed too early."""
+    """Tell whether a file exists and is not empty; a power failure may leave an empty one."""
     return is_of_size(path, None)
 
 
@@ -45,7 +45,7 @@ def is_of_size(path: Path | str, size: int | None) -> bool:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Put a blob where the seal looks for it, without a copy where the file system can."""
+    """Link a blob to a second path, or copy it where the file system has no hard links."""
     try:
         os.link(source, target)
     except FileExistsError:

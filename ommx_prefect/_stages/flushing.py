@@ -21,7 +21,7 @@ _thread: threading.Thread | None = None
 
 
 def write_record(path: str, data: bytes) -> None:
-    """Write a record whole, and see to it that it is flushed in time."""
+    """Write a record atomically, and flush it to the disk within the configured time."""
     if _window_seconds() <= 0:
         write_durable(path, data)
         return
@@ -30,7 +30,7 @@ def write_record(path: str, data: bytes) -> None:
 
 
 def flush_all() -> None:
-    """Flush at once what waits."""
+    """Flush at once all records that wait for it."""
     with _arrived:
         paths = list(_waiting)
         _waiting.clear()
@@ -66,7 +66,7 @@ def _go_on() -> None:
 
 
 def _after_fork() -> None:
-    """Leave to the parent what waits in it; its lock may be held, and its thread is not here."""
+    """Forget, in a forked child, the records that wait: the parent flushes them."""
     global _arrived, _thread
     _arrived, _thread = threading.Condition(), None
     _waiting.clear()

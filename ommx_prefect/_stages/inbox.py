@@ -52,7 +52,7 @@ CLOCKS_DIFFER = timedelta(days=1)
 
 
 class Inbox:
-    """What one flow run has in a shared place, and its copies in the inbox of the local stage.
+    """The records of one flow run in a shared place, and their copies in the local stage.
 
     Args:
         local: The stage of this host, into which it is brought.
@@ -94,7 +94,7 @@ class Inbox:
             raise
 
     def take(self, seen: Sequence[str], sealed: Collection[str]) -> None:
-        """Bring what is there, and is not sealed yet, into the local stage.
+        """Copy the records that are there, and not sealed yet, into the local stage.
 
         Args:
             seen: The names of all objects that are there.
@@ -127,7 +127,7 @@ class Inbox:
             self._quarantine.keep(name, data)
 
     def set_aside(self) -> None:
-        """Bring what is there, and set aside what is damaged or no record of this flow run."""
+        """Copy the records that are there, and set aside damaged or foreign objects."""
         self._sets_aside = True
         try:
             self.take(self.names(), ())
@@ -145,7 +145,7 @@ class Inbox:
         return not (self._local.has(own) or path_in(self._folder, own).exists())
 
     def _refused(self, name: str, *, is_extended: bool) -> tuple[str, bytes, DocumentError] | None:
-        """Bring an object; return its own name, its bytes and why it is refused, if it is."""
+        """Copy an object; return its name, its bytes, and the reason if it is refused."""
         own = name.removeprefix(self._prefix)
         data: list[bytes] = []
         try:
@@ -164,7 +164,7 @@ class Inbox:
         return None
 
     def _raw(self, name: str) -> bytes:
-        """Return what was refused, as it lies there; nothing of what cannot be had, and stays."""
+        """Return a refused object as it is stored; nothing where it cannot be read, and stays."""
         with contextlib.suppress(StageError, DocumentError):
             return self._store.raw(name)
         self._unkept.add(name)
@@ -226,7 +226,7 @@ class Inbox:
         self._write(f"{directory}/{key}".lstrip("/"), data)
 
     def _write(self, name: str, data: bytes) -> None:
-        """Keep a copy in the inbox, in which names from elsewhere end."""
+        """Write a copy into the inbox: no name from elsewhere becomes a path outside it."""
         write_whole(path_in(self._folder, name), data, durable=True)
 
     def _checked_document(self, directory: str, key: str, data: bytes) -> dict[str, Any]:
@@ -241,7 +241,7 @@ class Inbox:
         return fields
 
     def _check_record(self, record: FlowRecord, directory: str, key: str) -> None:
-        """Raise DocumentError unless a record is that of its name, and of a time that has come."""
+        """Raise DocumentError unless a record agrees with its name, and is not from the future."""
         if record.flow_run_id != (key if directory else self._local.owner):
             raise DocumentError(f"it belongs to flow run {record.flow_run_id}")
         if record.owner not in {record.flow_run_id, self._local.owner}:
@@ -256,7 +256,7 @@ class Inbox:
         return f"{self._prefix}{FLOW_RECORD}" not in self._seen and not self._local.has(RELEASED)
 
     def release(self) -> None:
-        """Remove what a finished seal holds; what came there later stays.
+        """Remove the records there that a finished seal holds; later ones stay.
 
         An attempt that was taken for dead may run on, and have replaced its checkpoint.
         """
@@ -269,7 +269,7 @@ class Inbox:
             warn(f"The experiment is sealed; {error}. What is left there is in it already")
 
     def _is_held(self, name: str) -> bool:
-        """Tell whether an object is still what was brought here."""
+        """Tell whether an object is unchanged since it was copied here."""
         ended = name.replace(f"/{CHECKPOINTS}/", f"/{SHARDS}/")
         if name not in self._brought or ended in self._ended:
             return name not in self._unkept  # no checkpoint, or the last one of its attempt
@@ -279,7 +279,7 @@ class Inbox:
 
 
 def _is_to_come(time: str) -> bool:
-    """Tell whether a time lies ahead: who is scheduled later takes names from earlier ones."""
+    """Tell whether a time is in the future: later flow runs take names from earlier ones."""
     try:
         ahead = datetime.fromisoformat(time) - datetime.now(timezone.utc)
     except (ValueError, TypeError) as error:

@@ -101,7 +101,7 @@ def _root_of(folder: Path) -> Path:
 
 
 def _is_composed(folder: Path) -> bool:
-    """Tell an experiment that only the stages of this host know: the next night looks for it."""
+    """Tell whether an experiment was composed in a registry: the next night looks for its stage."""
     return bool(_fields_of(folder, SEALED_RECORD).get("composed_in"))
 
 
@@ -118,7 +118,7 @@ def _fields_of(folder: Path, name: str) -> dict[str, Any]:
 
 
 def touched(folder: Path) -> float:
-    """Return when something of a folder was written last, in seconds since the epoch."""
+    """Return the time of the newest file of a folder, in seconds since the epoch."""
     return max((path.stat().st_mtime for path in _files(folder)), default=0.0)
 
 
@@ -145,7 +145,7 @@ def put_away(folder: Path) -> None:
 
 
 def came_late(aside: Path, known: Mapping[str, bytes]) -> list[str]:
-    """Return what was written into a folder while it was put away; what names payload comes last.
+    """Return the files written into a folder while it was put away; those naming payload last.
 
     Args:
         aside: The folder as it lies beside the others.
@@ -157,7 +157,7 @@ def came_late(aside: Path, known: Mapping[str, bytes]) -> list[str]:
 
 
 def _is_whole(name: str) -> bool:
-    """Tell a file of a stage from its lock, and from one that was being written."""
+    """Tell whether a file of a stage is complete, and not its lock or one being written."""
     path = Path(name)
     return path.parts[0] in KINDS and not path.name.startswith(".")
 
@@ -227,7 +227,7 @@ def _write(folder: Path, rows: list[tuple[str, bytes, float]]) -> None:
 
 @contextlib.contextmanager
 def transaction(kept: Path) -> Iterator[sqlite3.Connection]:
-    """Hold the database; OSError where that cannot be."""
+    """Open a transaction of the database; OSError where that fails."""
     try:
         with _opened(kept) as database:
             database.execute(SCHEMA)

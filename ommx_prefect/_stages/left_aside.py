@@ -1,4 +1,4 @@
-"""Give back what lies in hidden folders that a killed process left beside the stages.
+"""Recover records from hidden folders that a killed `prune` left beside the stages.
 
     <registry root>/ommx-prefect/.<flow run id>.<hex>
 
@@ -34,7 +34,7 @@ def folders_aside(root: Path) -> list[Path]:
 
 
 def give_back_left(aside: Path) -> None:
-    """Give what came late into a hidden folder back to its flow run, and remove the folder.
+    """Move late records of a hidden folder back to their flow run, and remove the folder.
 
     Raises:
         OSError: The database cannot be read; the folder stays.

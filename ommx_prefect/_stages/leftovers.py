@@ -1,4 +1,4 @@
-"""Tell what is left of a flow run on a host whose records of it have gone to a shared stage.
+"""Recognize the leftovers of a flow run on a worker's host: checkpoints without records.
 
 It is what the attempts of that host had checkpointed, with its payload: a retry there may start
 from it. The flow run is sealed elsewhere, so no seal lets go of it here.

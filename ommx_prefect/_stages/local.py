@@ -86,11 +86,11 @@ class LocalStage:
         bring_back(self.path)
 
     def begin(self, attempt: Attempt) -> None:
-        """Note that an attempt has begun."""
+        """Write the start record of an attempt."""
         write_small(self._file(STARTS, attempt.key), start_document(attempt))
 
     def put(self, shard: Shard, directory: str = SHARDS) -> str | None:
-        """Make a shard durable: first its payload, then the file that names it.
+        """Store a shard durably: first its payload, then the file that names it.
 
         Returns:
             Why it waits in another place than it should, or None.
@@ -106,11 +106,7 @@ class LocalStage:
         return read_start_file(path, self.owner)
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
-        """Take a checkpoint that was made durable here to where the seal may be.
-
-        Returns:
-            Why it is here only, or None.
-        """
+        """Return None: a checkpoint that is durable here need not go elsewhere."""
         return None
 
     def shards(self, directory: str = SHARDS) -> list[Shard]:
@@ -190,7 +186,7 @@ class LocalStage:
 
     @contextlib.contextmanager
     def locked(self, timeout_seconds: float = -1) -> Iterator[None]:
-        """Hold the stage against every other process that seals it.
+        """Lock the stage against every other process that seals it.
 
         Args:
             timeout_seconds: How long to wait for it; without, until it is free.
@@ -208,21 +204,21 @@ class LocalStage:
         return self.path.is_dir()
 
     def collect(self, sealed: Collection[str]) -> None:
-        """Bring what waits elsewhere, and is not sealed yet, here before a seal."""
+        """Do nothing: all records are here."""
 
     def serves(self, image_name: str) -> bool:
-        """Tell that the Local Registry is no registry of image names."""
+        """Return False: the Local Registry is no container registry."""
         return False
 
     def is_released(self) -> bool:
-        """Tell whether a finished seal of another host has let go of what waited elsewhere."""
+        """Return False: no other host seals from here."""
         return False
 
     def release(self) -> None:
-        """Let go of what waits elsewhere, once a finished seal holds it."""
+        """Do nothing: no record is elsewhere."""
 
     def discard(self, keys: Iterable[str]) -> None:
-        """Let go of shards that a verified seal holds; what came later stays.
+        """Remove shards that a verified seal holds; later ones stay.
 
         What goes is what a listing of the folders shows: no name of a document becomes a path.
         """
@@ -240,7 +236,7 @@ class LocalStage:
             shutil.rmtree(self.path / BLOBS, ignore_errors=True)
 
     def discard_starts(self, keys: Iterable[str]) -> None:
-        """Let go of start records; a shard that comes after all stays."""
+        """Remove start records; a shard that comes later stays."""
         self._remove_listed(STARTS, frozenset(keys))
 
     def _remove_listed(self, directory: str, names: frozenset[str]) -> None:
@@ -254,7 +250,7 @@ class LocalStage:
         return descriptor
 
     def files(self, directory: str) -> list[Path]:
-        """Return the files of a folder that this host has written whole.
+        """Return the complete files of a folder that this host has written.
 
         One that is empty was not: the power failed before it was flushed.
         """
@@ -272,22 +268,22 @@ class LocalStage:
         return (self.path / INBOX,) if kind and kind.reach == "shared" else ()
 
     def pin(self, layers: Iterable[Descriptor]) -> None:
-        """Keep payload within reach of the seal."""
+        """Link or copy payload into the stage, for the seal."""
         for layer in layers:
             self.pin_blob(layer.digest)
 
     def pin_sealed(self, documents: Documents) -> None:
-        """Keep the payload of an earlier seal within reach."""
+        """Link or copy the payload of an earlier seal into the stage."""
         self.pin(payload_layers(documents))
 
     def pin_blob(self, digest: str) -> None:
-        """Keep one payload within reach of the seal; FileNotFoundError where it is not here."""
+        """Link or copy one payload into the stage; FileNotFoundError where it is not here."""
         pinned = f"{self._blobs}/{hex_of(digest)}"
         if not os.path.exists(pinned):  # what came inside of a record is here already
             link_or_copy(blob_path(digest), Path(pinned))
 
     def pinned(self, digest: str) -> Path:
-        """Return where the stage keeps a payload."""
+        """Return the stage's own file of a payload, or None."""
         return blob_in(self.path, digest)
 
     def bring(self, digest: str, size: int | None = None) -> Path:

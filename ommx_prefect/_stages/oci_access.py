@@ -52,7 +52,7 @@ def open_repository(stage: str, repository: str = "", *, brief: bool = False) ->
 
 @contextlib.contextmanager
 def translated(stage: str, what: str) -> Iterator[None]:
-    """Raise what a registry complains of as a StageError of this stage; damage as damage."""
+    """Translate errors of a registry into a StageError, and damage into a DocumentError."""
     try:
         yield
     except OtherBytesError as error:

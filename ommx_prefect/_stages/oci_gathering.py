@@ -1,4 +1,4 @@
-"""Put together what a process has left in a registry one by one: the writing side of `oci_groups`.
+"""Combine the single records of a process in a registry into groups, see `oci_groups`.
 
 Once that is enough, a thread writes all of them once more, as one group, and deletes the single
 ones. An attempt waits for that only where the same was begun before and is not done yet. At any
@@ -42,14 +42,14 @@ class Single:
 
 @dataclass
 class Singles:
-    """What this process has left of one flow run, one by one; used by many threads."""
+    """The single records that this process has written for one flow run; used by many threads."""
 
     _ended: dict[str, Single] = field(default_factory=dict)
     _begun: dict[str, Single] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, name: str, manifest: bytes, data: bytes) -> None:
-        """Note a record; only those of attempts, and parts, are ever put together."""
+        """Remember a record, if it is one that may be combined: of an attempt, or a part."""
         kind, single = name.split("/")[1], Single(digest_of(manifest), data)
         with self._lock:
             if kind == STARTS:
@@ -58,12 +58,12 @@ class Singles:
                 self._ended[name] = single
 
     def leave(self, name: str) -> None:
-        """Note a record that stays by itself, and its start record with it."""
+        """Exclude a record from groups, and its start record with it."""
         with self._lock:
             self._begun.pop(start_of(name), None)
 
     def take(self) -> Mapping[str, Single]:
-        """Return enough records, with the start records of their attempts, once; or none."""
+        """Return records for a new group, with their start records, or none if they are too few."""
         with self._lock:
             if len(self._ended) < TOGETHER:
                 return {}
@@ -82,7 +82,7 @@ _left: Bounded[tuple[int, str, str], Singles] = Bounded(MOST_FLOW_RUNS)
 
 
 def singles_of(stage: str, owner: str) -> Singles:
-    """Return what this process has left of a flow run in a stage."""
+    """Return the single records that this process has written for a flow run."""
     key = (os.getpid(), stage, owner)
     if (found := _left.get(key)) is None:
         found = _left[key] = Singles()
@@ -95,7 +95,7 @@ _turn = process_lock()
 
 
 def in_turn(gather: Callable[[], None]) -> None:
-    """Do something in a thread, once what was begun before is done; the process waits for it."""
+    """Run a function in a thread after earlier ones have ended; the process waits at its exit."""
     with _turn:
         settle()
         thread = threading.Thread(target=gather, name="ommx-prefect-gather")
@@ -105,7 +105,7 @@ def in_turn(gather: Callable[[], None]) -> None:
 
 
 def settle() -> None:
-    """Wait until this process has put together what it had begun to."""
+    """Wait until this process has written the groups that it had begun."""
     if thread := _threads.get(os.getpid()):
         thread.join()
 
@@ -142,7 +142,7 @@ def put_together(repository: Repository, owner: str, singles: Mapping[str, Singl
 
 
 def _let_go(repository: Repository, digest: str) -> bool:
-    """Delete a manifest, and leave it to the seal where that fails.
+    """Delete a manifest; where that fails, the seal deletes it later.
 
     docker-registry 2.8 answers 500 where it reads a tag that somebody just writes.
     """

@@ -72,12 +72,12 @@ class Group:
 
 
 def new_group(owner: str) -> str:
-    """Return a name for a group that nobody else has."""
+    """Return a new unique name for a group."""
     return f"{owner}/{GROUPS}/{uuid.uuid4().hex}"
 
 
 def is_group(name: str) -> bool:
-    """Tell the name of a group from that of a record."""
+    """Tell whether an object's name is that of a group."""
     return f"/{GROUPS}/" in name
 
 
@@ -130,7 +130,7 @@ def _is_record(name: object, data: object) -> bool:
 
 
 def _check(name: str, data: bytes) -> None:
-    """Raise DocumentError unless a record is what its name says."""
+    """Raise DocumentError unless a record agrees with its name."""
     owner, kind, key = name.split("/")
     if kind == STARTS:
         read_start(data, owner, key)

@@ -124,7 +124,7 @@ def tombstone() -> bytes:
 
 
 def document_of(name: str, manifest: bytes) -> bytes | Descriptor | None:
-    """Return the document that a record's manifest holds, or where a shard's config is.
+    """Return the document in a record's manifest, or the descriptor of a shard's config.
 
     Returns:
         None where the record is being removed.
@@ -159,7 +159,7 @@ def parsed_manifest(name: str, manifest: bytes, types: tuple[str, ...]) -> Recor
 
 
 def _refusal_of(found: str, types: tuple[str, ...]) -> DocumentError:
-    """Return the error of a manifest of another type: a later release's, or out of its place."""
+    """Return the error for a manifest of another type: of a later release, or of another record."""
     said = f"it is of the type {found[:200]!r}, and not {' or '.join(map(repr, types))}"
     if found in TYPES or not found.startswith(OUR_TYPES):
         return DocumentError(said)
@@ -167,7 +167,7 @@ def _refusal_of(found: str, types: tuple[str, ...]) -> DocumentError:
 
 
 def is_record_of(name: str, manifest: bytes) -> bool:
-    """Tell the manifest of an object, or its tombstone, from any other that its tag may name."""
+    """Tell whether a manifest is that of an object, or its tombstone."""
     try:
         document = _parsed(manifest)
     except DocumentError:
@@ -187,7 +187,7 @@ def inlined(document: RecordManifest, annotation: str) -> bytes:
 
 
 def is_shard(manifest: bytes) -> bool:
-    """Tell the manifest of a shard from that of any other record."""
+    """Tell whether a manifest is that of a shard."""
     return _parsed(manifest).artifactType != RECORD_TYPE
 
 

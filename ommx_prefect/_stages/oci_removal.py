@@ -54,7 +54,7 @@ def remove(
 
 
 def _bury(repository: Repository, pool: ThreadPoolExecutor, tags: Sequence[str]) -> None:
-    """Move tags to tombstones, and delete these with them."""
+    """Move tags to tombstones, and delete the tombstones with their tags."""
     graves = [(tombstone(), each) for each in _parts_of(tags)]
     put = functools.partial(repository.put_manifest, media_type=MANIFEST_MEDIA_TYPE)
     moved = [(tag, manifest) for manifest, each in graves for tag in each]

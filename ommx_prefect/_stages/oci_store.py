@@ -209,7 +209,7 @@ class OciStore:
         return data
 
     def _remember_start(self, name: str, attempt: Attempt) -> None:
-        """Work out which manifest the start record of an attempt is, so that it is not asked for.
+        """Compute the digest of an attempt's start record, to spare a request for it.
 
         Where another release wrote other bytes, a manifest of a kilobyte stays without a tag.
         """
@@ -287,7 +287,7 @@ class OciStore:
         return [*(digest for digest in pool.map(self._find, asked) if digest), *begun]
 
     def _find(self, name: str) -> str | None:
-        """Return the digest of a record's own manifest: its tag may point to anything by now."""
+        """Return the digest of a record's own manifest; None where its tag has another."""
         if read := self._read.get(name):
             return read
         with contextlib.suppress(NotInRegistryError):

@@ -48,7 +48,7 @@ OTHERS_SECONDS = 1.0
 
 
 class Outbox:
-    """What one flow run has for a shared place.
+    """The records that one flow run sends to a shared place.
 
     Args:
         local: The stage of this host.
@@ -62,7 +62,7 @@ class Outbox:
     # ------------------------------------------------------------ one record
 
     def begin(self, attempt: Attempt) -> None:
-        """Send the start of an attempt; it is not the attempt's fault if that fails."""
+        """Send the start record of an attempt; a failure is no fault of the attempt."""
         name = f"{STARTS}/{attempt.key}"
         if self._problem_with(self._send, name, start_document(attempt)):
             self._open()
@@ -118,7 +118,7 @@ class Outbox:
     # ------------------------------------------------------------ what waited
 
     def flush(self, timeout_seconds: float = -1) -> str | None:
-        """Send what could not be sent before; return why something of it stays here.
+        """Send records that could not be sent before; return the problem if any of them stay.
 
         A place that is away holds up all that waits; a record that is damaged only itself.
 
@@ -139,7 +139,7 @@ class Outbox:
             return "; ".join(problems) or None
 
     def _flush_records(self) -> Iterator[str]:
-        """Send the records that wait, and let go of each; yield the problems of those that stay."""
+        """Send the waiting records, and remove each here; yield the problems of those that stay."""
         for directory in (SHARDS, PARTS, STARTS):
             for path in self._local.files(directory):
                 name = f"{directory}/{path.name}"

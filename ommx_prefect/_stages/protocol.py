@@ -42,22 +42,22 @@ class Stage(Protocol):
     # ------------------------------------------------------------ what attempts do
 
     def begin(self, attempt: Attempt) -> None:
-        """Note that an attempt has begun."""
+        """Write the start record of an attempt."""
 
     def put(self, shard: Shard, directory: str = ...) -> str | None:
         """Make a shard durable with its payload; return why it is in another place, or None."""
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
-        """Take a checkpoint that is durable here to where the seal may be; or return why not."""
+        """Send a checkpoint of this host to the shared place; return the problem, or None."""
 
     def pin(self, layers: Collection[Descriptor]) -> None:
-        """Keep the payload of what is staged within reach of the seal."""
+        """Make the payload of staged records available to the seal."""
 
     def pin_sealed(self, documents: Documents) -> None:
-        """Keep the payload of an earlier seal of this flow run within reach."""
+        """Make the payload of an earlier seal of this flow run available."""
 
     def pinned(self, digest: str) -> Path:
-        """Return where this host keeps a payload of the stage, if it has it."""
+        """Return this host's file of a payload, or None."""
 
     def bring(self, digest: str, size: int | None = None) -> Path:
         """Return a file with a payload, fetched where this host does not have it.
@@ -93,10 +93,10 @@ class Stage(Protocol):
     # ------------------------------------------------------------ what a seal does
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the stage against every other process of this host that seals it."""
+        """Lock the stage against every other process of this host that seals it."""
 
     def collect(self, sealed: Collection[str]) -> None:
-        """Bring what waits elsewhere, and is not sealed yet, here."""
+        """Copy unsealed records from the shared place to this host."""
 
     def shards(self, directory: str = ...) -> list[Shard]:
         """Read all shards that are here, in order of start."""
@@ -111,19 +111,19 @@ class Stage(Protocol):
         """Write a payload blob of our own."""
 
     def discard(self, keys: Iterable[str]) -> None:
-        """Let go of shards that a verified seal holds; what came later stays."""
+        """Remove shards that a verified seal holds; later ones stay."""
 
     def discard_starts(self, keys: Iterable[str]) -> None:
-        """Let go of start records; a shard that comes after all stays."""
+        """Remove start records; a shard that comes later stays."""
 
     def serves(self, image_name: str) -> bool:
         """Tell whether the stage is in the registry of an image name."""
 
     def release(self) -> None:
-        """Let go of what waits elsewhere, once a finished seal holds it."""
+        """Remove the records in the shared place that a finished seal holds."""
 
     def is_released(self) -> bool:
-        """Tell whether a finished seal of another host has let go of it."""
+        """Tell whether a finished seal of another host has removed the records."""
 
 
 # What reading a document of another shape raises.
@@ -145,7 +145,7 @@ def damaged(path: Path, error: Exception) -> DocumentError:
 
 
 def without_frames(error: E) -> E:
-    """Let go of the frames of an error and of its causes, which hold all that was read."""
+    """Drop the frames of an error and its causes: they keep all that was read in memory."""
     each: BaseException | None = error
     while each is not None:
         each.__traceback__ = None

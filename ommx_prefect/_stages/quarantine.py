@@ -75,7 +75,7 @@ class Quarantine:
             yield from found
 
     def _free(self, name: str) -> Path:
-        """Return where nothing was set aside yet."""
+        """Return a path at which nothing was set aside yet."""
         used = {path.name.removesuffix(REPORTED) for path in self._all_of(name)}
         return next(path for path in self._places(name) if path.name not in used)
 
@@ -118,7 +118,7 @@ class Quarantine:
         return attempt if attempt.key == key else None
 
     def report(self) -> None:
-        """Note that an experiment tells of all that was set aside."""
+        """Mark all records set aside as reported in an experiment."""
         for path in self._unreported():
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, path.with_name(path.name + REPORTED))

@@ -58,7 +58,7 @@ def store_at(name: str) -> ShardStore:
 
 
 def _noted(local: Stage) -> str | None:
-    """Return the stage that this host has noted; each attempt asks, so fields will do.
+    """Return the address of the stage that this host has written down, or None.
 
     What a record from elsewhere says of its stage is not asked.
     """

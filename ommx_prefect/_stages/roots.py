@@ -23,7 +23,7 @@ def stage_root() -> Path:
 
 
 def tell_root(owner: str, root: str) -> None:
-    """Use the stage of a flow run where its flow has it, in a registry that is not this process's.
+    """Remember that the stage of a flow run is in another Local Registry than this process's.
 
     OMMX fixes the registry once per process, but a worker may serve flows of several. Payload is
     written into this process's registry then, and its links are copies.

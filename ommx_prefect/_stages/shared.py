@@ -62,15 +62,15 @@ class SharedStage:
     # ------------------------------------------------------------ what attempts do
 
     def begin(self, attempt: Attempt) -> None:
-        """Note that an attempt has begun."""
+        """Write the start record of an attempt."""
         self._outbox.begin(attempt)
 
     def put(self, shard: Shard, directory: str = SHARDS) -> str | None:
-        """Make a shard durable there, or here; return why it is here."""
+        """Store a shard durably there, or here; return the problem if it is here."""
         return self._outbox.put(shard, directory)
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
-        """Make the last checkpoint of an attempt durable there, too; return why it is not."""
+        """Store the last checkpoint of an attempt there, too; return the problem, or None."""
         return self._outbox.share_checkpoint(checkpoint)
 
     def flush(self) -> str | None:
@@ -119,11 +119,11 @@ class SharedStage:
     # ------------------------------------------------------------ what a seal does
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the stage against every other process of this host that seals it."""
+        """Lock the stage against every other process of this host that seals it."""
         return self._local.locked()
 
     def collect(self, sealed: Collection[str]) -> None:
-        """Bring what waits there, and is not sealed yet, here; and send what only this host has.
+        """Copy unsealed records from there to this host, and send those that only this host has.
 
         Raises:
             DocumentError: An object is damaged, or no record of this flow run. It is named.
@@ -140,16 +140,20 @@ class SharedStage:
         self._set_aside_without_payload()
 
     def _set_aside_without_payload(self) -> None:
+        """Set aside copies of shards whose payload is lost or damaged there."""
         quarantine = Quarantine(self._local)
         for directory in (SHARDS, PARTS):
             for path in entries_in(self.path / INBOX / directory):
                 try:
-                    shard = Shard.from_bytes(read_regular(path))
-                    for layer in payload_of(shard):
-                        if layer.digest not in shard.payload:
-                            self.bring(layer.digest, layer.size)
+                    self._bring_payload_of(path)
                 except (GoneError, DocumentError):
                     quarantine.move(path, f"{directory}/{path.name}")
+
+    def _bring_payload_of(self, path: Path) -> None:
+        shard = Shard.from_bytes(read_regular(path))
+        for layer in payload_of(shard):
+            if layer.digest not in shard.payload:
+                self.bring(layer.digest, layer.size)
 
     def shards(self, directory: str = SHARDS) -> list[Shard]:
         """Read all shards that are here, in order of start."""
@@ -168,15 +172,15 @@ class SharedStage:
         return self._local.add_blob(data, media_type)
 
     def discard(self, keys: Iterable[str]) -> None:
-        """Let go of shards here that a verified seal holds; what came later stays."""
+        """Remove shards here that a verified seal holds; later ones stay."""
         self._local.discard(keys)
 
     def discard_starts(self, keys: Iterable[str]) -> None:
-        """Let go of start records here; a shard that comes after all stays."""
+        """Remove start records here; a shard that comes later stays."""
         self._local.discard_starts(keys)
 
     def release(self) -> None:
-        """Let go of what waits there, once a finished seal holds it."""
+        """Remove the records there that a finished seal holds."""
         shutil.rmtree(self.path / UNSENT, ignore_errors=True)
         self._local.write(RELEASED, {})
         self._inbox.release()
@@ -192,7 +196,7 @@ class SharedStage:
         return self._store.serves(image_name)
 
     def pinned(self, digest: str) -> Path:
-        """Return where this host keeps a payload of the stage, if it has it."""
+        """Return this host's file of a payload, or None."""
         return self._local.pinned(digest)
 
     def bring(self, digest: str, size: int | None = None) -> Path:
@@ -219,7 +223,7 @@ class SharedStage:
             self._store.fetch(digest, target, image_name, size)
 
     def pin(self, layers: Collection[Descriptor]) -> None:
-        """Keep the payload of what is staged within reach; what is not here is fetched.
+        """Make the payload of staged records available; what is not here is fetched.
 
         Raises:
             StageError: It is not there, either.
@@ -240,7 +244,7 @@ class SharedStage:
                 yield Shard.from_bytes(read_regular(path))
 
     def pin_sealed(self, documents: Documents) -> None:
-        """Keep the payload of an experiment that this host sealed within reach."""
+        """Make the payload of an experiment that this host sealed available."""
         for layer in payload_layers(documents):
             self._pin(layer.digest, layer.size)
 

@@ -72,7 +72,7 @@ def _is_json(data: bytes) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def signer_of(stage: str) -> Signer:
-    """Return what signs the records of a stage, by the setting `stage_key`; once per process.
+    """Return the signer of a stage's records, by the setting `stage_key`; once per process.
 
     Raises:
         StageError: The key is too short, or its block cannot be read.

@@ -57,7 +57,7 @@ class ShardStore(Protocol):
     name: str
 
     def await_answer(self) -> None:
-        """Wait for a place that is away, as long as a seal can wait."""
+        """Wait for a place that does not answer, as long as a seal can wait."""
 
     def write(self, name: str, data: bytes) -> None:
         """Store a JSON document."""
@@ -66,7 +66,7 @@ class ShardStore(Protocol):
         """Return a JSON document, or the bytes of a shard that `unpack` takes."""
 
     def raw(self, name: str) -> bytes:
-        """Return what lies there, unchecked: what `read` refuses is kept as it was found."""
+        """Return an object as it is stored, unchecked; damaged ones are kept as found."""
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of all objects that begin with the prefix."""

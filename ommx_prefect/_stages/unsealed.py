@@ -55,7 +55,7 @@ def _is_stage(name: str) -> bool:
 
 
 def has_unsealed(folder: Path) -> bool:
-    """Tell whether the directory of a stage holds what no seal has taken."""
+    """Tell whether the directory of a stage holds unsealed records."""
     if (folder / INTENT).exists():
         return True
     if any(_has_records(x / kind) for x in (folder, folder / INBOX) for kind in RECORDS):
@@ -85,7 +85,7 @@ def _has_records(folder: Path) -> bool:
 
 
 def _is_blank(folder: Path) -> bool:
-    """Tell where nothing at all could be written, on a full disk: Prefect may know more."""
+    """Tell whether a stage is empty, because the disk was full: Prefect may know more."""
     return folder.is_dir() and not any(x.is_file() for x in folder.rglob("*") if x.name[0] != ".")
 
 

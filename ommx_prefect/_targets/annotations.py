@@ -1,4 +1,4 @@
-"""Names of the annotations that this package gives to experiments, and how they are read again.
+"""The names of the annotations that this package gives to experiments, and a reader of them.
 
 Catalogues show them (`ommx.experiment.list_experiments`), and a later seal reads some again. They
 are what is stored: a name that changes is not found any more on experiments that were sealed

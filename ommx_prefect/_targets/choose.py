@@ -1,4 +1,4 @@
-"""Choose where an experiment is published, or find where it was.
+"""Choose the target in which an experiment is published, or find the one in which it was.
 
 | stage | flow run | the experiment is |
 |---|---|---|

@@ -36,7 +36,7 @@ class LocalTarget:
         return find(name)
 
     def holds(self, digest: str) -> bool:
-        """Tell whether an experiment was imported."""
+        """Tell whether the Local Registry has an experiment."""
         return blob_path(digest).exists()
 
     def read(self, digest: str) -> Documents:

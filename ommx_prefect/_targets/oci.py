@@ -95,7 +95,7 @@ class OciTarget:
         return ""
 
     def keep(self, layers: Collection[Descriptor]) -> None:
-        """Do nothing: the registry keeps payload as long as the shards are there."""
+        """Do nothing: the registry keeps payload while the shards name it."""
 
     def store(self, composition: Composition) -> None:
         """Push an experiment under its digest, with all that it names, and check it there."""
@@ -145,7 +145,7 @@ class OciTarget:
         return open_repository(self._stage.name, self._path)
 
     def _supply(self, layer: Descriptor) -> None:
-        """See to it that the repository has a payload, with its size.
+        """Mount or push a payload, unless the repository has it; check its size.
 
         Small payload came with its record, and is sent from here. Other payload is asked for until
         one is missing: those of a new experiment all are.

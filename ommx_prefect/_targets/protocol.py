@@ -43,10 +43,10 @@ class Target(Protocol):
         """Say why an experiment cannot be stored here; empty if it can."""
 
     def keep(self, layers: Collection[Descriptor]) -> None:
-        """Keep payload within reach until an experiment that names it is stored."""
+        """Make payload available until an experiment that names it is stored."""
 
     def store(self, composition: Composition) -> None:
-        """Store an experiment under no name of the user's, and check that it is what was meant.
+        """Store an experiment without the user's name, and check that it reads back as composed.
 
         Raises:
             DocumentError: It is not; the shards are kept.

@@ -18,7 +18,7 @@ MARKUP = frozenset("\\`*_[]<>#|&~:@$.")
 
 
 def for_terminal(text: object, longest: int = LONGEST) -> str:
-    """Return a text on one line whose every character only shows itself."""
+    """Return a text on one line without control characters."""
     shown = str(text)
     if len(shown) > longest:
         shown = shown[: longest - 1] + "…"
@@ -26,7 +26,7 @@ def for_terminal(text: object, longest: int = LONGEST) -> str:
 
 
 def for_markdown(text: object, longest: int = LONGEST) -> str:
-    """Return a text as markdown that shows just this text, also in a cell of a table.
+    """Return a text escaped for markdown, also for a cell of a table.
 
     With backslashes: the V1 UI of Prefect 3.9.1 shows character references, `&#58;`, as they are.
     """

@@ -61,7 +61,7 @@ def as_parameter(value: object) -> Scalar | None:
 
 
 def as_number(value: object) -> object:
-    """Return what is a number, of numpy or else, as Python's own; other values as they are.
+    """Return a number of numpy or another library as Python's own; other values unchanged.
 
     Raises:
         ValueError: It is beyond the floats.

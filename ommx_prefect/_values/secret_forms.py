@@ -56,7 +56,7 @@ def bytes_of(text: str) -> bytes:
 
 
 def parts_of(secret: str, *, is_cookie: bool = False) -> set[str]:
-    """Return a secret and what in it is one by itself, where it is long enough to be searched."""
+    """Return a secret and its parts that are secrets too, if long enough to be searched for."""
     found = {secret, *_lines_of(secret), *url_passwords(secret)}
     if header := SCHEME.fullmatch(secret.strip()):
         found |= {header[1], *_basic(header[1])}
@@ -74,7 +74,7 @@ def url_passwords(text: str) -> set[str]:
 
 @functools.lru_cache(maxsize=1_000)
 def forms_of(secret: str) -> frozenset[str]:
-    """Return how a secret is met in a text."""
+    """Return the forms in which a secret may appear in a text."""
     data = bytes_of(secret)
     readings = {secret, " ".join(secret.split())}
     forms = {repr(data)[2:-1], *_base64_forms(data)}
@@ -89,7 +89,7 @@ def forms_of(secret: str) -> frozenset[str]:
 
 
 def needles_of(secrets: Iterable[str]) -> tuple[bytes, ...]:
-    """Return how secrets are met in bytes, those of JSON with such a text in it too."""
+    """Return the bytes by which secrets are found in data, such as JSON with their text."""
     found = set()
     for secret in secrets:
         shown = {text for form in forms_of(secret) for text in (form, json.dumps(form)[1:-1])}

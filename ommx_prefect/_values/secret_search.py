@@ -44,7 +44,7 @@ class TooManyTextsError(ValueError):
 
 
 def is_secret(value: object) -> bool:
-    """Tell a pydantic secret (anything with `get_secret_value`) or a Prefect Block."""
+    """Tell whether a value is a pydantic secret (has `get_secret_value`) or a Prefect Block."""
     block = getattr(sys.modules.get("prefect.blocks.core"), "Block", None)
     return callable(getattr(type(value), "get_secret_value", None)) or (
         block is not None and isinstance(value, block)
@@ -131,7 +131,7 @@ class Search:
 
 
 def texts_of(value: Any) -> Iterator[str]:
-    """Yield how a leaf is shown as text."""
+    """Yield the texts of a value that is no container."""
     if value is None:  # there is none
         return
     if isinstance(value, BINARY):
@@ -142,5 +142,5 @@ def texts_of(value: Any) -> Iterator[str]:
 
 
 def _is_pair(value: Any, name: str) -> bool:
-    """Tell `auth=("user", "password")`, as HTTP clients take it."""
+    """Tell whether a value is `auth=("user", "password")`, as HTTP clients take it."""
     return name.lower().endswith("auth") and isinstance(value, (tuple, list)) and len(value) == 2

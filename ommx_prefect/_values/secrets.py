@@ -31,12 +31,12 @@ _known: Bounded[str, None] = Bounded(MOST_KNOWN)
 
 
 def redact_known(text: str) -> str:
-    """Cut every secret that this process has seen out of a text."""
+    """Redact every secret that this process has seen in a text."""
     return _cut(text, sorted(_known, key=len, reverse=True))[0]
 
 
 class Redactor:
-    """Cuts the secrets among some arguments out of any text.
+    """Redacts the secrets of some arguments in any text.
 
     Attributes:
         texts: The secrets, to be handed to what runs inside of this.
@@ -54,7 +54,7 @@ class Redactor:
         self.learn(arguments or {})
 
     def learn(self, arguments: Mapping[str, Any]) -> dict[str, Exception]:
-        """Cut the secrets among these arguments out as well; return why one was not searched.
+        """Redact the secrets of these arguments as well; return why an argument was not searched.
 
         Dicts, lists, tuples, sets, dataclass instances and pydantic models are searched, nearest
         members first. Other objects are not looked into.
@@ -71,7 +71,7 @@ class Redactor:
         return {name: search.problem for name, search in searches.items() if search.problem}
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Cut these texts out as well, longer ones first: one may be a part of another."""
+        """Redact these texts as well, longer ones first: one may be a part of another."""
         new = {text for text in secrets if text} - self.texts
         if not new:
             return
@@ -109,7 +109,7 @@ class Redactor:
         return result
 
     def hides(self, value: object, name: str) -> bool:
-        """Tell a secret that is too short to be searched elsewhere, where it stands by its name."""
+        """Tell whether a value is a secret by its name that is too short to be searched for."""
         if not self._short or not isinstance(value, (str, *BINARY)) or not is_secret_name(name):
             return False
         return not self._short.isdisjoint(texts_of(value))
@@ -155,7 +155,7 @@ class Redactor:
         return self._needles
 
     def _is_secret_number(self, value: object) -> bool:
-        """Tell a number that is surely secret; by its name alone none is."""
+        """Tell whether a number is secret; its name alone does not make it one."""
         found = bool(self._numbers) and not isinstance(value, bool) and str(value) in self._numbers
         self.count += found
         return found
@@ -171,7 +171,7 @@ def unused(name: str, taken: Mapping[str, Any]) -> str:
 
 
 def _cut(text: str, forms: Iterable[str]) -> tuple[str, int]:
-    """Cut texts out of a text, and passwords out of its URLs; return how often, too."""
+    """Redact texts, and passwords of URLs, in a text; return how often, too."""
     count = 0
     for form in forms:
         if form in text:

@@ -1,4 +1,4 @@
-"""Do something as soon as somebody imports a module, without importing it."""
+"""Run a function as soon as a module is imported, without importing it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def after_import(name: str, then: Callable[[], None]) -> None:
 
 
 class _Waiting(MetaPathFinder):
-    """Finds what the other finders find, and has its loader do one thing more."""
+    """Import hook that lets a module's loader call the function after it has run."""
 
     def __init__(self, name: str, then: Callable[[], None]) -> None:
         self._name = name

@@ -18,19 +18,19 @@ _MODULE, _CLASS = "ommx_highs_adapter.adapter", "OMMXHighsAdapter"
 
 
 def heal_highs_adapter() -> None:
-    """Mend the adapter, now if it is imported, else when it will be; again changes nothing."""
+    """Patch the adapter, now if it is imported, else when it will be; idempotent."""
     if "__init_subclass__" not in vars(SolverAdapter):
         SolverAdapter.__init_subclass__ = _MADE  # type: ignore[assignment, method-assign]
     for adapter in _subclasses(SolverAdapter):  # type: ignore[type-abstract]
         _mend(adapter)
 
 
-def _made(adapter: type[SolverAdapter], /, **options: Any) -> None:
+def _init_subclass(adapter: type[SolverAdapter], /, **options: Any) -> None:
     super(SolverAdapter, adapter).__init_subclass__(**options)
     _mend(adapter)
 
 
-_MADE = classmethod(_made)
+_MADE = classmethod(_init_subclass)
 
 
 def _mend(adapter: type[SolverAdapter]) -> None:

@@ -27,7 +27,7 @@ def listen(listener: Listener) -> None:
 
 
 def tell(notice: str) -> None:
-    """Say what was found: to the listeners, or to the log where none is concerned."""
+    """Pass a notice to the listeners, or to the log if no listener takes it."""
     if (collected := _collected.get()) is not None:
         collected.append(notice)
     heard = [listener(notice) for listener in _listeners]

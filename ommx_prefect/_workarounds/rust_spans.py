@@ -41,7 +41,7 @@ def silence_unused_rust_spans() -> None:
 
 
 def silence_rust_spans() -> None:
-    """Make the bridge from Rust's spans to Python's, switched off, unless it is made already."""
+    """Create the bridge from Rust's spans to Python's switched off, unless it exists already."""
     with _lock:
         if not _is_bridge_made:
             with _switched_off():
@@ -49,7 +49,7 @@ def silence_rust_spans() -> None:
 
 
 def leave_rust_spans() -> None:
-    """Make the bridge as OMMX does, in one thread, unless it is made already."""
+    """Create the bridge as OMMX does, in one thread, unless it exists already."""
     if not _is_bridge_made:
         with _lock:
             if not _is_bridge_made:

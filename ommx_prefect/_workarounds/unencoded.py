@@ -1,4 +1,4 @@
-"""Tell what OMMX cannot encode from what cannot hold: its preparation calls both infeasible.
+"""Tell a failure of OMMX's encoding from true infeasibility: it reports both as infeasible.
 
 Seen in OMMX 3.0.0b7: a constraint whose slack has no bound is `InfeasibleDetected`, since its lower
 bound, minus infinity, "is positive". Where the constraint cannot hold, that bound is a number.

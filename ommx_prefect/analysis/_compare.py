@@ -1,4 +1,4 @@
-"""What became better or worse between experiments, by instance and solver.
+"""Compare experiments: what became better or worse, by instance and solver.
 
 Solves are paired by instance (digest, else name), adapter, variant and seed. Time counts as worse
 only where it is significant over many instances and large enough, and only between nights whose

@@ -1,4 +1,4 @@
-"""Contradictory claims of solvers about one instance: some solver, file or limit is wrong.
+"""Find contradictory claims of solvers about one instance: one of them must be wrong.
 
 | kind | claim | against |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""What tells the instances of a table apart: the digest of their content, else their name.
+"""Identify the instances of a table: by the digest of their content, else by their name.
 
 A solve that was killed, or whose result was cached, may know the name alone. It is of the one
 content that its experiment has under this name; where there are several, nobody knows of which.
@@ -29,5 +29,5 @@ def filled_names(table: pd.DataFrame) -> pd.Series:
 
 
 def instance_key(table: pd.DataFrame) -> pd.Series:
-    """Return what tells instances apart: the digest, or the name where there is none."""
+    """Return the key of each row's instance: the digest, or the name where there is none."""
     return filled_digests(table).fillna(table["instance"].astype("string")).fillna("").astype(str)

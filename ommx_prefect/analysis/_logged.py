@@ -1,4 +1,4 @@
-"""What the parameters of a Run say of its one solve, as far as they fit the columns of a table.
+"""Read the facts of a Run's solve from its parameters, as far as they fit a table's columns.
 
 A parameter of this name may be a user's own and mean something else: `seed="random"`, `nodes=2.5`.
 A value that does not fit its column is missing, as if nobody had logged it.
@@ -10,6 +10,9 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from ommx_prefect._shards import columns
+from ommx_prefect._solver.backends import BACKENDS
 
 # Column -> the run parameter that says it, where the Run holds one solve.
 PARAMETERS: dict[str, str] = {
@@ -29,8 +32,8 @@ PARAMETERS: dict[str, str] = {
     "cpu_seconds": "cpu_seconds",
     "solves_at_once": "solves_at_once",
     "seed": "seed",
-    "host": "prefect.host",
-    "started_at": "prefect.started_at",
+    "host": columns.HOST,
+    "started_at": columns.STARTED_AT,
 }
 OUTCOMES = frozenset({"optimal", "feasible", "infeasible", "unbounded", "no_solution"})
 OUTCOMES |= {"not_applicable", "error"}
@@ -38,9 +41,15 @@ SENSES = frozenset({"minimize", "maximize"})
 OPTION = "option."
 # Our names of the limits that make another variant -> what each adapter's solver calls them.
 VARIANT_LIMITS: dict[str, dict[str, str]] = {
-    "OMMXHighsAdapter": {"mip_gap": "mip_rel_gap", "threads": "threads"},
-    "OMMXPySCIPOptAdapter": {"mip_gap": "limits/gap", "threads": "lp/threads"},
-    "OMMXPythonMIPAdapter": {"mip_gap": "max_mip_gap", "threads": "threads"},
+    backend.adapter: {x: backend.limits[x] for x in ("mip_gap", "threads") if x in backend.limits}
+    for backend in BACKENDS
+}
+# What the solvers call their seed and their limit of time -> the column that tells it.
+OPTION_COLUMNS: dict[str, str] = {
+    theirs: column
+    for backend in BACKENDS
+    for ours, column in (("seed", "seed"), ("time_limit_seconds", "limit"))
+    if (theirs := backend.limits.get(ours))
 }
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _MOST = 2**63
@@ -70,7 +79,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 
 
 def said_of_solve(logged: Mapping[str, Any], dtypes: Mapping[str, str]) -> dict[str, Any]:
-    """Return what parameters say of a solve, by column; what does not fit its column is left out.
+    """Return the facts of a solve from parameters, by column; unfit values are left out.
 
     Args:
         logged: The parameters of a Run that has them.
@@ -88,8 +97,8 @@ def is_solve(logged: Mapping[str, Any], said: Mapping[str, Any]) -> bool:
 
 
 def is_cached(logged: Mapping[str, Any]) -> bool:
-    """Tell whether Prefect had the result of a Run, so that its body was never called."""
-    return bool(logged.get("prefect.state") == "Cached")
+    """Tell whether a Run is that of a cached result, so that its body was never called."""
+    return bool(logged.get(columns.STATE) == "Cached")
 
 
 def options_said(logged: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ommx.experiment import Experiment
 
 from ommx_prefect._format.earlier import own
 from ommx_prefect._registry.run_parameters import run_parameters
+from ommx_prefect._shards import columns
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis._compare import Comparison
 from ommx_prefect.analysis._solves import rows_of
@@ -37,7 +38,7 @@ SOLVE_COLUMNS = {
     "reason": "reason",
 }
 # Of whom a failure is told -> the run parameter that says it.
-WHOSE = {"task": "prefect.task", "attempt": "prefect.attempt"}
+WHOSE = {"task": columns.TASK, "attempt": columns.ATTEMPT}
 # Outcomes that are an answer, if not always a proof.
 ANSWERED = PROVED | {"feasible"}
 FACTS = {
@@ -91,7 +92,7 @@ def _failed(failures: list[dict[str, Any]]) -> list[str]:
 
 
 def is_solve(failure: dict[str, Any]) -> bool:
-    """Tell a solve without an answer from a Run that did not come to one."""
+    """Tell whether a failure is of a solve, and not of a Run that never came to one."""
     return "adapter" in failure
 
 
@@ -115,18 +116,18 @@ def failures_of(night: Experiment, table: pd.DataFrame) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: int(row["run"]))
 
 
-def filled(columns: Mapping[str, str], rows: list[dict[str, Any]]) -> dict[str, str]:
+def filled(titles: Mapping[str, str], rows: list[dict[str, Any]]) -> dict[str, str]:
     """Return the columns in which some row has something."""
     empty = (None, "")
     return {
         key: title
-        for key, title in columns.items()
+        for key, title in titles.items()
         if any(row.get(key) not in empty for row in rows)
     }
 
 
 def shown(value: Any, key: str = "") -> Any:
-    """Return a value of a column as a cell shows it."""
+    """Return the text of a value in a cell."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -135,7 +136,7 @@ def shown(value: Any, key: str = "") -> Any:
 
 
 def flattened(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return what nested objects say, one line for each leaf: `solvers.highspy` -> `1.16.0`."""
+    """Return the leaves of nested objects by path: `solvers.highspy` -> `1.16.0`."""
     return dict(_leaves("", document))
 
 

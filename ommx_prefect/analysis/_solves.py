@@ -15,13 +15,21 @@ import pandas as pd
 from ommx import Optimality, Sense, Solution
 from ommx.experiment import Experiment, SealedRun, Solve
 
-from ommx_prefect._format.earlier import FLOW_RUN_COLUMN, first_own_run
+from ommx_prefect._format.earlier import first_own_run
 from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
+from ommx_prefect._shards import columns
+from ommx_prefect._solver.backends import BACKENDS
 from ommx_prefect._targets.annotations import FLOW_RUN_ID
 from ommx_prefect._workarounds.unencoded import is_unencoded
 from ommx_prefect.analysis._instances import filled_digests, filled_names
-from ommx_prefect.analysis._logged import is_cached, is_solve, options_said, said_of_solve
+from ommx_prefect.analysis._logged import (
+    OPTION_COLUMNS,
+    is_cached,
+    is_solve,
+    options_said,
+    said_of_solve,
+)
 from ommx_prefect.instances._digest import instance_digest
 
 # Column -> its dtype in the table.
@@ -53,17 +61,9 @@ COLUMNS: dict[str, str] = {
     "started_at": "string",
     "cached": "boolean",
 }
-# Adapter options that `solve` was given as limits, and so are no variant: by their backend's names.
-LIMIT_OPTIONS = frozenset(
-    {"time_limit", "limits/time", "max_seconds", "random_seed", "randomization/randomseedshift"}
-    | {"seed", "verbose"}
-)
-_SHORT = {
-    "OMMXHighsAdapter": "highs",
-    "OMMXPySCIPOptAdapter": "scip",
-    "OMMXPythonMIPAdapter": "python-mip",
-    "OMMXOpenJijSAAdapter": "openjij",
-}
+# Adapter options that make no other variant; two of them have a column of their own.
+LIMIT_OPTIONS = frozenset({*OPTION_COLUMNS, "verbose"})
+_SHORT = {backend.adapter: backend.name for backend in BACKENDS}
 # What a Run whose process was killed in a solve leaves of its input.
 INSTANCE = "instance"
 # OMMX's name of what an adapter raised -> the outcome, where `ommx_prefect.solvers` has said none.
@@ -123,7 +123,7 @@ def _rows_of(experiment: Experiment, digests: bool, earlier: bool) -> Iterator[d
         if not (is_own or earlier):
             continue
         logged = parameters[run.run_id]
-        whose = flow_run if is_own else logged.get(FLOW_RUN_COLUMN)
+        whose = flow_run if is_own else logged.get(columns.FLOW_RUN_ID)
         known = {"experiment": name, "flow_run": whose, "run": run.run_id}
         for row in _rows_of_run(run, logged, digests):
             yield {**known, **row}
@@ -146,7 +146,7 @@ def _rows_of_run(
 
 
 def row_without_solve(logged: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the parameters of a Run without a Solve say besides the columns they fill."""
+    """Return a row for a Run without a Solve, from its parameters."""
     adapter = short_name(logged["adapter"])
     return {"adapter": adapter, "variant": variant_of(options), "cached": is_cached(logged)}
 
@@ -193,7 +193,7 @@ def _of_input(solve: Solve) -> dict[str, Any]:
 
 
 def _of_output(solve: Solve) -> dict[str, Any]:
-    """Say what came of a solve that nothing but its Solution tells of."""
+    """Return the outcome of a solve from its Solution alone."""
     solution: Solution | None = solve.output
     if solution is None:
         return {}

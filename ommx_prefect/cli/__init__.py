@@ -47,7 +47,7 @@ VERSIONS = ("ommx-prefect", "ommx", "prefect")
 
 
 class LazyCommand(TyperCommand):
-    """A command of which no more is known than its line in the help, until it is called.
+    """A command whose module is imported when it is called; until then, its line of help.
 
     Args:
         name: Its name; its function is `<name>_command`.
@@ -73,7 +73,7 @@ class LazyCommand(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """The commands: an error that is told on purpose is one line, and the exit code 2."""
+    """The group of commands: an expected error is one line on stderr, and exit code 2."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -129,4 +129,4 @@ def main(
         typer.Option("--version", help="Print versions.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
-    """Keep the commands apart."""
+    """The program `ommx-prefect`."""

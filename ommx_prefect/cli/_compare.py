@@ -47,7 +47,7 @@ AnyEnvironment = Annotated[
 
 
 def known_table(known: str | None) -> pd.DataFrame:
-    """Return the values that are known, or refuse what cannot be read."""
+    """Read the table of known values; end the command if it cannot be read."""
     from ommx_prefect.analysis import known_values
 
     try:

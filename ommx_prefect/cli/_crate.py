@@ -14,6 +14,7 @@ from typing import Any
 
 from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.opened import Opened
+from ommx_prefect._shards import columns
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.cli._exported import INDEX, Exported
 from ommx_prefect.cli._output import plain
@@ -30,7 +31,6 @@ STATUS = {
     "failed": "http://schema.org/FailedActionStatus",
     "interrupted": "http://schema.org/FailedActionStatus",
 }
-STARTED = "prefect.started_at"
 
 
 def write_crate(opened: Opened, folder: Path, made: Exported) -> None:
@@ -86,7 +86,9 @@ def _file(crate: Any, folder: Path, each: dict[str, Any]) -> Any:
 def _run(opened: Opened) -> dict[str, Any]:
     """Return what is known of the execution: its name, status, start, and error."""
     experiment = opened.experiment
-    started = [x[STARTED] for x in parameters_of(opened).values() if STARTED in x]
+    started = [
+        x[columns.STARTED_AT] for x in parameters_of(opened).values() if columns.STARTED_AT in x
+    ]
     found = {
         "name": experiment.annotations.get(names.FLOW_RUN_NAME) or opened.name,
         "actionStatus": STATUS.get(experiment.status or "finished", STATUS["finished"]),

@@ -125,7 +125,7 @@ def _clock(answer: httpx.Response, asked_at: float) -> Finding:
 
 
 def _registry() -> Iterator[Finding]:
-    """Load the block that flows get which name none, and see whether its registry lets us in."""
+    """Load the default registry block, and check that its registry accepts the credentials."""
     name = OmmxSettings().registry
     if not name:
         yield Finding("registry", "none set: each flow names its own")
@@ -156,7 +156,7 @@ def _reached(name: str, registry: str, repository: str, own: Credentials | None)
 
 
 def _stage() -> Iterator[Finding]:
-    """Read a document that is not there: a stage that answers says so."""
+    """Check that the stage answers, by reading a document that does not exist."""
     name = stage_wanted(ExperimentSettings()) or OmmxSettings().stage
     try:
         stage_at(str(uuid4()), name).read(FLOW_RECORD)

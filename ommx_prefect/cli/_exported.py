@@ -54,7 +54,7 @@ class Exported:
         return files
 
     def add(self, path: str, media_type: str, **said: Any) -> None:
-        """Note a file that was written."""
+        """Add a file that was written to the index."""
         data = (self.folder / path).read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         facts = {"path": path, "media_type": media_type, "bytes": len(data), "sha256": digest}

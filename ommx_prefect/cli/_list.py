@@ -64,7 +64,7 @@ def _flagged(found: Iterable[Listed], advance: Callable[[], object]) -> Iterator
 
 
 def _flag(each: Listed) -> str:
-    """Return what is to be said of the solves of a night; one bad night hides no other."""
+    """Return the flag of a night's solves; an unreadable night does not stop the list."""
     try:
         is_wrong = bool(len(claims_of(Experiment.load(each.stored_name))))
     except (RuntimeError, ValueError):  # a draft, or parts that are elsewhere

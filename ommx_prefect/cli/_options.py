@@ -29,7 +29,7 @@ def pair_of(text: str) -> tuple[str, str]:
 
 
 def completed(incomplete: str) -> list[str]:
-    """Return the names here that begin so, for the shell."""
+    """Return the known image names that begin with a text, for the shell's completion."""
     try:
         return known_names(incomplete)
     except Exception:  # a completion that fails must not disturb the prompt

@@ -54,24 +54,24 @@ def say(text: object = "", style: str = "") -> None:
 
 
 def complain(text: object) -> None:
-    """Print what is wrong to where errors go."""
+    """Print an error to standard error."""
     console(stderr=True).print(Text(for_terminal(text), "bold red"), soft_wrap=True)
 
 
 def finding(text: object) -> typer.Exit:
-    """Say what was found, and return the exit that tells scripts of it."""
+    """Print a finding to standard error, and return the exit with code 1."""
     complain(text)
     return typer.Exit(1)
 
 
 def refused(text: object) -> typer.Exit:
-    """Say in one line why a command cannot be done, and return the exit for wrong use."""
+    """Print why a command cannot be done, and return the exit with code 2."""
     complain(text)
     return typer.Exit(2)
 
 
 def print_json(document: Any) -> None:
-    """Print JSON; what a number cannot be there is null."""
+    """Print JSON; NaN and infinity become null."""
     print(json.dumps(plain(document), indent=2))
 
 

@@ -112,7 +112,7 @@ def seal_command(
     if as_json:
         print_json(asdict(sealed))
         return
-    console().print(for_terminal(_said(sealed)), markup=False, highlight=False)
+    console().print(for_terminal(_summary_of(sealed)), markup=False, highlight=False)
 
 
 def _finish(found: Iterable[Recovered], as_json: bool, doing: str) -> None:
@@ -140,12 +140,12 @@ def _finish(found: Iterable[Recovered], as_json: bool, doing: str) -> None:
 
 
 def _cells(row: Recovered) -> tuple[str, ...]:
-    why = f"{row.why}; {_said(row.sealed)}" if row.sealed else row.why
+    why = f"{row.why}; {_summary_of(row.sealed)}" if row.sealed else row.why
     records = f"{row.ended} ended, {row.open} open"
     return row.flow, row.name, row.owner, row.state, row.since, records, row.done, why
 
 
-def _said(sealed: SealedExperiment) -> str:
+def _summary_of(sealed: SealedExperiment) -> str:
     runs = ", ".join(f"{count} {status}" for status, count in sealed.counts.items()) or "no"
     pushed = {None: "", True: ", pushed", False: f", NOT pushed ({sealed.push_problem})"}
     return f"{sealed.status}, {runs} Runs{pushed[sealed.pushed]}: {sealed.opens_with}"

@@ -10,6 +10,7 @@ import typer
 from ommx_prefect._catalogue.contents import WORST_FIRST, attachments_of, parameters_of
 from ommx_prefect._catalogue.opened import Opened, open_image
 from ommx_prefect._format.earlier import own
+from ommx_prefect._shards import columns
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.cli._claims import claims_of
 from ommx_prefect.cli._options import AsJson, Image
@@ -28,9 +29,9 @@ RUN_COLUMNS = {
     "dual bound": "dual_bound",
     "gap": "gap",
     "seconds": "solve_seconds",
-    "task": "prefect.task",
-    "state": "prefect.state",
-    "took": "prefect.duration_seconds",
+    "task": columns.TASK,
+    "state": columns.STATE,
+    "took": columns.DURATION,
 }
 TOTALS = ("adapter", "variant", "runs", "solved", "seconds_mean", "par", "best", "gap_mean")
 # Outcomes that are no answer, the worst first.

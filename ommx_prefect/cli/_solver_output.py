@@ -13,7 +13,7 @@ _STDOUT, _STDERR = 1, 2
 
 @contextmanager
 def solvers_on_stderr() -> Iterator[None]:
-    """Send what is printed here to standard error, by native code too.
+    """Redirect standard output to standard error, for native code too.
 
     HiGHS prints a banner that no option silences, and `--json` has to stay JSON.
     """
@@ -29,6 +29,6 @@ def solvers_on_stderr() -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Write out what Python and C still hold: where it goes is about to change."""
+    """Flush the output buffers of Python and C, before their target changes."""
     sys.stdout.flush()
     ctypes.CDLL(None).fflush(None)

@@ -1,4 +1,4 @@
-"""Print a table so that it can be read and copied on whatever it is shown.
+"""Print a table, laid out for a wide terminal, a narrow one, or a pipe.
 
 | where | how |
 |---|---|
@@ -138,9 +138,9 @@ def _grid(
 def _lines(titles: Sequence[str], cells: list[list[Text]], room: int) -> Iterator[Text]:
     """Yield the rows in lines, each with the names of its values."""
     for head, *others in cells:
-        line = head if titles[0] in COPIED else _named(titles[0], head)
+        line = head if titles[0] in COPIED else _titled(titles[0], head)
         for name, cell in zip(titles[1:], others, strict=True):
-            pair = _named(name, cell)
+            pair = _titled(name, cell)
             if not cell.plain:
                 continue
             if line is head or line.cell_len + len(GAP) + pair.cell_len > room:
@@ -150,5 +150,5 @@ def _lines(titles: Sequence[str], cells: list[list[Text]], room: int) -> Iterato
         yield line
 
 
-def _named(heading: str, cell: Text) -> Text:
+def _titled(heading: str, cell: Text) -> Text:
     return Text(f"{heading} ", "dim") + cell

@@ -96,13 +96,13 @@ def prune_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let go of old nights, superseded checkpoints, and flow runs that nobody will seal.
+    """Remove old nights, superseded checkpoints, and flow runs that nobody will seal.
 
-    The parts of an experiment that was sealed in some go with it, and never alone.
-    It removes names, and moves records aside; OMMX's `ommx.artifact.gc(delete=True)` frees the room
-    of what no name reaches. Each line says how to bring a thing back until then. Documents of flow
-    runs that were sealed long ago go into one file. What belongs to a flow run that is open, here
-    or for Prefect, stays.
+    The parts of a large experiment are removed with it, and never alone. Names are removed, and
+    records are moved aside; OMMX's `ommx.artifact.gc(delete=True)` frees the disk space that no
+    name reaches. Until then each line says how to restore what was removed. Documents of flow runs
+    that were sealed long ago go into one file. What belongs to a flow run that is open, here or for
+    Prefect, stays.
     """
     require_registry()
     min_age = seconds_of(older_than)

@@ -1,4 +1,4 @@
-"""Tell people that a command is still at work.
+"""Show that a command is still at work.
 
 On a terminal a line of rich's appears after two seconds, and goes when the work is done. Elsewhere,
 in the mail of cron or the log of CI, a plain line comes every ten seconds. Both go to standard

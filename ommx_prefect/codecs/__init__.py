@@ -46,7 +46,7 @@ from ommx_prefect.codecs._registry import (
     registry,
 )
 from ommx_prefect.codecs._search import searched
-from ommx_prefect.codecs._size import TooLargeError
+from ommx_prefect.codecs._size import TooManyValuesError
 from ommx_prefect.codecs._tables import (
     ArrowTableCodec,
     BytesCodec,
@@ -95,7 +95,7 @@ class SkippedValue:
 
 @dataclasses.dataclass(frozen=True)
 class LoggedValue:
-    """What became of one value: attachments written, parts left out, names of redacted parts."""
+    """The result of attaching one value: attachments written, parts left out or redacted."""
 
     names: tuple[str, ...]
     skipped: tuple[SkippedValue, ...]
@@ -156,23 +156,23 @@ class _Attaching:
             may_split = entry.codec is JsonCodec and self._may_split(value, error, above)
             if may_split and (items := _items(value)) is not None:
                 return self._split(name, value, items, above)
-            is_known = isinstance(error, TooLargeError)
+            is_known = isinstance(error, TooManyValuesError)
             reason = str(error) if is_known else f"codec {entry.name} raised {_described(error)}"
             return self._skip(name, value, reason)
         allowed, is_changed = searched(entry, key, value, write, self.redact)
         if allowed is None:
             return self._skip(name, value, "it shows a secret")
         if is_changed:
-            self.redacted.append(self._shown(name))
+            self.redacted.append(self._clean(name))
         return self._write(name, allowed)
 
     def _may_split(self, value: Any, error: Exception, above: tuple[int, ...]) -> bool:
-        """Tell whether the parts of what JSON does not take are attached each by itself.
+        """Tell whether a container that is no JSON is attached part by part.
 
         Of what is too large, they are where they have names, or are what a function returns. What
         is met again is not split again: shared parts would be, a million times.
         """
-        if not isinstance(error, TooLargeError):
+        if not isinstance(error, TooManyValuesError):
             return True
         is_met_again = id(value) in self.too_large
         self.too_large[id(value)] = value
@@ -196,15 +196,15 @@ class _Attaching:
         return None
 
     def _skip(self, name: str, value: Any, reason: str) -> None:
-        shown_name, shown_type, shown_reason = map(self._shown, (name, type_name(value), reason))
+        shown_name, shown_type, shown_reason = map(self._clean, (name, type_name(value), reason))
         self.skipped.append(SkippedValue(shown_name, shown_type, shown_reason[:500]))
 
-    def _shown(self, text: str) -> str:
+    def _clean(self, text: str) -> str:
         """Return a text of the user's without secrets, and as UTF-8 can hold it."""
         return storable(self.redact.text(text))
 
     def _write(self, name: str, write: Writer) -> None:
-        name = self._shown(name)
+        name = self._clean(name)
         if name not in self.names and self._is_written(name, write):
             self.names[name] = None
             return

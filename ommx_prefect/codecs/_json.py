@@ -82,8 +82,8 @@ class JsonCodec:
     holds one is written field by field, as its own serializers could reveal it.
 
     `encode` raises `TypeError` for anything else, and `ValueError` for two keys that JSON cannot
-    tell apart, for a value that contains itself, for more than 32 levels, and (`TooLargeError`) for
-    more than 20 million values: a part that is held twice counts twice.
+    tell apart, for a value that contains itself, for more than 32 levels, and
+    (`TooManyValuesError`) for more than 20 million values: a part that is held twice counts twice.
     """
 
     media_type = "application/json"
@@ -187,7 +187,7 @@ def _plain_dict(value: dict[Any, Any], budget: Budget, above: tuple[int, ...]) -
 
 
 def _key(key: Any) -> str:
-    """Give the text that `json.dumps` makes of a key."""
+    """Return the text that `json.dumps` makes of a key."""
     if type(key) is str:
         return key
     plain = None if key is None else _plain(key, Budget()) if isinstance(key, _KEYS) else key
@@ -231,7 +231,7 @@ def _size_as_dumped(value: Any) -> int | None:
 
 
 def _needs_own_walk(value: Any) -> bool:
-    """Tell what `model_dump` may reveal, order by hash, or lose (keys 1 and "1")."""
+    """Tell whether `model_dump` might reveal a secret, order by hash, or merge keys (1 and "1")."""
     if isinstance(value, dict):
         return not all(isinstance(key, str) for key in value)
     return is_secret(value) or isinstance(value, (set, frozenset)) or is_prefect_state(value)

@@ -94,7 +94,7 @@ class CodecRegistry:
         self.add(CodecEntry(codec.__name__, codec.media_type, test, prepare, codec))
 
     def find(self, value: Any) -> CodecEntry | None:
-        """Give the row that takes a value, None when there is none.
+        """Return the row that takes a value, or None.
 
         `JsonCodec` takes containers by their type; whether all that is inside is JSON shows when
         it encodes. A predicate that raises does not take the value.
@@ -157,7 +157,7 @@ def _encoder(codec: type[AttachmentCodec[Any]]) -> Callable[[Any], Writer]:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """Bytes that wait for their name."""
+    """Encoded bytes, to be attached under a name."""
 
     media_type: str
     data: bytes

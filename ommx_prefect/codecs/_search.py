@@ -1,4 +1,4 @@
-"""Find the parts of an encoded value in which secrets have to be looked for.
+"""Search an encoded value for secrets; the table says which parts of it.
 
 | value | what is searched |
 |---|---|

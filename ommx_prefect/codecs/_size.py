@@ -1,4 +1,4 @@
-"""Bound what becomes JSON: a value whose parts are shared is written once for each way to them.
+"""Limit the number of values in one JSON text: shared parts are written once for each use.
 
 Thirty tuples, each of which holds the one before twice, are a billion values in JSON. They are
 counted before they are written, by each object once.
@@ -23,8 +23,8 @@ MANY = 500_000
 DEEPEST_MODEL = 256
 
 
-class TooLargeError(ValueError):
-    """A value would be more JSON than is written."""
+class TooManyValuesError(ValueError):
+    """A value would become more JSON than is written."""
 
     def __init__(self, most: int = MOST_VALUES) -> None:
         super().__init__(f"too large to be JSON: more than {most:,} values")
@@ -38,10 +38,10 @@ class Budget:
         self._known: dict[tuple[int, int], tuple[Any, Any, int]] = {}
 
     def spend(self, count: int) -> None:
-        """Count values; TooLargeError where they are too many."""
+        """Count values; TooManyValuesError where they are too many."""
         self._left -= count
         if self._left < 0:
-            raise TooLargeError
+            raise TooManyValuesError
 
     def once(self, value: Any, depth: int, convert: Callable[[], Any]) -> Any:
         """Return what a value becomes at a depth, which is converted once and counted each time."""
@@ -57,7 +57,7 @@ class Budget:
 
 
 def are_few_objects(*containers: Collection[Any]) -> bool:
-    """Tell whether so many containers are a few objects, met again and again."""
+    """Tell whether many containers are in fact a few objects that are used repeatedly."""
     count = sum(map(len, containers))
     return count > MANY and len(set(map(id, chain(*containers)))) < count // 1_000
 
@@ -70,7 +70,7 @@ def size_written(top: int, members: Mapping[int, Collection[Any]]) -> int:
         members: What each object in it holds, by its id.
 
     Raises:
-        TooLargeError: They are too many.
+        TooManyValuesError: They are too many.
     """
     level, total = Counter({top: 1}), 0
     for _ in range(DEEPEST_MODEL):
@@ -80,6 +80,6 @@ def size_written(top: int, members: Mapping[int, Collection[Any]]) -> int:
                 below[id(member)] += times
         total += below.total()
         if total > MOST_IN_MODEL:
-            raise TooLargeError(MOST_IN_MODEL)
+            raise TooManyValuesError(MOST_IN_MODEL)
         level = below
     return total

@@ -1,4 +1,4 @@
-"""The facts of one call of a solver: what is stored before it, and what is known after it.
+"""Record one call of a solver: its input before it runs, and its result afterwards.
 
 A process that is killed in the middle of a solve leaves what `keep` was given: the input and every
 parameter. Of an attempt that ends, however it ends, the Run itself tells this, and the copy goes.
@@ -30,7 +30,7 @@ from ommx_prefect.solvers._stopping import require_flow_run, seconds_left
 
 @dataclass
 class RecordedCall(SolverCall):
-    """A call of a solver in the Run of a task, which is told of it while it goes on."""
+    """A solver's call that is recorded in the Run of a task."""
 
     _kept: Parameters = field(default_factory=dict)
 
@@ -41,7 +41,7 @@ class RecordedCall(SolverCall):
 
     @functools.cached_property
     def digest(self) -> str:
-        """What tells the instance from others; known already where Prefect has made a cache key."""
+        """The content digest of the instance; computed already where Prefect made a cache key."""
         return digest_of(self.instance, self.data)
 
     @functools.cached_property
@@ -55,11 +55,11 @@ class RecordedCall(SolverCall):
 
     @property
     def asked(self) -> Parameters:
-        """What is solved, and by what."""
+        """The run parameters of the input: instance, digest, adapter, sense and readers."""
         return asked_of(self.adapter, self.instance, self.name, self.digest)
 
     def note(self, notice: str) -> None:
-        """Note it in the ledger of the task."""
+        """Add a note to the ledger, at the task."""
         note_here(notice)
 
     def require_wanted(self) -> None:
@@ -75,7 +75,7 @@ class RecordedCall(SolverCall):
         return counted(recording_here())
 
     def keep(self, given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-        """Make durable what is known, before the solver starts.
+        """Store the input and the known parameters durably, before the solver starts.
 
         Args:
             given: Limits that were set.
@@ -88,7 +88,7 @@ class RecordedCall(SolverCall):
             recording.announce(Announced.of(self._kept, self.instance, self.data))
 
     def keep_incumbent(self, solution: Solution, found: Mapping[str, Any]) -> None:
-        """Make durable the best solution so far, while the solver runs.
+        """Store the best solution so far durably, while the solver runs.
 
         Args:
             solution: The solution.
@@ -103,7 +103,7 @@ class RecordedCall(SolverCall):
 
 @contextmanager
 def logged(call: RecordedCall) -> Iterator[None]:
-    """Log what is asked before the solve, and what came of it after, an error included."""
+    """Log the input before the solve, and the result after it, an error included."""
     call.found = {"outcome": "error", "feasible": False}
     log_parameters(call.run, call.asked)
     warnings: list[str] = []

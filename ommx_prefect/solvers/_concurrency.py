@@ -54,7 +54,7 @@ class Concurrency:
 
 @contextlib.contextmanager
 def counted(recording: CurrentRecording | None) -> Iterator[Concurrency | None]:
-    """Count a solve among those that run; None where it belongs to no flow run."""
+    """Count a solve among those that run at once; None outside a flow run."""
     if recording is None or not recording.attempt.flow_run_id:
         yield None
         return

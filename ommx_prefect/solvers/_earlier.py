@@ -34,6 +34,7 @@ from ommx_prefect._registry.names import OUR_NAMES
 from ommx_prefect._registry.parts import is_part
 from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
+from ommx_prefect._shards import columns
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._solver.start import UnfitStartError, solution_in
 from ommx_prefect._solver.telemetry import INCUMBENT
@@ -103,7 +104,7 @@ def _sealed_before(
     def is_own(name: str, said: Mapping[str, str]) -> bool:
         return said.get(FLOW_RUN_ID) == record.flow_run_id
 
-    asked = {"instance": instance, "adapter": adapter, "prefect.task": task}
+    asked = {"instance": instance, "adapter": adapter, columns.TASK: task}
     return _best_of_each(_names(is_own, resume=True), asked)
 
 

@@ -31,7 +31,7 @@ from ommx_prefect.solvers._isolated_process import SolverProcess
 
 @dataclass(frozen=True)
 class Isolation:
-    """Whether a solve has a process of its own.
+    """The options for a solve in a process of its own.
 
     Args:
         isolate: Whether it has.
@@ -125,7 +125,7 @@ def _request(
 def _take(
     call: RecordedCall, answer: Mapping[str, Any], start: Start | None, *, keep: bool
 ) -> None:
-    """Take what was measured, of a solve that was interrupted, too."""
+    """Copy the measures from the answer of the process, also of an interrupted solve."""
     measured = call.measured
     measured.parameters.update(answer.get("parameters", {}))
     if start is not None and "start" in measured.parameters:

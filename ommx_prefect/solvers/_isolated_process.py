@@ -164,7 +164,7 @@ class SolverProcess:
         self._process.wait()
 
     def _note(self, folder: Path, seconds: float) -> None:
-        """Record what is known of a process that ended without an answer."""
+        """Record the facts about a process that ended without an answer."""
         if "result" not in self.last:
             known = {"peak_memory_mb": self._peak, "cpu_seconds": self._cpu}
             self.last = {"parameters": known, "seconds": seconds, "kept": self._kept}

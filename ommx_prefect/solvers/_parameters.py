@@ -35,7 +35,7 @@ _SENSES = ((Sense.Minimize, "minimize"), (Sense.Maximize, "maximize"))
 def asked_of(
     adapter: type[SolverAdapter], instance: Instance, name: str, digest: str
 ) -> Parameters:
-    """Return what is solved, by what, and which readers agreed on the file it comes from.
+    """Return the parameters of a solve's input: instance, digest, adapter, sense and readers.
 
     Args:
         adapter: The adapter.
@@ -66,7 +66,7 @@ def _plain(value: Any) -> bool | float | int | str:
 
 
 def log_cached_solve(run: Run, arguments: Mapping[str, Any], result: Solution | None) -> None:
-    """Log what is known of a solve whose result was cached; None says only that none was found."""
+    """Log the parameters of a solve whose result was cached; a cached None means no solution."""
     adapter = resolve_adapter(arguments["adapter"])
     given = given_limits(adapter, {name: arguments.get(name) for name in LIMITS})
     log_parameters(run, {**_asked_again(adapter, arguments), **given})
@@ -77,7 +77,7 @@ def log_cached_solve(run: Run, arguments: Mapping[str, Any], result: Solution | 
 
 
 def log_cached_sample(run: Run, arguments: Mapping[str, Any], result: SampleSet | None) -> None:
-    """Log what is known of a sampling whose result was cached."""
+    """Log the parameters of a sampling whose result was cached."""
     adapter = resolve_sampler(arguments["adapter"])
     log_parameters(run, _asked_again(adapter, arguments))
     log_parameters(run, effort_of(arguments.get("options") or {}))

@@ -39,7 +39,7 @@ def new_race() -> str:
 
 @contextlib.contextmanager
 def racing(race: str) -> Iterator[None]:
-    """Let the solves in the block end when somebody else has won.
+    """Stop the solves in the block when another solver has won.
 
     Raises:
         LostRace: Somebody has won before this one began.
@@ -64,7 +64,7 @@ def winner_of(race: str) -> str | None:
 
 
 def win(race: str, name: str) -> None:
-    """Win, unless somebody else was first."""
+    """Claim the race, unless another solver was first."""
     if not _is_ours(race):  # on another host, where nobody else races
         return
     own = Path(f"{race}.{uuid.uuid4().hex}")
@@ -83,7 +83,7 @@ def end_race(race: str) -> None:
 
 
 def _is_ours(race: str) -> bool:
-    """Tell whether the folder of a race is here, is this user's, and nobody else's to write to."""
+    """Tell whether the folder of a race is here, and only this user may write to it."""
     try:
         found = os.lstat(os.path.dirname(race))
     except OSError:

@@ -1,4 +1,4 @@
-"""Find what a solve is to start from: a given start, or what an earlier solve has left."""
+"""Find the start solution of a solve: a given one, or one of an earlier solve."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def new_id() -> str:
 
 
 def as_shard_store(store: Store | ShardStore) -> ShardStore:
-    """Return what a shared stage takes: a store that holds shards, or one made to hold them."""
+    """Return a store of shards; a plain store of objects is wrapped."""
     if hasattr(store, "put_shard"):
         return cast("ShardStore", store)
     return ArchiveStore(NAME, lambda: store)

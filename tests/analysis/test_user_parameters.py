@@ -9,9 +9,8 @@ import pytest
 from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
 
-from ommx_prefect._solver.backends import BACKENDS
 from ommx_prefect.analysis import compare, contradictions, solves, totals, write_trc
-from ommx_prefect.analysis._logged import VARIANT_LIMITS
+from ommx_prefect.analysis._logged import options_said
 from tests.support.nights import knapsack
 
 _numbers = itertools.count()
@@ -72,10 +71,16 @@ def test_solves_without_a_sense_can_be_compared_and_written(tmp_path):
     assert "\nNA,highs,0,NA,1,1," in (tmp_path / "night.trc").read_text()
 
 
-def test_the_limits_of_a_variant_are_named_as_by_the_table_of_backends():
-    named = {
-        backend.adapter: {x: backend.limits[x] for x in ("mip_gap", "threads")}
-        for backend in BACKENDS
-        if backend.driver is not None
-    }
-    assert named == VARIANT_LIMITS
+@pytest.mark.parametrize(
+    ("adapter", "options"),
+    [
+        ("OMMXHighsAdapter", {"mip_rel_gap": 0.1, "threads": 2}),
+        ("OMMXPySCIPOptAdapter", {"limits/gap": 0.1, "lp/threads": 2}),
+        ("OMMXPythonMIPAdapter", {"max_mip_gap": 0.1, "threads": 2}),
+        ("OMMXOpenJijSAAdapter", {}),
+        ("MyAdapter", {}),
+    ],
+)
+def test_limits_of_a_solve_without_a_record_are_the_options_that_it_had(adapter, options):
+    limits = {"mip_gap": 0.1, "threads": 2, "time_limit_seconds": 60, "seed": 1}
+    assert options_said({"adapter": adapter, **limits}) == options

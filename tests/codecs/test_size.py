@@ -14,7 +14,7 @@ import pytest
 
 from ommx_prefect import codecs
 from ommx_prefect.codecs import JsonCodec, _size
-from ommx_prefect.codecs._size import MOST_VALUES, TooLargeError
+from ommx_prefect.codecs._size import MOST_VALUES, TooManyValuesError
 from tests.support.codec_values import committed
 
 REASON = "too large to be JSON"
@@ -66,7 +66,7 @@ def moderate():
 @pytest.mark.parametrize("leaf", [1, np.float64(1), Leaf()], ids=["plain", "numpy", "model"])
 def test_a_value_with_shared_parts_is_refused_before_it_is_written(make, leaf, moderate):
     levels = 14 if "of a" in make.__qualname__ else 15
-    with pytest.raises(TooLargeError, match=REASON):
+    with pytest.raises(TooManyValuesError, match=REASON):
         JsonCodec.encode(shared(make, 2 * levels, (leaf,)))
 
 

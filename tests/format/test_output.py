@@ -55,7 +55,7 @@ def test_a_run_is_read_as_decode_reads_it(kind):
 
 
 def test_what_attempts_leave_alike_is_decoded_once(monkeypatch):
-    output._known.cache_clear()
+    output._run_of_kind.cache_clear()
     decoded = []
     monkeypatch.setattr(output, "decode", lambda x: decoded.append(x) or decode(x))
     for number in range(20):
