@@ -112,7 +112,7 @@ def _in_time(reader: str, path: Path, seconds: float) -> Matrix:
     finally:
         timer.cancel()
     if answer:
-        return _told(answer)
+        return _model_in(answer)
     code = child.end()
     if code == 0:  # it ended for it was idle, just before the question
         return _in_time(reader, path, seconds)
@@ -133,7 +133,7 @@ def _death(code: int) -> str:
     return f"its process ended on this file with the code {code}"
 
 
-def _told(answer: bytes) -> Matrix:
+def _model_in(answer: bytes) -> Matrix:
     kind, content = answer[0], answer[1:]
     if kind == _reader_child.MODEL:
         return matrix_from_bytes(content)
