@@ -82,7 +82,7 @@ def load_instance(source: str | Path, *, min_readers: int = 2) -> NamedInstance:
     text = str(source)
     collection, separator, name = text.partition(":")
     if separator and collection in DATASETS:
-        return _named(name, text, from_dataset(text, collection, name))
+        return _with_name(name, text, from_dataset(text, collection, name))
     path = Path(source)
     suffix = require_instance_file(path, (f"{each}:NAME" for each in DATASETS))
     with told(text):
@@ -92,7 +92,7 @@ def load_instance(source: str | Path, *, min_readers: int = 2) -> NamedInstance:
     if agreed.readers:
         give_readers(agreed.instance, agreed.readers)
     name = path.name[: -len(suffix)] or path.name
-    return _named(name, text, agreed.instance, agreed.warnings)
+    return _with_name(name, text, agreed.instance, agreed.warnings)
 
 
 def expand_sources(sources: Iterable[str | Path]) -> list[str]:
@@ -122,7 +122,7 @@ def _from_file(path: Path, suffix: str, min_readers: int) -> Agreed:
         raise InstanceFileError(source, f"it cannot be read: {error}") from error
 
 
-def _named(
+def _with_name(
     name: str, source: str, instance: Instance, warnings: tuple[str, ...] = ()
 ) -> NamedInstance:
     give_name(instance, storable(name))

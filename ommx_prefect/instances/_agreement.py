@@ -1,4 +1,4 @@
-"""Decide which reading of a file is accepted: one that two independent readers agree on."""
+"""Accept the reading of a file on which two independent readers agree."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Agreed:
 
 
 def agreed_instance(path: Path, source: str, suffix: str, min_readers: int) -> Agreed:
-    """Read a file, with as many readers as it takes until so many agree.
+    """Read a file with one reader after the other, until enough of them agree.
 
     Raises:
         InstanceFileError: They do not; the reason is the first difference, or what each says.
@@ -90,7 +90,7 @@ def _agreeing(readings: Sequence[Reading], doubts: Sequence[Doubt]) -> tuple[Rea
 
 
 def _independent(readings: tuple[Reading, ...], doubts: Sequence[Doubt]) -> bool:
-    """Tell whether no doubt is shared by all of them."""
+    """Tell whether no known fault is shared by all of these readers."""
     names = {each.reader for each in readings}
     return not any(names <= each.readers for each in doubts)
 

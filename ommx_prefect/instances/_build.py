@@ -30,7 +30,7 @@ _VARIABLES = {
 
 
 def build_instance(model: Matrix) -> Instance:
-    """Return the Instance; ids are the places of columns and rows, as OMMX's loader has them.
+    """Return the Instance; ids are the positions of columns and rows, as OMMX's loader has them.
 
     A row with two bounds is two constraints, the second named `R_` and behind all others. A column
     whose bounds leave nothing (lower 5, upper 3) keeps its lower bound, and the upper one is a
@@ -48,13 +48,13 @@ def build_instance(model: Matrix) -> Instance:
 
 
 def left_out(model: Matrix) -> tuple[str, ...]:
-    """Name the rows that are no constraint, for they have no bound."""
+    """Return the names of rows without a bound, which are no constraints."""
     free = np.isinf(model.row_lower) & np.isinf(model.row_upper)
     return tuple(model.rows[row] for row in np.flatnonzero(free))
 
 
 def emptied(model: Matrix) -> tuple[str, ...]:
-    """Name the columns whose bounds leave nothing."""
+    """Return the names of columns whose bounds exclude every value."""
     return tuple(model.columns[column] for column in _empty(model))
 
 

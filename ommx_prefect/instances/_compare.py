@@ -1,4 +1,4 @@
-"""Compare two readings of a file entry by entry, and say in plain words where they differ."""
+"""Compare two readings of a file entry by entry, and describe where they differ."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def differences(one: Matrix, other: Matrix) -> Iterator[Difference]:
 
 
 def _without_blanks(model: Matrix) -> Matrix:
-    """Return the model with `x_1` for a column `x 1`, as SCIP has it (10.0.3), if that is no other.
+    """Return the model with `x_1` for a column `x 1`, as SCIP (10.0.3) names it, if that is free.
 
     In the fixed form of an MPS file names may have blanks.
     """
@@ -96,7 +96,7 @@ def _names(one: Matrix, other: Matrix) -> Iterator[Difference]:
 
 
 def _in_its_order(one: Matrix, other: Matrix) -> Matrix:
-    """Return the other with rows and columns in the order, and rows with the sign, of the one."""
+    """Return a model with rows and columns in the order, and rows with the sign, of another."""
     if other.columns != one.columns or other.rows != one.rows:
         other = _reordered(one, other)
     return _turned(one, other)
@@ -121,7 +121,7 @@ def _reordered(one: Matrix, other: Matrix) -> Matrix:
 
 
 def _turned(one: Matrix, other: Matrix) -> Matrix:
-    """Return the other with `-x <= -2` as `x >= 2` where the one has it so."""
+    """Return a model with `-x <= -2` as `x >= 2` where another has it so."""
     turned = _signs(one) != _signs(other)
     if not turned.any():
         return other

@@ -28,7 +28,7 @@ _NO_LABELS = '["",[],[],""]'
 
 
 def content_of(instance: AnyInstance, data: bytes) -> str:
-    """Return everything that counts, in one order whatever the order of terms.
+    """Return the content of an instance as JSON text, independent of the order of terms.
 
     Args:
         instance: The instance.

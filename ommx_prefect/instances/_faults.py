@@ -1,4 +1,4 @@
-"""List the known faults of the readers, for which no reader is trusted alone.
+"""List the known faults of the readers: because of them no reader is trusted alone.
 
 Each has an example in `tests/instances/odd`, and a test that fails when the reader has been mended.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that a reader reads otherwise than the format says, or refuses though it may not.
+    """A deviation of one reader from the format: it reads wrongly, or refuses a valid file.
 
     `upstream` names the issue there, if one is known.
     """

@@ -46,7 +46,7 @@ def read_highs(path: Path) -> Matrix:
         # HiGHS 1.16 may print memory that is no text in fixed form ("section, line: ...").
         model, is_read, said = _logged(path)
     if not is_read:
-        raise Unreadable(next(_told(said, "ERROR:"), "it gives no reason"))
+        raise Unreadable(next(_messages(said, "ERROR:"), "it gives no reason"))
     model.setOptionValue("output_flag", False)
     return _matrix_of(model, _remarks(said))
 
@@ -63,7 +63,7 @@ def silent_highs() -> Any:
 
 
 def _listened(path: Path) -> tuple[Any, bool, str]:
-    """Read a model, and listen to HiGHS's log, in which alone it tells what it passes over."""
+    """Read a model, and collect HiGHS's log, the only place where it reports what it ignores."""
     from highspy._core import cb
 
     model = silent_highs()
@@ -85,14 +85,14 @@ def _logged(path: Path) -> tuple[Any, bool, str]:
         return model, status.name != "kError", log.read_text("utf-8", errors="replace")
 
 
-def _told(said: str, kind: str) -> Iterator[str]:
+def _messages(said: str, kind: str) -> Iterator[str]:
     lines = (line.strip() for line in said.splitlines())
     return (line.removeprefix(kind).strip() for line in lines if line.startswith(kind))
 
 
 def _remarks(said: str) -> tuple[str, ...]:
-    """Return what HiGHS warns of: what it ignores, such as a second entry or an unknown row."""
-    found = [line for line in _told(said, "WARNING:") if not _BESIDE.search(line)]
+    """Return the warnings of HiGHS about what it ignores, such as a second entry or unknown row."""
+    found = [line for line in _messages(said, "WARNING:") if not _BESIDE.search(line)]
     more = len(found) - _MOST_REMARKS
     return (*found[:_MOST_REMARKS], *([f"and {more} more of the kind"] if more > 0 else []))
 

@@ -1,4 +1,4 @@
-"""Hold one model as arrays, the same for the same model whichever reader it comes from."""
+"""A model as arrays, in a form that does not depend on the reader."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ def matrix(*, lower: Any, upper: Any, row_lower: Any, row_upper: Any, **parts: A
 
 
 def bounded(values: Any) -> Floats:
-    """Return bounds with what is as good as infinite made infinite, and -0.0 made 0.0."""
+    """Return bounds with values beyond 1e20 made infinite, and -0.0 made 0.0."""
     bounds = np.asarray(values, np.float64) + 0.0
     return np.where(np.abs(bounds) >= INFINITE, np.copysign(np.inf, bounds), bounds)

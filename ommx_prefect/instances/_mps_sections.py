@@ -1,4 +1,4 @@
-"""Find the sections of an MPS file and their lines, to look for what its readers pass over."""
+"""Find the sections of an MPS file and their lines, to check what its readers ignore."""
 
 from __future__ import annotations
 

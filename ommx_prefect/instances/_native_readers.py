@@ -1,4 +1,4 @@
-"""Name the readers that are libraries in C or C++, and may die or never end on a damaged file."""
+"""The readers that are libraries in C or C++, which may crash or hang on a damaged file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the first line of an MPS file that two readers pass over a part of.
+"""Find the first line of an MPS file of which two readers ignore a part.
 
 A word too many, a name or `1,5` where a number stands, a set that only some lines name.
 """
@@ -29,7 +29,7 @@ _OF_BOUNDS_WITHOUT: _Places = {2: (), 3: (), 4: (3,)}
 
 
 def long_line(sections: list[Section]) -> str:
-    """Say which line has a word too many, without looking at each."""
+    """Describe a line with a word too many, quickly also in large files."""
     for section in sections:
         if section.name in _PLACES:
             begun = b"".join(WITHOUT_NUMBER) if section.name == "BOUNDS" else b""
@@ -40,7 +40,7 @@ def long_line(sections: list[Section]) -> str:
 
 
 def odd_line(sections: list[Section], *, has_blanks: bool) -> str:
-    """Say which line has a word too many, or one that is no number."""
+    """Describe a line with a word too many, or with a word where a number must stand."""
     for section in sections:
         for number, words in section.lines() if section.name in _PLACES else ():
             if odd := _odd(section, number, words, has_blanks=has_blanks):
@@ -49,7 +49,7 @@ def odd_line(sections: list[Section], *, has_blanks: bool) -> str:
 
 
 def partly_named(sections: list[Section]) -> Iterator[str]:
-    """Say in which section some lines name a set and others none."""
+    """Describe a section in which some lines name a set and others do not."""
     for section in sections:
         if section.name in ("RHS", "RANGES", "BOUNDS"):
             named = {names_a_set(section, words) for _, words in section.lines()}

@@ -1,4 +1,4 @@
-"""Give every reader the same plain UTF-8 text of a file, packed or written in Latin-1 as it may be.
+"""Give every reader the same plain UTF-8 text, also of packed files and those in Latin-1.
 
 Readers differ on what is around the text: OMMX's loader ends at a byte that is not UTF-8 and at the
 end of the first member of a gzip file, and SCIP takes no byte order mark.

@@ -79,7 +79,7 @@ def _refuse_panic(source: str, error: BaseException) -> NoReturn:
 
 
 def _figures(path: Path, instance: Instance) -> Iterator[tuple[str, int, int]]:
-    """Yield each figure that the file gives: its name, as told, as found."""
+    """Yield each number that the file states: its name, the stated value, and the value found."""
     lines = _lines(path)
     next(lines)
     kind, _ = next(lines)[0].upper(), next(lines)
@@ -90,22 +90,22 @@ def _figures(path: Path, instance: Instance) -> Iterator[tuple[str, int, int]]:
     yield "constraints", rows, len(functions)
     if kind[0] != _LINEAR_OBJECTIVE:
         found = len(instance.objective.quadratic_terms)
-        yield "quadratic terms of the objective", _listed(lines, 2), found
+        yield "quadratic terms of the objective", _skip_terms(lines, 2), found
     yield _each_once("linear terms of the objective", lines)
     next(lines)  # its constant
     if rows and kind[2] != _LINEAR_CONSTRAINTS:
         found = sum(len(function.quadratic_terms) for function in functions)
-        yield "quadratic terms of the constraints", _listed(lines, 3), found
+        yield "quadratic terms of the constraints", _skip_terms(lines, 3), found
     if rows:
         found = sum(len(function.linear_terms) for function in functions)
-        yield "linear terms of the constraints", _listed(lines, 2), found
+        yield "linear terms of the constraints", _skip_terms(lines, 2), found
     next(lines)  # what counts as infinite
     for what in _lists_of_figures(kind, rows):
         yield _each_once(what, lines)
 
 
 def _lists_of_figures(kind: str, rows: int) -> Iterator[str]:
-    """Yield what the lists are of that have a default, and name what differs from it."""
+    """Yield the names of the lists that hold only values other than a default."""
     if rows:
         yield from ("lower sides", "upper sides")
     if kind[1] != _BINARY:
@@ -115,7 +115,7 @@ def _lists_of_figures(kind: str, rows: int) -> Iterator[str]:
 
 
 def _each_once(what: str, lines: Iterator[list[str]]) -> tuple[str, int, int]:
-    """Pass over a list with a default; where one index stands twice, OMMX's loader reads one."""
+    """Skip a list of values other than a default, and count its different indices."""
     next(lines)
     told = _count(lines)
     return what, told, len({next(lines)[0] for _ in range(told)})
@@ -128,7 +128,7 @@ def _functions(instance: Instance, rows: int) -> list[Function]:
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    """Yield the words of each line that says something."""
+    """Yield the words of each line that is neither empty nor a comment."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.strip() and not line.startswith(_COMMENTS):
@@ -139,7 +139,7 @@ def _count(lines: Iterator[list[str]]) -> int:
     return int(next(lines)[0])
 
 
-def _listed(lines: Iterator[list[str]], indices: int) -> int:
-    """Pass over a list of terms, each with so many indices, and count those that are not 0."""
+def _skip_terms(lines: Iterator[list[str]], indices: int) -> int:
+    """Skip a list of terms with so many indices each, and count those that are not 0."""
     terms = [next(lines) for _ in range(_count(lines))]
     return sum(float(words[indices]) != 0 for words in terms)

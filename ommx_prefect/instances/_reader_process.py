@@ -142,7 +142,7 @@ class _Question:
         answer = self._child.answer()
         self._is_open = False
         if answer:
-            return _told(answer)
+            return _model_in(answer)
         code = self._child.end()
         if code == 0:  # it ended for it was idle, just before the question
             with _Question(*self._asked) as again:
@@ -165,7 +165,7 @@ def _death(code: int) -> str:
     return f"its process ended on this file with the code {code}"
 
 
-def _told(answer: bytes) -> Matrix:
+def _model_in(answer: bytes) -> Matrix:
     kind, content = answer[0], answer[1:]
     if kind == _reader_child.MODEL:
         return matrix_from_bytes(content)

@@ -1,4 +1,4 @@
-"""Keep with an instance which readers agreed on it, so that a Run can record them."""
+"""Keep the names of the readers that agreed on an instance as an annotation of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _ANNOTATION = "readers"
 
 
 def give_readers(instance: Instance, readers: str) -> None:
-    """Note the readers as a user annotation, which the bytes keep and the digest ignores."""
+    """Write the readers into a user annotation, which the bytes keep and the digest ignores."""
     instance.add_user_annotation(_ANNOTATION, readers)
 
 

@@ -26,7 +26,7 @@ Begun = Callable[[], Matrix]
 
 @dataclass(frozen=True)
 class Reading:
-    """What one reader says of a file."""
+    """The result of one reader for a file: a model, or the reason why there is none."""
 
     reader: str
     model: Matrix | None
@@ -85,7 +85,7 @@ def _read(
 
 
 def _require_numbers(model: Matrix) -> None:
-    """Refuse what is no finite number, and bounds that are NaN."""
+    """Refuse a model with coefficients that are not finite, or bounds that are NaN."""
     for terms in (model.entries, model.products, model.row_products):
         if not np.isfinite(terms.values).all():
             raise Unreadable("a coefficient is not finite, infinite or NaN")

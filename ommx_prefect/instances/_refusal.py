@@ -13,7 +13,7 @@ from ommx_prefect.instances._shared_faults import Doubt
 
 
 def refusal(readings: Sequence[Reading], path: Path, suffix: str, doubts: Sequence[Doubt]) -> str:
-    """Return the reason: what is not taken at all, a difference, or the readers' own words."""
+    """Return the reason: an unsupported part, a difference, or the readers' own errors."""
     models = [each for each in readings if each.model is not None]
     if len(models) < 2 and (part := _not_taken(readings, path, suffix)):
         return f"load_instance does not take {part}; write it as rows and bounds"
@@ -26,20 +26,20 @@ def refusal(readings: Sequence[Reading], path: Path, suffix: str, doubts: Sequen
     if models:
         alone = models[0].reader
         return (
-            f"{alone} alone reads it, and nobody confirms it ({_said(readings)})"
+            f"{alone} alone reads it, and nobody confirms it ({_reasons(readings)})"
             f"{_missing(readings)}; min_readers=1 believes {alone} alone"
         )
-    return f"no reader takes it: {_said(readings)}{_missing(readings)}"
+    return f"no reader takes it: {_reasons(readings)}{_missing(readings)}"
 
 
 def _doubted(doubts: Sequence[Doubt]) -> str:
     return "; ".join(
-        f"{each.reason}: {_listed(sorted(each.readers))} may read it alike and wrong"
+        f"{each.reason}: {_joined_names(sorted(each.readers))} may read it alike and wrong"
         for each in doubts
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _joined_names(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
@@ -59,10 +59,10 @@ def _differences(models: Sequence[Reading]) -> str:
 
 
 def _unread(readings: Sequence[Reading]) -> str:
-    return f" ({said})" if (said := _said(readings)) else ""
+    return f" ({said})" if (said := _reasons(readings)) else ""
 
 
-def _said(readings: Sequence[Reading]) -> str:
+def _reasons(readings: Sequence[Reading]) -> str:
     return "; ".join(f"{each.reader}: {each.reason}" for each in readings if each.model is None)
 
 

@@ -1,4 +1,4 @@
-"""Find the line of a file that holds what no two readers know, to name it in an error.
+"""Find the line of a file with a part that is not supported, to name it in an error.
 
 Nothing is read from here: the readers have refused the file before.
 """
@@ -28,7 +28,7 @@ _PARTS = {".mps": (_MPS, 0), ".lp": (_LP, re.IGNORECASE)}
 
 
 def inexpressible_part(path: Path, suffix: str) -> str | None:
-    """Say which part, in which line, is neither row nor bound; None if there is none such."""
+    """Describe the part, with its line, that is neither row nor bound; None if there is none."""
     parts, flags = _PARTS[suffix]
     with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):

@@ -1,4 +1,4 @@
-"""Find what two readers are known to read alike and otherwise than the format says.
+"""Find the parts of a file that two readers are known to read alike and wrongly.
 
 Where they agree on such a file nothing is confirmed: the agreement needs another reader. Nothing of
 a model is read from here.
@@ -76,7 +76,7 @@ def says_maximise(path: Path) -> bool:
 
 
 def _half_a_parenthesis(names: Iterable[str]) -> Iterator[str]:
-    """Say which name is half of `2 (x + y)`: an LP file has no parentheses, but names may."""
+    """Describe a name that is half of `2 (x + y)`: LP files have no parentheses, but names may."""
     name = next((each for each in names if each.count("(") != each.count(")")), None)
     if name is not None:
         yield f"{name!r} is taken for a name, and looks like half of something in parentheses"

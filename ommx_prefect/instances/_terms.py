@@ -1,4 +1,4 @@
-"""Hold the terms of many polynomials as sorted arrays: where each stands, and its coefficient."""
+"""The terms of many polynomials as sorted arrays of positions and coefficients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Terms:
-    """Coefficients and their places, each place once, sorted, without zeros.
+    """Coefficients and their positions, each position once, sorted, without zeros.
 
     A place is one line of `places`: (row, column) for the matrix, (i, j) with i <= j for the
     objective's quadratic part, (row, i, j) for that of the rows.

@@ -1,4 +1,4 @@
-"""Say why a reader has nothing to give: it cannot read the file, or it is not installed."""
+"""The errors of a reader: it cannot read the file, or is not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say what is to be known of an accepted file: who reads it otherwise, what its readers warn of."""
+"""Write the warnings about an accepted file: readers that differ, and what they ignored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_NAMES = 5
 
 
 def differing(readings: Sequence[Reading], believed: tuple[Reading, ...]) -> Iterator[str]:
-    """Say what the others read otherwise."""
+    """Describe what the other readers read differently."""
     names, model = ", ".join(each.reader for each in believed), believed[0].model
     for each in readings:
         if each in believed or each.model is None or model is None:
@@ -28,7 +28,7 @@ def differing(readings: Sequence[Reading], believed: tuple[Reading, ...]) -> Ite
 
 
 def alone(believed: tuple[Reading, ...], doubts: Iterable[Doubt]) -> Iterator[str]:
-    """Say that one reader stands alone, and what it may read wrong."""
+    """Warn that one reader alone was believed, and of its known faults in this file."""
     if len(believed) == 1:
         reader = believed[0].reader
         yield f"{reader} alone read it so; no other reader confirms it"
@@ -56,7 +56,7 @@ def sense_comment(path: Path, believed: Iterable[Reading]) -> Iterator[str]:
 
 
 def unused(suffix: str, model: Matrix) -> Iterator[str]:
-    """Name the columns of an LP file that stand in its bounds or kinds alone.
+    """Warn of columns of an LP file that occur only in its bounds or kinds.
 
     In an LP file a name is declared where it stands first: a misspelt one is a column of its own.
     """
@@ -73,7 +73,7 @@ def unused(suffix: str, model: Matrix) -> Iterator[str]:
 
 
 def rewritten(model: Matrix) -> Iterator[str]:
-    """Say what an Instance holds otherwise than the file."""
+    """Describe what an Instance expresses differently from the file."""
     for column in emptied(model):
         yield (
             f"column {column} has an empty bound, the model is infeasible: its upper bound is "
