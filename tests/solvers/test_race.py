@@ -9,6 +9,7 @@ import time
 import pytest
 from ommx import DecisionVariable, Sense
 from ommx.experiment import Experiment
+from ommx_highs_adapter import OMMXHighsAdapter
 
 from ommx_prefect import flow
 from ommx_prefect.exceptions import InfeasibleError
@@ -38,7 +39,10 @@ def test_only_the_first_wins():
     assert winner_of(begun) is None
 
 
-@pytest.mark.parametrize("adapters", [[], "highs", ["highs", "scip", "highs"]])
+@pytest.mark.parametrize(
+    "adapters",
+    [[], "highs", OMMXHighsAdapter, ["highs", "scip", "highs"], [OMMXHighsAdapter] * 2],
+)
 def test_a_race_names_each_solver_once(adapters):
     with pytest.raises(ValueError, match=r"one solver at least|named twice"):
         race(adapters, instance_of([X], X))
@@ -132,10 +136,19 @@ def test_a_race_has_one_winner_and_a_run_for_each():
 def test_the_others_are_stopped_and_an_infeasible_proof_wins_too():
     @flow
     def night():
-        race(["highs", "scip"], load_instance(instance_file("klein1.mps")).instance)
+        infeasible = load_instance(instance_file("klein1.mps")).instance
+        racers = [OMMXHighsAdapter, "scip"]
+        assert race(racers, infeasible, isolate=False, raise_on_failure=False) is None
+        race(racers, infeasible)
 
     sealed = run_flow(night)
     assert isinstance(sealed.state.result(raise_on_failure=False), InfeasibleError)
+    assert len(sealed.runs) == 4
+    for run in sealed.runs:  # a class wins under its name
+        told = run.lifecycle_reason
+        assert "InfeasibleError" in told or told.endswith(
+            ("OMMXHighsAdapter was first", "scip was first")
+        )
 
 
 @pytest.mark.usefixtures("server")
