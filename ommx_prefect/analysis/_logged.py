@@ -42,6 +42,11 @@ VARIANT_LIMITS: dict[str, dict[str, str]] = {
     "OMMXPySCIPOptAdapter": {"mip_gap": "limits/gap", "threads": "lp/threads"},
     "OMMXPythonMIPAdapter": {"mip_gap": "max_mip_gap", "threads": "threads"},
 }
+# What the solvers call their seed and their limit of time -> the column that tells it.
+OPTION_COLUMNS: dict[str, str] = {
+    **dict.fromkeys(("random_seed", "randomization/randomseedshift", "seed"), "seed"),
+    **dict.fromkeys(("time_limit", "limits/time", "max_seconds"), "limit"),
+}
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _MOST = 2**63
 
@@ -57,6 +62,10 @@ def _is_number(value: object) -> bool:
 def _is_count(value: Any) -> bool:
     # A column of numbers is one of floats as soon as one Run has logged one.
     return _is_number(value) and math.isfinite(value) and value == int(value) and abs(value) < _MOST
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
@@ -79,6 +88,12 @@ def said_of_solve(logged: Mapping[str, Any], dtypes: Mapping[str, str]) -> dict[
     said = {column: _plain(logged[name]) for column, name in PARAMETERS.items() if name in logged}
     found = {x: value for x, value in said.items() if _FITS.get(x, _FITS[dtypes[x]])(value)}
     return {x: int(value) if dtypes[x] == "Int64" else value for x, value in found.items()}
+
+
+def said_in_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the adapter options of a solve say of its seed and its limit, by column."""
+    said = {OPTION_COLUMNS[x]: _plain(y) for x, y in options.items() if x in OPTION_COLUMNS}
+    return {x: y for x, y in said.items() if (_is_count(y) if x == "seed" else _is_finite(y))}
 
 
 def is_solve(logged: Mapping[str, Any], said: Mapping[str, Any]) -> bool:

@@ -21,7 +21,14 @@ from ommx_prefect._registry.whole import whole
 from ommx_prefect._targets.annotations import FLOW_RUN_ID
 from ommx_prefect._workarounds.unencoded import is_unencoded
 from ommx_prefect.analysis._instances import filled_digests, filled_names
-from ommx_prefect.analysis._logged import is_cached, is_solve, options_said, said_of_solve
+from ommx_prefect.analysis._logged import (
+    OPTION_COLUMNS,
+    is_cached,
+    is_solve,
+    options_said,
+    said_in_options,
+    said_of_solve,
+)
 from ommx_prefect.instances._digest import instance_digest
 
 # Column -> its dtype in the table.
@@ -53,11 +60,8 @@ COLUMNS: dict[str, str] = {
     "started_at": "string",
     "cached": "boolean",
 }
-# Adapter options that `solve` was given as limits, and so are no variant: by their backend's names.
-LIMIT_OPTIONS = frozenset(
-    {"time_limit", "limits/time", "max_seconds", "random_seed", "randomization/randomseedshift"}
-    | {"seed", "verbose"}
-)
+# Adapter options that make no other variant; two of them have a column of their own.
+LIMIT_OPTIONS = frozenset({*OPTION_COLUMNS, "verbose"})
 _SHORT = {
     "OMMXHighsAdapter": "highs",
     "OMMXPySCIPOptAdapter": "scip",
@@ -148,7 +152,8 @@ def _rows_of_run(
 def row_without_solve(logged: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the parameters of a Run without a Solve say besides the columns they fill."""
     adapter = short_name(logged["adapter"])
-    return {"adapter": adapter, "variant": variant_of(options), "cached": is_cached(logged)}
+    known = {"adapter": adapter, "variant": variant_of(options), "cached": is_cached(logged)}
+    return {**known, **said_in_options(options)}
 
 
 def _options_of(run: SealedRun, logged: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -172,6 +177,7 @@ def _row_of_solve(solve: Solve, said: Mapping[str, Any], digests: bool) -> dict[
         "adapter": short_name(solve.adapter),
         "variant": variant_of(solve.adapter_options),
         "cached": False,
+        **said_in_options(solve.adapter_options),
         **said,
     }
     if (digests and "digest" not in row) or "sense" not in row:
