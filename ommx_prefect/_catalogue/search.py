@@ -46,7 +46,7 @@ class Condition:
             ValueError: It is none.
         """
         found = _CONDITION.fullmatch(text)
-        if found is None:
+        if found is None or found["value"].startswith(("=", ">", "<")):  # `=>`, `==`
             raise ValueError(
                 f"{text!r} is no condition; write key=value, key>1, key!=x or key~part"
             )

@@ -42,6 +42,13 @@ def test_a_condition_compares_numbers_as_numbers_and_all_else_as_text(text, hold
     assert Condition.parse(text).holds(PARAMETERS) is holds
 
 
+@pytest.mark.parametrize("text", ["objective", "objective=>5", "objective==5", "=5", ""])
+def test_what_is_no_condition_is_refused_and_finds_not_simply_nothing(text, command):
+    answer = command("find", text)
+    assert answer.code == 2
+    assert "is no condition; write key=value" in answer.err
+
+
 def test_runs_are_found_across_experiments(nights, command):
     told = ["instance=small", "objective>6", "--in", f"{nights.repository}:"]
     found = command("find", *told, "--json").json
