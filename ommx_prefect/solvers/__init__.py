@@ -68,13 +68,14 @@ from ommx_prefect.solvers._race import (
     racer,
     racers_of,
     racing,
+    require_flow,
     result_of_race,
     win,
     winner_of,
 )
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from ommx_prefect.solvers._stopping import LostRace
-from ommx_prefect.solvers._task import helpful, run_name
+from ommx_prefect.solvers._task import helpful, refuse_unknown, run_name
 
 register_cache_keys()
 
@@ -244,13 +245,17 @@ def race(
 
     Raises:
         SolveOutcomeError: The winner proved that there is none, or nobody found one.
+        ParameterBindError: `solve` has no such argument.
+        RuntimeError: It is called outside flows.
         ValueError: No solver is named, or one twice.
     """
     racers = racers_of(adapters)
-    begun = new_race()
+    refuse_unknown(solve.fn, options)
+    require_flow()
     given = {**options, "isolate": isolate, "raise_on_failure": True}
-    futures = {name: _race_one.submit(x, begun, instance, given) for name, x in racers.items()}
+    begun = new_race()
     try:
+        futures = {name: _race_one.submit(x, begun, instance, given) for name, x in racers.items()}
         ends = {name: future.result(raise_on_failure=False) for name, future in futures.items()}
         winner = winner_of(begun)
     finally:

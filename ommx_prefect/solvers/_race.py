@@ -19,6 +19,7 @@ from typing import TypeAlias, cast
 
 from ommx import Instance, Sense, Solution
 from ommx.adapter import SolverAdapter
+from prefect.context import FlowRunContext
 
 from ommx_prefect._registry.files import read_regular
 from ommx_prefect.exceptions import DocumentError
@@ -40,6 +41,14 @@ def racers_of(adapters: Sequence[Adapter]) -> dict[str, Adapter]:
     if len(racers) < len(adapters):
         raise ValueError(f"a solver is named twice in the race of {list(map(racer, adapters))}")
     return racers
+
+
+def require_flow() -> None:
+    """Raise RuntimeError outside flows: the solvers of a race run in a flow's task runner."""
+    if FlowRunContext.get() is None:
+        raise RuntimeError(
+            "race() is to be called in a flow, whose task runner runs its solvers at once"
+        )
 
 
 def new_race() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import threading
 import time
 
@@ -10,6 +11,7 @@ import pytest
 from ommx import DecisionVariable, Sense
 from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
+from prefect.exceptions import ParameterBindError
 
 from ommx_prefect import flow
 from ommx_prefect.exceptions import InfeasibleError
@@ -174,6 +176,17 @@ def test_where_nobody_wins_the_best_is_the_result():
     error = InfeasibleError("OMMXHighsAdapter", "x", "none")
     with pytest.raises(InfeasibleError):
         result_of_race({"highs": error, "scip": object()}, "highs", maximised)
+
+
+def test_a_race_outside_flows_or_of_unknown_arguments_is_refused_and_leaves_no_folder(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(RuntimeError, match="to be called in a flow"):
+        race(["highs"], instance_of([X], X))
+    with pytest.raises(ParameterBindError, match="Did you mean 'time_limit_seconds'"):
+        race(["highs"], instance_of([X], X), timeout=3)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_race_of_nobody_is_refused():
