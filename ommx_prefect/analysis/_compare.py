@@ -71,10 +71,10 @@ class Comparison:
     def regressions(self) -> list[str]:
         """Sentences about everything that became worse, an instance or a solver each."""
         worse = self.table[self.table["verdict"] == "worse"]
-        said = [f"{x.instance} {x.adapter}: {x.why}" for x in worse.itertuples()]
+        said = [f"{x.instance} {_solver(x)}: {x.why}" for x in worse.itertuples()]
         slow = self.times[self.times["regression"].astype(bool)]
         return said + [
-            f"{x.adapter}: {x.ratio:.2f} times the time over {x.pairs} instances (p = {x.p:.2g})"
+            f"{_solver(x)}: {x.ratio:.2f} times the time over {x.pairs} instances (p = {x.p:.2g})"
             for x in slow.itertuples()
         ]
 
@@ -90,6 +90,14 @@ class Comparison:
         lines = [f"<p>{html.escape(line)}</p>" for line in (said, *reasons)]
         tables = (changed.head(MOST_SHOWN), self.times)
         return "".join([*lines, *(each.to_html(index=False) for each in tables)])  # it escapes
+
+
+def _solver(row: Any) -> str:
+    """Return the solver of a row, with its variant and seed: more than one of it may be worse."""
+    options = [row.variant] if row.variant else []
+    seed = getattr(row, "seed", None)
+    options += [] if seed is None or pd.isna(seed) else [f"seed {seed:g}"]
+    return f"{row.adapter} ({', '.join(options)})" if options else str(row.adapter)
 
 
 def compare(
@@ -212,9 +220,16 @@ def _verdict_of_values(pair: pd.Series, tolerance: Tolerance) -> tuple[str, str]
             continue
         change = (float(new) - float(old)) * sign * direction
         if tolerance.is_exceeded(abs(change), float(old), float(new)):
+            if name == "objective" and change < 0 and _are_optimal(pair):
+                return "worse", f"both were optimal: {float(old):.12g}, now {float(new):.12g}"
             verdict = "worse" if change > 0 else "better"
             return verdict, f"{title} {verdict}: {float(old):.12g}, now {float(new):.12g}"
     return "same", ""
+
+
+def _are_optimal(pair: pd.Series) -> bool:
+    """Tell whether both nights claim an optimum: if they differ, one of them is wrong."""
+    return bool(pair["outcome_before"] == pair["outcome_after"] == "optimal")
 
 
 def _ratio(pair: pd.Series) -> float:

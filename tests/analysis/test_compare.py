@@ -34,6 +34,8 @@ def verdict(before, after, **columns):
         (("infeasible", None, 1, 9), ("optimal", 1.0, 1, 9), "worse"),
         (("optimal", 1.0, 1, 9), ("optimal", 1.00001, 1, 9), "same"),
         (("optimal", 1.0, 1, 9), (None, None, 1, 9), "worse"),
+        (("optimal", 2.0, 1, 9), ("optimal", 1.0, 1, 9), "worse"),  # one of them is wrong
+        (("feasible", 2.0, 9, 9), ("optimal", 1.0, 1, 9), "better"),
     ],
 )
 def test_outcome_and_objective_decide_what_is_better_or_worse(before, after, expected):
@@ -45,6 +47,16 @@ def test_why_is_said_with_both_values():
     assert said == "objective worse: 1, now 2.5"
     said = verdict(("feasible", 5.0, 9, 9), ("feasible", 2.5, 9, 9), sense="maximize")[1]
     assert said == "objective worse: 5, now 2.5"
+
+
+def test_a_regression_names_variant_and_seed():
+    old = solve_table(*[("p", "highs", "optimal", 1.0, 1, 9)] * 2, seed=3)
+    old["variant"] = ["", "presolve=off"]
+    new = old.assign(outcome=["optimal", "error"], objective=[0.5, None])
+    assert sorted(compare(old, new.astype(old.dtypes.to_dict())).regressions) == [
+        "p highs (presolve=off, seed 3): optimal, now error",
+        "p highs (seed 3): both were optimal: 1, now 0.5",
+    ]
 
 
 def test_what_is_new_and_what_is_gone():
