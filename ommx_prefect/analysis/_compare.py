@@ -21,6 +21,7 @@ from ommx_prefect.analysis._environment import (
     differences,
     missing_library,
 )
+from ommx_prefect.analysis._opposed import opposed
 from ommx_prefect.analysis._pairs import KEY, VALUES, keyed, of_content
 from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.analysis._totals import shifted_geometric_mean
@@ -170,6 +171,8 @@ def _best_bounds(rows: pd.DataFrame, is_maximised: pd.Series) -> pd.Series:
 def _row(key: Any, pair: pd.Series, tolerance: Tolerance) -> dict[str, Any]:
     is_other = _is_other_content(pair)
     verdict, why = _verdict(pair, tolerance, is_other=is_other)
+    if verdict in ("better", "same") and not is_other and (reason := opposed(pair, tolerance)):
+        verdict, why = "worse", reason
     names = (pair["instance_after"], pair["instance_before"], key[0])
     shown = {column: pair[column] for column in COLUMNS if column in pair.index}
     if is_other:
@@ -220,16 +223,9 @@ def _verdict_of_values(pair: pd.Series, tolerance: Tolerance) -> tuple[str, str]
             continue
         change = (float(new) - float(old)) * sign * direction
         if tolerance.is_exceeded(abs(change), float(old), float(new)):
-            if name == "objective" and change < 0 and _are_optimal(pair):
-                return "worse", f"both were optimal: {float(old):.12g}, now {float(new):.12g}"
             verdict = "worse" if change > 0 else "better"
             return verdict, f"{title} {verdict}: {float(old):.12g}, now {float(new):.12g}"
     return "same", ""
-
-
-def _are_optimal(pair: pd.Series) -> bool:
-    """Tell whether both nights claim an optimum: if they differ, one of them is wrong."""
-    return bool(pair["outcome_before"] == pair["outcome_after"] == "optimal")
 
 
 def _ratio(pair: pd.Series) -> float:
