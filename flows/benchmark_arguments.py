@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 
 from benchmark_inputs import storable
 from benchmark_rows import Choice
@@ -77,7 +78,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="make the best solution so far durable at most that often, while HiGHS or SCIP runs",
     )
-    add("--report", metavar="FILE", help="write one HTML page about the night")
+    add(
+        "--report",
+        type=writable,
+        metavar="FILE",
+        help="write one HTML page about the night",
+    )
     add(
         "--compare-with",
         metavar="IMAGE",
@@ -100,6 +106,14 @@ def choice_of(text: str) -> Choice:
         raise ValueError(f"{text!r} is no SOLVER:OPTION=VALUE of {', '.join(ADAPTERS)}")
     found = tuple((name.strip(), option_value(value.strip())) for name, _, value in pairs)
     return Choice(adapter, found)
+
+
+def writable(text: str) -> str:
+    """Refuse a file that could not be written once the night is over."""
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no file in a folder that is there")
+    return text
 
 
 def positive(text: str) -> float:

@@ -91,7 +91,7 @@ def print_tables(
 def print_comparison(found: Comparison, before: str) -> None:
     """Print how a night compares with an earlier one."""
     counts = ", ".join(f"{number} {verdict}" for verdict, number in found.counts.items())
-    print(printable(f"\nCompared with {before}: {counts}"))
+    print("\n" + printable(f"Compared with {before}: {counts}"))
     for why in found.not_comparable:
         print(printable(f"Times are not compared: {why}"))
     for sentence in found.regressions:

@@ -227,13 +227,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         start_server()
     except RuntimeError as error:
-        print(f"Prefect's temporary server did not start: {error}", file=sys.stderr)
-        print("Start one by `prefect server start`, and set PREFECT_API_URL.", file=sys.stderr)
-        return 1
+        cure = "Start one by `prefect server start`, and set PREFECT_API_URL."
+        return failed(f"Prefect's temporary server did not start: {error}\n{cure}")
     except KeyboardInterrupt:
-        return interrupted()
+        return failed("Interrupted.", 130)
     try:
         before = earlier_night(given.compare_with, given.experiment) if given.compare_with else None
+    except (OmmxPrefectError, RuntimeError, ValueError) as error:  # OMMX's own are the last two
+        return failed(f"--compare-with {given.compare_with}: {error}")
+    try:
         state = solver_benchmark(
             sources=given.sources,
             adapters=given.adapter,
@@ -244,14 +246,10 @@ def main(arguments: list[str] | None = None) -> int:
             checkpoint_seconds=given.checkpoint_seconds,
             return_state=True,
         )
-    except RuntimeError as error:  # of OMMX: the earlier night cannot be opened
-        print(f"{given.compare_with} cannot be opened: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        return interrupted()
+        return failed("Interrupted.", 130)
     if not state.is_completed():
-        print(f"The benchmark failed: {state.message}", file=sys.stderr)
-        return 1
+        return failed(f"The benchmark failed: {state.message}")
     announce(seal(state.state_details.flow_run_id))
     return look_back(load_experiment(state.state_details.flow_run_id), before, given.report)
 
@@ -259,7 +257,10 @@ def main(arguments: list[str] | None = None) -> int:
 def look_back(night: Experiment, before: Experiment | None, page: str | None) -> int:
     """Write the page, compare with the earlier night, and return 1 if something became worse."""
     if page is not None:
-        print(f"Page: {page_of(night, before, page)}")
+        try:
+            print(f"Page: {page_of(night, before, page)}")
+        except OSError as error:  # what is sealed can be reported again
+            return failed(f"--report {page} cannot be written: {error.strerror}")
     if before is None:
         return 0
     found = compared(before, night)
@@ -267,10 +268,10 @@ def look_back(night: Experiment, before: Experiment | None, page: str | None) ->
     return 1 if found.regressions else 0
 
 
-def interrupted() -> int:
-    """Say that Ctrl-C has ended it; return the exit code."""
-    print("Interrupted.", file=sys.stderr)
-    return 130
+def failed(why: str, code: int = 1) -> int:
+    """Say why it did not run to its end; return the exit code."""
+    print(why, file=sys.stderr)
+    return code
 
 
 def is_news(record: logging.LogRecord) -> bool:

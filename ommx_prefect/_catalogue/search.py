@@ -47,7 +47,7 @@ class Condition:
             ValueError: It is none.
         """
         found = _CONDITION.fullmatch(text)
-        if found is None:
+        if found is None or (found["sign"] == "=" and _is_another_sign(found["value"])):
             raise ValueError(
                 f"{text!r} is no condition; write key=value, key>1, key!=x or key~part"
             )
@@ -116,6 +116,11 @@ def _runs_of(each: Listed, seen: Container[str]) -> Iterator[FoundRun]:
                 continue
             own = {"status": run.status, "reason": run.lifecycle_reason}
             yield FoundRun(each.image, run.run_id, {**own, **logged[run.run_id]})
+
+
+def _is_another_sign(value: str) -> bool:
+    """Tell `==x`, `=>5` and `=<5`, which somebody means otherwise, from a name such as `<b>`."""
+    return value.startswith("=") or (value[:1] in ("<", ">") and _number(value[1:]) is not None)
 
 
 def _number(value: Any) -> float | None:

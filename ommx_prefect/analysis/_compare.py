@@ -21,6 +21,7 @@ from ommx_prefect.analysis._environment import (
     differences,
     missing_library,
 )
+from ommx_prefect.analysis._opposed import opposed
 from ommx_prefect.analysis._pairs import KEY, VALUES, keyed, of_content
 from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.analysis._totals import shifted_geometric_mean
@@ -71,10 +72,10 @@ class Comparison:
     def regressions(self) -> list[str]:
         """Sentences about everything that became worse, an instance or a solver each."""
         worse = self.table[self.table["verdict"] == "worse"]
-        said = [f"{x.instance} {x.adapter}: {x.why}" for x in worse.itertuples()]
+        said = [f"{x.instance} {_solver(x)}: {x.why}" for x in worse.itertuples()]
         slow = self.times[self.times["regression"].astype(bool)]
         return said + [
-            f"{x.adapter}: {x.ratio:.2f} times the time over {x.pairs} instances (p = {x.p:.2g})"
+            f"{_solver(x)}: {x.ratio:.2f} times the time over {x.pairs} instances (p = {x.p:.2g})"
             for x in slow.itertuples()
         ]
 
@@ -90,6 +91,14 @@ class Comparison:
         lines = [f"<p>{html.escape(line)}</p>" for line in (said, *reasons)]
         tables = (changed.head(MOST_SHOWN), self.times)
         return "".join([*lines, *(each.to_html(index=False) for each in tables)])  # it escapes
+
+
+def _solver(row: Any) -> str:
+    """Return the solver of a row, with its variant and seed: more than one of it may be worse."""
+    options = [row.variant] if row.variant else []
+    seed = getattr(row, "seed", None)
+    options += [] if seed is None or pd.isna(seed) else [f"seed {seed:g}"]
+    return f"{row.adapter} ({', '.join(options)})" if options else str(row.adapter)
 
 
 def compare(
@@ -162,6 +171,8 @@ def _best_bounds(rows: pd.DataFrame, is_maximised: pd.Series) -> pd.Series:
 def _row(key: Any, pair: pd.Series, tolerance: Tolerance) -> dict[str, Any]:
     is_other = _is_other_content(pair)
     verdict, why = _verdict(pair, tolerance, is_other=is_other)
+    if verdict in ("better", "same") and not is_other and (reason := opposed(pair, tolerance)):
+        verdict, why = "worse", reason
     names = (pair["instance_after"], pair["instance_before"], key[0])
     shown = {column: pair[column] for column in COLUMNS if column in pair.index}
     if is_other:

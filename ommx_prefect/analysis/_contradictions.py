@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -27,6 +28,9 @@ HAS_SOLUTION = frozenset({"optimal", "feasible"})
 KNOWN_AS = {"optimal": "optimal", "best": "feasible", "infeasible": "infeasible"}
 KNOWN_AS |= {"unbounded": "unbounded"}
 KNOWN = "known value"
+# The columns that claims are made of.
+SAID = ("instance", "_digest", "outcome", "objective", "dual_bound", "sense", "_by")
+Row: TypeAlias = "dict[str, Any]"
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,7 @@ def contradictions(
     """
     claims = _with_known(table, known_values(known))
     tolerance = Tolerance(absolute, relative)
-    found = [
-        asdict(each)
-        for (_, _), group in claims.groupby(["instance", "_digest"], sort=True)
-        for each in _of_instance(group, tolerance)
-    ]
+    found = [asdict(each) for group in _groups(claims) for each in _of_instance(group, tolerance)]
     return pd.DataFrame(found, columns=list(Contradiction.__dataclass_fields__))
 
 
@@ -103,30 +103,39 @@ def _makers(table: pd.DataFrame) -> pd.Series:
     return parts[0] + " run " + parts[1] + " " + parts[2]
 
 
-def _of_instance(group: pd.DataFrame, tolerance: Tolerance) -> Iterator[Contradiction]:
-    sign = -1.0 if (group["sense"] == "maximize").any() else 1.0
-    solved = group[group["outcome"].isin(HAS_SOLUTION) & group["objective"].notna()]
-    if not solved.empty:
-        best = solved.loc[(solved["objective"].astype(float) * sign).idxmin()]
+def _groups(claims: pd.DataFrame) -> list[list[Row]]:
+    """Return the claims about each instance; plain rows, for a night has thousands of instances."""
+    said = claims.loc[claims["instance"].notna(), list(SAID)]
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in said.astype(object).where(said.notna(), None).to_dict("records"):
+        groups.setdefault((row["instance"], row["_digest"]), []).append(row)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _of_instance(group: list[Row], tolerance: Tolerance) -> Iterator[Contradiction]:
+    sign = -1.0 if any(row["sense"] == "maximize" for row in group) else 1.0
+    solved = [x for x in group if x["outcome"] in HAS_SOLUTION and x["objective"] is not None]
+    if solved:
+        best = min(solved, key=lambda row: float(row["objective"]) * sign)
         yield from _against_solution(group, best, sign, tolerance)
-    proof = group[group["outcome"].isin({"optimal", "infeasible"})]
-    for _, row in group[group["outcome"] == "unbounded"].iterrows():
-        if not proof.empty:
-            yield _found("unbounded", row, "unbounded", proof.iloc[0])
+    proof = next((row for row in group if row["outcome"] in ("optimal", "infeasible")), None)
+    for row in group:
+        if row["outcome"] == "unbounded" and proof is not None:
+            yield _found("unbounded", row, "unbounded", proof)
 
 
 def _against_solution(
-    group: pd.DataFrame, best: pd.Series, sign: float, tolerance: Tolerance
+    group: list[Row], best: Row, sign: float, tolerance: Tolerance
 ) -> Iterator[Contradiction]:
     objective = float(best["objective"]) * sign
-    for _, row in group.iterrows():
+    for row in group:
         if row["outcome"] == "infeasible":
             yield _found("infeasible", row, "infeasible", best)
         value, bound = row["objective"], row["dual_bound"]
-        if row["outcome"] == "optimal" and not pd.isna(value):
+        if row["outcome"] == "optimal" and value is not None:
             if _is_above(float(value) * sign, objective, tolerance):
                 yield _found("optimum", row, f"optimal {float(value):.12g}", best)
-        elif not pd.isna(bound) and _is_above(float(bound) * sign, objective, tolerance):
+        elif bound is not None and _is_above(float(bound) * sign, objective, tolerance):
             yield _found("bound", row, f"dual bound {float(bound):.12g}", best)
 
 
@@ -135,7 +144,7 @@ def _is_above(bound: float, objective: float, tolerance: Tolerance) -> bool:
     return tolerance.is_exceeded(bound - objective, bound, objective)
 
 
-def _found(kind: str, row: pd.Series, claim: str, other: pd.Series) -> Contradiction:
+def _found(kind: str, row: Row, claim: str, other: Row) -> Contradiction:
     value = other["objective"]
-    against = other["outcome"] if pd.isna(value) else f"{other['outcome']} {float(value):.12g}"
-    return Contradiction(str(row["instance"]), kind, row["_by"], claim, other["_by"], against)
+    against = other["outcome"] if value is None else f"{other['outcome']} {float(value):.12g}"
+    return Contradiction(row["instance"], kind, row["_by"], claim, other["_by"], against)

@@ -68,6 +68,10 @@ def _is_count(value: Any) -> bool:
     return _is_number(value) and math.isfinite(value) and value == int(value) and abs(value) < _MOST
 
 
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
+
+
 _FITS: dict[str, Callable[[Any], bool]] = {
     "string": _is_text,
     "Float64": _is_number,
@@ -88,6 +92,12 @@ def said_of_solve(logged: Mapping[str, Any], dtypes: Mapping[str, str]) -> dict[
     said = {column: _plain(logged[name]) for column, name in PARAMETERS.items() if name in logged}
     found = {x: value for x, value in said.items() if _FITS.get(x, _FITS[dtypes[x]])(value)}
     return {x: int(value) if dtypes[x] == "Int64" else value for x, value in found.items()}
+
+
+def said_in_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the adapter options of a solve say of its seed and its limit, by column."""
+    said = {OPTION_COLUMNS[x]: _plain(y) for x, y in options.items() if x in OPTION_COLUMNS}
+    return {x: y for x, y in said.items() if (_is_count(y) if x == "seed" else _is_finite(y))}
 
 
 def is_solve(logged: Mapping[str, Any], said: Mapping[str, Any]) -> bool:

@@ -27,8 +27,11 @@ def plot_profile(table: pd.DataFrame, measure: str = "seconds") -> Figure:
     """Draw the performance profile of the solvers in a table of solves."""
     profile = performance_profile(table, measure)
     figure, axes = _figure()
-    for solver in profile:
-        axes.step(profile.index, profile[solver], where="post", label=_label(solver))
+    end = max(2.0, 1.2 * profile.index[-1])  # beyond its last step, which would not be seen
+    shown = profile.reindex([*profile.index, end]).ffill()
+    for solver in shown:
+        axes.step(shown.index, shown[solver], where="post", label=_label(solver))
+    axes.set_xlim(1.0, end)
     axes.set_xscale("log")
     for write in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         write(lambda factor, _: f"{factor:g}")  # 2, and not 2 times 10 to the power of 0

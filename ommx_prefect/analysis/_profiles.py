@@ -36,8 +36,9 @@ def performance_profile(table: pd.DataFrame, measure: str = "seconds") -> pd.Dat
         Index `tau` (1 or more, ascending), one column for each solver (`adapter`, and its variant
         where there are several), values from 0 to 1. An instance without a proof by a solver is
         never solved by it; one that nobody solved counts for nobody. Where the best is 0, as of
-        nodes, the factors are those of the measure plus 1. `attrs["instances"]` is the number of
-        instances.
+        nodes, the factors are those of the measure plus 1. A solver of whose proofs none tells the
+        measure, such as the seconds of plain OMMX, has no column. `attrs["instances"]` is the
+        number of instances.
     """
     costs = _costs(table, measure)
     best = costs.min(axis=1)
@@ -118,9 +119,15 @@ def _costs(table: pd.DataFrame, measure: str) -> pd.DataFrame:
 
     Of several solves (seeds) of one instance by one solver the median counts.
     """
-    cost = table[measure].astype(float).where(is_solved(table), np.inf).fillna(np.inf)
-    keys = [instance_key(table).rename("instance"), solver_names(table).rename("solver")]
-    return cost.groupby(keys).median().unstack().fillna(np.inf)
+    solved, solver = is_solved(table), solver_names(table).rename("solver")
+    cost = table[measure].astype(float).where(solved, np.inf).fillna(np.inf)
+    keys = [instance_key(table).rename("instance"), solver]
+    costs = cost.groupby(keys).median().unstack().fillna(np.inf)
+    # To be unknown is not to be unsolved: such a solver would seem to be the worst of all.
+    is_told = (table[measure].notna() & solved).groupby(solver).any() | ~solved.groupby(
+        solver
+    ).any()
+    return costs[[name for name in costs if is_told[name]]]
 
 
 def _shares(costs: pd.DataFrame, name: str, first: float) -> pd.DataFrame:

@@ -80,7 +80,9 @@ def verdict_of(
     if len(wrong) or worse:
         word = "contradiction" if len(wrong) else "worse"
         return Verdict("bad", word, tuple(said))
-    return Verdict("mixed" if failures else "good", "failures" if failures else "fine", tuple(said))
+    if failures or table.empty:  # a night that solved nothing is no good one
+        return Verdict("mixed", "failures" if failures else "nothing was solved", tuple(said))
+    return Verdict("good", "fine", tuple(said))
 
 
 def _failed(failures: list[dict[str, Any]]) -> list[str]:

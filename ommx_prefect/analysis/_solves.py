@@ -28,6 +28,7 @@ from ommx_prefect.analysis._logged import (
     is_cached,
     is_solve,
     options_said,
+    said_in_options,
     said_of_solve,
 )
 from ommx_prefect.instances._digest import instance_digest
@@ -148,7 +149,8 @@ def _rows_of_run(
 def row_without_solve(logged: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row for a Run without a Solve, from its parameters."""
     adapter = short_name(logged["adapter"])
-    return {"adapter": adapter, "variant": variant_of(options), "cached": is_cached(logged)}
+    known = {"adapter": adapter, "variant": variant_of(options), "cached": is_cached(logged)}
+    return {**known, **said_in_options(options)}
 
 
 def _options_of(run: SealedRun, logged: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -172,6 +174,7 @@ def _row_of_solve(solve: Solve, said: Mapping[str, Any], digests: bool) -> dict[
         "adapter": short_name(solve.adapter),
         "variant": variant_of(solve.adapter_options),
         "cached": False,
+        **said_in_options(solve.adapter_options),
         **said,
     }
     if (digests and "digest" not in row) or "sense" not in row:

@@ -10,7 +10,7 @@
 | `integral_mean` | mean of the primal-dual integral |
 
 A solve without a proof counts with its limit, or with its time where it has none: censored, never
-left out.
+left out. A solver whose proofs tell no time, as those of plain OMMX, has no mean.
 """
 
 from __future__ import annotations
@@ -150,6 +150,9 @@ def _gaps(table: pd.DataFrame) -> pd.Series:
 
 def _row(key: tuple[Hashable, ...], group: pd.DataFrame, shift: float) -> dict[str, object]:
     solved = int(group["_solved"].sum())
+    # Limits of what was not solved are no mean of a solver of which no time is known.
+    if solved and group.loc[group["_solved"], "_seconds"].isna().all():
+        group = group.assign(_seconds=np.nan, _par=np.nan)
     gaps = _gaps(group)
     return {
         **dict(zip(GROUP, key, strict=True)),

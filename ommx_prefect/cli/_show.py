@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pandas as pd
@@ -14,13 +15,13 @@ from ommx_prefect._shards import columns
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.cli._claims import claims_of
 from ommx_prefect.cli._options import AsJson, Image
-from ommx_prefect.cli._output import print_json, say
+from ommx_prefect.cli._output import plain, print_json, say
 from ommx_prefect.cli._show_run import run_document, show_run
 from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 
 MOST_RUNS = 60
-# Title -> run parameter, where Runs have it.
+# Title -> run parameter, where Runs have it; else what the record of their one solve says.
 RUN_COLUMNS = {
     "instance": "instance",
     "adapter": "adapter",
@@ -78,7 +79,7 @@ def _document(opened: Opened) -> dict[str, Any]:
         **{title: said[key] for title, key in FACTS.items() if key in said},
         "totals": _records(totals(table)) if len(table) else [],
         "contradictions": _records(claims_of(opened.experiment, table)),
-        "runs": runs_of(opened),
+        "runs": runs_of(opened, table),
         "attachments": [vars(each) for each in attachments_of(opened)],
         "opens_with": opened.opens_with,
     }
@@ -88,19 +89,37 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
-def runs_of(opened: Opened) -> list[dict[str, Any]]:
-    """Return one row for each Run that is the experiment's own, the worst first."""
-    logged = parameters_of(opened)
+def runs_of(opened: Opened, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return one row for each Run that is the experiment's own, the worst first.
+
+    Args:
+        opened: The experiment.
+        table: Its solves.
+    """
+    logged, recorded = parameters_of(opened), _only_solves(table)
     rows = [
         {
             "run": run.run_id,
             "status": run.status,
-            **{title: logged[run.run_id].get(name) for title, name in RUN_COLUMNS.items()},
+            **_cells(logged[run.run_id], recorded.get(run.run_id, {})),
             "reason": run.lifecycle_reason or logged[run.run_id].get("reason"),
         }
         for run in own(opened.experiment.runs, opened.experiment.annotations)
     ]
     return sorted(rows, key=_badness)
+
+
+def _only_solves(table: pd.DataFrame) -> dict[int, dict[str, Any]]:
+    """Return what is known of the solve of each Run that holds a single one."""
+    single = table[~table["run"].duplicated(keep=False)]
+    return {row["run"]: plain(row) for row in single.to_dict("records")}
+
+
+def _cells(logged: Mapping[str, Any], solve: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        title: logged.get(name, solve.get(title.replace(" ", "_")))
+        for title, name in RUN_COLUMNS.items()
+    }
 
 
 def _badness(row: dict[str, Any]) -> tuple[int, int, int]:

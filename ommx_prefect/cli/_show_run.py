@@ -82,10 +82,12 @@ def show_run(opened: Opened, document: dict[str, Any]) -> None:
     if document["prefect"]:
         say(f"Prefect: {document['prefect']}")
     say()
-    print_table(("parameter", "value"), document["parameters"].items())
+    if document["parameters"]:
+        print_table(("parameter", "value"), document["parameters"].items())
     for solve in (*document["solves"], *document["samplings"]):
-        options = ", ".join(f"{name}={value}" for name, value in solve["options"].items())
-        say(f"{solve['kind']} {solve['id']}: {solve['adapter']}, {solve['status']}, {options}")
+        options = [f"{name}={value}" for name, value in solve["options"].items()]
+        said = ", ".join([solve["adapter"], solve["status"], *options])
+        say(f"{solve['kind']} {solve['id']}: {said}")
     _show_lines("Log, its end", document["log"])
     if document["attachments"]:
         say()

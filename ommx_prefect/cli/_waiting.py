@@ -2,11 +2,13 @@
 
 On a terminal a line of rich's appears after two seconds, and goes when the work is done. Elsewhere,
 in the mail of cron or the log of CI, a plain line comes every ten seconds. Both go to standard
-error, so that what a command prints can be read by a program.
+error, so that what a command prints can be read by a program. That a registry has to be asked again
+is a part of that line, and no warning of its own: a command that fails says why in one line.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -27,6 +29,7 @@ class Work:
 
     def __init__(self, text: str, total: int | None = None) -> None:
         self.text, self.total, self.done = for_terminal(text), total, 0
+        self.trouble = ""
         self.started = time.monotonic()
 
     def advance(self, text: str | None = None) -> None:
@@ -38,7 +41,20 @@ class Work:
     def line(self) -> str:
         """The plain line that says how far it is."""
         so_far = "" if self.total is None else f", {self.done} of {self.total}"
-        return f"... {self.text}{so_far} ({time.monotonic() - self.started:.0f} s)"
+        trouble = f": {self.trouble}" if self.trouble else ""
+        return f"... {self.text}{so_far} ({time.monotonic() - self.started:.0f} s){trouble}"
+
+
+class _Retries(logging.Filter):
+    """Lets the line of some work tell what is tried again, in place of the log."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self._work = work
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self._work.trouble = for_terminal(record.getMessage())
+        return False
 
 
 @contextmanager
@@ -53,9 +69,12 @@ def working(text: str, total: int | None = None) -> Iterator[Work]:
     show = _show_rich if sys.stderr.isatty() else _show_plain
     thread = threading.Thread(target=show, args=(work, ended), daemon=True)
     thread.start()
+    retries, log = _Retries(work), logging.getLogger("stamina")
+    log.addFilter(retries)
     try:
         yield work
     finally:
+        log.removeFilter(retries)
         ended.set()
         thread.join()
 
@@ -74,4 +93,5 @@ def _show_rich(work: Work, ended: threading.Event) -> None:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         shown = progress.add_task(work.text, total=work.total)
         while not ended.wait(0.2):
-            progress.update(shown, completed=work.done, description=work.text)
+            told = ": ".join(filter(None, (work.text, work.trouble)))
+            progress.update(shown, completed=work.done, description=told)

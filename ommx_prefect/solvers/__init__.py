@@ -65,15 +65,17 @@ from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve
 from ommx_prefect.solvers._race import (
     end_race,
     new_race,
+    racer,
+    racers_of,
     racing,
-    require_names,
+    require_flow,
     result_of_race,
     win,
     winner_of,
 )
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from ommx_prefect.solvers._stopping import LostRace
-from ommx_prefect.solvers._task import helpful, run_name
+from ommx_prefect.solvers._task import helpful, refuse_unknown, run_name
 
 register_cache_keys()
 
@@ -200,24 +202,31 @@ def sample(
 
 # Its name in Prefect and in the ledger is that of any solve.
 @task(name="solve", task_run_name=run_name, log_inputs=False, log_output=False)
-def _race_one(adapter: str, race: str, instance: Instance, options: dict[str, Any]) -> Any:
+def _race_one(
+    adapter: type[SolverAdapter] | str, race: str, instance: Instance, options: dict[str, Any]
+) -> Any:
     """Solve in a race; a proof wins it."""
     try:
         with racing(race):
             solution = solve.fn(adapter, instance, **options)
     except (InfeasibleError, UnboundedError):
-        win(race, adapter)
+        win(race, racer(adapter))
         raise
     except LostRace as error:
         return Cancelled(message=str(error))
     if solution is not None and outcome_of(solution) == "optimal":
-        win(race, adapter)
+        win(race, racer(adapter))
     return solution
 
 
 def race(
-    adapters: Sequence[str], instance: Instance, *, isolate: bool = True, **options: Any
-) -> Solution:
+    adapters: Sequence[type[SolverAdapter] | str],
+    instance: Instance,
+    *,
+    isolate: bool = True,
+    raise_on_failure: bool = True,
+    **options: Any,
+) -> Solution | None:
     """Let several solvers solve one instance at once; the first proof ends the race.
 
     To be called in a flow. Each solver has a Run of its own, in a process of its own; those that
@@ -225,9 +234,10 @@ def race(
     as far as the flow's task runner runs them at once, on one host.
 
     Args:
-        adapters: Short names of solvers, each once.
+        adapters: Short names of solvers, or adapter classes, each once.
         instance: The instance.
         isolate: False lets the solvers run in the worker's own process.
+        raise_on_failure: False returns None when there is no solution.
         options: Arguments of `solve` for every solver.
 
     Returns:
@@ -235,18 +245,27 @@ def race(
 
     Raises:
         SolveOutcomeError: The winner proved that there is none, or nobody found one.
+        ParameterBindError: `solve` has no such argument.
+        RuntimeError: It is called outside flows.
         ValueError: No solver is named, or one twice.
     """
-    require_names(adapters)
-    begun = new_race()
+    racers = racers_of(adapters)
+    refuse_unknown(solve.fn, options)
+    require_flow()
     given = {**options, "isolate": isolate, "raise_on_failure": True}
-    futures = {x: _race_one.submit(x, begun, instance, given) for x in adapters}
+    begun = new_race()
     try:
+        futures = {name: _race_one.submit(x, begun, instance, given) for name, x in racers.items()}
         ends = {name: future.result(raise_on_failure=False) for name, future in futures.items()}
         winner = winner_of(begun)
     finally:
         end_race(begun)
-    return result_of_race(ends, winner, instance)
+    try:
+        return result_of_race(ends, winner, instance)
+    except SolveOutcomeError:
+        if raise_on_failure:
+            raise
+    return None
 
 
 __all__ = [

@@ -7,6 +7,7 @@
 | `start="previous"` | experiments of the same deployment, or of the same image name without tag |
 
 The same instance is one of the same name; that a solution fits is tried before a solver has it.
+What cannot be read is noted, and the next one looked at.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ommx.experiment import (
 from ommx_prefect._format.decode import decode
 from ommx_prefect._format.earlier import own
 from ommx_prefect._format.model import Descriptor, Documents
-from ommx_prefect._recording.current import recording_here
+from ommx_prefect._recording.current import note_here, recording_here
 from ommx_prefect._registry.names import OUR_NAMES
 from ommx_prefect._registry.parts import is_part
 from ommx_prefect._registry.run_parameters import run_parameters
@@ -81,8 +82,20 @@ def _in_stage(stage: Stage, own: Attempt, instance: str, adapter: str) -> Iterat
     ]
     for shard, bring in sorted(found, key=lambda each: each[0].attempt.order, reverse=True):
         if shard.attempt.task == own.task and shard.attempt.key != own.key:
-            for layer in _layers(shard.documents, instance, adapter):
-                yield Solution.from_v2_bytes(bring(layer).read_bytes())
+            left: list[Solution] = []
+            with _unreadable_skipped(f"run {shard.attempt.key}"):
+                layers = _layers(shard.documents, instance, adapter)
+                left += [Solution.from_v2_bytes(bring(each).read_bytes()) for each in layers]
+            yield from left
+
+
+@contextlib.contextmanager
+def _unreadable_skipped(what: str) -> Iterator[None]:
+    """Note what is damaged, or gone meanwhile: what is older may have a solution all the same."""
+    try:
+        yield
+    except Exception as error:
+        note_here(f"an earlier solve in {what} cannot be read: {type(error).__name__}: {error}")
 
 
 def _payload(files: CheckpointFiles, key: str, layer: Descriptor) -> Path:
@@ -122,15 +135,19 @@ def _in_experiments(record: FlowRecord, instance: str, *, resume: bool) -> Itera
 
 def _best_of_each(names: Sequence[str], asked: Mapping[str, str]) -> Iterator[Solution]:
     for name in names[:MOST_EXPERIMENTS]:
-        experiment = whole(Experiment.load(name))
-        logged = run_parameters(experiment)
-        found = []
-        for run in own(experiment.runs, experiment.annotations):
-            if asked.items() <= logged[run.run_id].items():
-                with contextlib.suppress(UnfitStartError):
-                    found.append(solution_in(run))
+        found: list[Solution] = []
+        with _unreadable_skipped(name):
+            found += _solutions_in(whole(Experiment.load(name)), asked)
         if found:
             yield best_of(found)
+
+
+def _solutions_in(experiment: Experiment, asked: Mapping[str, str]) -> Iterator[Solution]:
+    logged = run_parameters(experiment)
+    for run in own(experiment.runs, experiment.annotations):
+        if asked.items() <= logged[run.run_id].items():
+            with contextlib.suppress(UnfitStartError):
+                yield solution_in(run)
 
 
 def best_of(solutions: Sequence[Solution]) -> Solution:

@@ -15,21 +15,40 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from ommx import Instance, Sense, Solution
+from ommx.adapter import SolverAdapter
+from prefect.context import FlowRunContext
 
 from ommx_prefect._registry.files import read_regular
 from ommx_prefect.exceptions import DocumentError
 from ommx_prefect.solvers._stopping import LostRace, race_winner
 
+Adapter: TypeAlias = "type[SolverAdapter] | str"
 
-def require_names(adapters: Sequence[str]) -> None:
-    """Raise ValueError where these are no solvers, each named once."""
-    if isinstance(adapters, str) or not adapters:
+
+def racer(adapter: Adapter) -> str:
+    """Return how a solver is called in a race."""
+    return adapter if isinstance(adapter, str) else adapter.__name__
+
+
+def racers_of(adapters: Sequence[Adapter]) -> dict[str, Adapter]:
+    """Return solvers by name; ValueError where these are none, or one is named twice."""
+    if isinstance(adapters, (str, type)) or not adapters:
         raise ValueError("race() needs one solver at least, such as ['highs', 'scip']")
-    if len(set(adapters)) < len(adapters):
-        raise ValueError(f"a solver is named twice in the race of {list(adapters)}")
+    racers = {racer(each): each for each in adapters}
+    if len(racers) < len(adapters):
+        raise ValueError(f"a solver is named twice in the race of {list(map(racer, adapters))}")
+    return racers
+
+
+def require_flow() -> None:
+    """Raise RuntimeError outside flows: the solvers of a race run in a flow's task runner."""
+    if FlowRunContext.get() is None:
+        raise RuntimeError(
+            "race() is to be called in a flow, whose task runner runs its solvers at once"
+        )
 
 
 def new_race() -> str:

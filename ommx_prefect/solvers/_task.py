@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast
 
 from ommx import Instance
@@ -69,17 +70,22 @@ class HelpfulTask(RecordedTask[P, R]):
         return super().delay(*args, **kwargs)
 
     def _refuse(self, keywords: dict[str, Any]) -> None:
-        known = inspect.signature(self.fn).parameters
-        if any(each.kind is each.VAR_KEYWORD for each in known.values()):
-            return
-        own = {"return_state", "wait_for", "deferred"}
-        for name in sorted(keywords.keys() - known.keys() - own):
-            meant = _ELSEWHERE.get(name)
-            hint = f"Did you mean {meant!r}?" if meant in known else near_matches(name, known)
-            raise ParameterBindError(
-                f"Error binding parameters for function '{self.fn.__name__}': it has no argument "
-                f"{name!r}. {hint} A solver's own options go into options={{...}}."
-            )
+        refuse_unknown(self.fn, keywords)
+
+
+def refuse_unknown(function: Callable[..., Any], keywords: Mapping[str, Any]) -> None:
+    """Raise ParameterBindError, with a hint, for a keyword argument that a task does not take."""
+    known = inspect.signature(function).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in known.values()):
+        return
+    own = {"return_state", "wait_for", "deferred"}
+    for name in sorted(keywords.keys() - known.keys() - own):
+        meant = _ELSEWHERE.get(name)
+        hint = f"Did you mean {meant!r}?" if meant in known else near_matches(name, known)
+        raise ParameterBindError(
+            f"Error binding parameters for function '{function.__name__}': it has no argument "
+            f"{name!r}. {hint} A solver's own options go into options={{...}}."
+        )
 
 
 def helpful(task: Task[P, R]) -> Task[P, R]:

@@ -34,6 +34,13 @@ def verdict(before, after, **columns):
         (("infeasible", None, 1, 9), ("optimal", 1.0, 1, 9), "worse"),
         (("optimal", 1.0, 1, 9), ("optimal", 1.00001, 1, 9), "same"),
         (("optimal", 1.0, 1, 9), (None, None, 1, 9), "worse"),
+        (("feasible", 2.0, 9, 9), ("optimal", 1.0, 1, 9), "better"),
+        # One of them is wrong.
+        (("optimal", 2.0, 1, 9), ("optimal", 1.0, 1, 9), "worse"),
+        (("feasible", 2.0, 9, 9), ("infeasible", None, 1, 9), "worse"),
+        (("feasible", 2.0, 9, 9), ("optimal", 3.0, 1, 9), "worse"),
+        (("no_solution", None, 9, 9), ("infeasible", None, 1, 9), "better"),
+        (("feasible", 2.0, 9, 9), ("unbounded", None, 1, 9), "better"),
     ],
 )
 def test_outcome_and_objective_decide_what_is_better_or_worse(before, after, expected):
@@ -47,11 +54,38 @@ def test_why_is_said_with_both_values():
     assert said == "objective worse: 5, now 2.5"
 
 
+def test_a_regression_names_variant_and_seed():
+    old = solve_table(*[("p", "highs", "optimal", 1.0, 1, 9)] * 2, seed=3)
+    old["variant"] = ["", "presolve=off"]
+    new = old.assign(outcome=["optimal", "error"], objective=[0.5, None])
+    assert sorted(compare(old, new.astype(old.dtypes.to_dict())).regressions) == [
+        "p highs (presolve=off, seed 3): optimal, now error",
+        "p highs (seed 3): optimum 1, now objective 0.5: one is wrong",
+    ]
+
+
 def test_what_is_new_and_what_is_gone():
     old = solve_table(("a", "highs", "optimal", 1.0, 1, 9))
     new = solve_table(("b", "highs", "optimal", 1.0, 1, 9))
     assert set(compare(old, new).table["verdict"]) == {"new", "gone"}
     assert compare(old, new).regressions == []
+
+
+def test_an_objective_beyond_the_bound_of_another_night_is_no_improvement():
+    old = solve_table(("p", "highs", "feasible", 9.0, 9, 9)).assign(dual_bound=8.0)
+    assert compare(old, old.assign(objective=8.5)).regressions == []
+    wrong = "p highs: dual bound 8, now objective 7: one is wrong"
+    assert compare(old, old.assign(objective=7.0)).regressions == [wrong]
+    turned = old.assign(sense="maximize", objective=7.0)  # a bound from above
+    assert compare(turned, turned.assign(objective=9.0)).regressions == [
+        "p highs: dual bound 8, now objective 9: one is wrong"
+    ]
+
+
+def test_instances_of_one_name_and_another_content_oppose_nobody():
+    old = solve_table(("p", "highs", "optimal", 2.0, 1, 9), digest="sha256:" + "1" * 64)
+    new = old.assign(objective=1.0, digest="sha256:" + "2" * 64)
+    assert compare(old, new).counts == {"same": 1}
 
 
 def test_a_worse_dual_bound_is_a_regression():

@@ -58,7 +58,7 @@ def test_a_solve_that_is_killed_is_worse_and_neither_gone_nor_new(keep):
     assert table["digest"].tolist() == [instance_digest(knapsack(5, ""))] * 2
     found = compare(solves(before), table)
     assert found.counts == {"same": 1, "worse": 1}
-    assert found.regressions == ["small highs: optimal, now interrupted"]
+    assert found.regressions == ["small highs (presolve=off): optimal, now interrupted"]
 
 
 def test_limits_are_part_of_the_variant_of_a_killed_solve():

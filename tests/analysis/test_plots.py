@@ -33,7 +33,14 @@ def test_figures_are_pictures(draw, tmp_path):
 def test_a_profile_has_a_line_for_each_solver_with_the_shares_of_the_table():
     axes = plot_profile(NIGHT).axes[0]
     lines = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
-    assert lines == {"highs": [0.25, 0.25, 0.5], "scip": [0.5, 0.75, 0.75]}
+    assert lines == {"highs": [0.25, 0.25, 0.5, 0.5], "scip": [0.5, 0.75, 0.75, 0.75]}
+
+
+def test_the_profile_of_one_solver_is_a_line_that_is_seen():
+    axes = plot_profile(solve_table(("a", "highs", "optimal", 1.0, 1.0, 9.0))).axes[0]
+    (line,) = axes.lines
+    assert line.get_ydata().tolist() == [1.0, 1.0]
+    assert tuple(line.get_xdata()) == axes.get_xlim() == (1.0, 2.0)
 
 
 def test_names_are_no_mathematics(tmp_path):

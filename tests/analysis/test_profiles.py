@@ -47,6 +47,14 @@ def test_profiles_say_what_they_were_made_from():
         assert profile.attrs == {"filter": FILTER, "instances": 4}
 
 
+def test_a_solver_that_tells_no_time_is_in_no_profile():
+    untold = NIGHT.assign(seconds=NIGHT["seconds"].mask(NIGHT["adapter"] == "scip"))
+    assert list(performance_profile(untold)) == ["highs"]
+    assert list(data_profile(untold)) == ["highs"]
+    unsolved = NIGHT.assign(outcome=NIGHT["outcome"].mask(NIGHT["adapter"] == "scip", "feasible"))
+    assert performance_profile(unsolved)["scip"].tolist() == [0.0]
+
+
 def test_a_time_of_zero_is_the_best_and_others_are_behind():
     table = solve_table(("a", "x", "optimal", 1, 0.0, 9), ("a", "y", "optimal", 1, 1.0, 9))
     profile = performance_profile(table)

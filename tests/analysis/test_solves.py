@@ -8,10 +8,13 @@ import pytest
 from ommx import DecisionVariable, Instance
 from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
+from ommx_pyscipopt_adapter import OMMXPySCIPOptAdapter
 
 from ommx_prefect import instance_digest
-from ommx_prefect.analysis import solves
+from ommx_prefect._solver.backends import backend_of
+from ommx_prefect.analysis import compare, solves
 from ommx_prefect.analysis._solves import COLUMNS, variant_of
+from ommx_prefect.solvers._solve import solve_in
 
 
 def knapsack(capacity: int, title: str = "") -> Instance:
@@ -145,3 +148,34 @@ def test_several_experiments_are_one_table(experiment):
 def test_a_variant_is_what_is_no_limit():
     options = {"presolve": "off", "verbose": False, "time_limit": 3.0, "mip_gap": 0.5}
     assert variant_of(options) == "mip_gap=0.5, presolve=off"
+
+
+@pytest.mark.parametrize(
+    ("adapter", "limit", "seed"),
+    [
+        (OMMXHighsAdapter, "time_limit", "random_seed"),
+        (OMMXPySCIPOptAdapter, "limits/time", "randomization/randomseedshift"),
+    ],
+)
+def test_a_limit_and_a_seed_among_the_options_are_known(adapter, limit, seed):
+    """Two seeds are two solves to compare, also where they were given as options."""
+    made = Experiment()
+    for number in (1, 2):
+        options = {limit: 9.0, seed: number}
+        with made.run() as run, run.open_solve(adapter, knapsack(5, "small")) as solve:
+            for name, value in options.items():
+                solve.log_adapter_option(name, value)
+            backend = backend_of(adapter)
+            assert backend is not None
+            assert backend.driver is not None
+            backend.driver.run(solve.solver_input)
+            solve.decode(solve.solver_input)
+        with made.run() as run:
+            solve_in(run, adapter, knapsack(5, "small"), limits={}, options=options)
+    made.commit()
+    table = solves(Experiment.load(made.image_name))
+    assert table["seed"].tolist() == [1, 1, 2, 2]
+    assert table["limit"].tolist() == [9.0] * 4
+    assert table["variant"].tolist() == [""] * 4
+    ours = table.iloc[[1, 3]]
+    assert compare(ours, ours).counts == {"same": 2}

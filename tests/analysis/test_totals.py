@@ -43,6 +43,14 @@ def test_solves_without_a_proof_count_with_their_limit():
     assert row("scip")["seconds_mean"] == pytest.approx(scip)
 
 
+def test_a_solver_of_which_no_time_is_known_has_no_mean_of_its_limits():
+    plain = NIGHT.assign(seconds=None, limit=100.0).astype({"seconds": "Float64"})
+    assert totals(plain)["seconds_mean"].isna().all()
+    assert totals(plain)["par"].isna().all()
+    killed = NIGHT.iloc[[2, 6]].assign(seconds=None).astype({"seconds": "Float64"})
+    assert totals(killed)["seconds_mean"].tolist() == pytest.approx([100.0])
+
+
 def test_penalised_runtimes_count_a_limit_tenfold():
     assert row("highs")["par"] == pytest.approx((1 + 1000 + 3 + 1000) / 4)
     assert row("scip", par=2)["par"] == pytest.approx((4 + 50 + 200 + 200) / 4)

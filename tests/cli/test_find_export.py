@@ -42,6 +42,22 @@ def test_a_condition_compares_numbers_as_numbers_and_all_else_as_text(text, hold
     assert Condition.parse(text).holds(PARAMETERS) is holds
 
 
+def test_a_name_that_begins_like_a_sign_can_be_looked_for():
+    for name in ("<b>knap", ">", "<5 items"):
+        assert Condition.parse(f"instance={name}").holds({"instance": name})
+    assert Condition.parse("instance~=cmd()").holds({"instance": "=cmd()"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["objective", "objective=>5", "objective=<-5", "objective==5", "outcome==error", "=5", ""],
+)
+def test_what_is_no_condition_is_refused_and_finds_not_simply_nothing(text, command):
+    answer = command("find", text)
+    assert answer.code == 2
+    assert "is no condition; write key=value" in answer.err
+
+
 def test_runs_are_found_across_experiments(nights, command):
     told = ["instance=small", "objective>6", "--in", f"{nights.repository}:"]
     found = command("find", *told, "--json").json

@@ -93,6 +93,16 @@ def test_a_failed_attempt_is_told_of_by_its_task_and_is_no_solve_without_an_answ
     assert any(row[:3] == ["0", "read <b>it</b>", "1"] for row in found.rows)
 
 
+def test_a_night_that_solved_nothing_is_not_called_fine(command, tmp_path):
+    night = Experiment("nights.local/empty:one")
+    night.commit()
+    path = tmp_path / "night.html"
+    assert command("report", night.image_name, "-o", str(path)).code == 0
+    texts = [x.strip() for x in Page(path.read_text()).texts]
+    assert "nothing was solved" in texts
+    assert "fine" not in texts
+
+
 def test_it_loads_nothing_and_escapes_every_name(page):
     text = page.read_text()
     found = Page(text)

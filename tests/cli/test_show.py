@@ -15,7 +15,7 @@ from ommx_highs_adapter import OMMXHighsAdapter
 
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.local import LocalStage
-from tests.support.nights import EVIL, knapsack, log_run
+from tests.support.nights import EVIL, infeasible, knapsack, log_run
 
 
 def rows_of(answer, prefix):
@@ -101,6 +101,29 @@ def test_runs_are_shown_the_worst_first(command):
     shown = command("show", night.image_name, "--runs", "3").out
     assert "unreadable" not in shown
     assert "and 4 more" in shown
+
+
+def test_the_solves_of_plain_ommx_are_shown_as_they_are_recorded(command):
+    """A Run that logged nothing says by its one Solve what was solved, and what came of it."""
+    night = Experiment("nights.local/plain:one")
+    with night.run() as run:
+        run.log_solve(OMMXHighsAdapter, knapsack(5, "small"))
+    with contextlib.suppress(RuntimeError), night.run() as run:
+        run.log_solve(OMMXHighsAdapter, infeasible("none"))
+    with night.run() as run:  # whose of the two it would be
+        for capacity in (5, 6):
+            run.log_solve(OMMXHighsAdapter, knapsack(capacity, "small"))
+    night.commit()
+    failed, solved, double = command("show", night.image_name, "--json").json["runs"]
+    told = [failed[x] for x in ("instance", "adapter", "outcome", "objective")]
+    assert told == ["none", "highs", "infeasible", None]
+    told = [solved[x] for x in ("instance", "adapter", "outcome")]
+    assert told == ["small", "highs", "optimal"]
+    assert solved["objective"] == night.runs[0].solves[0].output.objective
+    assert double["instance"] is double["adapter"] is None
+    shown = command("show", night.image_name, "--run", "0").out
+    assert "OMMXHighsAdapter, finished\n" in shown
+    assert "parameter" not in shown
 
 
 def test_show_prints_names_of_any_kind_as_they_are(nights, command):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
+from ommx_prefect._oci.retries import BRIEF_RETRY, RetryTable, retrying
 from ommx_prefect.cli import _waiting
 from ommx_prefect.cli._waiting import working
+from ommx_prefect.exceptions import RegistryUnavailableError
 
 
 def test_what_is_short_says_nothing(capsys):
@@ -32,3 +36,20 @@ def test_on_a_terminal_rich_shows_it_after_a_while(capsys, monkeypatch):
     with working("reading [red]x", 2):
         time.sleep(0.6)
     assert "reading [red]x" in capsys.readouterr().err
+
+
+def test_what_is_tried_again_is_a_part_of_the_line_and_no_warning(capsys, monkeypatch, caplog):
+    monkeypatch.setattr(_waiting, "EVERY_SECONDS", 0.05)
+    away = RegistryUnavailableError("ghcr.io", "acme/nightly", "it cannot be reached")
+
+    def fail() -> None:
+        raise away
+
+    once_more: RetryTable = {**BRIEF_RETRY, "attempts": 2, "wait_initial": 0.3}
+    with working("pushing"), pytest.raises(RegistryUnavailableError):
+        retrying(once_more, fail)
+    assert "A registry did not answer; attempt 2" in capsys.readouterr().err
+    assert not caplog.records
+    with pytest.raises(RegistryUnavailableError):  # beside no work it is a warning as ever
+        retrying(once_more, fail)
+    assert "A registry did not answer" in caplog.text

@@ -75,6 +75,7 @@ def test_a_second_night_is_compared_with_the_one_before(own_registry, tmp_path):
         assert process.returncode == 0, errors
         assert ("Compared with localhost/tests/again:" in output) is (number == 1)
     assert "1 same" in output
+    assert "\\n" not in output  # a line break is one, and not written out
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
@@ -95,7 +96,14 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_traceback(own_place):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--experiment", "Not A Name"], *full(["--adapter", "gurobi"])]
+    "arguments",
+    [
+        ["--experiment", "Not A Name"],
+        ["--compare-with", "Not A Name"],
+        ["--compare-with", "localhost:9/nobody/has:this"],
+        ["--report", "no-such-folder/night.html"],
+        *full(["--adapter", "gurobi"]),
+    ],
 )
 def test_what_cannot_run_at_all_is_said_in_words(own_registry, arguments):
     process = start(own_registry, *arguments)

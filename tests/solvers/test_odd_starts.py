@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 from dataclasses import replace
 
 import pytest
 from ommx.experiment import Experiment
 
+from ommx_prefect._registry.blobs import blob_path
+from ommx_prefect._registry.names import find
 from ommx_prefect._solver.start import UnfitStartError, solution_in
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._targets.annotations import DEPLOYMENT_ID, FLOW_RUN_ID
@@ -102,6 +105,24 @@ def test_a_night_before_is_one_of_the_same_deployment_whatever_its_name():
     assert list(_in_experiments(record, "other", resume=False)) == []
     none = replace(record, deployment_id="")
     assert list(_in_experiments(none, "knapsack", resume=False)) == []
+
+
+@pytest.mark.parametrize("whose", ["the solution", "the experiment"])
+def test_a_damaged_night_is_passed_over_and_the_one_before_it_is_taken(whose):
+    repository, own = f"nights.local/damaged-{new_id()}", new_id()
+    night_of(f"{repository}:one", new_id(), {0: 0, 1: 0, 2: 1})
+    night_of(f"{repository}:two", new_id(), {0: 1, 1: 0, 2: 1})  # whose bytes are nobody else's
+    record = FlowRecord(own, f"{repository}:three", False, (), False, own, "o", "n", "", "", {})
+
+    def objectives():
+        return [x.objective for x in _in_experiments(record, "knapsack", resume=False)]
+
+    assert objectives() == [4.0, 1.0]
+    night = Experiment.load(f"{repository}:two")
+    stored = night.runs[0].get_blob("incumbent")
+    digest = f"sha256:{hashlib.sha256(stored).hexdigest()}"
+    blob_path(digest if whose == "the solution" else find(night.image_name)).unlink()
+    assert objectives() == [1.0]
 
 
 def test_an_unsealed_night_is_resumed_and_is_no_previous_one():

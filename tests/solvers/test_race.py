@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import threading
 import time
 
 import pytest
 from ommx import DecisionVariable, Sense
 from ommx.experiment import Experiment
+from ommx_highs_adapter import OMMXHighsAdapter
+from prefect.exceptions import ParameterBindError
 
 from ommx_prefect import flow
 from ommx_prefect.exceptions import InfeasibleError
@@ -38,7 +41,10 @@ def test_only_the_first_wins():
     assert winner_of(begun) is None
 
 
-@pytest.mark.parametrize("adapters", [[], "highs", ["highs", "scip", "highs"]])
+@pytest.mark.parametrize(
+    "adapters",
+    [[], "highs", OMMXHighsAdapter, ["highs", "scip", "highs"], [OMMXHighsAdapter] * 2],
+)
 def test_a_race_names_each_solver_once(adapters):
     with pytest.raises(ValueError, match=r"one solver at least|named twice"):
         race(adapters, instance_of([X], X))
@@ -132,10 +138,19 @@ def test_a_race_has_one_winner_and_a_run_for_each():
 def test_the_others_are_stopped_and_an_infeasible_proof_wins_too():
     @flow
     def night():
-        race(["highs", "scip"], load_instance(instance_file("klein1.mps")).instance)
+        infeasible = load_instance(instance_file("klein1.mps")).instance
+        racers = [OMMXHighsAdapter, "scip"]
+        assert race(racers, infeasible, isolate=False, raise_on_failure=False) is None
+        race(racers, infeasible)
 
     sealed = run_flow(night)
     assert isinstance(sealed.state.result(raise_on_failure=False), InfeasibleError)
+    assert len(sealed.runs) == 4
+    for run in sealed.runs:  # a class wins under its name
+        told = run.lifecycle_reason
+        assert "InfeasibleError" in told or told.endswith(
+            ("OMMXHighsAdapter was first", "scip was first")
+        )
 
 
 @pytest.mark.usefixtures("server")
@@ -161,6 +176,17 @@ def test_where_nobody_wins_the_best_is_the_result():
     error = InfeasibleError("OMMXHighsAdapter", "x", "none")
     with pytest.raises(InfeasibleError):
         result_of_race({"highs": error, "scip": object()}, "highs", maximised)
+
+
+def test_a_race_outside_flows_or_of_unknown_arguments_is_refused_and_leaves_no_folder(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(RuntimeError, match="to be called in a flow"):
+        race(["highs"], instance_of([X], X))
+    with pytest.raises(ParameterBindError, match="Did you mean 'time_limit_seconds'"):
+        race(["highs"], instance_of([X], X), timeout=3)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_race_of_nobody_is_refused():
