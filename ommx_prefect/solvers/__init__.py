@@ -66,6 +66,7 @@ from ommx_prefect.solvers._race import (
     end_race,
     new_race,
     racing,
+    require_flow,
     require_names,
     result_of_race,
     win,
@@ -73,7 +74,7 @@ from ommx_prefect.solvers._race import (
 )
 from ommx_prefect.solvers._solve import sample_in, solve_in
 from ommx_prefect.solvers._stopping import LostRace
-from ommx_prefect.solvers._task import helpful, run_name
+from ommx_prefect.solvers._task import helpful, refuse_unknown_arguments, run_name
 
 register_cache_keys()
 
@@ -236,8 +237,12 @@ def race(
     Raises:
         SolveOutcomeError: The winner proved that there is none, or nobody found one.
         ValueError: No solver is named, or one twice.
+        ParameterBindError: `solve` has no such argument.
+        RuntimeError: It is not called in a flow.
     """
     require_names(adapters)
+    refuse_unknown_arguments(solve.fn, options)
+    require_flow()
     begun = new_race()
     given = {**options, "isolate": isolate, "raise_on_failure": True}
     futures = {x: _race_one.submit(x, begun, instance, given) for x in adapters}

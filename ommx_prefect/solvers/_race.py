@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from ommx import Instance, Sense, Solution
+from prefect.context import FlowRunContext
 
 from ommx_prefect._registry.files import read_regular
 from ommx_prefect.exceptions import DocumentError
@@ -30,6 +31,15 @@ def require_names(adapters: Sequence[str]) -> None:
         raise ValueError("race() needs one solver at least, such as ['highs', 'scip']")
     if len(set(adapters)) < len(adapters):
         raise ValueError(f"a solver is named twice in the race of {list(adapters)}")
+
+
+def require_flow() -> None:
+    """Raise RuntimeError outside of a flow, whose task runner lets the solvers run."""
+    if FlowRunContext.get() is None:
+        raise RuntimeError(
+            "race() found no flow that runs here: each solver is a task run of a flow. Call it in "
+            "the body of a function decorated with ommx_prefect.flow"
+        )
 
 
 def new_race() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Collection
 from typing import Any, ParamSpec, TypeVar, cast
 
 from ommx import Instance
@@ -28,6 +29,9 @@ _ELSEWHERE = {
     "model": "instance",
     "problem": "instance",
 }
+
+# Keyword arguments of a call that Prefect takes for itself.
+PREFECTS_OWN = frozenset({"return_state", "wait_for", "deferred"})
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,17 +73,26 @@ class HelpfulTask(RecordedTask[P, R]):
         return super().delay(*args, **kwargs)
 
     def _refuse(self, keywords: dict[str, Any]) -> None:
-        known = inspect.signature(self.fn).parameters
-        if any(each.kind is each.VAR_KEYWORD for each in known.values()):
-            return
-        own = {"return_state", "wait_for", "deferred"}
-        for name in sorted(keywords.keys() - known.keys() - own):
-            meant = _ELSEWHERE.get(name)
-            hint = f"Did you mean {meant!r}?" if meant in known else near_matches(name, known)
-            raise ParameterBindError(
-                f"Error binding parameters for function '{self.fn.__name__}': it has no argument "
-                f"{name!r}. {hint} A solver's own options go into options={{...}}."
-            )
+        refuse_unknown_arguments(self.fn, keywords.keys() - PREFECTS_OWN)
+
+
+def refuse_unknown_arguments(fn: Callable[..., Any], given: Collection[str]) -> None:
+    """Raise ParameterBindError for a keyword argument that a function does not have.
+
+    Args:
+        fn: The function, by whose name it is called in the message.
+        given: The names of the keyword arguments.
+    """
+    known = inspect.signature(fn).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in known.values()):
+        return
+    for name in sorted(set(given) - known.keys()):
+        meant = _ELSEWHERE.get(name)
+        hint = f"Did you mean {meant!r}?" if meant in known else near_matches(name, known)
+        raise ParameterBindError(
+            f"Error binding parameters for function '{fn.__name__}': it has no argument "
+            f"{name!r}. {hint} A solver's own options go into options={{...}}."
+        )
 
 
 def helpful(task: Task[P, R]) -> Task[P, R]:

@@ -9,6 +9,7 @@ import time
 import pytest
 from ommx import DecisionVariable, Sense
 from ommx.experiment import Experiment
+from prefect.exceptions import ParameterBindError
 
 from ommx_prefect import flow
 from ommx_prefect.exceptions import InfeasibleError
@@ -42,6 +43,16 @@ def test_only_the_first_wins():
 def test_a_race_names_each_solver_once(adapters):
     with pytest.raises(ValueError, match=r"one solver at least|named twice"):
         race(adapters, instance_of([X], X))
+
+
+def test_a_wrong_argument_of_a_race_is_refused_before_anything_runs():
+    with pytest.raises(ParameterBindError, match=r"no argument 'time_limit'.*'time_limit_seconds'"):
+        race(["highs", "scip"], instance_of([X], X), time_limit=3)
+
+
+def test_a_race_outside_of_a_flow_says_where_it_belongs():
+    with pytest.raises(RuntimeError, match=r"race\(\) found no flow.*ommx_prefect.flow"):
+        race(["highs", "scip"], instance_of([X], X))
 
 
 @pytest.mark.server
