@@ -9,7 +9,9 @@ from ommx_prefect.cli._output import refused
 
 
 def missing_registry() -> str:
-    """Say that the folder which the environment names as Local Registry is missing, if it is."""
+    """Say that the folder which the environment names as Local Registry is none, if it is."""
+    if registry_root().exists() and not registry_root().is_dir():
+        return f"{registry_root()} is no Local Registry, but a file: see {ROOT_VARIABLE}"
     if ROOT_VARIABLE not in os.environ or registry_root().exists():
         return ""
     return (
@@ -19,6 +21,6 @@ def missing_registry() -> str:
 
 
 def require_registry() -> None:
-    """End with a clear error where it is missing: OMMX would make it, and say it is empty."""
+    """End with a clear error where it is none: OMMX would make it, and say it is empty."""
     if problem := missing_registry():
         raise refused(problem)

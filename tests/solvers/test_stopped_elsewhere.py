@@ -98,5 +98,6 @@ def test_a_flow_that_is_stopped_stops_the_solves_of_its_process_pool(tmp_path):
     experiment = load_experiment(flow_run_id)
     [run] = experiment.runs
     assert (run.status, run.solves[0].status) == ("interrupted", "interrupted")
-    assert "the flow run was interrupted (TerminationSignal)" in run.lifecycle_reason
+    why = "TerminationSignal: the process was told to end by signal 15"
+    assert f"the flow run was interrupted ({why})" in run.lifecycle_reason
     assert run.get_solution("incumbent").feasible
