@@ -226,7 +226,13 @@ class SealError(OmmxPrefectError, RuntimeError):
 
 
 class FlowRunNotFinishedError(SealError):
-    """The flow run has not ended yet."""
+    """The flow run has not ended yet, as far as Prefect knows."""
+
+    def __str__(self) -> str:
+        return (
+            f"Nothing more is sealed of flow run {self.flow_run_id} now: {self.reason}. Its records "
+            "are kept. If its process has died, `ommx-prefect recover` seals it, or has done so"
+        )
 
 
 class DocumentError(OmmxPrefectError, ValueError):

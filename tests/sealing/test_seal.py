@@ -77,7 +77,9 @@ def test_a_running_flow_is_not_sealed():
         seen.append(str(caught.value))
 
     run_flow(one)
-    assert "has not ended" in seen[0]
+    assert "is Running, and has not ended" in seen[0]
+    assert "If its process has died, `ommx-prefect recover` seals it" in seen[0]
+    assert "is not sealed" not in seen[0]  # `recover` may have sealed it, and not told Prefect
 
 
 def test_an_unknown_flow_run_is_a_clear_error():
