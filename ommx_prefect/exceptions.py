@@ -230,8 +230,9 @@ class FlowRunNotFinishedError(SealError):
 
     def __str__(self) -> str:
         return (
-            f"Nothing more is sealed of flow run {self.flow_run_id} now: {self.reason}. Its records "
-            "are kept. If its process has died, `ommx-prefect recover` seals it, or has done so"
+            f"Nothing more is sealed of flow run {self.flow_run_id} now: {self.reason}. "
+            "Its records are kept. If its process has died, `ommx-prefect recover` seals it, "
+            "or has done so"
         )
 
 
