@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="*",
         type=storable,
         metavar="SOURCE",
-        help=".mps, .mps.gz, .qplib or .ommx file, folder, "
+        help=".mps, .lp, .mps.gz, .lp.gz, .qplib or .ommx file, folder, "
         "miplib2017:NAME or qplib:NAME (default: generated instances)",
     )
     add(

@@ -14,6 +14,8 @@ from hard_instances import default_suite
 
 from ommx_prefect.instances import InstanceFileError, NamedInstance, expand_sources, load_instance
 
+# What names an instance of a data set, miplib2017:NAME, and no file.
+DATA_SET = re.compile(r"\w+:(?![/\\])")
 # A byte of a file name that is not UTF-8, as `storable` writes it.
 ESCAPE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 
@@ -49,6 +51,9 @@ def read_all(sources: Iterable[str]) -> tuple[list[NamedInstance], list[Unreadab
 def read(source: str) -> Iterator[Found]:
     """Yield the instance of a file or data set, or those in a folder."""
     path = path_of(source)
+    if not os.path.lexists(path) and not DATA_SET.match(path):
+        yield unreadable(path, "no such file or folder. Check the path")
+        return
     try:
         files = expand_sources([path])
     except InstanceFileError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from textwrap import shorten
 
 from benchmark_rows import (
@@ -22,8 +22,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ommx_prefect import SealedExperiment
+from ommx_prefect import SealedExperiment, load_experiment, seal
 from ommx_prefect.analysis import Comparison
+from ommx_prefect.exceptions import OmmxPrefectError
 
 PIPE_WIDTH = 160
 LONGEST_REASON = 200
@@ -135,6 +136,21 @@ def announce(sealed: SealedExperiment, columns: Sequence[str] = OPENED_COLUMNS) 
     print(f"\nSealed {sealed.image_name}\n       {sealed.manifest_digest} ({counts})")
     for warning in sealed.warnings:
         print(f"Warning: {warning}")
-    code = f"from ommx.experiment import Experiment; e = Experiment.load('{sealed.image_name}')"
+    needed = "import ommx_prefect" if sealed.parts else "from ommx.experiment import Experiment"
+    opened = sealed.opens_with.replace('"', "'")
+    code = f"{needed}; e = {opened}"
     shown = f"filter({list(columns)}).to_string()"
     print(f'Open it:\n  python -c "{code}; print(e.run_parameters_df().{shown})"')
+
+
+def announce_failure(said: str, flow_run_id: object) -> None:
+    """Say why a flow run failed, and how to open what was sealed of it all the same.
+
+    Args:
+        said: Why it failed.
+        flow_run_id: Prefect's id of it.
+    """
+    print(said, file=sys.stderr)
+    with suppress(OmmxPrefectError):  # it was refused before it began: nothing is sealed of it
+        load_experiment(str(flow_run_id))
+        announce(seal(str(flow_run_id)))

@@ -36,7 +36,7 @@ if __name__ == "__main__":
 import cloudpickle
 import hard_instances
 import typer
-from benchmark_screen import announce
+from benchmark_screen import announce, announce_failure
 from hard_instances import FAMILIES
 from ommx import Instance
 from ommx.experiment import Experiment
@@ -223,7 +223,9 @@ def main(
     with one_server():
         state = run(distributed)(experiment=experiment, return_state=True)
     if not state.is_completed():
-        raise SystemExit(f"The solves did not end well: {state.message}")
+        failed = f"The solves did not end well: {state.message}"
+        announce_failure(failed, state.state_details.flow_run_id)
+        raise SystemExit(1)
     show(seal(state.state_details.flow_run_id), time.monotonic() - begin)
 
 

@@ -29,6 +29,7 @@ from benchmark_rows import Choice, Row, fill_gaps, in_order, row_of
 from benchmark_screen import (
     Show,
     announce,
+    announce_failure,
     console_here,
     label,
     print_comparison,
@@ -87,7 +88,7 @@ def solver_benchmark(
     its attachment `totals` sums them up, and `contradictions` has what cannot all be true.
 
     Args:
-        sources: MPS, QPLIB and OMMX files, folders of them, names in OMMX's data sets; without
+        sources: MPS, LP, QPLIB and OMMX files, folders of them, names in OMMX's data sets; without
             any, seeded instances of known hard families. A byte of a file name that is not UTF-8
             is an escape, as in the rows.
         adapters: Short names of solvers; without any, HiGHS and SCIP.
@@ -249,7 +250,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return failed("Interrupted.", 130)
     if not state.is_completed():
-        return failed(f"The benchmark failed: {state.message}")
+        why = f"The benchmark failed: {state.message}"
+        announce_failure(why, state.state_details.flow_run_id)
+        return 1
     announce(seal(state.state_details.flow_run_id))
     return look_back(load_experiment(state.state_details.flow_run_id), before, given.report)
 

@@ -149,13 +149,18 @@ class ImageNameError(OmmxPrefectError, ValueError):
 
 
 class InvalidImageNameError(ImageNameError):
-    """An image name or its template is not valid; fields: name, reason."""
+    """An image name, its template or what belongs to it is not valid; fields: name, reason, option.
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(name, reason)
-        self.name, self.reason = name, reason
+    The option is that of `flow` which is wrong: `experiment`, `aliases`, `push` or `registry`.
+    """
+
+    def __init__(self, name: str, reason: str, option: str = "experiment") -> None:
+        super().__init__(name, reason, option)
+        self.name, self.reason, self.option = name, reason, option
 
     def __str__(self) -> str:
+        if self.option != "experiment":
+            return f"{self.option}={self.name} cannot be used: {self.reason}"
         return (
             f"experiment={self.name!r} is not an OCI image name: {self.reason}. Write "
             "registry/repository (a tag is made for each flow run) or registry/repository:tag, "
@@ -221,7 +226,14 @@ class SealError(OmmxPrefectError, RuntimeError):
 
 
 class FlowRunNotFinishedError(SealError):
-    """The flow run has not ended yet."""
+    """The flow run has not ended yet, as far as Prefect knows."""
+
+    def __str__(self) -> str:
+        return (
+            f"Nothing more is sealed of flow run {self.flow_run_id} now: {self.reason}. "
+            "Its records are kept. If its process has died, `ommx-prefect recover` seals it, "
+            "or has done so"
+        )
 
 
 class DocumentError(OmmxPrefectError, ValueError):

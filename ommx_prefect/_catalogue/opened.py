@@ -7,6 +7,7 @@ have is fetched from the registry of its name.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import re
@@ -36,8 +37,10 @@ from ommx_prefect._registry.names import (
 )
 from ommx_prefect._registry.parts import is_part, places_in
 from ommx_prefect._registry.whole import content_of, whole
+from ommx_prefect._stages.documents import read_flow_record
+from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._targets.annotations import FLOW_RUN_ID
-from ommx_prefect.exceptions import InvalidImageNameError, UnknownImageError
+from ommx_prefect.exceptions import DocumentError, InvalidImageNameError, UnknownImageError
 
 # Names of these hosts are nowhere but in a Local Registry.
 LOCAL_HOST = re.compile(r"(^|\.)(local|localdomain|invalid)$")
@@ -134,12 +137,26 @@ def open_image(text: str) -> Opened:
         raise UnknownImageError(text, f"{why}: {said}") from error
 
 
-def _of_flow_run(text: str) -> Opened | None:
+def id_in(text: str) -> str | None:
+    """Return the id of a flow run that a text is, in the usual spelling; None if it is none."""
     try:
-        flow_run_id = str(uuid.UUID(text))
+        return str(uuid.UUID(text.strip()))
     except ValueError:
         return None
-    experiment = load_annotated(FLOW_RUN_ID, flow_run_id)
+
+
+def _root_of(flow_run_id: str) -> str:
+    """Return the flow run whose experiment a subflow belongs to, as far as this machine knows."""
+    with contextlib.suppress(DocumentError):  # a damaged one says nothing, and need not
+        if record := read_flow_record(LocalStage(flow_run_id)):
+            return record.owner
+    return flow_run_id
+
+
+def _of_flow_run(text: str) -> Opened | None:
+    if (flow_run_id := id_in(text)) is None:
+        return None
+    experiment = load_annotated(FLOW_RUN_ID, _root_of(flow_run_id))
     if experiment is None:
         raise UnknownImageError(text, f"nothing in {registry_root()} is of this flow run")
     name = experiment.image_name

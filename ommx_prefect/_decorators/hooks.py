@@ -17,9 +17,11 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import FlowStateHook
 
 from ommx_prefect._decorators.seal_hook import seal_in_hook
+from ommx_prefect._decorators.unknown_options import refuse_no_switch
 from ommx_prefect._flowrun.image_name import NameSource
 from ommx_prefect._flowrun.settings import SEALING_HOOKS, ExperimentSettings
 from ommx_prefect._flowrun.start import open_in_hook
+from ommx_prefect._oci.names import is_tag
 from ommx_prefect._reporting.progress import begin_progress, end_progress
 from ommx_prefect._stages.address import BLOCK_NAME, checked_stage
 from ommx_prefect._stages.documents import Lineage
@@ -36,7 +38,8 @@ def checked(experiment: object) -> NameSource:
 def checked_push(push: bool | None, experiment: NameSource, registry: str | None) -> bool | None:
     """Return what was given as `push`, or raise InvalidImageNameError where there is no place."""
     if push and experiment is None and registry is None:
-        raise InvalidImageNameError("None", "push=True needs a name that says where to push to")
+        reason = "it needs experiment=, a name that says where to push to"
+        raise InvalidImageNameError("True", reason, "push")
     return push
 
 
@@ -44,9 +47,19 @@ def checked_registry(registry: str | None) -> str | None:
     """Return what was given as `registry`, or raise InvalidImageNameError where it is no block."""
     if registry is None or (isinstance(registry, str) and re.fullmatch(BLOCK_NAME, registry)):
         return registry
-    raise InvalidImageNameError(
-        repr(registry), "registry= takes a block by its name, such as 'ommx-registry/prod'"
-    )
+    reason = "it takes a block by its name, such as 'ommx-registry/prod'"
+    raise InvalidImageNameError(repr(registry), reason, "registry")
+
+
+def checked_aliases(aliases: Sequence[str]) -> tuple[str, ...]:
+    """Return what was given as `aliases`, or raise for what is no list of tags."""
+    if isinstance(aliases, str) or not all(isinstance(alias, str) for alias in aliases):
+        raise TypeError(f"aliases={aliases!r} are no tags, such as ['latest']")
+    for alias in aliases:
+        if not is_tag(alias):
+            reason = f"{alias!r} is no tag: at most 128 letters, digits, '_', '.' and '-'"
+            raise InvalidImageNameError(repr(list(aliases)), reason, "aliases")
+    return tuple(aliases)
 
 
 @dataclass(frozen=True)
@@ -102,15 +115,15 @@ def hook_of(
     wanted = checked(experiment)
     block = checked_registry(registry)
     pushed, place = checked_push(push, wanted, block), checked_stage(stage)
-    if isinstance(aliases, str) or not all(isinstance(alias, str) for alias in aliases):
-        raise TypeError(f"aliases={aliases!r} are no tags, such as ['latest']")
+    refuse_no_switch("replace", replace)
+    refuse_no_switch("push", push, None)
     if lineage not in (None, *get_args(Lineage)):
         known = " nor ".join(map(repr, (*get_args(Lineage), None)))
         raise TypeError(f"lineage={lineage!r} is neither {known}")
     return ExperimentHook(
         experiment=wanted,
         replace=replace,
-        aliases=tuple(aliases),
+        aliases=checked_aliases(aliases),
         push=pushed,
         stage=place,
         registry=block,

@@ -13,7 +13,11 @@ from typing_extensions import Unpack
 
 from ommx_prefect._decorators.cached import is_cached_here, record_cached
 from ommx_prefect._decorators.identity import source_code_of, task_key_of, user_function
-from ommx_prefect._decorators.unknown_options import refuse_text, refuse_unknown
+from ommx_prefect._decorators.unknown_options import (
+    refuse_no_switch,
+    refuse_text,
+    refuse_unknown,
+)
 from ommx_prefect._decorators.wrap import recording_options, wrap
 from ommx_prefect._flowrun.pending import remember_future
 from ommx_prefect._recording.options import RecordingOptions
@@ -174,6 +178,8 @@ def _options(
         raise TypeError(
             f"log_inputs={log_inputs!r} is neither True, nor False, nor names of arguments"
         )
+    refuse_no_switch("log_output", log_output)
+    refuse_no_switch("store_trace", store_trace)
     if store_trace:
         silence_rust_spans()
     wanted = log_inputs if isinstance(log_inputs, bool) else frozenset(log_inputs)

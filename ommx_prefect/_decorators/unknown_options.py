@@ -35,3 +35,17 @@ def refuse_text(decorator: str, fn: object) -> None:
             f"@{decorator}(name={fn!r})"
             + (f", or experiment={fn!r} for its image name" if decorator == "flow" else "")
         )
+
+
+def refuse_no_switch(option: str, value: object, *others: object) -> None:
+    """Raise TypeError where an option is neither True nor False: a text would count as True.
+
+    Args:
+        option: Its name, for the message.
+        value: What was given.
+        others: What it takes besides.
+    """
+    if isinstance(value, bool) or value in others:
+        return
+    taken = " nor ".join(map(repr, (True, False, *others)))
+    raise TypeError(f"{option}={value!r} is neither {taken}")

@@ -34,6 +34,9 @@ NameSource = str | Callable[[Any], str] | None
 TIME_FORMAT = "%Y%m%dT%H%M%S"
 
 
+# Where only Docker itself may push to.
+OFFICIAL = "one of Docker Hub's official images"
+
 BRACES = {"{": 1, "}": -1}
 
 
@@ -69,15 +72,17 @@ def has_tag(name: str) -> bool:
     return "@" in name or ":" in name.rpartition("/")[2]
 
 
-def is_registry_missing(name: str, canonical: str) -> bool:
-    """Tell whether an image name says no registry, so that Docker Hub's official images are meant.
+def place_in_docker_hub(name: str, canonical: str) -> str:
+    """Say where in Docker Hub a name stands that says no registry; nothing of one that does.
 
     Args:
         name: The name as it was given.
         canonical: The name as OMMX writes it out.
     """
-    default = "docker.io/library/"
-    return canonical.startswith(default) and not name.startswith(("docker.io/", "library/"))
+    if not canonical.startswith("docker.io/") or name.startswith("docker.io/"):
+        return ""
+    is_official = canonical.startswith("docker.io/library/") and not name.startswith("library/")
+    return OFFICIAL if is_official else "of Docker Hub"
 
 
 def _with_default(name: str, facts: NamingFacts) -> str:

@@ -21,6 +21,7 @@ from prefect.exceptions import PrefectSignal
 from ommx_prefect._flowrun.host_folder import host_folder
 from ommx_prefect._memory.bounded import Bounded
 from ommx_prefect._registry.files import read_regular, write_whole
+from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect.exceptions import DocumentError
 
 # Of a process that is interrupted again and again, which forgets the oldest.
@@ -71,7 +72,7 @@ def interruption_elsewhere(flow_run_id: str, flow_attempt: int) -> str | None:
 
 
 def _note(flow_run_id: str, flow_attempt: int, error: BaseException) -> None:
-    reason = f"the flow run was interrupted ({type(error).__name__})"
+    reason = f"the flow run was interrupted ({describe_error(error)})"
     _reasons[flow_run_id] = reason
     with contextlib.suppress(OSError):
         file = _file(flow_run_id, flow_attempt)

@@ -55,10 +55,11 @@ def load_registry(name: str) -> OMMXRegistry:
     except Exception as error:
         reason = f"the block cannot be loaded ({describe_error(error).rstrip('.')})"
         advice = "save it first: `prefect block register -m ommx_prefect.blocks`, then the UI"
-        raise InvalidImageNameError(name, f"{reason}; {advice}") from None
+        raise InvalidImageNameError(repr(name), f"{reason}; {advice}", "registry") from None
     if not isinstance(block, OMMXRegistry):
         kind = type(block).__name__
-        raise InvalidImageNameError(name, f"it is a {kind}, and no OMMX Registry block")
+        reason = f"it is a {kind}, and no OMMX Registry block"
+        raise InvalidImageNameError(repr(name), reason, "registry")
     return block
 
 
@@ -81,8 +82,8 @@ def _block_of(settings: ExperimentSettings) -> str:
 def _is_pushed(settings: ExperimentSettings, otherwise: bool) -> bool:
     """Tell whether an experiment is pushed; one without a name has no place to be pushed to."""
     if settings.push and settings.experiment is None:
-        reason = "push=True needs a name that says where to push to, and the block no repository"
-        raise InvalidImageNameError(settings.registry or "None", reason)
+        reason = "it needs a name that says where to push to, and the block names no repository"
+        raise InvalidImageNameError("True", reason, "push")
     return bool(otherwise if settings.push is None else settings.push) and (
         settings.experiment is not None
     )

@@ -12,10 +12,11 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.callables import get_parameter_defaults
 
 from ommx_prefect._flowrun.image_name import (
+    OFFICIAL,
     NameSource,
     NamingFacts,
     anonymous_tag,
-    is_registry_missing,
+    place_in_docker_hub,
     resolve,
 )
 from ommx_prefect._flowrun.pending import expect_task_runs
@@ -225,13 +226,13 @@ def _called(source: NameSource, flow_run: FlowRun) -> str | None:
 
 
 def _check_registry(given: str, name: str, push: bool) -> None:
-    """Warn of a name without a registry; refuse it where the experiment is to be pushed there."""
-    if not is_registry_missing(given, name):
+    """Warn of a name without a registry; refuse it where nobody may push the experiment."""
+    if not (place := place_in_docker_hub(given, name)):
         return
-    reason = f"it names no registry, which makes it {name}, one of Docker Hub's official images"
-    if push:
+    reason = f"it names no registry, which makes it {name}, {place}"
+    if push and place == OFFICIAL:
         raise InvalidImageNameError(given, reason)
-    warn(f"experiment={given!r}: {reason}; write a registry, such as localhost/{given}")
+    warn(f"experiment={given!r}: {reason}; write a registry, such as localhost/{given}, or {name}")
 
 
 def _where_taken(stage: Stage, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from ommx_prefect._sealing.ledger import Entry
@@ -57,8 +56,9 @@ def _unaccounted_for(inputs: SealInputs, entries: Sequence[Entry]) -> list[str]:
 
 
 def _notes_of(entry: Entry) -> list[str]:
-    # A name made of an argument can be a whole table.
-    short = textwrap.shorten(entry.task_run or entry.task, LONGEST_NAME, placeholder="…") or "…"
+    # A name made of an argument can be a whole table, or one word without end.
+    name = " ".join((entry.task_run or entry.task).split())
+    short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
     return [f"{short} (attempt {entry.attempt}): {note}" for note in entry.notes]
 
 

@@ -10,6 +10,13 @@ from collections.abc import Callable
 from ommx_prefect._values.parameters import storable
 from ommx_prefect._values.secrets import redact_known
 
+# What is said of those that mostly come without a message, by name: Prefect is not imported here.
+UNSAID = {
+    "TerminationSignal": "the process was told to end by signal {signal}",
+    "CancelledError": "it was cancelled while it ran",
+    "KeyboardInterrupt": "it was ended by SIGINT, as by Ctrl-C",
+    "SystemExit": "it called sys.exit()",
+}
 REASON_LENGTH = 500
 # What is searched for secrets of a message, before it is cut to that.
 LONGEST_MESSAGE = 100_000
@@ -28,8 +35,9 @@ def describe_error(error: BaseException, redact: Callable[[str], str] = redact_k
 def text_of_error(error: BaseException) -> str:
     """Return `Type: message`, whatever the error's own `__str__` does, without an endless rest."""
     message = message_of(error)
-    if not message and type(error).__name__ == "TerminationSignal":  # Prefect's, not imported here
-        message = f"the process was told to end by signal {int(getattr(error, 'signal', 0))}"
+    if message in ("", "None"):  # the latter of a SystemExit
+        signal = int(getattr(error, "signal", 0))
+        message = UNSAID.get(type(error).__name__, message).format(signal=signal)
     return f"{type(error).__name__}: {message}".removesuffix(": ")
 
 

@@ -61,8 +61,9 @@ def plot_trend(nights: Mapping[str, pd.DataFrame], shift: float = 10.0) -> Figur
         nights: Tables of solves by the name of the night, in order of time.
         shift: Seconds of the mean.
     """
-    sums = {name: totals(table, shift) for name, table in nights.items()}
-    rows = pd.concat([each.assign(night=name) for name, each in sums.items()])
+    sums = [totals(table, shift).assign(night=name) for name, table in nights.items()]
+    # Of nights without a solve pandas does not know the types, and warns.
+    rows = pd.concat([each for each in sums if len(each)] or sums)
     order = list(nights)
     figure, axes = _figure()
     for solver, own in rows.groupby(solver_names(rows), sort=True):

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ommx_prefect._catalogue.opened import Opened, open_image
+from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect.cli._options import AsJson, completed
 from ommx_prefect.cli._output import finding, print_json, refused, say
+from ommx_prefect.cli._registry import open_here
 from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
 
@@ -88,7 +89,7 @@ def compare_command(
     with working("reading", len(images)) as work:
         nights = []
         for image in images:
-            nights.append(open_image(image))
+            nights.append(open_here(image))
             work.advance(f"reading {image}")
         tables = [solves(each.experiment) for each in nights]
         environments = [environments_of(each.experiment) for each in nights]

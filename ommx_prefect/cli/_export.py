@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ommx_prefect._catalogue.opened import open_image
 from ommx_prefect.cli._crate import write_crate
 from ommx_prefect.cli._exported import Exported, export_files
 from ommx_prefect.cli._options import AsJson, Image
 from ommx_prefect.cli._output import print_json, refused, say, shown_bytes
+from ommx_prefect.cli._registry import open_here
 from ommx_prefect.cli._waiting import working
 
 
@@ -28,7 +28,7 @@ def export_command(
 
     Attachments get file names that every system takes; `export.json` says which is which.
     """
-    opened = open_image(image)
+    opened = open_here(image)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise refused(f"{folder} is there, and not empty")
     try:

@@ -10,7 +10,7 @@ import typer
 from ommx.adapter import SamplerAdapter, SolverAdapter
 from ommx.experiment import Experiment
 
-from ommx_prefect._catalogue.opened import Opened, open_image
+from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._catalogue.subject import seal_about
 from ommx_prefect._oci.image_name import with_suffix
 from ommx_prefect._solver.options import option_value
@@ -19,6 +19,7 @@ from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.cli._options import AsJson, Image, pair_of
 from ommx_prefect.cli._output import finding, print_json, refused, say
 from ommx_prefect.cli._recorded import RecordedSolve, adapter_class, recorded_solves
+from ommx_prefect.cli._registry import open_here
 from ommx_prefect.cli._replayed import Replayed, answers_of, judged, replay_in
 from ommx_prefect.cli._solver_output import solvers_on_stderr
 from ommx_prefect.cli._table import print_table
@@ -64,7 +65,7 @@ def replay_command(
 
     Exit code: 1 where an answer differs.
     """
-    opened = open_image(image)
+    opened = open_here(image)
     wanted = list(recorded_solves(opened, run, solve))
     if all_failed:
         wanted = [x for x in wanted if x.answer.get("outcome") not in ANSWERED]

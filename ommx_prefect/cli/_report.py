@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ommx_prefect._catalogue.opened import open_image
 from ommx_prefect.cli._compare import Known, known_table
 from ommx_prefect.cli._options import AsJson, completed
 from ommx_prefect.cli._output import print_json, refused, say
+from ommx_prefect.cli._registry import open_here
 from ommx_prefect.cli._waiting import working
 
 
@@ -40,7 +40,7 @@ def report_command(
     with working("reading", len(images) + 1) as work:
         nights = []
         for image in images:
-            nights.append(open_image(image))
+            nights.append(open_here(image))
             work.advance(f"reading {image}")
         night, *earlier = nights
         before = [each.experiment for each in earlier]

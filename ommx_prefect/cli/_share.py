@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ommx_prefect._catalogue.opened import open_image
+from ommx_prefect._flowrun.image_name import OFFICIAL, place_in_docker_hub
 from ommx_prefect._oci.image_name import with_suffix, with_tag
 from ommx_prefect._oci.names import is_tag
 from ommx_prefect._registry.names import canonical_name, find, move_names
@@ -18,6 +18,7 @@ from ommx_prefect._registry.whole import fetch_parts
 from ommx_prefect._sealing.push import push_image
 from ommx_prefect.cli._options import AsJson, Image, completed
 from ommx_prefect.cli._output import print_json, refused, say
+from ommx_prefect.cli._registry import open_here, require_place
 from ommx_prefect.cli._waiting import working
 from ommx_prefect.exceptions import InvalidImageNameError
 
@@ -48,7 +49,7 @@ def push_command(
     """
     to = _named(to, "--to ") if to else None
     _require_tags(tag or ())
-    opened = open_image(image)
+    opened = open_here(image)
     status = opened.experiment.status or "finished"
     name = opened.name if status == "finished" else with_suffix(opened.name, status)
     name = to or name
@@ -67,10 +68,14 @@ def _named(text: str, what: str = "") -> str:
     if IS_FLOW_RUN_ID.fullmatch(text):
         raise refused(f"{what}{text!r} is the id of a flow run, which says no registry. {how}")
     try:
-        return canonical_name(text)
+        name = canonical_name(text)
     except InvalidImageNameError as error:
         why = f"{error.reason}. {how}"
         raise refused(f"{what}{text!r} is no image name: {why}") from error
+    if (place := place_in_docker_hub(text, name)) == OFFICIAL:
+        why = f"names no registry, which makes it {name}, {place}"
+        raise refused(f"{what}{text!r} {why}. {how}")
+    return name
 
 
 def _require_tags(tags: Sequence[str]) -> None:
@@ -83,6 +88,7 @@ def _require_tags(tags: Sequence[str]) -> None:
 
 def pull_command(image: RemoteImage, as_json: AsJson = False) -> None:
     """Fetch what the registry has under a name now, and give the name here to it."""
+    require_place()
     name = _named(image)
     before = find(name)
     with working(f"pulling {name}"):

@@ -9,13 +9,14 @@ import pandas as pd
 import typer
 
 from ommx_prefect._catalogue.contents import WORST_FIRST, attachments_of, parameters_of
-from ommx_prefect._catalogue.opened import Opened, open_image
+from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._format.earlier import own
 from ommx_prefect._shards import columns
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.cli._claims import claims_of
 from ommx_prefect.cli._options import AsJson, Image
 from ommx_prefect.cli._output import plain, print_json, say
+from ommx_prefect.cli._registry import open_here
 from ommx_prefect.cli._show_run import run_document, show_run
 from ommx_prefect.cli._table import print_table
 from ommx_prefect.cli._waiting import working
@@ -55,7 +56,7 @@ def show_command(
     attachments with their sizes, its trace as a tree, its page in Prefect's UI, and how to open it.
     """
     with working(f"reading {image}"):
-        opened = open_image(image)
+        opened = open_here(image)
         document = run_document(opened, run) if run is not None else _document(opened)
     if as_json:
         print_json(document)

@@ -47,7 +47,8 @@ def require_flow() -> None:
     """Raise RuntimeError outside flows: the solvers of a race run in a flow's task runner."""
     if FlowRunContext.get() is None:
         raise RuntimeError(
-            "race() is to be called in a flow, whose task runner runs its solvers at once"
+            "race() found no flow that runs here: each solver is a task run of a flow. Call it in "
+            "the body of a function decorated with ommx_prefect.flow"
         )
 
 

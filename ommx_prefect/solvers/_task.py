@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, ParamSpec, TypeVar, cast
 
 from ommx import Instance
@@ -29,6 +29,9 @@ _ELSEWHERE = {
     "model": "instance",
     "problem": "instance",
 }
+
+# Keyword arguments of a call that Prefect takes for itself.
+PREFECTS_OWN = frozenset({"return_state", "wait_for", "deferred"})
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,16 +73,20 @@ class HelpfulTask(RecordedTask[P, R]):
         return super().delay(*args, **kwargs)
 
     def _refuse(self, keywords: dict[str, Any]) -> None:
-        refuse_unknown(self.fn, keywords)
+        refuse_unknown(self.fn, keywords.keys() - PREFECTS_OWN)
 
 
-def refuse_unknown(function: Callable[..., Any], keywords: Mapping[str, Any]) -> None:
-    """Raise ParameterBindError, with a hint, for a keyword argument that a task does not take."""
+def refuse_unknown(function: Callable[..., Any], given: Collection[str]) -> None:
+    """Raise ParameterBindError, with a hint, for a keyword argument that a function does not have.
+
+    Args:
+        function: The function, by whose name it is called in the message.
+        given: The names of the keyword arguments.
+    """
     known = inspect.signature(function).parameters
     if any(each.kind is each.VAR_KEYWORD for each in known.values()):
         return
-    own = {"return_state", "wait_for", "deferred"}
-    for name in sorted(keywords.keys() - known.keys() - own):
+    for name in sorted(set(given) - known.keys()):
         meant = _ELSEWHERE.get(name)
         hint = f"Did you mean {meant!r}?" if meant in known else near_matches(name, known)
         raise ParameterBindError(

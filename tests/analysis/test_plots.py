@@ -57,6 +57,14 @@ def test_a_trace_file_has_a_line_for_each_solve(tmp_path):
     assert lines[-1] == "d,scip,0,0,13,10,NA,NA,0.1,NA,NA"
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_night_without_a_solve_is_a_gap_in_a_trend():
+    axes = plot_trend({"monday": NIGHT, "tuesday": NIGHT[:0], "wednesday": NIGHT}).axes[0]
+    assert {tuple(line.get_xdata()) for line in axes.lines} == {(0, 2)}
+    assert len(axes.get_xticklabels()) == 3
+    assert plot_trend({"monday": NIGHT[:0]}).axes[0].lines[:] == []
+
+
 def test_a_trend_keeps_the_order_of_nights_whichever_solver_they_lack():
     only = NIGHT[NIGHT["adapter"] == "highs"]
     axes = plot_trend({"monday": only, "tuesday": NIGHT, "wednesday": only}).axes[0]

@@ -124,11 +124,15 @@ def test_a_document_of_another_shape_is_named(damaged):
 def test_a_registry_that_is_none_is_one_clear_line(tmp_path):
     (tmp_path / "file").touch()
     flow_run_id = run_flow(one).flow_run_id
-    for arguments in (["status"], ["recover"], ["seal", flow_run_id]):
+    looking = [["status"], ["recover"], ["list"], ["du"], ["show", flow_run_id]]
+    for arguments in [["seal", flow_run_id], *looking, ["show", "x"], ["pull", "localhost:1/a:b"]]:
         done = _command(*arguments, OMMX_LOCAL_REGISTRY_ROOT=str(tmp_path / "file"))
-        assert done.returncode == 1
-        assert "Not a directory" in " ".join(done.stderr.split())
-        assert "Traceback" not in done.stderr
+        assert done.returncode == (1 if arguments[0] == "seal" else 2), arguments
+        said = " ".join(done.stderr.split())
+        why = "Not a directory" if arguments[0] == "seal" else "is no Local Registry, but a file"
+        assert f"{tmp_path / 'file'}" in said
+        assert why in said
+        assert "Traceback" not in said
 
 
 def test_a_flow_that_was_refused_for_its_stage_is_not_called_unsealed(caplog):
@@ -141,6 +145,7 @@ def test_a_flow_that_was_refused_for_its_stage_is_not_called_unsealed(caplog):
     assert "is not sealed" not in caplog.text
 
 
+NIGHT = "0a0b0c0d-2222-4000-8000-000000000002"
 FULL = """
 import os, pathlib, sys
 from ommx_prefect import flow, task
@@ -201,7 +206,11 @@ def test_task_runs_whose_records_are_removed_have_runs_that_say_so():
 
 
 @pytest.mark.parametrize(
-    "command", [["status"], *full(["recover"], ["list"], ["find", "x=1"], ["du"])]
+    "command",
+    [
+        ["status"],
+        *full(["recover"], ["list"], ["find", "x=1"], ["du"], ["show", NIGHT], ["replay", NIGHT]),
+    ],
 )
 def test_a_registry_that_is_not_there_is_said_and_is_no_success(command, tmp_path):
     missing = tmp_path / "missing"
@@ -228,3 +237,4 @@ def test_ids_of_subflows_and_other_spellings_open_the_same_experiment():
     for spelling in (inner_ids[0], flow_run_id.upper(), flow_run_id.replace("-", "")):
         assert load_experiment(spelling).image_name == whole
         assert seal(spelling).image_name == whole
+        assert json.loads(_command("show", spelling, "--json").stdout)["image"] == whole

@@ -71,6 +71,7 @@ def test_no_network_is_one_line(nights, command, brief_waits):
     [
         (["--to", "127.0.0.1:9/Upper/Case:one"], "lower case"),
         (["--tag", "two words"], "'two words' is no tag"),
+        (["--to", "night:one"], "makes it docker.io/library/night:one"),
     ],
 )
 def test_a_wrong_target_is_refused_in_its_own_words(nights, command, told, says):
@@ -96,6 +97,7 @@ def test_a_name_of_this_machine_alone_is_refused_before_anything_is_asked(regist
 def test_what_pull_cannot_take_is_said_in_its_own_words(command):
     owner = "7c06b04c-505b-4939-a646-e6a46418d65c"
     assert "says no registry" in command("pull", owner).err
+    assert "makes it docker.io/library/night:latest" in command("pull", "night:latest").err
     said = command("pull", "Bad Name").err
     assert "'Bad Name' is no image name" in said
     assert "experiment=" not in said

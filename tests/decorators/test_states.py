@@ -188,12 +188,23 @@ def test_a_task_that_never_starts_is_a_row_of_the_ledger_only():
     assert rows["never"]["state"] == "NotReady"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
-def test_an_interrupted_attempt_is_an_interrupted_run(error):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyboardInterrupt("stop"), "KeyboardInterrupt: stop"),
+        (SystemExit(3), "SystemExit: 3"),
+        (asyncio.CancelledError("stop"), "CancelledError: stop"),
+        # A name alone tells nobody what happened.
+        (KeyboardInterrupt(), "KeyboardInterrupt: it was ended by SIGINT, as by Ctrl-C"),
+        (SystemExit(), "SystemExit: it called sys.exit()"),
+        (asyncio.CancelledError(), "CancelledError: it was cancelled while it ran"),
+    ],
+)
+def test_an_interrupted_attempt_is_an_interrupted_run(error, reason):
     @task
     def stop():
         current_run().log_parameter("before", 1)
-        raise error("stop")
+        raise error
 
     ids = []
 
@@ -204,12 +215,12 @@ def test_an_interrupted_attempt_is_an_interrupted_run(error):
         ids.append(flow_run.id)
         stop()
 
-    with pytest.raises(error):
+    with pytest.raises(type(error)):
         one()
     experiment = load_experiment(ids[0])
     assert experiment.status == "interrupted"
     assert [run.status for run in experiment.runs] == ["interrupted"]
-    assert experiment.runs[0].lifecycle_reason == f"{error.__name__}: stop"
+    assert experiment.runs[0].lifecycle_reason == reason
     assert experiment.run_parameters_df()["before"].tolist() == [1]
 
 

@@ -95,6 +95,19 @@ def test_a_name_without_a_registry_is_told_to_be_one_of_docker_hub(name, caplog)
         pushed()
 
 
+def test_a_name_of_docker_hub_that_does_not_say_so_is_told(caplog):
+    for name in ("acme/night", "docker.io/acme/night"):
+        caplog.clear()
+
+        @flow(experiment=name)
+        def one():
+            one_task()
+
+        assert run_flow(one).experiment.image_name.startswith("docker.io/acme/night:")
+        told = "names no registry, which makes it docker.io/acme/night:" in caplog.text
+        assert told is (name == "acme/night")
+
+
 def test_anonymous_tags_sort_by_time():
     assert anonymous_tag(FACTS) == "20261123T120000-0193aa"
 

@@ -113,13 +113,26 @@ def test_what_cannot_run_at_all_is_said_in_words(own_registry, arguments):
     assert arguments[1] in errors
 
 
-def test_a_benchmark_that_could_read_nothing_fails_and_says_why(own_registry, tmp_path):
-    process = start(own_registry, str(tmp_path / "missing"), str(tmp_path / "gone.mps"))
+@pytest.mark.parametrize(
+    ("sources", "reason"),
+    [
+        (["missing"], "the first of 1: no such file or folder"),
+        (["nothing"], "the first of 1: no instance file in this folder"),
+        *full((["missing", "gone.mps"], "the first of 2: no such file or folder")),
+    ],
+)
+def test_a_benchmark_that_could_read_nothing_fails_says_why_and_how_it_is_opened(
+    own_registry, tmp_path, sources, reason
+):
+    (tmp_path / "nothing").mkdir()
+    process = start(own_registry, *(str(tmp_path / each) for each in sources))
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "Traceback" not in output + errors
     assert "no source holds an instance" in errors
-    assert "no such file" in errors
+    assert reason in errors
+    (line,) = re.findall(r'python -c "(.*)"', output)
+    assert "unreadable" in in_place(own_registry, line)
 
 
 def test_a_killed_benchmark_leaves_the_best_solution_so_far(server):

@@ -25,7 +25,10 @@ print(*(run.solves[0].output.feasible for run in e.runs))
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *arguments]
+    return started(environment, sys.executable, str(SCRIPT), *arguments)
+
+
+def started(environment: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
@@ -64,6 +67,19 @@ def test_what_cannot_run_is_said_in_words(own_registry, arguments, said):
     assert done.returncode != 0
     assert "Traceback" not in done.stdout + done.stderr
     assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_solves_that_fail_are_opened_by_the_line_that_is_printed(own_registry):
+    code = (
+        f"import sys; sys.path.append({str(SCRIPT.parent)!r}); import distributed_solves as script;"
+        "script.TIME_LIMIT_SECONDS = -1; script.typer.run(script.main)"
+    )
+    done = started(own_registry, sys.executable, "-c", code, "--runner", "threads")
+    assert done.returncode == 1
+    assert "The solves did not end well" in done.stderr
+    (line,) = re.findall(r'python -c "(.*)"', done.stdout)
+    assert "restore_from_checkpoint" in line
+    assert started(own_registry, sys.executable, "-c", line).stdout.count("error") == 6
 
 
 def test_a_missing_extra_is_one_sentence_with_its_cure(own_place, tmp_path):

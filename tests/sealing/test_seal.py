@@ -77,7 +77,9 @@ def test_a_running_flow_is_not_sealed():
         seen.append(str(caught.value))
 
     run_flow(one)
-    assert "has not ended" in seen[0]
+    assert "is Running, and has not ended" in seen[0]
+    assert "If its process has died, `ommx-prefect recover` seals it" in seen[0]
+    assert "is not sealed" not in seen[0]  # `recover` may have sealed it, and not told Prefect
 
 
 def test_an_unknown_flow_run_is_a_clear_error():
@@ -173,16 +175,25 @@ def test_stages_are_small_once_sealed():
     assert names == {"flow.json", "process.json", "sealed.json", "state.json"}
 
 
-def test_a_task_run_name_of_any_text_is_sealed_and_a_warning_shows_its_beginning():
+@pytest.mark.parametrize(
+    ("name", "stored", "shown"),
+    [
+        ("\ud800 lone\n" + "x" * 200, "\\ud800 lone\n", "\\ud800 lone " + "x" * 67),
+        ("x" * 200, "x" * 200, "x" * 79),  # one word
+    ],
+)
+def test_a_task_run_name_of_any_text_is_sealed_and_a_warning_shows_its_beginning(
+    name, stored, shown
+):
     @task(task_run_name="{x}")
     def odd(x):
         return object()
 
     @flow
     def one():
-        odd("\ud800 lone\n" + "x" * 200)
+        odd(name)
 
     sealed = run_flow(one)
-    assert sealed.ledger["runs"][0]["task_run"].startswith("\\ud800 lone\n")
+    assert sealed.ledger["runs"][0]["task_run"].startswith(stored)
     (warning,) = sealed.ledger["warnings"]
-    assert warning.startswith("\\ud800 lone… (attempt 1): output (object) is not recorded")
+    assert warning.startswith(f"{shown}… (attempt 1): output (object) is not recorded")

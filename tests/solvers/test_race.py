@@ -182,10 +182,14 @@ def test_a_race_outside_flows_or_of_unknown_arguments_is_refused_and_leaves_no_f
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(RuntimeError, match="to be called in a flow"):
+    with pytest.raises(RuntimeError, match=r"race\(\) found no flow.*ommx_prefect.flow"):
         race(["highs"], instance_of([X], X))
     with pytest.raises(ParameterBindError, match="Did you mean 'time_limit_seconds'"):
         race(["highs"], instance_of([X], X), timeout=3)
+    with pytest.raises(ParameterBindError, match=r"no argument 'time_limit'.*'time_limit_seconds'"):
+        race(["highs", "scip"], instance_of([X], X), time_limit=3)
+    with pytest.raises(ParameterBindError, match="no argument 'return_state'"):
+        race(["highs"], instance_of([X], X), return_state=True)
     assert not list(tmp_path.iterdir())
 
 

@@ -35,7 +35,8 @@ def test_an_interruption_is_known_in_other_processes_and_is_none_of_a_retry(tmp_
         f"print(told({flow_run!r}, 1)); print(told({flow_run!r}, 2))"
     )
     printed = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert printed.splitlines() == ["the flow run was interrupted (KeyboardInterrupt)", "None"]
+    why = "KeyboardInterrupt: it was ended by SIGINT, as by Ctrl-C"
+    assert printed.splitlines() == [f"the flow run was interrupted ({why})", "None"]
 
 
 def test_what_was_noted_long_ago_goes_and_what_others_left_is_not_believed(tmp_path, monkeypatch):
@@ -98,5 +99,6 @@ def test_a_flow_that_is_stopped_stops_the_solves_of_its_process_pool(tmp_path):
     experiment = load_experiment(flow_run_id)
     [run] = experiment.runs
     assert (run.status, run.solves[0].status) == ("interrupted", "interrupted")
-    assert "the flow run was interrupted (TerminationSignal)" in run.lifecycle_reason
+    why = "TerminationSignal: the process was told to end by signal 15"
+    assert f"the flow run was interrupted ({why})" in run.lifecycle_reason
     assert run.get_solution("incumbent").feasible
