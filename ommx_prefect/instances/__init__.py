@@ -19,6 +19,7 @@ file is confirmed, and `min_readers=1` says that you believe it all the same.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,7 +103,10 @@ def expand_sources(sources: Iterable[str | Path]) -> list[str]:
 
     Raises:
         InstanceFileError: A folder holds no instance file, or cannot be read.
+        TypeError: It is one source, not a list of them.
     """
+    if isinstance(sources, (str, os.PathLike)):
+        raise TypeError(f"expand_sources takes a list of sources: expand_sources([{sources!r}])")
     return [text for source in sources for text in expanded(source)]
 
 

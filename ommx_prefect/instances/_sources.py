@@ -46,12 +46,13 @@ def require_instance_file(path: Path, others: Iterable[str]) -> str:
             "a folder; ommx_prefect.instances.expand_sources([...]) lists the files in it",
         )
     suffix = suffix_of(path)
+    if not mode:
+        names = "" if suffix else f", or name an instance of a dataset: {', '.join(others)}"
+        raise InstanceFileError(str(path), f"no such file. Check the path{names}")
     if suffix is None:
         known = ", ".join([*FORMATS, *others])
         reason = f"no kind of instance ends so; known are {known}{_unpacking(path)}"
         raise InstanceFileError(str(path), reason)
-    if not mode:
-        raise InstanceFileError(str(path), "no such file. Check the path")
     if not stat.S_ISREG(mode):
         raise InstanceFileError(str(path), "no regular file, but a pipe, socket or device")
     return suffix

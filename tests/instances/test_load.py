@@ -222,6 +222,8 @@ def test_a_path_the_system_refuses_is_an_error_that_says_so(ask):
 
 def test_sources_that_are_nothing_are_errors(tmp_path):
     assert "no such file" in reason_of(tmp_path / "gone.mps")
+    assert "a dataset: miplib2017:NAME" in reason_of(tmp_path / "gone")
+    (tmp_path / "notes.txt").write_text("")
     assert ".mps.gz" in reason_of(tmp_path / "notes.txt")
     assert "expand_sources" in reason_of(tmp_path)
 
@@ -234,6 +236,12 @@ def test_folders_become_their_instance_files_in_order(tmp_path):
     found = expand_sources(["miplib2017:air05", tmp_path, "one.mps"])
     files = [str(tmp_path / name) for name in ("a.MPS.gz", "b.mps", "c.qplib", "d.ommx")]
     assert found == ["miplib2017:air05", *files, "one.mps"]
+
+
+def test_one_source_is_no_list_of_them(tmp_path):
+    for source in ("instances", tmp_path):
+        with pytest.raises(TypeError, match=r"expand_sources\(\["):
+            expand_sources(source)
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
