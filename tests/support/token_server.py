@@ -108,7 +108,7 @@ def running_token_server(
 
         def _answer(self, query: dict[str, list[str]], allowed: bool) -> None:
             scopes = [scope for text in query.get("scope", []) for scope in text.split()]
-            tokens.asked.append(scopes)
+            tokens.asked.append([_in_order(scope) for scope in scopes])
             body = b"{}"
             if allowed:
                 answer = {"access_token": tokens.token(scopes), "expires_in": tokens.expires_in}
@@ -131,6 +131,12 @@ def running_token_server(
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+def _in_order(scope: str) -> str:
+    """Return a scope with its actions in order: docker-registry names them in any."""
+    resource, _, actions = scope.rpartition(":")
+    return f"{resource}:{','.join(sorted(actions.split(',')))}"
 
 
 def _encoded(document: dict[str, Any]) -> str:
