@@ -188,6 +188,7 @@ def test_a_run_that_cannot_be_recorded_is_no_end_of_the_benchmark(server):
     assert shown == ["unreadable"] * 2
 
 
+@pytest.mark.full
 def test_a_screen_that_knows_ascii_only_shows_escapes(server, tmp_path):
     write(tmp_path, {"\u00fc\u65e5.mps".encode(): ""})
     night = run_script(tmp_path, b".", PYTHONIOENCODING="ascii")

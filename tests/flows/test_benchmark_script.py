@@ -99,10 +99,9 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_traceback(own_place):
     "arguments",
     [
         ["--experiment", "Not A Name"],
-        ["--compare-with", "Not A Name"],
         ["--compare-with", "localhost:9/nobody/has:this"],
         ["--report", "no-such-folder/night.html"],
-        *full(["--adapter", "gurobi"]),
+        *full(["--adapter", "gurobi"], ["--compare-with", "Not A Name"]),
     ],
 )
 def test_what_cannot_run_at_all_is_said_in_words(own_registry, arguments):

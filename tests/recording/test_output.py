@@ -187,7 +187,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.server
-@pytest.mark.parametrize(("window", "waiting"), [("1", "1"), ("0", "0")])
+@pytest.mark.parametrize(("window", "waiting"), [("0", "0"), *full(("1", "1"))])
 def test_a_process_that_is_killed_at_once_has_left_its_record(window, waiting):
     environment = {**os.environ, "PREFECT_INTEGRATIONS_OMMX_FLUSH_SECONDS": window}
     done = subprocess.run(

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.support.small_disk import small_disk
+from tests.support.tiers import full
 
 INODES = 300
 SCRIPT = """
@@ -73,8 +74,11 @@ print(json.dumps({
 @pytest.mark.server  # a process each, which waits for a server in vain
 @pytest.mark.parametrize(
     ("break_it", "mend_it", "reason"),
-    [("fill()", "free()", "no inodes left"), ("remount('ro')", "remount('rw')", "read-only")],
-    ids=["no inodes left", "read-only"],
+    [
+        ("remount('ro')", "remount('rw')", "read-only"),
+        *full(("fill()", "free()", "no inodes left")),
+    ],
+    ids=["read-only", "no inodes left"],
 )
 def test_an_attempt_on_a_disk_that_takes_nothing_is_sealed_when_it_takes_something(
     break_it, mend_it, reason, tmp_path

@@ -11,6 +11,7 @@ from ommx_prefect import load_experiment
 from ommx_prefect._recovery.recover import recover
 from tests.support.instance_files import instance_file
 from tests.support.killed_solves import Killed, killed
+from tests.support.tiers import full
 
 # By hand, ten in a row: OMMX_PREFECT_KILLS=10 pytest -n 0 -s tests/solvers/test_killed_solves.py
 KILLS = int(os.environ.get("OMMX_PREFECT_KILLS", "2"))
@@ -20,7 +21,7 @@ SLACK = 2.0
 
 
 @pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("adapter", ["highs", "scip"])
+@pytest.mark.parametrize("adapter", ["highs", *full("scip")])
 def test_an_incumbent_is_no_older_than_its_interval_and_a_retry_goes_on_from_it(tmp_path, adapter):
     path, flow_run_id, before = instance_file("gen-ip054.mps"), "", None
     for _ in range(KILLS):

@@ -28,6 +28,7 @@ from ommx_prefect.solvers._stopping import seconds_left
 from tests.support.instance_files import instance_file
 from tests.support.reading import run_flow
 from tests.support.solving import eight_capacities, recorded
+from tests.support.tiers import full
 
 HARD = "neos-911880.mps"
 WITHIN = 2.0
@@ -235,7 +236,7 @@ def test_kill_9_leaves_the_best_solution_so_far(tmp_path, adapter):
 
 
 @pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("how", ["direct", "submitted"])
+@pytest.mark.parametrize("how", ["submitted", *full("direct")])
 def test_sigterm_stops_a_solve_at_once_and_its_run_keeps_its_solution(tmp_path, how):
     process, flow_run_id = started(tmp_path, "highs", how)
     since = time.monotonic()

@@ -22,6 +22,7 @@ from tests.support.places import RegistryPlace
 from tests.support.reading import run_flow
 from tests.support.registry_server import running_registry
 from tests.support.stage_tasks import note
+from tests.support.tiers import full
 
 pytestmark = pytest.mark.usefixtures("no_credentials", "brief_waits", "few")
 
@@ -108,7 +109,7 @@ def _die(folder, stage, owner, deletions):
         worker.stage.put(small(f"output {number}", attempt, "finished"))
 
 
-@pytest.mark.parametrize("deletions", [0, 1, 4, 5])
+@pytest.mark.parametrize("deletions", [0, 4, *full(1, 5)])
 def test_a_process_that_is_killed_while_it_puts_records_together_loses_none(night, deletions):
     arguments = (night.folder / "killed", night.place.stage, night.owner, deletions)
     process = multiprocessing.get_context("spawn").Process(target=_die, args=arguments)
