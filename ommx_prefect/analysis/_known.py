@@ -43,7 +43,7 @@ def known_values(known: pd.DataFrame | str | Path | None) -> pd.DataFrame:
             for the optima that OMMX ships; or None for an empty table.
 
     Raises:
-        ValueError: A column is missing, or a line cannot be read.
+        ValueError: A column is missing, a file is not there, or a line cannot be read.
     """
     if known is None:
         return _table([])
@@ -51,6 +51,8 @@ def known_values(known: pd.DataFrame | str | Path | None) -> pd.DataFrame:
         return _checked(known)
     if str(known) == MIPLIB2017:
         return _miplib2017()
+    if not Path(known).is_file():
+        raise ValueError(f"{known} is no file; known are a .solu file, and {MIPLIB2017!r}")
     return read_solu(known)
 
 

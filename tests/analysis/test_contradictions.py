@@ -147,6 +147,11 @@ def test_solu_files_out_and_in(tmp_path):
     assert kinds(("p", "mine", "optimal", 9.0, 1, 9), known=str(path)) == ["optimum"]
 
 
+def test_a_solu_file_that_is_not_there_is_said_with_what_may_be_given(tmp_path):
+    with pytest.raises(ValueError, match=r"gone\.solu is no file; known are .*'miplib2017'"):
+        known_values(tmp_path / "gone.solu")
+
+
 @pytest.mark.parametrize("line", ["=opt= p", "=opt= p ten", "opt p 10", "=what= p 1"])
 def test_a_line_that_is_none_of_a_solu_file_is_named(tmp_path, line):
     path = tmp_path / "bad.solu"
