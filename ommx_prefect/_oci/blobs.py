@@ -19,9 +19,14 @@ from ommx_prefect._oci.transport import Connection, FileBody
 FOUND = frozenset({200})
 
 
+# To docker-registry (2.8) a blob is broken, 500, if it was killed while it noted the blob. Whoever
+# sends the blob again mends it.
+ABSENT = frozenset({404, 500})
+
+
 def has_blob(connection: Connection, digest: str, size: int | None) -> bool:
     """Tell whether a blob exists; RegistryError where it has another size."""
-    answer = connection.send("HEAD", f"blobs/{digest}", frozenset({200, 404}))
+    answer = connection.send("HEAD", f"blobs/{digest}", FOUND | ABSENT)
     found = answer.headers.get("Content-Length", "")
     if answer.status == 200 and size is not None and found not in ("", str(size)):
         raise connection.error(f"{digest} has {found} bytes there, not {size}")

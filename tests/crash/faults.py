@@ -86,7 +86,8 @@ def _case(folder: Path, host: str, place: str, kind: str, at: int) -> tuple[Any,
     folder.mkdir(parents=True)
     scene = Scene(folder, replace(PLACES[place], image=host), _new_id(), host)
     where, died = _in_a_fork(scene, lambda: _flow_run(scene, kind, at))
-    if (kind == "dies") != died:
+    is_beyond = isinstance(where, int) and where < at  # the first flow run has further points
+    if (kind == "dies") != died and not is_beyond:
         return where, f"it did not die as it was to: {where}"
     found, died = _in_a_fork(scene, lambda: _sealed(scene))
     if died or isinstance(found, str):

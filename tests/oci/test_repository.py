@@ -46,6 +46,19 @@ def test_a_blob_from_a_file_comes_back_and_is_sent_once(repository, tmp_path):
     assert repository.get_blob(digest, most_bytes=len(data)) == data
 
 
+def test_a_blob_that_a_killed_registry_noted_in_part_is_sent_again(tmp_path):
+    with running_registry(tmp_path / "r") as server, Repository(server.host, "acme") as repository:
+        repository.push_blob(b"layer", digest_of(b"layer"))
+        (note,) = server.folder.rglob("link")
+        note.write_bytes(b"")
+        address = f"{server.url}acme/blobs/{digest_of(b'layer')}"
+        assert httpx.head(address).status_code == 500
+        assert not repository.has_blob(digest_of(b"layer"))
+        assert repository.push_blob(b"layer", digest_of(b"layer"))
+        assert httpx.head(address).status_code == 200
+        assert repository.get_blob(digest_of(b"layer")) == b"layer"
+
+
 def test_an_empty_file_is_a_blob_too(repository, tmp_path):
     path = tmp_path / "empty"
     path.touch()
