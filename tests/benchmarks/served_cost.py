@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +25,7 @@ import psutil
 
 from ommx_prefect import current_experiment, flow, task
 from ommx_prefect._catalogue.keeping import prunable_files
+from ommx_prefect._memory.bounded import Bounded
 from ommx_prefect._stages.roots import stage_root
 from tests.benchmarks.measures import report, table
 
@@ -53,7 +54,7 @@ def tables() -> dict[str, int]:
         if name.startswith("ommx_prefect.")
         for each, found in list(vars(module).items())
         if each.startswith("_") and not each.startswith("__") and each.islower()
-        if isinstance(found, Sized) and isinstance(found, (dict, set, list))
+        if isinstance(found, (dict, set, list, Bounded))
     }
 
 
