@@ -250,8 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return failed("Interrupted.", 130)
     if not state.is_completed():
-        why = f"The benchmark failed: {state.message}"
-        announce_failure(why, state.state_details.flow_run_id)
+        announce_failure(f"The benchmark failed: {state.message}", state.state_details.flow_run_id)
         return 1
     announce(seal(state.state_details.flow_run_id))
     return look_back(load_experiment(state.state_details.flow_run_id), before, given.report)
