@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 
-from ommx import Instance
+from ommx import Instance, Optimality, Solution
 
 from ommx_prefect._solver.call import SolverCall
 from ommx_prefect._solver.driver import Driver
@@ -41,24 +41,41 @@ class IncumbentCheckpoints:
         newest, now = watch.newest, time.monotonic()
         if self._seconds is None or newest is None or now < self._due:
             return
-        rows = watch.rows
-        dual = rows[-1].dual if rows else newest.dual
+        dual = _newest_dual(watch, newest)
         if (newest, dual) == self._written:
             return
         self._due = now + self._seconds
         self._written = (newest, dual)
         try:
-            self._write(newest, dual)
+            solution, found = best_so_far(watch, newest, self._driver, self._prepared)
+            if solution.feasible:
+                self._call.keep_incumbent(solution, found)
         except Exception as error:
             self._call.note(f"a checkpoint of the solve failed: {type(error).__name__}: {error}")
 
-    def _write(self, newest: Incumbent, dual: float | None) -> None:
-        solution = self._prepared.evaluate(dict(zip(newest.ids, newest.values, strict=True)))
-        if not solution.feasible:
-            return
-        found = {"objective": float(solution.objective)}
-        if dual is not None:
-            found |= {"dual_bound": dual}
-            gap = self._driver.gap_between(found["objective"], dual)
-            found |= {"gap": gap} if math.isfinite(gap) else {}
-        self._call.keep_incumbent(solution, found)
+
+def best_so_far(
+    watch: Watch, newest: Incumbent, driver: Driver, prepared: Instance
+) -> tuple[Solution, dict[str, float]]:
+    """Return the best solution that a solver has told of, and run parameters that tell of it.
+
+    A bound of the solved model is among them only where it bounds the recorded objective, too.
+    """
+    solution = prepared.evaluate(dict(zip(newest.ids, newest.values, strict=True)))
+    found = {"objective": float(solution.objective)}
+    dual = _newest_dual(watch, newest)
+    if dual is not None and bounds_objective(prepared):
+        found["dual_bound"] = dual
+        gap = driver.gap_between(found["objective"], dual)
+        found |= {"gap": gap} if math.isfinite(gap) else {}
+    return solution, found
+
+
+def bounds_objective(prepared: Instance) -> bool:
+    """Return whether a bound of the solved model bounds the recorded objective, too."""
+    return bool(prepared.map_active_optimality(Optimality.Optimal) == Optimality.Optimal)
+
+
+def _newest_dual(watch: Watch, newest: Incumbent) -> float | None:
+    rows = watch.rows
+    return rows[-1].dual if rows else newest.dual

@@ -103,10 +103,9 @@ class HighsDriver:
         def improved(event: Any) -> None:
             with watch.guarded():
                 objective, dual = self._note(event, watch, is_new=True)
-                if watch.is_reading:
-                    with watch.reading():
-                        values = event.data_out.mip_solution[indexes]  # a copy
-                    watch.found(Incumbent(ids, values, objective, dual))
+                with watch.reading():
+                    values = event.data_out.mip_solution[indexes]  # a copy
+                watch.found(Incumbent(ids, values, objective, dual))
 
         model.cbMipLogging.subscribe(told)
         model.cbMipImprovingSolution.subscribe(improved)

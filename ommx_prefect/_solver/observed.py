@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ommx import Instance, Optimality
+from ommx import Instance
 from ommx.experiment import OpenSolve
 
 from ommx_prefect._solver.call import SolverCall, SolvesAtOnce
-from ommx_prefect._solver.checkpoints import IncumbentCheckpoints
+from ommx_prefect._solver.checkpoints import IncumbentCheckpoints, best_so_far, bounds_objective
 from ommx_prefect._solver.driver import Driver
 from ommx_prefect._solver.supervised import CpuClock, supervise
 from ommx_prefect._solver.telemetry import Watching, cut, measure
@@ -50,11 +50,10 @@ class Observed:
         self._cpu = CpuClock()
         self._at_once: SolvesAtOnce | None = None
         self._checkpoints = IncumbentCheckpoints(call, driver, prepared, how.checkpoint_seconds)
-        self._watch = Watch(is_reading=how.checkpoint_seconds is not None)
+        self._watch = Watch(reads_at_nodes=how.checkpoint_seconds is not None)
         if how.checkpoint_seconds is not None and not driver.is_watchable:
             call.note(f"{call.adapter.__name__} gives no solution before it ends: no checkpoints")
-        transported = prepared.map_active_optimality(Optimality.Optimal)
-        self._is_same_objective = transported == Optimality.Optimal
+        self._is_same_objective = bounds_objective(prepared)
 
     def run(self) -> None:
         """Run the solver to its end, and measure it, however it ends."""
@@ -63,7 +62,7 @@ class Observed:
             if self._telemetry:
                 self._at_once = stack.enter_context(self._call.counted())
                 stack.callback(self._measure)
-            if self._telemetry or self._watch.is_reading:
+            if self._telemetry or self._watch.reads_at_nodes:
                 stack.enter_context(self._driver.watched(self._solve.adapter, self._watch))
             if self._telemetry == "full":
                 stack.enter_context(self._logged())
@@ -91,10 +90,9 @@ class Observed:
             if self._is_over and self._driver.has_solution(self._solve.solver_input):
                 state = self._solve.adapter.decode_to_state(self._solve.solver_input)
                 self._call.measured.keep(self._prepared.evaluate(state))
-            elif self._watch.newest is not None:
-                newest = self._watch.newest
-                values = dict(zip(newest.ids, newest.values, strict=True))
-                self._call.measured.keep(self._prepared.evaluate(values))
+            elif (newest := self._watch.newest) is not None:  # it did not stop in time
+                solution, found = best_so_far(self._watch, newest, self._driver, self._prepared)
+                self._call.measured.keep(solution, found)
 
     @contextlib.contextmanager
     def _logged(self) -> Iterator[None]:

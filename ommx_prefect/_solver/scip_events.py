@@ -24,12 +24,12 @@ class ScipEvents:
 
     Attributes:
         is_over: Whether nothing more is told.
-        is_reading: Whether the values of solutions are wanted.
+        reads_at_nodes: Whether a solution that is not read when it is found is read at a node.
     """
 
     def __init__(self, adapter: Any, watch: Watch) -> None:
         self.is_over = False
-        self.is_reading = watch.is_reading
+        self.reads_at_nodes = watch.reads_at_nodes
         self._watch = watch
         self._variables = {int(x): y for x, y in adapter.varname_map.items() if x.isdigit()}
         self._silent_stage = sys.modules["pyscipopt"].SCIP_STAGE.INITSOLVE
@@ -93,8 +93,8 @@ def _handler_class() -> Any:
     class Handler(pyscipopt.Eventhdlr):  # type: ignore[misc]
         def __init__(self, events: ScipEvents) -> None:
             self.events = events
-            # Nodes are a thousand a second; they matter where a solution waits to be read.
-            self.watched = [*always, *(nodes if events.is_reading else ())]
+            # Nodes are a thousand a second; they matter where a checkpoint waits for a solution.
+            self.watched = [*always, *(nodes if events.reads_at_nodes else ())]
 
         def eventinit(self) -> None:
             for kind in self.watched:

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -72,11 +72,16 @@ class Measured:
     start: Solution | None = None
     diagnostics: list[Any] = field(default_factory=list)
 
-    def keep(self, solution: Solution) -> None:
-        """Keep the best solution of a solve that was interrupted, if it is one."""
+    def keep(self, solution: Solution, found: Mapping[str, float] | None = None) -> None:
+        """Keep the best solution of a solve that was interrupted, if it is one.
+
+        Args:
+            solution: The solution.
+            found: Run parameters that tell of it.
+        """
         if solution.feasible:
             self.incumbent = solution
-            self.parameters["objective"] = float(solution.objective)
+            self.parameters |= {**(found or {}), "objective": float(solution.objective)}
 
     def attach(self, run: Run) -> None:
         """Attach the start, the log, the trajectory and the incumbent."""

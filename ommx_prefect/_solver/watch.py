@@ -37,7 +37,7 @@ class Watch:
     """Collects the progress that callbacks report.
 
     Args:
-        is_reading: Whether the values of new solutions are wanted.
+        reads_at_nodes: Whether a solution that is not read when it is found is read at a node.
 
     Attributes:
         rows: What was told, in the order of time.
@@ -50,7 +50,7 @@ class Watch:
         counts: Figures at the end that only the solver's log tells, by name.
     """
 
-    def __init__(self, *, is_reading: bool = False) -> None:
+    def __init__(self, *, reads_at_nodes: bool = False) -> None:
         self.rows: list[Row] = []
         self.incumbents = 0
         self.is_counted = True
@@ -59,7 +59,7 @@ class Watch:
         self.problem: BaseException | None = None
         self.diagnostics: list[Any] = []
         self.counts: dict[str, Any] = {}
-        self.is_reading = is_reading
+        self.reads_at_nodes = reads_at_nodes
         self._is_unread = False
         self._began = time.perf_counter()
         self._spent = 0.0
@@ -80,9 +80,10 @@ class Watch:
     @property
     def wants_values(self) -> bool:
         """Whether the values of the best solution are to be read now: it may not take long."""
-        if not (self.is_reading and self._is_unread):
-            return False
-        return self._spent <= READING_SHARE * (time.perf_counter() - self._began) + 0.001
+        return (
+            self._is_unread
+            and self._spent <= READING_SHARE * (time.perf_counter() - self._began) + 0.001
+        )
 
     @contextmanager
     def reading(self) -> Iterator[None]:
