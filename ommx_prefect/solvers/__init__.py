@@ -61,7 +61,7 @@ from ommx_prefect.exceptions import (
 )
 from ommx_prefect.instances._cache_keys import register_cache_keys
 from ommx_prefect.instances._digest import instance_digest
-from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve
+from ommx_prefect.solvers._parameters import log_cached_sample, log_cached_solve, log_unsolved
 from ommx_prefect.solvers._race import (
     end_race,
     new_race,
@@ -213,6 +213,8 @@ def _race_one(
         win(race, racer(adapter))
         raise
     except LostRace as error:
+        if not error.has_begun:
+            log_unsolved(current_run(), {**options, "adapter": adapter, "instance": instance})
         return Cancelled(message=str(error))
     if solution is not None and outcome_of(solution) == "optimal":
         win(race, racer(adapter))
@@ -230,8 +232,9 @@ def race(
     """Let several solvers solve one instance at once; the first proof ends the race.
 
     To be called in a flow. Each solver has a Run of its own, in a process of its own; those that
-    were not first are stopped, and are `interrupted` for the reason "highs was first". They race
-    as far as the flow's task runner runs them at once, on one host.
+    were not first are stopped, and are `interrupted` for the reason "highs was first"; who had not
+    begun by then, for "it never began: highs was first". They race as far as the flow's task runner
+    runs them at once, on one host.
 
     Args:
         adapters: Short names of solvers, or adapter classes, each once.

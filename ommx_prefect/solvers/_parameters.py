@@ -1,4 +1,4 @@
-"""The run parameters of a solve, the same for a fresh result and for a cached one."""
+"""The run parameters of a solve, the same for a fresh result, a cached one, and none at all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ommx import Instance, SampleSet, Sense, Solution
 from ommx.adapter import SolverAdapter
 from ommx.experiment import Run
 
+from ommx_prefect._recording.announced import INSTANCE
 from ommx_prefect._solver.backends import resolve_adapter, resolve_sampler
 from ommx_prefect._solver.options import LIMITS, given_limits, plain_values
 from ommx_prefect._solver.outcome import (
@@ -22,7 +23,7 @@ from ommx_prefect._solver.outcome import (
     outcome_of,
 )
 from ommx_prefect.instances._digest import instance_digest
-from ommx_prefect.instances._name import instance_name
+from ommx_prefect.instances._name import instance_name, require_instance
 from ommx_prefect.instances._readers_note import readers_of
 
 __all__ = ["log_cached_sample", "log_cached_solve", "outcome_of"]  # which old pickles name here
@@ -67,13 +68,23 @@ def _plain(value: Any) -> bool | float | int | str:
 
 def log_cached_solve(run: Run, arguments: Mapping[str, Any], result: Solution | None) -> None:
     """Log the parameters of a solve whose result was cached; a cached None means no solution."""
-    adapter = resolve_adapter(arguments["adapter"])
-    given = given_limits(adapter, {name: arguments.get(name) for name in LIMITS})
-    log_parameters(run, {**_asked_again(adapter, arguments), **given})
+    _log_asked(run, arguments)
     if result is None:
         log_parameters(run, {"feasible": False})
     else:
         log_parameters(run, {**measured_of(result), **found_in(result)})
+
+
+def log_unsolved(run: Run, arguments: Mapping[str, Any]) -> None:
+    """Log the parameters of a solve that never begins, and attach its instance.
+
+    Args:
+        run: The Run.
+        arguments: Those of `solve`.
+    """
+    require_instance(arguments["instance"])
+    _log_asked(run, arguments)
+    run.log_instance(INSTANCE, arguments["instance"])
 
 
 def log_cached_sample(run: Run, arguments: Mapping[str, Any], result: SampleSet | None) -> None:
@@ -84,9 +95,15 @@ def log_cached_sample(run: Run, arguments: Mapping[str, Any], result: SampleSet 
     log_parameters(run, {"feasible": False} if result is None else found_in_samples(result))
 
 
+def _log_asked(run: Run, arguments: Mapping[str, Any]) -> None:
+    adapter = resolve_adapter(arguments["adapter"])
+    given = given_limits(adapter, {name: arguments.get(name) for name in LIMITS})
+    log_parameters(run, {**_asked_again(adapter, arguments), **given})
+
+
 def _asked_again(adapter: type[SolverAdapter], arguments: Mapping[str, Any]) -> Parameters:
     instance = arguments["instance"]
-    digest = instance_digest(instance)  # known: it was part of the key that found the result
+    digest = instance_digest(instance)  # of a cached result known: it was part of its key
     options = options_asked(plain_values(arguments.get("options") or {}))
     name = instance_name(instance, lambda: digest)
     return {**asked_of(adapter, instance, name, digest), **options}

@@ -65,7 +65,7 @@ def racing(race: str) -> Iterator[None]:
         LostRace: Somebody has won before this one began.
     """
     if (winner := winner_of(race)) is not None:
-        raise LostRace(winner)
+        raise LostRace(winner, has_begun=False)
     token = race_winner.set(lambda: winner_of(race))
     try:
         yield

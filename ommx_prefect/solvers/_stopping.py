@@ -34,10 +34,17 @@ race_winner: ContextVar[Callable[[], str | None]] = ContextVar(
 
 
 class LostRace(KeyboardInterrupt):
-    """Another solver was first."""
+    """Another solver was first.
 
-    def __init__(self, winner: str) -> None:
-        super().__init__(f"{winner} was first")
+    Args:
+        winner: Who has won.
+        has_begun: Whether this one was at work by then.
+    """
+
+    def __init__(self, winner: str, *, has_begun: bool = True) -> None:
+        said = f"{winner} was first"
+        super().__init__(said if has_begun else f"it never began: {said}")
+        self.has_begun = has_begun
 
 
 def require_flow_run() -> None:

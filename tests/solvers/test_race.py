@@ -12,11 +12,13 @@ from ommx import DecisionVariable, Sense
 from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
 from prefect.exceptions import ParameterBindError
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from ommx_prefect import flow
+from ommx_prefect.analysis import solves
 from ommx_prefect.exceptions import InfeasibleError
 from ommx_prefect.instances import load_instance
-from ommx_prefect.solvers import race
+from ommx_prefect.solvers import instance_digest, race
 from ommx_prefect.solvers._call import RecordedCall
 from ommx_prefect.solvers._race import end_race, new_race, racing, result_of_race, win, winner_of
 from ommx_prefect.solvers._solve import solve_in
@@ -132,6 +134,24 @@ def test_a_race_has_one_winner_and_a_run_for_each():
     for run in sealed.runs:
         if run.status == "interrupted":
             assert "was first" in run.lifecycle_reason
+
+
+@pytest.mark.usefixtures("server")
+def test_who_never_began_says_so_and_what_it_would_have_been():
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def night():
+        return race(["highs", "scip"], eight_capacities(), isolate=False, time_limit_seconds=60)
+
+    sealed = run_flow(night)
+    won, lost = sealed.runs
+    assert (won.status, len(won.solves), lost.status, len(lost.solves)) == (
+        *("finished", 1),
+        *("interrupted", 0),
+    )
+    assert lost.lifecycle_reason == "it never began: highs was first"
+    assert instance_digest(lost.get_instance("instance")) == instance_digest(eight_capacities())
+    told = solves(sealed.experiment)[["instance", "adapter", "limit", "reason"]]
+    assert told.loc[1].tolist() == ["eight", "scip", 60.0, "it never began: highs was first"]
 
 
 @pytest.mark.usefixtures("server")
