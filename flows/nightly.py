@@ -124,16 +124,17 @@ def compare_with_earlier(flow_run_id: str, night: Night) -> list[str]:
     sealed = load_experiment(flow_run_id)
     # A solver is compared with itself, also where its options have changed.
     table = analysis.solves(sealed).assign(variant="")
+    earlier = earlier_experiments(flow_run_id, night.nights)
+    before = [analysis.solves(each).assign(variant="") for each in earlier]
     said = [
         f"{x.instance}: {x.claim_by} says {x.claim}, {x.against_by} says {x.against}"
-        for x in analysis.contradictions(table).itertuples()
+        for x in analysis.contradictions(table, earlier=before).itertuples()
     ]
-    earlier = earlier_experiments(flow_run_id, night.nights)
     if not earlier:
         log.info("There is no earlier night to compare with.")
         return said
     compared = analysis.compare(
-        [analysis.solves(each).assign(variant="") for each in earlier],
+        before,
         table,
         environments=[analysis.environments_of(each) for each in [*earlier, sealed]],
         time_threshold=night.time_threshold,

@@ -1,8 +1,11 @@
 """Compare experiments: what became better or worse, by instance and solver.
 
-Solves are paired by instance (digest, else name), adapter, variant and seed. Time counts as worse
-only where it is significant over many instances and large enough, and only between nights whose
-environments are comparable: times of another machine tell nothing.
+Solves are paired by instance, adapter, variant and seed. An instance is a content (its digest)
+under a name: one that has another name now is paired by its digest, one without a digest by its
+name, and equal content under two names of a night is two instances, each with a row of its own.
+
+Time counts as worse only where it is significant over many instances and large enough, and only
+between nights whose environments are comparable: times of another machine tell nothing.
 """
 
 from __future__ import annotations
@@ -173,7 +176,7 @@ def _row(key: Any, pair: pd.Series, tolerance: Tolerance) -> dict[str, Any]:
     verdict, why = _verdict(pair, tolerance, is_other=is_other)
     if verdict in ("better", "same") and not is_other and (reason := opposed(pair, tolerance)):
         verdict, why = "worse", reason
-    names = (pair["instance_after"], pair["instance_before"], key[0])
+    names = (pair["instance_after"], pair["instance_before"], "")
     shown = {column: pair[column] for column in COLUMNS if column in pair.index}
     if is_other:
         why = f"{why or 'same'} (the instance of this name has another content)"

@@ -12,7 +12,7 @@ That a model is unbounded contradicts no Solution that is only feasible.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +21,7 @@ import pandas as pd
 
 from ommx_prefect.analysis._instances import filled_digests, filled_names
 from ommx_prefect.analysis._known import known_values
+from ommx_prefect.analysis._pairs import instance_keys
 from ommx_prefect.analysis._tolerance import Tolerance
 
 HAS_SOLUTION = frozenset({"optimal", "feasible"})
@@ -29,7 +30,9 @@ KNOWN_AS = {"optimal": "optimal", "best": "feasible", "infeasible": "infeasible"
 KNOWN_AS |= {"unbounded": "unbounded"}
 KNOWN = "known value"
 # The columns that claims are made of.
-SAID = ("instance", "_digest", "outcome", "objective", "dual_bound", "sense", "_by")
+SAID = ("instance", "_content", "outcome", "objective", "dual_bound", "sense", "_by", "_solver")
+# And with the instance, those that tell one solver of two nights from another.
+SOLVER = ("adapter", "variant", "seed")
 Row: TypeAlias = "dict[str, Any]"
 
 
@@ -49,15 +52,19 @@ def contradictions(
     table: pd.DataFrame,
     known: pd.DataFrame | str | Path | None = None,
     *,
+    earlier: Sequence[pd.DataFrame] = (),
     absolute: float = 1e-6,
     relative: float = 1e-4,
 ) -> pd.DataFrame:
     """Return the claims of solves that contradict each other, or known values.
 
     Args:
-        table: As `solves` returns it. Instances are told apart by name; where one name has
-            several digests, by digest, and no known value is used.
+        table: As `solves` returns it. Instances are told apart by digest, whatever they are called,
+            and without one by name. Where one name has several digests, no known value is used.
         known: What is known: see `known_values`.
+        earlier: Tables of earlier nights, for what a solve of one of these and a solve of `table`
+            say against each other. Not where both are of one solver, variant and seed: that is a
+            row of `compare`.
         absolute: Values this far apart are the same.
         relative: And values this share of the larger one apart. HiGHS calls a Solution optimal
             within 1e-4.
@@ -66,36 +73,66 @@ def contradictions(
         A table with the columns `instance`, `kind`, `claim_by`, `claim`, `against_by`, `against`;
         the two `by` are `experiment run adapter`, or `known value`.
     """
-    claims = _with_known(table, known_values(known))
-    tolerance = Tolerance(absolute, relative)
-    found = [asdict(each) for group in _groups(claims) for each in _of_instance(group, tolerance)]
+    nights = [*earlier, table]
+    keys = instance_keys(nights) if earlier else [filled_names(table)]
+    *before, own = _with_contents(list(map(_claims, nights, keys)))
+    others, tolerance = _groups(*before), Tolerance(absolute, relative)
+    groups = _groups(own, _known(own, known_values(known)))
+    found = [
+        asdict(each)
+        for content, group in sorted(groups.items(), key=_by_name)
+        for each in _of_instance(group, others.get(content, []), tolerance)
+    ]
     return pd.DataFrame(found, columns=list(Contradiction.__dataclass_fields__))
 
 
-def _with_known(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    table = table.assign(
-        instance=filled_names(table), digest=filled_digests(table), _by=_makers(table)
-    )
-    digests = table.groupby("instance")["digest"].nunique()
-    is_one = table["instance"].map(digests).fillna(0) <= 1
+def _claims(table: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:
+    """Return what the solves of a night claim; an interrupted solve claims nothing but its bound.
+
+    Args:
+        table: The night.
+        keys: The instances of its rows, as they are paired with those of other nights.
+    """
+    solver = [keys, *(table[name].astype("string").fillna("") for name in SOLVER)]
     claims = table.assign(
-        _digest=table["digest"].fillna("").where(~is_one, ""),
-        outcome=table["outcome"].fillna(""),  # an interrupted solve claims nothing but its bound
+        instance=filled_names(table),
+        outcome=table["outcome"].fillna(""),
+        _by=_makers(table),
+        _solver=list(zip(*solver, strict=True)),
+        _content=_only_content(filled_digests(table), filled_names(table)),
     )
-    senses = claims.groupby("instance")["sense"].first()
-    known = known[known["status"].isin(KNOWN_AS) & known["instance"].isin(senses.index)]
-    stated = pd.DataFrame(
-        {
-            "instance": known["instance"],
-            "outcome": known["status"].map(KNOWN_AS),
-            "objective": known["objective"],
-            "sense": known["instance"].map(senses),
-            "_digest": "",
-            "_by": KNOWN,
-        }
-    )
-    typed = stated.reindex(columns=claims.columns).astype(claims.dtypes.to_dict())
-    return claims if stated.empty else pd.concat([claims, typed], ignore_index=True)
+    return claims.loc[claims["instance"].notna(), list(SAID)]
+
+
+def _only_content(contents: pd.Series, names: pd.Series) -> pd.Series:
+    """Return contents, and for one that is missing the only one of its name; else missing."""
+    of_name = contents.groupby(names)
+    return contents.fillna(of_name.transform("first").where(of_name.transform("nunique") == 1))
+
+
+def _with_contents(nights: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return nights in which each content is known, by that of other nights, or by its name."""
+    numbered = [claims.assign(_night=number) for number, claims in enumerate(nights)]
+    every = pd.concat(numbered, ignore_index=True)
+    contents = _only_content(every["_content"], every["instance"]).fillna(every["instance"])
+    every = every.assign(_content=contents)
+    return [every[every["_night"] == number] for number in range(len(nights))]
+
+
+def _known(claims: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Return known values as claims about the instances that have one content."""
+    by_name = claims.groupby("instance")
+    contents = by_name["_content"].first()[by_name["_content"].nunique() == 1]
+    known = known[known["status"].isin(KNOWN_AS) & known["instance"].isin(contents.index)]
+    stated = {
+        "instance": known["instance"],
+        "_content": known["instance"].map(contents),
+        "outcome": known["status"].map(KNOWN_AS),
+        "objective": known["objective"],
+        "sense": known["instance"].map(by_name["sense"].first()),
+        "_by": KNOWN,
+    }
+    return pd.DataFrame(stated).reindex(columns=list(SAID))
 
 
 def _makers(table: pd.DataFrame) -> pd.Series:
@@ -103,40 +140,69 @@ def _makers(table: pd.DataFrame) -> pd.Series:
     return parts[0] + " run " + parts[1] + " " + parts[2]
 
 
-def _groups(claims: pd.DataFrame) -> list[list[Row]]:
-    """Return the claims about each instance; plain rows, for a night has thousands of instances."""
-    said = claims.loc[claims["instance"].notna(), list(SAID)]
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in said.astype(object).where(said.notna(), None).to_dict("records"):
-        groups.setdefault((row["instance"], row["_digest"]), []).append(row)
-    return [groups[key] for key in sorted(groups)]
+def _groups(*nights: pd.DataFrame) -> dict[str, list[Row]]:
+    """Return the claims about each content; plain rows, for a night has thousands of instances."""
+    groups: dict[str, list[Row]] = {}
+    for claims in nights:
+        for row in claims.astype(object).where(claims.notna(), None).to_dict("records"):
+            groups.setdefault(row["_content"], []).append(row)
+    return groups
 
 
-def _of_instance(group: list[Row], tolerance: Tolerance) -> Iterator[Contradiction]:
-    sign = -1.0 if any(row["sense"] == "maximize" for row in group) else 1.0
-    solved = [x for x in group if x["outcome"] in HAS_SOLUTION and x["objective"] is not None]
-    if solved:
-        best = min(solved, key=lambda row: float(row["objective"]) * sign)
-        yield from _against_solution(group, best, sign, tolerance)
-    proof = next((row for row in group if row["outcome"] in ("optimal", "infeasible")), None)
-    for row in group:
+def _by_name(group: tuple[str, list[Row]]) -> tuple[str, str]:
+    content, (first, *_) = group
+    return first["instance"], content
+
+
+def _of_instance(
+    own: list[Row], earlier: list[Row], tolerance: Tolerance
+) -> Iterator[Contradiction]:
+    is_maximised = any(row["sense"] == "maximize" for row in (*own, *earlier))
+    sign = -1.0 if is_maximised else 1.0
+    yield from _between(own, own, sign, tolerance)
+    solved = [row for row in own if row["_by"] != KNOWN]
+    for claims, others in ((solved, earlier), (earlier, solved)):
+        yield from _between(claims, others, sign, tolerance, is_one_night=False)
+
+
+def _between(
+    claims: list[Row],
+    others: list[Row],
+    sign: float,
+    tolerance: Tolerance,
+    *,
+    is_one_night: bool = True,
+) -> Iterator[Contradiction]:
+    """Yield what claims say against the best of other solves, each once."""
+    found = [x for x in others if x["outcome"] in HAS_SOLUTION and x["objective"] is not None]
+    found.sort(key=lambda row: float(row["objective"]) * sign)
+    proofs = [x for x in others if x["outcome"] in ("optimal", "infeasible")]
+    for row in claims:
+        solver = object() if is_one_night else row["_solver"]
+        best, proof = (_first(rows, solver) for rows in (found, proofs))
+        if best is not None:
+            yield from _against_solution(row, best, sign, tolerance)
         if row["outcome"] == "unbounded" and proof is not None:
             yield _found("unbounded", row, "unbounded", proof)
 
 
+def _first(rows: list[Row], solver: object) -> Row | None:
+    """Return the first row that is of another solver."""
+    return next((row for row in rows if row["_solver"] != solver), None)
+
+
 def _against_solution(
-    group: list[Row], best: Row, sign: float, tolerance: Tolerance
+    row: Row, best: Row, sign: float, tolerance: Tolerance
 ) -> Iterator[Contradiction]:
     objective = float(best["objective"]) * sign
-    for row in group:
-        if row["outcome"] == "infeasible":
-            yield _found("infeasible", row, "infeasible", best)
-        value, bound = row["objective"], row["dual_bound"]
-        if row["outcome"] == "optimal" and value is not None:
-            if _is_above(float(value) * sign, objective, tolerance):
-                yield _found("optimum", row, f"optimal {float(value):.12g}", best)
-        elif bound is not None and _is_above(float(bound) * sign, objective, tolerance):
-            yield _found("bound", row, f"dual bound {float(bound):.12g}", best)
+    if row["outcome"] == "infeasible":
+        yield _found("infeasible", row, "infeasible", best)
+    value, bound = row["objective"], row["dual_bound"]
+    if row["outcome"] == "optimal" and value is not None:
+        if _is_above(float(value) * sign, objective, tolerance):
+            yield _found("optimum", row, f"optimal {float(value):.12g}", best)
+    elif bound is not None and _is_above(float(bound) * sign, objective, tolerance):
+        yield _found("bound", row, f"dual bound {float(bound):.12g}", best)
 
 
 def _is_above(bound: float, objective: float, tolerance: Tolerance) -> bool:

@@ -1,13 +1,18 @@
-"""Match the solves of several experiments: by digest of the instance, then by its name."""
+"""Match the solves of several experiments: by content and name of the instance, then by either."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import pandas as pd
 
 from ommx_prefect.analysis._instances import filled_digests, filled_names
 from ommx_prefect.analysis._totals import censored_seconds
+
+# The digest of its content, and its name; empty where nobody says it.
+_Instance: TypeAlias = tuple[str, str]
 
 KEY = ["_instance", "adapter", "variant", "seed"]
 VALUES = ["instance", "digest", "outcome", "objective", "dual_bound", "seconds", "sense"]
@@ -21,25 +26,57 @@ def keyed(nights: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
 def instance_keys(nights: Sequence[pd.DataFrame]) -> list[pd.Series]:
     """Return for each experiment the keys by which its rows are paired.
 
-    An instance is the one of an earlier night that has its digest; else, where no other content of
-    its night has its name, the one that has its name; else one of its own.
+    An instance is a content under a name; equal content under two names of a night is two
+    instances. It is the one of an earlier night that has its content and its name; else one that
+    has its content, and no other instance of this night is; else, where no other content of its
+    night has its name, the one that has its name; else one of its own.
     """
-    by_digest: dict[str, str] = {}
-    by_name: dict[str, str] = {}
-    found = []
+    known, found = _Known(), []
     for night in nights:
-        known = filled_digests(night.assign(experiment=""))
-        names, digests = _texts(filled_names(night)), _texts(known)
-        is_one = known.groupby(names).transform("nunique") <= 1  # a missing one is no content
-        plain = names.where(is_one, "")
-        keys = [
-            by_digest.get(digest) or by_name.get(plain_name) or digest or name
-            for digest, plain_name, name in zip(digests, plain, names, strict=True)
-        ]
-        by_digest = {**dict(zip(digests, keys, strict=True)), **by_digest, "": ""}
-        by_name = {**dict(zip(plain, keys, strict=True)), **by_name, "": ""}
-        found.append(pd.Series(keys, index=night.index, dtype=str))
+        names = _texts(filled_names(night))
+        digests = _texts(filled_digests(night.assign(experiment="")))
+        rows = list(zip(digests, names, strict=True))
+        keys = known.take(sorted(set(rows), key=lambda each: (not each[0], each)))
+        found.append(pd.Series([keys[each] for each in rows], index=night.index, dtype=str))
     return found
+
+
+class _Known:
+    """The instances of the nights so far: the keys of each digest and name, the oldest first."""
+
+    def __init__(self) -> None:
+        self._exact: dict[_Instance, list[str]] = {}
+        self._by_digest: dict[str, list[str]] = {}
+        self._by_name: dict[str, list[str]] = {}
+        self._nights = 0
+
+    def take(self, night: Sequence[_Instance]) -> dict[_Instance, str]:
+        """Return the keys of a night's instances, no two the same, and remember them."""
+        contents = Counter(name for _, name in night)
+        ways: tuple[Callable[[_Instance], Sequence[str]], ...] = (
+            lambda each: self._exact.get(each, ()),
+            lambda each: self._by_digest.get(each[0], ()) if each[0] else (),
+            lambda each: self._by_name.get(each[1], ()) if contents[each[1]] == 1 else (),
+            lambda each: (f"{each[1]} {each[0]} {self._nights}",),
+        )
+        keys: dict[_Instance, str] = {}
+        taken: set[str] = set()
+        for keys_of in ways:
+            for each in night:
+                key = next((x for x in keys_of(each) if x not in taken), None)
+                if each not in keys and key is not None:
+                    keys[each] = key
+                    taken.add(key)
+        self._remember(keys, contents)
+        return keys
+
+    def _remember(self, keys: Mapping[_Instance, str], contents: Mapping[str, int]) -> None:
+        for (digest, name), key in keys.items():
+            self._exact.setdefault((digest, name), []).append(key)
+            self._by_digest.setdefault(digest, []).append(key)
+            if contents[name] == 1:
+                self._by_name.setdefault(name, []).append(key)
+        self._nights += 1
 
 
 def of_content(rows: pd.DataFrame, digests: pd.Series) -> pd.DataFrame:

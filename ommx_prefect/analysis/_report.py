@@ -73,8 +73,8 @@ def report_html(
     """Return the report of an experiment as HTML; as `write_report`."""
     name, night = name or night.image_name, whole(night)
     table = solves(night)
-    wrong = contradictions(table, known)
     tables = [solves(each) for each in earlier]
+    wrong = contradictions(table, known, earlier=tables)
     comparison = _compared(tables, table, [*earlier, night]) if earlier else None
     failures = failures_of(night, table)
     named = dict(zip([x.image_name for x in earlier], tables, strict=True))

@@ -80,7 +80,7 @@ def compare_command(
     on comparable machines with the same solvers.
 
     Exit code: 1 where something became worse, where the later night did not finish, or where it
-    contradicts itself or what is known.
+    contradicts itself, an earlier night or what is known.
     """
     from ommx_prefect.analysis import compare, contradictions, environments_of, solves
 
@@ -102,7 +102,13 @@ def compare_command(
             relative=relative,
             absolute=absolute,
         )
-        wrong = contradictions(tables[-1], known_table(known), absolute=absolute, relative=relative)
+        wrong = contradictions(
+            tables[-1],
+            known_table(known),
+            earlier=tables[:-1],
+            absolute=absolute,
+            relative=relative,
+        )
     if as_json:
         print_json(_document(nights, found, wrong))
     else:

@@ -95,29 +95,6 @@ def test_a_worse_dual_bound_is_a_regression():
     ]
 
 
-def test_instances_are_paired_by_content_and_not_by_name():
-    old = solve_table(("a", "highs", "optimal", 1.0, 1, 9)).assign(digest="d")
-    new = solve_table(("renamed", "highs", "optimal", 1.0, 1, 9)).assign(digest="d")
-    assert compare(old, new).table["verdict"].tolist() == ["same"]
-
-
-def test_without_a_common_digest_instances_are_paired_by_name():
-    row = ("a", "highs", "optimal", 1.0, 1, 9)
-    plain, told, other = (solve_table(row).assign(digest=x) for x in (None, "d", "other"))
-    assert compare(plain, told).table["verdict"].tolist() == ["same"]
-    (changed,) = compare(told, other).table.to_dict("records")
-    assert changed["verdict"] == "same"
-    assert "another content" in changed["why"]
-
-
-def test_two_contents_of_one_name_are_not_paired_by_it():
-    row = ("a", "highs", "optimal", 1.0, 1, 9)
-    old = solve_table(row, row).assign(digest=["d", "e"])
-    new = solve_table(row, row).assign(digest=["e", "f"])
-    found = compare(old, new).table
-    assert sorted(found["verdict"]) == ["gone", "new", "same"]
-
-
 def test_without_scipy_times_are_not_compared_and_the_rest_is(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     found = compare(night(1), night(1.5))

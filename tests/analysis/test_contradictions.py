@@ -71,6 +71,54 @@ def test_models_of_one_name_and_different_content_are_different_instances():
     assert contradictions(table.assign(digest=["x", "y"])).empty
 
 
+def test_one_content_is_one_instance_whatever_it_is_called():
+    table = solve_table(OPTIMAL, ("renamed", "scip", "optimal", 12.0, 1, 9), digest="d")
+    (row,) = contradictions(table).to_dict("records")
+    assert (row["instance"], row["claim"], row["against"]) == (
+        "renamed",
+        "optimal 12",
+        "optimal 10",
+    )
+
+
+BEFORE = ("p", "scip", "optimal", 10.0, 1, 9)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "objective", "said"),
+    [
+        ("feasible", 9.0, "before run 0 scip: optimal 10, now run 0 highs: feasible 9"),
+        ("infeasible", None, "now run 0 highs: infeasible, before run 0 scip: optimal 10"),
+        ("optimal", 11.0, "now run 0 highs: optimal 11, before run 0 scip: optimal 10"),
+        ("unbounded", None, "now run 0 highs: unbounded, before run 0 scip: optimal 10"),
+    ],
+)
+def test_two_solvers_contradict_each_other_across_nights(outcome, objective, said):
+    before = solve_table(BEFORE, experiment="before", digest="d")
+    row = ("renamed", "highs", outcome, objective, 1, 9)
+    night = solve_table(row, experiment="now", digest="d")
+    (x,) = contradictions(night, earlier=[before]).itertuples()
+    assert f"{x.claim_by}: {x.claim}, {x.against_by}: {x.against}" == said
+    assert contradictions(night.assign(digest="other"), earlier=[before]).empty
+
+
+def test_what_one_solver_says_of_two_nights_or_was_wrong_before_is_no_contradiction_of_tonight():
+    before = solve_table(BEFORE, ("p", "highs", "infeasible", None, 1, 9), experiment="before")
+    night = solve_table(("p", "scip", "optimal", 12.0, 1, 9), experiment="now")
+    (row,) = contradictions(night, earlier=[before]).to_dict("records")
+    assert (row["claim_by"], row["against_by"]) == ("before run 1 highs", "now run 0 scip")
+    other_seed = contradictions(night.assign(seed=2), earlier=[before])
+    assert other_seed["kind"].tolist() == ["optimum", "infeasible"]
+
+
+def test_known_values_are_held_against_the_night_alone():
+    known = pd.DataFrame({"instance": ["p"], "objective": [10.0]})
+    before = solve_table(("p", "scip", "infeasible", None, 1, 9), digest="old")
+    night = solve_table(("p", "scip", "optimal", 12.0, 1, 9), digest="new")
+    (row,) = contradictions(night, known, earlier=[before]).to_dict("records")
+    assert (row["claim"], row["against_by"]) == ("optimal 12", "known value")
+
+
 @pytest.mark.parametrize(
     ("status", "value", "expected"),
     [

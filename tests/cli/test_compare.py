@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ommx.experiment import Experiment
 
@@ -94,6 +96,21 @@ def test_a_contradiction_with_what_is_known_is_1(compared, command, tmp_path):
     assert answer.code == 1
     (row,) = answer.json["contradictions"]
     assert (row["instance"], row["kind"], row["against"]) == ("i3", "optimum", "optimal 2")
+
+
+def test_two_solvers_that_contradict_each_other_across_the_nights_are_1(command):
+    images = [f"nights.local/across:{tag}" for tag in ("one", "two")]
+    claims = (("OMMXHighsAdapter", "optimal", 10.0), ("OMMXPySCIPOptAdapter", "feasible", 9.0))
+    for image, (adapter, outcome, objective) in zip(images, claims, strict=True):
+        night = Experiment(image)
+        said = {"adapter": adapter, "outcome": outcome, "objective": objective}
+        log_run(night, instance="p", sense="minimize", **said)
+        night.commit()
+    answer = command("compare", *images)
+    assert answer.code == 1
+    row = f"p +optimum +{images[0]} run 0 highs +optimal 10 +{images[1]} run 0 scip +feasible 9"
+    assert re.search(row, answer.out)
+    assert "0 became worse, 1 contradictions" in answer.err
 
 
 def test_a_later_night_that_did_not_finish_is_1(nights, command):
