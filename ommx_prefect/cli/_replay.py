@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from itertools import compress
 from typing import Annotated, Any
 
 import typer
@@ -29,9 +30,11 @@ from ommx_prefect.exceptions import SolverOptionError
 # Outcomes that are no failure.
 ANSWERED = frozenset({"optimal", "feasible", "infeasible", "unbounded"})
 TITLES = (
-    *("run", "instance", "adapter", "outcome", "outcome now", "objective", "objective now"),
-    *("seconds", "seconds now"),
+    *("run", "instance", "adapter", "variant", "seed", "limit", "outcome", "outcome now"),
+    *("objective", "objective now", "seconds", "seconds now"),
 )
+# Shown where they tell one row from another.
+TELLING = ("variant", "seed", "limit")
 
 
 def replay_command(
@@ -146,13 +149,18 @@ def _sealed(replay: Experiment, opened: Opened, name: str | None) -> Experiment:
 def _show(rows: list[Replayed], sealed: str | None) -> None:
     cells = [
         (
-            *(x.run, x.instance, x.adapter, x.outcome_before, x.outcome_after),
-            *(x.objective_before, x.objective_after, x.seconds_before, x.seconds_after),
+            *(x.run, x.instance, x.adapter, x.variant, x.seed, x.limit),
+            *(x.outcome_before, x.outcome_after, x.objective_before, x.objective_after),
+            *(x.seconds_before, x.seconds_after),
         )
         for x in rows
     ]
     if cells:
-        print_table(TITLES, cells)
+        is_shown = [
+            title not in TELLING or len(set(column)) > 1
+            for title, column in zip(TITLES, zip(*cells, strict=True), strict=True)
+        ]
+        print_table(list(compress(TITLES, is_shown)), [list(compress(x, is_shown)) for x in cells])
     for row in rows:
         if not row.agrees:
             why = "; ".join(row.why) or "nothing here explains it"

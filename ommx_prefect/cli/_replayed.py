@@ -17,7 +17,8 @@ from ommx_prefect._solver.backends import backend_of
 from ommx_prefect._solver.options import LIMITS
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.analysis import environment_of, solves
-from ommx_prefect.analysis._solves import rows_of
+from ommx_prefect.analysis._logged import said_in_options
+from ommx_prefect.analysis._solves import rows_of, variant_of
 from ommx_prefect.analysis._tolerance import Tolerance
 from ommx_prefect.cli._recorded import RecordedSolve, settings_for
 from ommx_prefect.solvers._solve import sample_in, solve_in
@@ -36,6 +37,7 @@ class Replayed:
 
     Attributes:
         run: Its Run; `solve` its number there.
+        variant: The options that were recorded, as tables have them; `seed` and `limit` likewise.
         agrees: Whether outcome and objective agree within the tolerance.
         why: What explains a difference.
     """
@@ -44,6 +46,9 @@ class Replayed:
     solve: int | None
     instance: str
     adapter: str
+    variant: str
+    seed: int | None
+    limit: float | None
     outcome_before: str | None
     outcome_after: str | None
     objective_before: float | None
@@ -115,7 +120,7 @@ def judged(
     tolerance: Tolerance,
 ) -> Replayed:
     """Compare what was recorded with what came now."""
-    before = recorded.answer
+    before = _told(recorded)
     old, new = before.get("objective"), after.get("objective")
     is_same_outcome = before.get("outcome") == after.get("outcome")
     agrees = is_same_outcome and _is_same_objective(old, new, tolerance)
@@ -124,6 +129,9 @@ def judged(
         recorded.solve,
         recorded.name,
         str(after.get("adapter")),
+        before["variant"],
+        before.get("seed"),
+        before.get("limit"),
         before.get("outcome"),
         after.get("outcome"),
         old,
@@ -133,6 +141,12 @@ def judged(
         agrees,
         () if agrees else tuple(_reasons(opened, before, after)),
     )
+
+
+def _told(recorded: RecordedSolve) -> dict[str, Any]:
+    """Return what was recorded of a solve; of one without a row of its own, its options tell."""
+    options = recorded.options
+    return {"variant": variant_of(options), **said_in_options(options), **recorded.answer}
 
 
 def _is_same_objective(old: float | None, new: float | None, tolerance: Tolerance) -> bool:

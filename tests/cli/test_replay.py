@@ -63,6 +63,26 @@ def test_a_replay_is_recorded_with_the_original_as_its_subject(nights, command):
     assert command("list", name, "--json").json[0]["runs"] == 1
 
 
+def test_what_tells_two_solves_of_one_instance_apart_stands_in_their_rows(command):
+    name = "nights.local/replayed:variants"
+    experiment = Experiment(name)
+    told = (({}, None), ({"time_limit_seconds": 9}, None), ({"seed": 2}, {"presolve": "off"}))
+    for limits, options in told:
+        with experiment.run() as run:
+            solve_in(run, "highs", knapsack(5, "p"), limits={"seed": 1, **limits}, options=options)
+    experiment.commit()
+    head, *rows, _ = command("replay", name).out.splitlines()
+    assert head.split()[:6] == ["run", "instance", "adapter", "variant", "seed", "limit"]
+    assert [row.split()[2:6] for row in rows] == [
+        ["highs", "1", "optimal", "optimal"],
+        ["highs", "1", "9", "optimal"],
+        ["highs", "presolve=off", "2", "optimal"],
+    ]
+    variants = [x["variant"] for x in command("replay", name, "--json").json["solves"]]
+    assert variants == ["", "", "presolve=off"]
+    assert "variant" not in command("replay", name, "--run", "2").out
+
+
 def test_another_solver_gets_the_limits_and_agrees(nights, command):
     answer = command("replay", nights.first, "--run", "0", "--adapter", "scip", "--json")
     (row,) = answer.json["solves"]
