@@ -17,7 +17,7 @@ from ommx.experiment import (
 from ommx_prefect._catalogue.sizes import layer_sizes, stage_bytes
 from ommx_prefect._format.earlier import earlier_solves, first_own_run
 from ommx_prefect._format.parts import PART_OF
-from ommx_prefect._recovery.unsealed import read_unsealed
+from ommx_prefect._recovery.unsealed import Unsealed, read_unsealed
 from ommx_prefect._registry.names import OUR_NAMES
 from ommx_prefect._registry.parts import is_part, runs_in, solves_in
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
@@ -96,7 +96,7 @@ def _checkpoint(ref: ExperimentCheckpointRef) -> Listed:
 def _listed(
     kind: str, image: str, stored_name: str, ref: ExperimentRef | ExperimentCheckpointRef
 ) -> Listed:
-    said = ref.annotations
+    said = names.told_of_flow_run(ref.annotations)
     return Listed(
         kind,
         image,
@@ -112,7 +112,7 @@ def _listed(
         solves=solves_in(ref) - earlier_solves(said),
         bytes=_size(ref.manifest_digest),
         flags=tuple(flag for flag, key in FLAGS.items() if key in said),
-        annotations=said,
+        annotations=ref.annotations,
     )
 
 
@@ -133,12 +133,18 @@ def _unsealed() -> Iterator[Listed]:
                 owner,
                 "unsealed",
                 _iso(found.touched),
-                flow=found.record.flow if found.record else "",
+                flow=_flow_of(found),
                 flow_run=found.name,
                 flow_run_id=owner,
                 runs=len(found.shards) + len(found.open_attempts),
                 bytes=stage_bytes(found.stage.path),
             )
+
+
+def _flow_of(unsealed: Unsealed) -> str:
+    if unsealed.record is not None:
+        return unsealed.record.flow
+    return "" if unsealed.lone_attempt else names.UNKNOWN
 
 
 def _plain_time(text: str) -> str:

@@ -29,6 +29,8 @@ STATE = f"{PREFIX}state"
 PREFECT_VERSION = f"{PREFIX}prefect-version"
 OMMX_VERSION = f"{PREFIX}ommx-version"
 PYTHON_VERSION = f"{PREFIX}python-version"
+# What the flow is called where nobody knows.
+UNKNOWN = "unknown"
 # How many warnings there are, and those that say what is lost; absent where there are none.
 WARNINGS = f"{PREFIX}warnings"
 DEGRADED = f"{PREFIX}degraded"
@@ -44,6 +46,18 @@ FLOW_RUN_FACTS = {
 }
 VERSION_FACTS = {"Prefect": PREFECT_VERSION, "OMMX": OMMX_VERSION, "Python": PYTHON_VERSION}
 LOSS_FACTS = {"warnings": WARNINGS, "degraded": DEGRADED}
+
+
+def told_of_flow_run(said: Mapping[str, str]) -> dict[str, str]:
+    """Return annotations in which every flow run is called something.
+
+    One that never came to say its name is called by its id, and its flow is unknown. A task run
+    outside flows has a name, and no flow.
+    """
+    flow_run_id = said.get(FLOW_RUN_ID)
+    if not flow_run_id or said.get(FLOW_RUN_NAME):
+        return dict(said)
+    return {FLOW_NAME: UNKNOWN, **said, FLOW_RUN_NAME: flow_run_id}
 
 
 def read_annotations(target: Target, digest: str) -> Mapping[str, str]:

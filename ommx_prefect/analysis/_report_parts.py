@@ -100,7 +100,7 @@ def is_solve(failure: dict[str, Any]) -> bool:
 
 def facts_of(night: Experiment) -> dict[str, str]:
     """Return what the annotations of an experiment say of its flow run, by title."""
-    said = night.annotations
+    said = names.told_of_flow_run(night.annotations)
     return {title: said[key] for title, key in FACTS.items() if said.get(key)}
 
 

@@ -70,7 +70,7 @@ def _document(opened: Opened) -> dict[str, Any]:
     from ommx_prefect.analysis import solves, totals
 
     table = solves(opened.experiment, digests=False)
-    said = opened.experiment.annotations
+    said = names.told_of_flow_run(opened.experiment.annotations)
     return {
         "image": opened.name,
         "digest": opened.digest,

@@ -14,7 +14,9 @@ from ommx.experiment import Experiment
 from ommx_highs_adapter import OMMXHighsAdapter
 
 from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._stages.documents import FLOW_RECORD
 from ommx_prefect._stages.local import LocalStage
+from tests.support.large_nights import staged_night
 from tests.support.nights import EVIL, infeasible, knapsack, log_run
 
 
@@ -267,3 +269,21 @@ def test_a_night_that_cannot_be_looked_at_hides_no_other(command, nights, monkey
     rows = rows_of(command("list", nights.repository, "--json"), nights.repository)
     assert rows[nights.second]["flags"] == ["unreadable"]
     assert "contradiction" in rows[nights.lying]["flags"]
+
+
+def test_a_flow_run_that_never_said_its_name_is_called_by_its_id(command, tmp_path):
+    flow_run_id = staged_night("registry.test/nameless/night:one", runs=1)
+    LocalStage(flow_run_id).remove(FLOW_RECORD)
+
+    def listed():
+        found = (x for x in command("list", "--json").json if x["flow_run_id"] == flow_run_id)
+        return [(x["kind"], x["flow"], x["flow_run"]) for x in found]
+
+    assert listed() == [("unsealed", "unknown", "")]  # its id stands as the name of the image
+    assert command("seal", flow_run_id, "--interrupted").code == 0
+    assert listed() == [("checkpoint", "unknown", flow_run_id)]
+    shown = command("show", flow_run_id).out
+    assert f"flow: unknown\nflow run: {flow_run_id}\n" in shown
+    page = tmp_path / "night.html"
+    assert command("report", flow_run_id, "-o", str(page)).code == 0
+    assert f">{flow_run_id}</td>" in page.read_text()
