@@ -72,11 +72,11 @@ class RecordedTask(Task[P, R]):
 
     def submit(self, *args: Any, **kwargs: Any) -> Any:
         """Submit the task as `prefect.Task.submit` does."""
-        return remember_future(super().submit(*args, **kwargs))
+        return remember_future(super().submit(*args, **kwargs), self.name)
 
     def map(self, *args: Any, **kwargs: Any) -> Any:
         """Map the task as `prefect.Task.map` does."""
-        return remember_future(super().map(*args, **kwargs))
+        return remember_future(super().map(*args, **kwargs), self.name)
 
 
 @overload

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from prefect.context import FlowRunContext
@@ -14,33 +14,41 @@ from prefect.futures import PrefectDistributedFuture, PrefectFuture, PrefectFutu
 
 from ommx_prefect._flowrun.context import root_flow_run_id_of
 from ommx_prefect._memory.forks import process_lock
+from ommx_prefect._prefect.api import find_task_run_names
 from ommx_prefect._prefect.log import logger, warn, warn_once
 from ommx_prefect._settings import OmmxSettings
 from ommx_prefect._values.error_texts import describe_error
+from ommx_prefect._values.secrets import redact_known
 
 T = TypeVar("T")
 
-# When it is said first, and again, what is waited for; and of how many at most the ids.
+# When it is said first, and again, what is waited for; and how many of it at most.
 FIRST_SAID_SECONDS = 3.0
 SAID_AGAIN_SECONDS = 300.0
 MOST_SHOWN = 5
 BOUND = "PREFECT_INTEGRATIONS_OMMX_PENDING_SECONDS"
 
-_pending: dict[str, set[PrefectFuture[Any]]] = defaultdict(set)
+# The futures of each flow run, with the names of their tasks.
+_pending: dict[str, dict[PrefectFuture[Any], str]] = defaultdict(dict)
 # Every task run that was submitted here, or began here: one whose record is lost, or that a worker
 # never began, leaves no other trace.
 _expected: dict[str, set[str]] = {}
 _lock = process_lock()
 
 
-def remember_future(submitted: T) -> T:
-    """Remember a future, or a list of them, until it is done; return it unchanged."""
+def remember_future(submitted: T, task: str = "") -> T:
+    """Remember a future, or a list of them, until it is done; return it unchanged.
+
+    Args:
+        submitted: What Prefect returned.
+        task: The name of the task, for people.
+    """
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None:
         try:
             root_flow_run_id = root_flow_run_id_of(context)
             for future in _futures_in(submitted):
-                _remember(root_flow_run_id, future)
+                _remember(root_flow_run_id, future, task)
         except Exception as error:  # the task is submitted, whatever a task runner's future is
             warn_once(f"A seal will not wait for a submitted task: {describe_error(error)}")
     return submitted
@@ -106,11 +114,14 @@ def _said_while_waiting(root_flow_run_id: str, timeout_seconds: float) -> Iterat
         thread.join()
 
 
-def _shown(futures: Collection[PrefectFuture[Any]]) -> str:
-    """Name some submitted task runs."""
-    ids = sorted(str(future.task_run_id) for future in futures)
-    more = f" and {len(ids) - MOST_SHOWN} more" if len(ids) > MOST_SHOWN else ""
-    return f"{len(ids)} submitted task runs ({', '.join(ids[:MOST_SHOWN])}{more})"
+def _shown(futures: Mapping[PrefectFuture[Any], str]) -> str:
+    """Name some submitted task runs: by Prefect's names, or their tasks' before it has any."""
+    tasks = {str(future.task_run_id): task for future, task in futures.items()}
+    ids = sorted(tasks)[:MOST_SHOWN]
+    names = find_task_run_names(ids)
+    shown = redact_known(", ".join(f"{names.get(x) or tasks[x]} {x}".lstrip() for x in ids))
+    more = f" and {len(tasks) - MOST_SHOWN} more" if len(tasks) > MOST_SHOWN else ""
+    return f"{len(tasks)} submitted task runs ({shown}{more})"
 
 
 def expect_task_runs(root_flow_run_id: str) -> None:
@@ -154,9 +165,9 @@ def forget_task_runs(root_flow_run_id: str) -> None:
         _expected.pop(root_flow_run_id, None)
 
 
-def _remember(root_flow_run_id: str, future: PrefectFuture[Any]) -> None:
+def _remember(root_flow_run_id: str, future: PrefectFuture[Any], task: str = "") -> None:
     with _lock:
-        _pending[root_flow_run_id].add(future)
+        _pending[root_flow_run_id][future] = task
         # Elsewhere than in the process that will seal the flow run nobody would let go of it.
         if root_flow_run_id in _expected:
             _expected[root_flow_run_id].add(str(future.task_run_id))
@@ -165,14 +176,14 @@ def _remember(root_flow_run_id: str, future: PrefectFuture[Any]) -> None:
 
 def _forget(root_flow_run_id: str, future: PrefectFuture[Any]) -> None:
     with _lock:
-        _pending[root_flow_run_id].discard(future)
+        _pending[root_flow_run_id].pop(future, None)
         if not _pending[root_flow_run_id]:
             del _pending[root_flow_run_id]
 
 
-def _of(root_flow_run_id: str) -> list[PrefectFuture[Any]]:
+def _of(root_flow_run_id: str) -> dict[PrefectFuture[Any], str]:
     with _lock:
-        return list(_pending.get(root_flow_run_id, ()))
+        return dict(_pending.get(root_flow_run_id, {}))
 
 
 def _futures_in(submitted: Any) -> Iterable[PrefectFuture[Any]]:

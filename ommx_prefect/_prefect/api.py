@@ -166,6 +166,13 @@ def read_lone_task_runs(
     return rows
 
 
+def find_task_run_names(task_run_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of task runs by id, as far as the API knows them and can be asked."""
+    with contextlib.suppress(Exception), api_client() as client:
+        return {x.task_run_id: x.name for x in read_lone_task_runs(client, task_run_ids)}
+    return {}
+
+
 def _row(run: TaskRun) -> TaskRunRow:
     state = run.state  # None for a moment, while the server takes the task run in
     return TaskRunRow(

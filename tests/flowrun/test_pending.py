@@ -46,9 +46,11 @@ def test_the_wait_is_logged_and_ends_by_itself(caplog, monkeypatch):
     monkeypatch.setattr(pending, "FIRST_SAID_SECONDS", 0.2)
     caplog.set_level(logging.INFO)
 
+    named = slow.with_options(task_run_name="nap of {seconds} s")
+
     @flow(task_runner=ThreadPoolTaskRunner(max_workers=2))
     def leaves():
-        slow.submit(2.0)
+        named.submit(4.0)
 
     logger = logging.getLogger("prefect.flow_runs")
     logger.addHandler(caplog.handler)
@@ -61,7 +63,8 @@ def test_the_wait_is_logged_and_ends_by_itself(caplog, monkeypatch):
     assert sealed.statuses == ["finished"]
     said = [record.getMessage() for record in caplog.records if "Waiting to seal" in record.msg]
     assert said
-    assert "1 submitted task runs (" in said[0]
+    [task_run_id] = sealed.column("prefect.task_run_id")
+    assert f"1 submitted task runs (nap of 4.0 s {task_run_id})" in said[-1]
     assert "PREFECT_INTEGRATIONS_OMMX_PENDING_SECONDS" in said[0]
 
 

@@ -43,3 +43,13 @@ def test_task_runs_are_accounted_for_only_where_their_flow_run_is(root):
         submitted.wrapped_future.set_result(1)
     assert not pending.expects_task_runs(elsewhere)
     assert pending.expected_task_runs(root) == {str(futures[1].task_run_id)}
+
+
+def test_a_task_run_that_has_no_name_yet_is_called_by_its_task(root, monkeypatch):
+    said = []
+    monkeypatch.setattr(pending, "warn", said.append)
+    waits = future()
+    pending._remember(root, waits, "solve")
+    assert pending.wait_for_pending(root, 0.1) == 1
+    assert said[0].startswith(f"1 submitted task runs (solve {waits.task_run_id}) had not ended")
+    waits.wrapped_future.set_result(1)
