@@ -121,7 +121,8 @@ class FlowDecorator:
                 answer, cannot list, or does not let us in. At once: it is none of the kinds above.
         """
         refuse_text("flow", fn)
-        refuse_unknown("flow", prefect_flow_options, OWN_OPTIONS, Flow.__init__)
+        others = " and those of prefect.flow"
+        refuse_unknown("flow", prefect_flow_options, OWN_OPTIONS, Flow.__init__, others)
         if fn is None:
             return functools.partial(
                 self,

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import FlowStateHook
 
 from ommx_prefect._decorators.seal_hook import seal_in_hook
-from ommx_prefect._decorators.unknown_options import refuse_no_switch
+from ommx_prefect._decorators.unknown_options import refuse_no_switch, with_known_options
 from ommx_prefect._flowrun.image_name import NameSource
 from ommx_prefect._flowrun.settings import SEALING_HOOKS, ExperimentSettings
 from ommx_prefect._flowrun.start import open_in_hook
@@ -156,6 +156,7 @@ class SealHooks(TypedDict):
     on_running: list[FlowStateHook[..., Any]]
 
 
+@with_known_options("; Prefect's go into prefect.flow beside them")
 def seal_hooks(
     experiment: NameSource = None,
     *,

@@ -17,6 +17,7 @@ from ommx_prefect._decorators.unknown_options import (
     refuse_no_switch,
     refuse_text,
     refuse_unknown,
+    with_known_options,
 )
 from ommx_prefect._decorators.wrap import recording_options, wrap
 from ommx_prefect._flowrun.pending import remember_future
@@ -118,7 +119,8 @@ def task(
         prefect_task_options: Everything that `prefect.task` takes.
     """
     refuse_text("task", fn)
-    refuse_unknown("task", prefect_task_options, OWN_OPTIONS, Task.__init__)
+    others = " and those of prefect.task"
+    refuse_unknown("task", prefect_task_options, OWN_OPTIONS, Task.__init__, others)
     if fn is None:
         return functools.partial(
             task,
@@ -147,6 +149,7 @@ def recorded(
     on_error: OnError = "warn",
     store_trace: bool = False,
 ) -> Callable[[F], F]: ...
+@with_known_options("; Prefect's go into the @prefect.task above it")
 def recorded(
     fn: Callable[..., Any] | None = None,
     /,

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def refuse_unknown(
-    decorator: str, given: Iterable[str], own: Collection[str], prefects: Callable[..., Any]
+    decorator: str,
+    given: Iterable[str],
+    own: Collection[str],
+    prefects: Callable[..., Any] | None = None,
+    besides: str = "",
 ) -> None:
     """Raise TypeError for an option that neither this package nor Prefect has.
 
@@ -17,14 +25,38 @@ def refuse_unknown(
         decorator: How the decorator is called, for the message.
         given: The names of the options.
         own: Those that are ours.
-        prefects: The function of Prefect's that takes the others by keyword.
+        prefects: The function of Prefect's that takes others by keyword, if one does.
+        besides: What is said of Prefect's options.
     """
-    known = {*own, *inspect.signature(prefects).parameters} - {"self", "fn"}
+    others = inspect.signature(prefects).parameters if prefects is not None else ()
+    known = {*own, *others} - {"self", "fn"}
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
             meant = f" Did you mean {near[0]}=?" if near else ""
-            raise TypeError(f"{decorator} has no option {name}=.{meant}")
+            has = ", ".join(f"{x}=" for x in own)
+            raise TypeError(f"{decorator} has no option {name}=.{meant} It has {has}{besides}.")
+
+
+def with_known_options(besides: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function that takes no option of Prefect's refuse those that it does not have.
+
+    Args:
+        besides: Where Prefect's options go, for the message.
+    """
+
+    def refusing(function: Callable[P, R]) -> Callable[P, R]:
+        parameters = inspect.signature(function).parameters.values()
+        own = [x.name for x in parameters if x.kind is not x.POSITIONAL_ONLY]
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **options: P.kwargs) -> R:
+            refuse_unknown(function.__name__, options, own, besides=besides)
+            return function(*args, **options)
+
+        return checked
+
+    return refusing
 
 
 def refuse_text(decorator: str, fn: object) -> None:

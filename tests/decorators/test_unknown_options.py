@@ -23,6 +23,21 @@ def nothing():
         (lambda: flow(zzz=1), "flow has no option zzz="),
         (lambda: task(retry=2), "Did you mean retries=?"),
         (lambda: task(nothing, log_input=False), "Did you mean log_inputs=?"),
+        (
+            lambda: task(zzz=1),
+            "It has log_inputs=, log_output=, on_error=, store_trace= and those of",
+        ),
+        (
+            lambda: prefect.flow(**seal_hooks(alias="latest")),
+            "seal_hooks has no option alias=. Did you mean aliases=? It has experiment=, replace=, "
+            "aliases=, push=, stage=, registry=, lineage=; Prefect's go into prefect.flow",
+        ),
+        (
+            lambda: recorded(retries=2)(nothing),
+            "recorded has no option retries=. It has log_inputs=, log_output=, on_error=, "
+            "store_trace=; Prefect's go into the @prefect.task above it.",
+        ),
+        (lambda: recorded(nothing, log_input=False), "Did you mean log_inputs=?"),
         (lambda: flow("nightly"), "write @flow(name='nightly'), or experiment='nightly'"),
         (lambda: task("solve"), "write @task(name='solve')"),
     ],
