@@ -5,12 +5,17 @@
 | `runs`, `solved`, `share` | solves; those with a proof (optimal, infeasible, unbounded) |
 | `seconds_mean` | shifted geometric mean, exp(mean(ln(max(1, t + s)))) - s (Mittelmann) |
 | `par` | penalised average runtime: t where solved, k times the limit else (PAR-k, SAT and ASlib) |
-| `best` | instances on which no other solver has a better outcome, objective or time |
+| `best` | solves that no other one of their instance beats, see below; ties count for all |
 | `gap_mean` | mean of relative gap, clipped to 1; 1 without a Solution |
 | `integral_mean` | mean of the primal-dual integral |
 
 A solve without a proof counts with its limit, or with its time where it has none: censored, never
 left out. A solver whose proofs tell no time, as those of plain OMMX, has no mean.
+
+A proof beats a solve without one, and a faster proof a slower one, whatever is proved: proofs of
+one instance are the same answer, *infeasible* and *unbounded* too, which have no objective, so time
+alone tells them apart. Where no proof tells its time they are a tie. Where nobody proved anything
+the better objective beats the worse one, and a solve without a solution is never best.
 """
 
 from __future__ import annotations
@@ -129,14 +134,15 @@ def _groups(table: pd.DataFrame) -> list[tuple[tuple[Hashable, ...], pd.DataFram
 def _is_best(table: pd.DataFrame) -> pd.Series:
     """Tell of each solve whether none on the same instance is better; ties are best, all of them.
 
-    A proof beats none; of two proofs the faster one is better; without proofs the objective counts.
+    A proof beats none; of two proofs the faster one is better, and where none tells its time, none;
+    without proofs the objective counts.
     """
     score = table["_seconds"].where(table["_solved"], table["_loss"])
     key = instance_key(table)
     any_proof = table["_solved"].groupby(key).transform("any")
     eligible = table["_solved"] | (~any_proof & np.isfinite(table["_loss"]))
     best = score.where(eligible).groupby(key).transform("min")
-    return eligible & (score <= best + TIE * best.abs().clip(lower=1.0))
+    return eligible & (best.isna() | (score <= best + TIE * best.abs().clip(lower=1.0)))
 
 
 def _gaps(table: pd.DataFrame) -> pd.Series:

@@ -61,6 +61,18 @@ def test_who_solved_and_who_was_best():
     assert [row("scip")[x] for x in ("runs", "solved", "share", "best")] == [4, 2, 0.5, 1]
 
 
+def best_of(**seconds: float | None) -> dict[str, int]:
+    rows = [("i", solver, "infeasible", None, time, 9.0) for solver, time in seconds.items()]
+    return totals(solve_table(*rows)).set_index("adapter")["best"].to_dict()
+
+
+def test_of_two_proofs_without_an_objective_the_faster_is_best_and_equal_ones_are_a_tie():
+    assert best_of(highs=1.0, scip=2.0) == {"highs": 1, "scip": 0}
+    assert best_of(highs=1.0, scip=1.0) == {"highs": 1, "scip": 1}
+    assert best_of(highs=1.0, scip=None) == {"highs": 1, "scip": 0}
+    assert best_of(highs=None, scip=None) == {"highs": 1, "scip": 1}
+
+
 def test_the_filter_and_the_shift_come_with_the_numbers():
     said = totals(NIGHT, shift=1, par=2).attrs
     assert said == {"filter": FILTER, "shift": 1, "par": 2, "solves": 8}

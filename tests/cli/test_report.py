@@ -53,6 +53,7 @@ def page(nights, command, tmp_path_factory):
 
 def test_a_report_has_every_part(page, nights):
     found = Page(page.read_text())
+    assert any("best: solves that no other one of their instance beats" in x for x in found.texts)
     assert found.headings == [
         "Totals",
         "Contradictions",
