@@ -160,6 +160,8 @@ def _of_instance(
     is_maximised = any(row["sense"] == "maximize" for row in (*own, *earlier))
     sign = -1.0 if is_maximised else 1.0
     yield from _between(own, own, sign, tolerance)
+    if not earlier:
+        return
     solved = [row for row in own if row["_by"] != KNOWN]
     for claims, others in ((solved, earlier), (earlier, solved)):
         yield from _between(claims, others, sign, tolerance, is_one_night=False)
