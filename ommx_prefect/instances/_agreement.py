@@ -47,8 +47,7 @@ def agreed_instance(path: Path, source: str, suffix: str, min_readers: int) -> A
     Raises:
         InstanceFileError: They do not; the reason is the first difference, or what each says.
     """
-    readings = _first_two(path, suffix)
-    doubts = shared_doubts(path, suffix, _unread(readings), _names(readings))
+    readings, doubts = _first_two(path, suffix)
     believed = _agreeing(readings, doubts)
     for reader in READERS[suffix][2:]:
         if not believed or remarks(believed):
@@ -66,12 +65,15 @@ def agreed_instance(path: Path, source: str, suffix: str, min_readers: int) -> A
     return _believed(readings, believed, said)
 
 
-def _first_two(path: Path, suffix: str) -> list[Reading]:
+def _first_two(path: Path, suffix: str) -> tuple[list[Reading], tuple[Doubt, ...]]:
     first, second = READERS[suffix][:2]
     with reading_ahead(path, suffix) as begun:
         one = reading(first, path)
         is_sound = one.reader == "ommx" and one.model is not None
-        return [one, reading(second, path, begun=begun, is_sound=is_sound)]
+        readings = [one, reading(second, path, begun=begun, is_sound=is_sound)]
+        if begun and is_sound:
+            return readings, begun.doubts()
+    return readings, shared_doubts(path, suffix, _unread(readings), _names(readings))
 
 
 def _unread(readings: Sequence[Reading]) -> frozenset[str]:

@@ -3,8 +3,10 @@
 This is the main module of a process of its own: HiGHS 1.16 does not end on some damaged files, and
 SCIP 10 dies on some. It imports neither Prefect nor OMMX, so it starts quickly.
 
-A question is a line `[reader, path]` in JSON; an answer is eight bytes with its length, one byte
-that says what it is, and the model's arrays or the reason why there are none.
+A question is a line `[wanted, path]` in JSON, and has an answer for each thing wanted. An answer is
+eight bytes with its length, one byte that says what it is, and its content: of a reader the model's
+arrays or the reason why there are none; of `doubts` why two readers that agree on the file may both
+be wrong, `[[readers, reason], ...]` in JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import IO
 # Nobody has asked for so long: end, for the next question starts another process.
 _IDLE_SECONDS = 60.0
 
-MODEL, UNREADABLE, INEXPRESSIBLE, NOT_INSTALLED = b"MUIN"
+MODEL, UNREADABLE, INEXPRESSIBLE, NOT_INSTALLED, DOUBTS = b"MUIND"
 
 
 def main() -> None:
@@ -28,10 +30,11 @@ def main() -> None:
     answers = _own_output()
     _without_the_package()
     while line := _question():
-        reader, path = json.loads(line)
-        kind, content = _answer(reader, Path(path))
-        answers.write(len(content).to_bytes(8, "big") + bytes([kind]) + content)
-        answers.flush()
+        wanted, path = json.loads(line)
+        for each in wanted:
+            kind, content = _answer(each, Path(path))
+            answers.write(len(content).to_bytes(8, "big") + bytes([kind]) + content)
+            answers.flush()
 
 
 def _own_output() -> IO[bytes]:
@@ -58,13 +61,15 @@ def _question() -> bytes:
     return sys.stdin.buffer.readline()
 
 
-def _answer(reader: str, path: Path) -> tuple[int, bytes]:
+def _answer(wanted: str, path: Path) -> tuple[int, bytes]:
     from ommx_prefect.instances._matrix_bytes import matrix_to_bytes
     from ommx_prefect.instances._native_readers import NATIVE_READERS
     from ommx_prefect.instances._unreadable import Inexpressible, NotInstalled, Unreadable
 
+    if wanted == "doubts":
+        return DOUBTS, _doubts(path)
     try:
-        return MODEL, matrix_to_bytes(NATIVE_READERS[reader](path))
+        return MODEL, matrix_to_bytes(NATIVE_READERS[wanted](path))
     except NotInstalled as error:
         return NOT_INSTALLED, error.package.encode()
     except Inexpressible as error:
@@ -73,6 +78,13 @@ def _answer(reader: str, path: Path) -> tuple[int, bytes]:
         return UNREADABLE, error.reason.encode(errors="replace")
     except Exception as error:
         return UNREADABLE, f"{type(error).__name__}: {error}".encode(errors="replace")
+
+
+def _doubts(path: Path) -> bytes:
+    from ommx_prefect.instances._shared_faults import doubts_beside_ommx
+
+    found = doubts_beside_ommx(path)
+    return json.dumps([[sorted(each.readers), each.reason] for each in found]).encode()
 
 
 if __name__ == "__main__":

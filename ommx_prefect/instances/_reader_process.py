@@ -8,14 +8,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock, Timer
+from typing import Protocol
 
 from ommx_prefect.instances import _reader_child
 from ommx_prefect.instances._matrix import Matrix
 from ommx_prefect.instances._matrix_bytes import matrix_from_bytes
+from ommx_prefect.instances._shared_faults import Doubt, doubts_beside_ommx
 from ommx_prefect.instances._unreadable import Inexpressible, NotInstalled, Unreadable
 
 # A reader takes about 2 s for 10 MB; what takes this long does not end.
@@ -29,13 +31,23 @@ def read_apart(reader: str, path: Path) -> Matrix:
     Raises:
         Unreadable: The reader says so, dies, or does not end.
     """
-    with _LOCK, _Question(reader, path) as question:
-        return question.model()
+    with _LOCK, _Questions(path, reader) as questions:
+        return questions.model()
+
+
+class ReadAhead(Protocol):
+    """A file that another process reads meanwhile."""
+
+    def model(self) -> Matrix:
+        """Wait for the model; raises what `read_apart` raises."""
+
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Wait for what `doubts_beside_ommx` returns; the model comes first."""
 
 
 @contextmanager
-def begun_apart(reader: str, path: Path) -> Iterator[Callable[[], Matrix] | None]:
-    """Let another process read meanwhile; what is yielded waits for the model, as `read_apart`.
+def begun_apart(reader: str, path: Path) -> Iterator[ReadAhead | None]:
+    """Let another process read a file, and look for what is doubtful in it, meanwhile.
 
     None is yielded if that process is busy.
     """
@@ -44,8 +56,8 @@ def begun_apart(reader: str, path: Path) -> Iterator[Callable[[], Matrix] | None
         return
     lock = _LOCK  # a fork has another one
     try:
-        with _Question(reader, path) as question:
-            yield question.model
+        with _Questions(path, reader, "doubts") as questions:
+            yield questions
     finally:
         lock.release()
 
@@ -62,11 +74,11 @@ class _Child:
             stderr=subprocess.DEVNULL,
         )
 
-    def ask(self, reader: str, path: Path) -> None:
+    def ask(self, wanted: Sequence[str], path: Path) -> None:
         """Send a question, if the process is there."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps([reader, str(path)]).encode() + b"\n")
+            self.process.stdin.write(json.dumps([wanted, str(path)]).encode() + b"\n")
             self.process.stdin.flush()
 
     def answer(self) -> bytes:
@@ -117,38 +129,49 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-class _Question:
-    """A question to the process, within the seconds that it has. In a `with` block."""
+class _Questions:
+    """Questions on a file to the process, within the seconds that it has. In a `with` block."""
 
-    def __init__(self, reader: str, path: Path) -> None:
-        self._asked = reader, path
+    def __init__(self, path: Path, *wanted: str) -> None:
+        self._path, self._wanted, self._open = path, wanted, len(wanted)
         self._seconds = SECONDS + SECONDS_PER_MB * path.stat().st_size / 1e6
-        self._child, self._is_open = _child(), True
+        self._child = _child()
         self._timer = Timer(self._seconds, self._child.kill)
         self._timer.start()
-        self._child.ask(reader, path)
+        self._child.ask(wanted, path)
 
-    def __enter__(self) -> _Question:
+    def __enter__(self) -> _Questions:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        if self._is_open:
+        if self._open:
             # An answer that is still on its way must not answer the next question.
             self._child.kill()
 
     def model(self) -> Matrix:
         """Wait for the model; raises what `read_apart` raises."""
-        answer = self._child.answer()
-        self._is_open = False
-        if answer:
+        if answer := self._answer():
             return _model_in(answer)
         code = self._child.end()
         if code == 0:  # it ended for it was idle, just before the question
-            with _Question(*self._asked) as again:
+            with _Questions(self._path, self._wanted[0]) as again:
                 return again.model()
         is_slow = self._child.killed
         raise Unreadable(f"it did not end in {self._seconds:.0f} s" if is_slow else _death(code))
+
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Wait for what is doubtful in the file; what has no answer is found here."""
+        answer = self._answer() if self._open else b""
+        if not answer:
+            return doubts_beside_ommx(self._path)
+        found = json.loads(answer[1:])
+        return tuple(Doubt(frozenset(readers), reason) for readers, reason in found)
+
+    def _answer(self) -> bytes:
+        answer = self._child.answer()
+        self._open = self._open - 1 if answer else 0
+        return answer
 
 
 def _child() -> _Child:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,13 @@ from ommx import Instance
 from ommx_prefect.instances._highs_reader import read_highs
 from ommx_prefect.instances._matrix import Matrix
 from ommx_prefect.instances._ommx_reader import is_exact, load_mps, read_ommx
-from ommx_prefect.instances._reader_process import begun_apart, read_apart
+from ommx_prefect.instances._reader_process import ReadAhead, begun_apart, read_apart
 from ommx_prefect.instances._unreadable import Inexpressible, NotInstalled, Unreadable
 
 # Who reads which format, in the order in which they are asked.
 READERS = {".mps": ("ommx", "highs", "scip"), ".lp": ("highs", "scip")}
 # Two processes take less time than one, though the other has to be started and to send its answer.
 LARGE_BYTES = 2_000_000
-# Waits for a model that another process reads.
-Begun = Callable[[], Matrix]
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,17 @@ class Reading:
 
 
 @contextmanager
-def reading_ahead(path: Path, suffix: str) -> Iterator[Begun | None]:
+def reading_ahead(path: Path, suffix: str) -> Iterator[ReadAhead | None]:
     """Let HiGHS read a large MPS file in another process, while OMMX's loader reads it here."""
     if suffix == ".mps" and path.stat().st_size >= LARGE_BYTES:
-        with begun_apart("highs", path) as model:
-            yield model
+        with begun_apart("highs", path) as begun:
+            yield begun
     else:
         yield None
 
 
 def reading(
-    reader: str, path: Path, *, is_sound: bool = False, begun: Begun | None = None
+    reader: str, path: Path, *, is_sound: bool = False, begun: ReadAhead | None = None
 ) -> Reading:
     """Let a reader read a file.
 
@@ -73,14 +71,14 @@ def reading(
 
 
 def _read(
-    reader: str, path: Path, is_sound: bool, begun: Begun | None
+    reader: str, path: Path, is_sound: bool, begun: ReadAhead | None
 ) -> tuple[Matrix, Instance | None]:
     if reader == "ommx":
         instance = load_mps(path)
         model = read_ommx(instance)
         return model, instance if is_exact(instance, model) else None
     if reader == "highs" and begun:
-        return begun(), None
+        return begun.model(), None
     return read_highs(path) if reader == "highs" and is_sound else read_apart(reader, path), None
 
 

@@ -52,17 +52,23 @@ def shared_doubts(
     """
     if suffix != ".mps":
         return tuple(_doubts(("highs", "scip"), _half_a_parenthesis(names)))
-    sections = sections_of(path.read_bytes())
     if "ommx" not in unread:
-        return (
-            *_doubts(("highs", "ommx"), _out_of_order(sections)),
-            *_doubts(("highs", "ommx"), _several_sets(sections)),
-            *_doubts(("highs", "ommx", "scip"), [long_line(sections)]),
-        )
+        return doubts_beside_ommx(path)
+    sections = sections_of(path.read_bytes())
     has_blanks = any(" " in name for name in names)
     found = odd_line(sections, has_blanks=has_blanks)
     mixed = [] if found or has_blanks else partly_named(sections)
     return tuple(_doubts(("highs", "scip"), [found, *mixed]))
+
+
+def doubts_beside_ommx(path: Path) -> tuple[Doubt, ...]:
+    """Return why the agreement of two readers says nothing of an MPS file that OMMX's takes."""
+    sections = sections_of(path.read_bytes())
+    return (
+        *_doubts(("highs", "ommx"), _out_of_order(sections)),
+        *_doubts(("highs", "ommx"), _several_sets(sections)),
+        *_doubts(("highs", "ommx", "scip"), [long_line(sections)]),
+    )
 
 
 def _doubts(readers: tuple[str, ...], reasons: Iterable[str]) -> Iterator[Doubt]:
