@@ -46,8 +46,9 @@ assert note_here in _listeners
 """
 
 
-def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+def python(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -58,6 +59,42 @@ def test_an_analysis_needs_no_prefect():
     loaded = ast.literal_eval(told)
     assert "ommx_prefect.analysis._solves" in loaded
     assert [name for name in loaded if not name.startswith("ommx_prefect")] == []
+
+
+LOOKING = """
+import sys
+from ommx.experiment import Experiment
+from ommx_prefect.cli import app
+experiment = Experiment(image_name="localhost/night:one")
+with experiment.run() as run:
+    run.log_parameter("objective", 1.0)
+experiment.commit()
+for line in sys.argv[1:]:
+    try:
+        app(line.split())
+    except SystemExit as ended:
+        assert not ended.code, line
+    assert "prefect" not in sys.modules, line
+"""
+LINES = (
+    "list",
+    "show localhost/night:one",
+    "show localhost/night:one --run 0",
+    "compare localhost/night:one localhost/night:one",
+    "report localhost/night:one -o night.html",
+    "find objective=1",
+    "export localhost/night:one exported",
+    "du",
+)
+
+
+def test_who_only_looks_does_not_wait_for_prefect(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(tmp_path / "registry"))
+    said = python(LOOKING, *LINES)
+    assert said.count("localhost/night:one") >= 4
+    assert (tmp_path / "night.html").exists()
+    assert any((tmp_path / "exported").iterdir())
 
 
 @pytest.mark.parametrize("beginning", [BEGINNINGS[0], *full(*BEGINNINGS[1:])])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_logger, get_run_logger
+import sys
 
 from ommx_prefect._values.display import for_terminal
 from ommx_prefect._values.secrets import redact_known
@@ -16,7 +14,15 @@ _warned: dict[str, object] = {}
 
 
 def logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
-    """Return the logger of the current run, or the package's own outside runs."""
+    """Return the logger of the current run, or the package's own outside runs.
+
+    Prefect, which takes a second to import, is asked where it is there: without it nothing runs.
+    """
+    if "prefect" not in sys.modules:
+        return logging.getLogger("prefect.ommx_prefect")
+    from prefect.exceptions import MissingContextError
+    from prefect.logging import get_logger, get_run_logger
+
     try:
         return get_run_logger()
     except MissingContextError:

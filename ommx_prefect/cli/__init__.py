@@ -31,8 +31,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "export": ("_export", "Write tables, attachments, .solu and .trc, or an RO-Crate."),
         "push": ("_share", "Push an experiment to the registry of its name."),
         "pull": ("_share", "Fetch what the registry has under a name now."),
-        "du": ("_tidy", "Show the room that experiments take, and what is theirs alone."),
-        "prune": ("_tidy", "Let go of old nights, superseded checkpoints and dead flow runs."),
+        "du": ("_du", "Show the room that experiments take, and what is theirs alone."),
+        "prune": ("_prune", "Let go of old nights, superseded checkpoints and dead flow runs."),
     },
     "Seal": {
         "status": ("_seal", "Show what waits unsealed, and what `recover` would do about it."),
