@@ -123,19 +123,19 @@ def _size(digest: str) -> int:
 
 
 def _unsealed() -> Iterator[Listed]:
-    for owner in unsealed_flow_runs():
+    for flow_run_id in unsealed_flow_runs():
         with contextlib.suppress(OmmxPrefectError, OSError):
-            found = read_unsealed(owner)
+            found = read_unsealed(flow_run_id)
             if found is None:
                 continue
             yield Listed(
                 "unsealed",
-                owner,
+                flow_run_id,
                 "unsealed",
                 _iso(found.touched),
                 flow=_flow_of(found),
                 flow_run=found.name,
-                flow_run_id=owner,
+                flow_run_id=flow_run_id,
                 runs=len(found.shards) + len(found.open_attempts),
                 bytes=stage_bytes(found.stage.path),
             )

@@ -149,7 +149,7 @@ def _root_of(flow_run_id: str) -> str:
     """Return the flow run whose experiment a subflow belongs to, as far as this machine knows."""
     with contextlib.suppress(DocumentError):  # a damaged one says nothing, and need not
         if record := read_flow_record(LocalStage(flow_run_id)):
-            return record.owner
+            return record.root_flow_run_id
     return flow_run_id
 
 

@@ -81,7 +81,7 @@ def prunable(
         yield from _nights(idle, listed, keep)
     yield from _checkpoints(idle, listed, min_age)
     # All else may be open: on another machine, or by what Prefect cannot tell now.
-    stuck = {row.owner: row for row in unsealed if row.done == "would seal"}
+    stuck = {row.flow_run_id: row for row in unsealed if row.done == "would seal"}
     yield from _stray_parts(idle, min_age)
     for each in listed:
         if each.kind == "unsealed" and each.image in stuck and age_of(each) > min_age:

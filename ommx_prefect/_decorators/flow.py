@@ -211,7 +211,7 @@ def _open(context: FlowRunContext, settings: ExperimentSettings) -> str:
     try:
         enclosing, parameters = enclosing_root_id.get(), context.parameters or {}
         record = open_flow_run(settings, flow, flow_run, parameters, enclosing)
-        root_flow_run_id, stage = record.owner, record.stage
+        root_flow_run_id, stage = record.root_flow_run_id, record.stage
     except (ImageNameError, StageError):
         raise
     except Exception as error:  # a registry that cannot be written must not stop the flow

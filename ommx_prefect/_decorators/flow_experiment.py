@@ -14,7 +14,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from ommx_prefect._decorators.late_seal import LateSeal
 from ommx_prefect._flowrun.attachment_names import claimed_names
 from ommx_prefect._flowrun.context import (
-    OWNER_LABEL,
+    ROOT_FLOW_RUN_LABEL,
     enclosing_root_id,
     root_flow_run_id_of,
 )
@@ -50,7 +50,9 @@ def current_experiment() -> FlowExperiment:
     if context is None or flow_run is None:
         raise NoExperimentError
     recorded = (
-        settings_of(context.flow) or OWNER_LABEL in flow_run.labels or enclosing_root_id.get()
+        settings_of(context.flow)
+        or ROOT_FLOW_RUN_LABEL in flow_run.labels
+        or enclosing_root_id.get()
     )
     if not recorded:
         raise NoExperimentError
@@ -112,15 +114,15 @@ class FlowExperiment:
 
     def _redactor(self) -> Redactor:
         redact = Redactor()
-        redact.add(secrets_of_flow_run(self._stage.owner))
+        redact.add(secrets_of_flow_run(self._stage.flow_run_id))
         return redact
 
     def _claimed(self, names: Collection[str]) -> AbstractContextManager[None]:
-        return claimed_names(self._stage.owner, self._flow_run_id, self._flow_attempt, names)
+        return claimed_names(self._stage.flow_run_id, self._flow_run_id, self._flow_attempt, names)
 
     def _attempt(self, task: str) -> Attempt:
         return Attempt(
-            owner=self._stage.owner,
+            root_flow_run_id=self._stage.flow_run_id,
             flow_run_id=self._flow_run_id,
             flow_attempt=self._flow_attempt,
             task_run_id="",
@@ -151,7 +153,7 @@ def add_part(attempt: Attempt, document: Mapping[str, Any], annotations: Mapping
         experiment.log_json(name, value)
     for name, text in annotations.items():
         experiment.set_annotation(name, text)
-    made = FlowExperiment(attempt.owner, attempt.flow_run_id, attempt.flow_attempt)
+    made = FlowExperiment(attempt.root_flow_run_id, attempt.flow_run_id, attempt.flow_attempt)
     made._put(experiment, "experiment.environment")
 
 

@@ -40,26 +40,27 @@ def _kept_from_task(attempt: Attempt) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the shard is safe: a later seal takes it
-        warn(f"The experiment of {attempt.owner} is not sealed yet: {describe_error(error)}")
+        why = describe_error(error)
+        warn(f"The experiment of {attempt.root_flow_run_id} is not sealed yet: {why}")
 
 
 def _is_late(attempt: Attempt) -> bool:
     if not attempt.flow_run_id:
-        return attempt.owner == attempt.task_run_id
-    return LocalStage(attempt.owner).has(STATE_RECORD, SEALED_RECORD)
+        return attempt.root_flow_run_id == attempt.task_run_id
+    return LocalStage(attempt.root_flow_run_id).has(STATE_RECORD, SEALED_RECORD)
 
 
 def _seal(attempt: Attempt, outcome: Outcome) -> None:
-    root = root_of(attempt.owner)
+    root = root_of(attempt.root_flow_run_id)
     if attempt.flow_run_id and root != registry_root():
         warn(
             f"{attempt.task_run or attempt.task!r} ended after its experiment was sealed, and "
             f"this process has another Local Registry than {root}, where its record waits: "
-            f"seal({attempt.owner!r}) takes it there"
+            f"seal({attempt.root_flow_run_id!r}) takes it there"
         )
         return
     if attempt.flow_run_id:
         # Nobody is waited for in a task: its own future is one of those that a hook waits for.
-        seal_flow_run(attempt.owner, pending_seconds=0)
+        seal_flow_run(attempt.root_flow_run_id, pending_seconds=0)
     else:
         seal_task_run(attempt, outcome)

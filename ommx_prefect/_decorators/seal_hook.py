@@ -55,7 +55,7 @@ def _seal(
     stage, record = find_flow_run(flow_run_id, default=_default_stage(settings))
     if record is None:
         record = _open_late(settings, flow, flow_run)
-    if record is None or record.owner != flow_run_id:
+    if record is None or record.root_flow_run_id != flow_run_id:
         return None
     return seal_found(stage, record, state).sealed
 

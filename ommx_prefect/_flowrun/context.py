@@ -20,6 +20,7 @@ from prefect.runtime import flow_run as runtime_flow_run
 from ommx_prefect._flowrun.registry import stage_wanted
 from ommx_prefect._flowrun.settings import settings_of
 from ommx_prefect._shards.process import host_name, new_nonce, own_start, time_in_order
+from ommx_prefect._shards.schema import ROOT_FLOW_RUN_KEY
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import FLOW_RECORD
@@ -27,8 +28,8 @@ from ommx_prefect._stages.resolve import stage_of, tell_stage
 from ommx_prefect._stages.roots import tell_root
 from ommx_prefect._values.parameters import storable
 
-OWNER_LABEL = "org.ommx-prefect.owner"
-ROOT_LABEL = "org.ommx-prefect.registry-root"
+ROOT_FLOW_RUN_LABEL = "org.ommx-prefect.owner"
+REGISTRY_ROOT_LABEL = "org.ommx-prefect.registry-root"
 STAGE_LABEL = "org.ommx-prefect.stage"
 
 # The root flow run of what runs around this, in this thread; a plain subflow belongs to it.
@@ -37,7 +38,11 @@ enclosing_root_id: ContextVar[str | None] = ContextVar("ommx_prefect_root", defa
 
 def label(flow_run: FlowRun, root_flow_run_id: str, registry_root: str, stage: str) -> None:
     """Label a flow run for its tasks, wherever they run: its root, its registry, its stage."""
-    ours = {OWNER_LABEL: root_flow_run_id, ROOT_LABEL: registry_root, STAGE_LABEL: stage}
+    ours = {
+        ROOT_FLOW_RUN_LABEL: root_flow_run_id,
+        REGISTRY_ROOT_LABEL: registry_root,
+        STAGE_LABEL: stage,
+    }
     flow_run.labels = {**flow_run.labels, **ours}
     tell_stage(root_flow_run_id, stage)
 
@@ -47,7 +52,7 @@ def root_flow_run_id_of(context: FlowRunContext) -> str:
     flow_run = context.flow_run
     if flow_run is None:
         raise LookupError("this flow runs without a flow run")
-    if (labelled := flow_run.labels.get(OWNER_LABEL)) is not None:
+    if (labelled := flow_run.labels.get(ROOT_FLOW_RUN_LABEL)) is not None:
         return str(labelled)
     if settings_of(context.flow) is not None or flow_run.parent_task_run_id is None:
         return str(flow_run.id)
@@ -63,7 +68,7 @@ def unsealed_flow_run() -> FlowRun | None:
     flow_run = context.flow_run if context else None
     if context is None or context.flow is None or flow_run is None:
         return None
-    is_sealed = settings_of(context.flow) is not None or OWNER_LABEL in flow_run.labels
+    is_sealed = settings_of(context.flow) is not None or ROOT_FLOW_RUN_LABEL in flow_run.labels
     return None if is_sealed or flow_run.parent_task_run_id else flow_run
 
 
@@ -91,7 +96,7 @@ def current_attempt(context: TaskRunContext) -> Attempt:
     else:
         root_flow_run_id = enclosing_root_id.get() or _root_id_without_context(task_run)
     return Attempt(
-        owner=root_flow_run_id,
+        root_flow_run_id=root_flow_run_id,
         flow_run_id=str(flow_run.id if flow_run else task_run.flow_run_id or ""),
         flow_attempt=flow_run.run_count if flow_run else task_run.flow_run_run_count,
         task_run_id=str(task_run.id),
@@ -120,7 +125,7 @@ def _root_id_without_context(task_run: TaskRun) -> str:
         record = stage_of(flow_run_id).read(FLOW_RECORD)
     except Exception:  # what cannot be read now: the Runs wait under the flow run's own id
         record = None
-    return flow_run_id if record is None else str(record["owner"])
+    return flow_run_id if record is None else str(record[ROOT_FLOW_RUN_KEY])
 
 
 def _parent_of(task_inputs: dict[str, Any]) -> str:
@@ -138,7 +143,7 @@ def adopt_stage(root_flow_run_id: str) -> None:
         settings = settings_of(context.flow)
         stage = stage_of(root_flow_run_id, default=stage_wanted(settings)).name
     tell_stage(root_flow_run_id, str(stage))
-    root = flow_run.labels.get(ROOT_LABEL)
+    root = flow_run.labels.get(REGISTRY_ROOT_LABEL)
     if stage == LOCAL and root is not None:
         _adopt_registry(str(root))
         tell_root(root_flow_run_id, str(root))

@@ -25,7 +25,7 @@ _started_in: Bounded[str, int] = Bounded(MOST_STARTED)
 
 def note_flow_process(stage: Stage) -> None:
     """Write down that this process runs the flow run now."""
-    _started_in[stage.owner] = os.getpid()
+    _started_in[stage.flow_run_id] = os.getpid()
     process = FlowProcess(host_name(), os.getpid(), own_start(os.getpid()))
     write_document(stage, PROCESS_RECORD, process)
 

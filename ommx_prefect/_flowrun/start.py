@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -36,6 +36,7 @@ from ommx_prefect._stages.documents import (
     SUBFLOWS,
     FlowRecord,
     read_flow_record,
+    write_document,
 )
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
@@ -88,9 +89,9 @@ def open_flow_run(
             record = _record_of_part(facts, root_flow_run_id)
         else:
             record = _named_record(with_registry(settings), facts, flow_run, stage)
-        stage.write(FLOW_RECORD, asdict(record))
+        write_document(stage, FLOW_RECORD, record)
         if enclosing_root_id:
-            stage_of(enclosing_root_id).write(f"{SUBFLOWS}/{flow_run_id}", asdict(record))
+            write_document(stage_of(enclosing_root_id), f"{SUBFLOWS}/{flow_run_id}", record)
     return record
 
 
@@ -151,7 +152,7 @@ def record_of(
     redact = _redactor(facts.parameters)
     found = scalars(facts.parameters, True)
     return FlowRecord(
-        owner=facts.flow_run_id,
+        root_flow_run_id=facts.flow_run_id,
         image_name=image_name,
         replace=settings.replace,
         aliases=settings.aliases,
@@ -171,7 +172,7 @@ def record_of(
 def _record_of_part(facts: NamingFacts, root_flow_run_id: str) -> FlowRecord:
     """Return the record of a subflow that is part of another flow run's experiment."""
     record = record_of(facts, ExperimentSettings(), "", chosen=False, deployment="")
-    return replace(record, owner=root_flow_run_id, stage=stage_of(root_flow_run_id).name)
+    return replace(record, root_flow_run_id=root_flow_run_id, stage=stage_of(root_flow_run_id).name)
 
 
 def _named_record(

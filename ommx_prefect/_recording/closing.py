@@ -66,7 +66,7 @@ def _put_shard(record: Record) -> None:
         kept_here = record.stage.put(_shard_of(record))
         faults.first = faults.first or kept_here
         if kept_here and record.end is not record.outcome:  # the task fails for it: so its Run
-            LocalStage(record.attempt.owner).put(_shard_of(record))
+            LocalStage(record.attempt.root_flow_run_id).put(_shard_of(record))
         record.forget_announced()
         return
     record.open_run.documents, record.open_run.payload = None, {}

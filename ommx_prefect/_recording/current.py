@@ -111,7 +111,7 @@ class made_current(AbstractContextManager[None]):
     def __enter__(self) -> None:
         around = _current.get()
         self._token = _current.set(self._recording)
-        self._root = enclosing_root_id.set(self._recording.attempt.owner)
+        self._root = enclosing_root_id.set(self._recording.attempt.root_flow_run_id)
         with _lock:
             _active[self._recording] = around
 

@@ -57,7 +57,7 @@ def _begin(record: Record) -> None:
     _find_secrets(record)
     # These need no disk: where there is none, the attempt is known all the same.
     notify_prefect(record)
-    remember_task_run(record.attempt.owner, record.attempt.task_run_id)
+    remember_task_run(record.attempt.root_flow_run_id, record.attempt.task_run_id)
     _find_stage(record)
     require_space()
     if inputs := _inputs_of(record):
@@ -69,7 +69,7 @@ def _begin(record: Record) -> None:
 def _find_secrets(record: Record) -> None:
     # Flows and tasks hand theirs to the tasks that they call, under whatever name.
     around = recording_here()
-    handed = secrets_of_flow_run(record.attempt.owner)
+    handed = secrets_of_flow_run(record.attempt.root_flow_run_id)
     record.redact.add(handed.union(around.redact.texts if around else ()))
     search_for_secrets(record, "argument", record.arguments)
     task_run = record.redact.text(record.attempt.task_run)
@@ -85,7 +85,7 @@ def search_for_secrets(record: Record, kind: str, values: Mapping[str, Any]) -> 
 
 
 def _find_stage(record: Record) -> None:
-    root_flow_run_id = record.attempt.owner
+    root_flow_run_id = record.attempt.root_flow_run_id
     adopt_stage(root_flow_run_id)
     if record.attempt.flow_run_id:  # outside flows an attempt is sealed in its own process
         record.stage = stage_of(root_flow_run_id)

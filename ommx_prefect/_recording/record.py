@@ -88,7 +88,7 @@ class Record:
     @property
     def stage(self) -> Stage:
         """Where the record waits to be sealed: on this host where no other place is known."""
-        return self._known_stage or LocalStage(self.attempt.owner)
+        return self._known_stage or LocalStage(self.attempt.root_flow_run_id)
 
     @stage.setter
     def stage(self, stage: Stage) -> None:

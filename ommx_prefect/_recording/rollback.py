@@ -20,7 +20,7 @@ def bind_transaction(attempt: Attempt) -> str | None:
     transaction = get_transaction()
     if transaction is None:
         return None
-    transaction.set(_ATTEMPT, (attempt.owner, attempt.task_run_id))
+    transaction.set(_ATTEMPT, (attempt.root_flow_run_id, attempt.task_run_id))
     return transaction.key
 
 
@@ -29,7 +29,7 @@ def record_rollback(transaction: Any) -> None:
     try:
         bound = transaction.get(_ATTEMPT, None)
         if bound is not None:
-            owner, task_run_id = bound
-            stage_of(owner).write(f"{ROLLED_BACK}/{task_run_id}", {})
+            root_flow_run_id, task_run_id = bound
+            stage_of(root_flow_run_id).write(f"{ROLLED_BACK}/{task_run_id}", {})
     except Exception as error:  # Prefect then calls no other hook of the transaction: the user's
         warn(f"A rollback could not be recorded: {describe_error(error)}")

@@ -22,7 +22,7 @@ from ommx_prefect.exceptions import DocumentError, SealError, UnknownFormatError
 
 
 def seal_by_hand(
-    owner: str,
+    flow_run_id: str,
     *,
     interrupted: bool = False,
     stage: str | None = None,
@@ -31,7 +31,7 @@ def seal_by_hand(
     """Seal one flow run, or task run outside flows, now.
 
     Args:
-        owner: Prefect's id of it.
+        flow_run_id: Prefect's id of it.
         interrupted: Do not ask Prefect how it ended: it was interrupted.
         stage: Where its shards wait, as for `ommx_prefect.seal`.
         quarantine: Set damaged records aside first, and seal the rest without them.
@@ -41,22 +41,22 @@ def seal_by_hand(
         SealError: It could not be sealed, or is known not to be interrupted; its records are kept.
     """
     if quarantine:
-        _set_aside(owner, stage)
-    unsealed = read_unsealed(owner)
+        _set_aside(flow_run_id, stage)
+    unsealed = read_unsealed(flow_run_id)
     lone = unsealed if unsealed is not None and unsealed.lone_attempt is not None else None
     if interrupted:
-        return _seal_interrupted(owner, lone, stage)
+        return _seal_interrupted(flow_run_id, lone, stage)
     if lone is None:
-        return seal(owner, stage=stage)
-    found = next(_recover_now(owner))
+        return seal(flow_run_id, stage=stage)
+    found = next(_recover_now(flow_run_id))
     if found.sealed is None:
-        raise SealError(owner, found.why)
+        raise SealError(flow_run_id, found.why)
     return found.sealed
 
 
-def _set_aside(owner: str, stage: str | None) -> None:
+def _set_aside(flow_run_id: str, stage: str | None) -> None:
     """Set damaged records aside: first here, since they name the place where others are."""
-    local = LocalStage(owner)
+    local = LocalStage(flow_run_id)
     set_aside_files(local)
     for name, read in ((SEALED_RECORD, read_previous), (INTENT, read_publication)):
         try:
@@ -65,23 +65,25 @@ def _set_aside(owner: str, stage: str | None) -> None:
             raise
         except DocumentError:
             Quarantine(local).move(local.path / name, name)
-    found = stage_of(owner, stage)
+    found = stage_of(flow_run_id, stage)
     if isinstance(found, SharedStage):
         found.set_aside()
 
 
-def _seal_interrupted(owner: str, lone: Unsealed | None, stage: str | None) -> SealedExperiment:
+def _seal_interrupted(
+    flow_run_id: str, lone: Unsealed | None, stage: str | None
+) -> SealedExperiment:
     """Seal without asking Prefect, unless it is known to have ended otherwise."""
-    known = read_end(stage_of(owner, stage))
+    known = read_end(stage_of(flow_run_id, stage))
     if known is not None and known.status != "interrupted":
         reason = f"it is known to be {known.state}; seal it without calling it interrupted"
-        raise SealError(owner, reason)
+        raise SealError(flow_run_id, reason)
     end = End("interrupted", UNKNOWN, "it was called interrupted by hand")
     if lone is not None:
         return seal_decided(lone, Decision("seal", "", end=end))
-    return seal_shown(owner, stage=stage, end=end)
+    return seal_shown(flow_run_id, stage=stage, end=end)
 
 
-def _recover_now(owner: str) -> Iterator[Recovered]:
+def _recover_now(flow_run_id: str) -> Iterator[Recovered]:
     with contextlib.ExitStack() as stack:
-        yield from recover_one(owner, Recovery(min_age_seconds=0), connect(stack))
+        yield from recover_one(flow_run_id, Recovery(min_age_seconds=0), connect(stack))

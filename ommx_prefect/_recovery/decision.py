@@ -98,7 +98,7 @@ def _decide_unasked(unsealed: Unsealed, problem: str) -> Decision:
     if problem:
         return Decision("manual", f"Prefect's API cannot be asked: {problem}")
     why = "Prefect does not know it (PREFECT_API_URL?); seal it with: ommx-prefect seal "
-    return Decision("manual", f"{why}{unsealed.owner} --interrupted")
+    return Decision("manual", f"{why}{unsealed.flow_run_id} --interrupted")
 
 
 def _decide_task_run(unsealed: Unsealed, attempt: Attempt, answer: PrefectAnswer) -> Decision:

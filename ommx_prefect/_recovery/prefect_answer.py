@@ -71,8 +71,8 @@ def ask(unsealed: Unsealed, prefect: PrefectConnection) -> PrefectAnswer:
         return PrefectAnswer(problem=prefect.problem)
     try:
         if unsealed.lone_attempt is not None:
-            return PrefectAnswer(client.read_task_run(UUID(unsealed.owner)).state)
-        flow_run = read_flow_run(client, unsealed.owner)
+            return PrefectAnswer(client.read_task_run(UUID(unsealed.flow_run_id)).state)
+        flow_run = read_flow_run(client, unsealed.flow_run_id)
     except ObjectNotFound:
         return PrefectAnswer()
     except Exception as error:

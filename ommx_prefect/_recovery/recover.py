@@ -45,7 +45,7 @@ class Recovered:
     """What was found, and done, about one flow run (or task run outside flows).
 
     Attributes:
-        owner: Prefect's id.
+        flow_run_id: Prefect's id.
         name: Prefect's name, where it is known here or to Prefect.
         flow: The name of its flow, likewise; empty for a task run outside flows.
         state: Prefect's name of the state, or `unknown`.
@@ -58,7 +58,7 @@ class Recovered:
         sealed: The experiment, where it was sealed.
     """
 
-    owner: str
+    flow_run_id: str
     name: str
     state: str
     since: str
@@ -100,31 +100,33 @@ def recover(
         What was found and done, one by one.
     """
     how = Recovery(min_age_seconds, mark_crashed, dry_run)
-    owners = unsealed_flow_runs(unended=mark_crashed)
-    if not owners:
+    flow_run_ids = unsealed_flow_runs(unended=mark_crashed)
+    if not flow_run_ids:
         return  # the usual case from cron: Prefect is not even asked
     with contextlib.ExitStack() as stack:
         prefect = connect(stack)
-        for owner in owners:
-            yield from recover_one(owner, how, prefect)
+        for flow_run_id in flow_run_ids:
+            yield from recover_one(flow_run_id, how, prefect)
 
 
-def recover_one(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterator[Recovered]:
+def recover_one(flow_run_id: str, how: Recovery, prefect: PrefectConnection) -> Iterator[Recovered]:
     """Recover one flow run, or lone task run; yield nothing where nothing of it is unsealed."""
-    for row in _recover(owner, how, prefect):
+    for row in _recover(flow_run_id, how, prefect):
         if row.done == "failed" and not how.dry_run:
-            mend = f"ommx-prefect seal {owner} --interrupted"  # of one that Prefect does not know
-            tell_failed(prefect, FlowRunFacts(owner, row.name, "", row.flow, mend=mend), row.why)
+            # Of one that Prefect does not know.
+            mend = f"ommx-prefect seal {flow_run_id} --interrupted"
+            facts = FlowRunFacts(flow_run_id, row.name, "", row.flow, mend=mend)
+            tell_failed(prefect, facts, row.why)
         yield row
 
 
-def _recover(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterator[Recovered]:
+def _recover(flow_run_id: str, how: Recovery, prefect: PrefectConnection) -> Iterator[Recovered]:
     try:
-        unsealed = read_unsealed(owner)
+        unsealed = read_unsealed(flow_run_id)
     except Exception as error:
         if not how.dry_run:
-            _send_the_rest(owner)
-        yield _unreadable(owner, error)
+            _send_the_rest(flow_run_id)
+        yield _unreadable(flow_run_id, error)
         return
     if unsealed is None:
         return
@@ -135,37 +137,37 @@ def _recover(owner: str, how: Recovery, prefect: PrefectConnection) -> Iterator[
     try:
         decision = decide(unsealed, answer, how.min_age_seconds, time.time())
     except DocumentError as error:  # how it ended, as its stage has it
-        yield _unreadable(owner, error)
+        yield _unreadable(flow_run_id, error)
         return
     if decision.action == "wait" and unsealed.is_sealed and not unsealed.has_records:
         return  # sealed, running again, and nothing new yet
     yield _carried_out(unsealed, answer, decision, how, prefect)
 
 
-def _unreadable(owner: str, error: Exception) -> Recovered:
-    why = f"its records cannot be read: {describe_error(_naming_damage(owner, error))}"
-    return Recovered(owner, "", UNKNOWN, "", 0, 0, "failed", why)
+def _unreadable(flow_run_id: str, error: Exception) -> Recovered:
+    why = f"its records cannot be read: {describe_error(_naming_damage(flow_run_id, error))}"
+    return Recovered(flow_run_id, "", UNKNOWN, "", 0, 0, "failed", why)
 
 
-def _send_the_rest(owner: str) -> None:
+def _send_the_rest(flow_run_id: str) -> None:
     """Send the undamaged records of a worker's host; the flow run is sealed elsewhere."""
     with contextlib.suppress(Exception):  # what stays is told of with the damage
-        stage = stage_of(owner)
+        stage = stage_of(flow_run_id)
         if isinstance(stage, SharedStage) and not stage.is_own():
             stage.flush()
 
 
-def _naming_damage(owner: str, error: Exception) -> Exception:
+def _naming_damage(flow_run_id: str, error: Exception) -> Exception:
     """Return an error that names each damaged record, where damage is the reason."""
     if not isinstance(error, DocumentError):
         return error
-    errors = {name: each for name, _, each in damaged_files(LocalStage(owner))}
-    return damage_error(owner, errors or {"": error})
+    errors = {name: each for name, _, each in damaged_files(LocalStage(flow_run_id))}
+    return damage_error(flow_run_id, errors or {"": error})
 
 
 def _send_outbox(unsealed: Unsealed, how: Recovery) -> Recovered:
     """Send the records that a worker's host could not send; the flow run is sealed elsewhere."""
-    stage = stage_of(unsealed.owner)
+    stage = stage_of(unsealed.flow_run_id)
     age = time.time() - unsealed.touched
     if age < how.min_age_seconds:
         return _row(unsealed, PrefectAnswer(), "waits", f"it was touched {age:.0f} s ago")
@@ -196,7 +198,7 @@ def _carried_out(
         return _row(unsealed, answer, "would seal", decision.why)
     why = decision.why
     if how.mark_crashed and decision.is_dead and prefect.client is not None:
-        state, refusal = mark_crashed(prefect.client, unsealed.owner, decision.why)
+        state, refusal = mark_crashed(prefect.client, unsealed.flow_run_id, decision.why)
         decision = Decision("seal", why, state=state) if state else decision
         why += "; Prefect was told" if state else f"; Prefect refused to call it Crashed: {refusal}"
     try:
@@ -212,7 +214,7 @@ def seal_decided(unsealed: Unsealed, decision: Decision) -> SealedExperiment:
     attempt, end = unsealed.lone_attempt, decision.end
     if attempt is not None and end is not None:
         return seal_task_run(attempt, Outcome(end.status, end.state, end.reason))
-    return seal_flow_run(unsealed.owner, decision.state, end=end)
+    return seal_flow_run(unsealed.flow_run_id, decision.state, end=end)
 
 
 def _report(answer: PrefectAnswer, sealed: SealedExperiment) -> None:
@@ -232,4 +234,6 @@ def _row(
     ended, left_open = len(unsealed.shards), len(unsealed.open_attempts)
     name = unsealed.name or (redact_known(answer.flow_run.name) if answer.flow_run else "")
     flow = unsealed.record.flow if unsealed.record else answer.flow
-    return Recovered(unsealed.owner, name, state, since, ended, left_open, done, why, sealed, flow)
+    return Recovered(
+        unsealed.flow_run_id, name, state, since, ended, left_open, done, why, sealed, flow
+    )

@@ -53,16 +53,16 @@ class Unsealed:
     is_sealed: bool
 
     @property
-    def owner(self) -> str:
+    def flow_run_id(self) -> str:
         """Prefect's id of the flow run; of the task run outside flows."""
-        return self.stage.owner
+        return self.stage.flow_run_id
 
     @property
     def name(self) -> str:
         """The name that Prefect shows."""
         if self.record is not None:
             return self.record.flow_run
-        return next((x.task_run for x in self._attempts if x.task_run_id == self.owner), "")
+        return next((x.task_run for x in self._attempts if x.task_run_id == self.flow_run_id), "")
 
     @property
     def _attempts(self) -> list[Attempt]:
@@ -71,7 +71,9 @@ class Unsealed:
     @property
     def lone_attempt(self) -> Attempt | None:
         """The last attempt of a task run outside flows, if this is one."""
-        lone = [x for x in self._attempts if x.task_run_id == self.owner and not x.flow_run_id]
+        lone = [
+            x for x in self._attempts if x.task_run_id == self.flow_run_id and not x.flow_run_id
+        ]
         return max(lone, key=lambda attempt: attempt.order, default=None)
 
     @property
@@ -80,15 +82,15 @@ class Unsealed:
         return has_unsealed(self.stage.path)
 
 
-def read_unsealed(root_flow_run_id: str) -> Unsealed | None:
+def read_unsealed(flow_run_id: str) -> Unsealed | None:
     """Read an unsealed stage; None where it is a subflow's, which is sealed with its parent.
 
     Raises:
         DocumentError: A shard of it is damaged.
     """
-    stage = LocalStage(root_flow_run_id)
+    stage = LocalStage(flow_run_id)
     record = read_flow_record(stage)
-    if record is not None and record.owner != root_flow_run_id:
+    if record is not None and record.root_flow_run_id != flow_run_id:
         return None
     starts = stage.starts()  # before the shards: what ends meanwhile is not open
     shards = stage.bare_shards()  # a seal may hold the lock, and let go of payload

@@ -122,9 +122,9 @@ def earlier_name(digest: str) -> str:
     return f"{OUR_NAMES}earlier:{digest.removeprefix('sha256:')}"
 
 
-def sealing_name(owner: str) -> str:
+def sealing_name(flow_run_id: str) -> str:
     """Return the name under which the experiment of a flow run is imported, to be verified."""
-    return f"{OUR_NAMES}sealing:{owner}"
+    return f"{OUR_NAMES}sealing:{flow_run_id}"
 
 
 def opening_line(name: str, *, is_checkpoint: bool = False, in_parts: bool = False) -> str:

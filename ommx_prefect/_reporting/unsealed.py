@@ -24,14 +24,16 @@ LEAST_AGE_SECONDS = 60.0
 def unsealed_before(night: Night) -> int:
     """Return how many earlier flow runs of a night's series ended, or died, and are not sealed."""
     series = Series.of_annotations(night.experiment.annotations, night.sealed.image_name)
-    return sum(_is_left(owner, series) for owner in islice(unsealed_flow_runs(), MOST_READ))
+    return sum(
+        _is_left(flow_run_id, series) for flow_run_id in islice(unsealed_flow_runs(), MOST_READ)
+    )
 
 
-def _is_left(root_flow_run_id: str, series: Series) -> bool:
-    stage = LocalStage(root_flow_run_id)
+def _is_left(flow_run_id: str, series: Series) -> bool:
+    stage = LocalStage(flow_run_id)
     try:
         record = read_flow_record(stage)
-        if record is None or record.owner != root_flow_run_id:
+        if record is None or record.root_flow_run_id != flow_run_id:
             return False
         return Series.of_record(record).is_before(series) and _is_over(stage)
     except (OmmxPrefectError, OSError):  # nobody can tell of which series it is

@@ -63,7 +63,7 @@ def join_parts(
 
 
 def _is_of_subflow(attempt: Attempt) -> bool:
-    return attempt.flow_run_id != attempt.owner
+    return attempt.flow_run_id != attempt.root_flow_run_id
 
 
 def _name_for(
@@ -77,7 +77,7 @@ def _name_for(
     """Return the name of an attachment: as it was logged, or with the subflow's name if taken."""
     descriptor = experiment.attachments.entries[name]
     is_free = logged.entries.get(name, descriptor) == descriptor
-    holder = holders.setdefault(name, attempt.flow_run_id if is_free else attempt.owner)
+    holder = holders.setdefault(name, attempt.flow_run_id if is_free else attempt.root_flow_run_id)
     if is_free or holder == attempt.flow_run_id or not _is_of_subflow(attempt):
         return name
     other = f"{name}@{whose}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,6 +18,7 @@ from ommx_prefect._stages.documents import (
     FlowRecord,
     read_end,
     read_flow_record,
+    write_document,
 )
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
@@ -58,14 +58,14 @@ def end_of(stage: Stage, state: State[Any] | None) -> End:
     """
     if state is None:
         try:
-            state = _ask_for_state(stage.owner)
+            state = _ask_for_state(stage.flow_run_id)
         except Exception as error:
             if end := read_end(stage):
                 return end
             reason = f"Prefect's API does not tell how it ended ({describe_error(error)})"
-            raise SealError(stage.owner, reason) from error
-    end = _end_in(stage.owner, state)
-    stage.write(STATE_RECORD, asdict(end))
+            raise SealError(stage.flow_run_id, reason) from error
+    end = _end_in(stage.flow_run_id, state)
+    write_document(stage, STATE_RECORD, end)
     return end
 
 
@@ -95,7 +95,7 @@ def unnamed_record(
     time = started or datetime.now(timezone.utc)
     facts = NamingFacts(root_flow_run_id, name, "", time, time, {})
     return FlowRecord(
-        owner=root_flow_run_id,
+        root_flow_run_id=root_flow_run_id,
         image_name=anonymous_name(anonymous_tag(facts)),
         replace=False,
         aliases=(),

@@ -25,7 +25,7 @@ from ommx_prefect._shards.schema import (
     ContentDigest,
     Count,
     Key,
-    OwnerId,
+    PrefectId,
     fields_of,
     parsed,
 )
@@ -92,7 +92,7 @@ class EarlierNight:
 
     __pydantic_config__ = CLOSED
 
-    flow_run_id: OwnerId
+    flow_run_id: PrefectId
     manifest_digest: ContentDigest
     first_run: Count
     runs: Count

@@ -115,9 +115,9 @@ def _require_records(inputs: SealInputs) -> None:
     if previous is None and last is not None and not inputs.has_news:
         name = f"{last.sealed.image_name} ({last.sealed.manifest_digest})"
         reason = f"its experiment {name} was removed, and with it what was recorded"
-        raise SealError(stage.owner, reason)
+        raise SealError(stage.flow_run_id, reason)
     if previous and previous.sealed.status != "finished" and stage.is_released():
-        raise SealError(stage.owner, SEALED_ELSEWHERE.format(stage.name))
+        raise SealError(stage.flow_run_id, SEALED_ELSEWHERE.format(stage.name))
 
 
 def _completed(inputs: SealInputs) -> SealInputs:
@@ -130,7 +130,7 @@ def _completed(inputs: SealInputs) -> SealInputs:
         staged=staged,
         rows=rows,
         problems=problems,
-        expected=frozenset(expected_task_runs(record.owner)),
+        expected=frozenset(expected_task_runs(record.root_flow_run_id)),
         deployment_name=find_deployment_name(record.deployment_id),
         checkpoints=CheckpointFiles(stage).take([*staged.keys, *staged.interrupted_keys]),
         contents=read_contents(inputs.previous) if inputs.previous else SealedContents(),

@@ -38,6 +38,7 @@ from ommx_prefect._sealing.names import free_name, stored_name
 from ommx_prefect._sealing.parts import Fitted, Part, fitted, may_fit
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.unrecorded import with_unrecorded
+from ommx_prefect._shards.schema import stored
 from ommx_prefect._stages.checkpoints import number_of
 from ommx_prefect._targets.choose import targets_for
 from ommx_prefect._targets.protocol import Target
@@ -207,7 +208,7 @@ def _answer(
 ) -> SealedExperiment:
     """Return what the seal will answer, once the experiment is published."""
     return SealedExperiment(
-        flow_run_id=inputs.stage.owner,
+        flow_run_id=inputs.stage.flow_run_id,
         image_name=name,
         manifest_digest=fit.composition.documents.digest,
         status=inputs.end.status,
@@ -265,7 +266,7 @@ def build_experiment(
 def _ledger_of(inputs: SealInputs, runs: Runs, warnings: Sequence[str]) -> bytes:
     """Write the ledger of an experiment."""
     end = inputs.end
-    record = asdict(inputs.record)
+    record = stored(asdict(inputs.record))
     # What few flows have is left out of the others' ledgers, which stay as they were.
     told = {name: value for name, value in record.items() if value or name not in RARELY_TOLD}
     flow_run = {**told, "state": end.state, "status": end.status}

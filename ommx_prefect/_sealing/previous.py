@@ -201,7 +201,7 @@ def _answer_of(
     stored_name: str,
 ) -> SealedExperiment:
     return SealedExperiment(
-        flow_run_id=stage.owner,
+        flow_run_id=stage.flow_run_id,
         image_name=image_name,
         manifest_digest=digest,
         status=contents.status,

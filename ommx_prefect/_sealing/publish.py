@@ -126,9 +126,9 @@ def publish(plan: SealPlan) -> PreviousSeal:
     Quarantine(stage).report()
     if inputs.is_finished:
         stage.release()
-        forget_names(stage.owner)
-    unwritten.forget(stage.owner, plan.keys)
-    for flow_run_id in (stage.owner, *inputs.staged.subflows):
+        forget_names(stage.flow_run_id)
+    unwritten.forget(stage.flow_run_id, plan.keys)
+    for flow_run_id in (stage.flow_run_id, *inputs.staged.subflows):
         forget_task_runs(flow_run_id)
     return published
 

@@ -34,7 +34,7 @@ def read_staged(stage: Stage, sealed_keys: frozenset[str] = frozenset()) -> Stag
     # Who is gone is asked before the shards are read: a process that ends has written its own.
     gone = {attempt.key for attempt in starts if is_gone(attempt)}
     records = _Records(stage, {attempt.task_run_id for attempt in starts} - {""})
-    for shard in itertools.chain(unwritten.of(stage.owner), stage.each_shard()):
+    for shard in itertools.chain(unwritten.of(stage.flow_run_id), stage.each_shard()):
         records.add(shard)
     ended = records.all_but(sealed_keys)
     open_ones = [attempt for attempt in starts if attempt.key not in records.keys]

@@ -13,7 +13,7 @@ from ommx_prefect._oci.names import is_registry
 from ommx_prefect._registry.names import load_annotated, opening_line
 from ommx_prefect._registry.parts import places_in
 from ommx_prefect._registry.whole import load_image, whole
-from ommx_prefect._shards.schema import CLOSED, ContentDigest, Key, OwnerId, parsed
+from ommx_prefect._shards.schema import CLOSED, ContentDigest, Key, PrefectId, parsed
 from ommx_prefect._stages.documents import SEALED_RECORD, read_flow_record
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage, well_formed
@@ -47,7 +47,7 @@ class SealedExperiment:
 
     __pydantic_config__ = CLOSED
 
-    flow_run_id: OwnerId
+    flow_run_id: PrefectId
     image_name: str
     manifest_digest: ContentDigest
     status: str
@@ -128,7 +128,7 @@ def read_previous(stage: Stage) -> PreviousSeal | None:
     with well_formed(stage, SEALED_RECORD):
         held = parsed(_Held, {"keys": document.pop("keys")})
         sealed = parsed(SealedExperiment, document)
-        if sealed.flow_run_id != stage.owner:
+        if sealed.flow_run_id != stage.flow_run_id:
             raise DocumentError(f"it belongs to flow run {sealed.flow_run_id}")
         return PreviousSeal(sealed, frozenset(held.keys))
 
@@ -181,7 +181,7 @@ def _names_a_registry(text: str) -> bool:
 def root_of_flow_run(flow_run_id: str) -> str:
     """Return the id of the flow run whose experiment a flow run belongs to, as far as is known."""
     record = read_flow_record(LocalStage(flow_run_id))
-    return flow_run_id if record is None else record.owner
+    return flow_run_id if record is None else record.root_flow_run_id
 
 
 def _open_sealed(flow_run_id: str) -> Experiment | None:

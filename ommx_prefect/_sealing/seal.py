@@ -8,7 +8,7 @@ That is done again where another flow run has taken a name meanwhile, or records
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -38,6 +38,7 @@ from ommx_prefect._stages.documents import (
     End,
     FlowRecord,
     read_flow_record,
+    write_document,
 )
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
@@ -121,28 +122,30 @@ def seal_found(
         given_stage: Where its shards wait, as the caller said it.
         pending_seconds: As for `seal_flow_run`.
     """
-    if record is not None and record.owner != stage.owner:
+    if record is not None and record.root_flow_run_id != stage.flow_run_id:
         elsewhere = given_stage or record.stage
-        place, known = find_flow_run(record.owner, elsewhere)
+        place, known = find_flow_run(record.root_flow_run_id, elsewhere)
         return seal_found(place, known, given_stage=elsewhere, pending_seconds=pending_seconds)
     if record is None and read_sealed(stage) is None and not stage.exists():
-        raise NotSealedError(stage.owner)
+        raise NotSealedError(stage.flow_run_id)
     end = end or end_of(stage, state)
-    wait_for_pending(stage.owner, pending_seconds)
+    wait_for_pending(stage.flow_run_id, pending_seconds)
     if record is None:  # kept, so that a later seal finds the same name
-        record = unnamed_record(stage.owner)
-        stage.write(FLOW_RECORD, asdict(record))
+        record = unnamed_record(stage.flow_run_id)
+        write_document(stage, FLOW_RECORD, record)
     return _seal_or_explain(stage, record, end)
 
 
 def seal_task_run(attempt: Attempt, outcome: Outcome) -> SealedExperiment:
     """Seal the experiment of a task run outside any flow."""
-    stage = LocalStage(attempt.owner)
+    stage = LocalStage(attempt.root_flow_run_id)
     started = datetime.fromtimestamp(attempt.started_at, timezone.utc)
-    record = read_flow_record(stage) or unnamed_record(attempt.owner, attempt.task_run, started)
-    stage.write(FLOW_RECORD, asdict(record))
+    record = read_flow_record(stage) or unnamed_record(
+        attempt.root_flow_run_id, attempt.task_run, started
+    )
+    write_document(stage, FLOW_RECORD, record)
     end = End(outcome.status, outcome.state, outcome.reason)
-    stage.write(STATE_RECORD, asdict(end))
+    write_document(stage, STATE_RECORD, end)
     return _seal_or_explain(stage, record, end).sealed
 
 
@@ -160,7 +163,7 @@ def _seal_or_explain(stage: Stage, record: FlowRecord, end: End) -> Seal:
     except SealError:
         raise
     except (OmmxPrefectError, OSError, RuntimeError, ValueError) as error:
-        raise SealError(stage.owner, _explained(stage, error)) from error
+        raise SealError(stage.flow_run_id, _explained(stage, error)) from error
 
 
 def _explained(stage: Stage, error: Exception) -> str:
@@ -169,14 +172,14 @@ def _explained(stage: Stage, error: Exception) -> str:
         return f"{type(error).__name__}: {error.reason[:LONGEST_REASON]}"
     if not isinstance(error, DAMAGE) or _is_of_the_place(error):
         return describe_error(error)
-    local = LocalStage(stage.owner, stage.path)
+    local = LocalStage(stage.flow_run_id, stage.path)
     errors = {name: each for name, _, each in damaged_files(local)}
     set_aside_payload(local)
     if not errors and isinstance(error, DocumentError):
         errors = {"": error}
     if not errors:
         return describe_error(error)
-    found = damage_error(stage.owner, errors)
+    found = damage_error(stage.flow_run_id, errors)
     return f"{type(found).__name__}: {found.reason[:LONGEST_REASON]}"
 
 

@@ -14,6 +14,7 @@ from ommx_prefect._prefect.api import (
     read_lone_task_runs,
 )
 from ommx_prefect._sealing.staged import Staged
+from ommx_prefect._shards.schema import ROOT_FLOW_RUN_KEY
 from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect._values.error_texts import describe_error
 
@@ -31,7 +32,7 @@ def ask_for_task_runs(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunR
         with api_client() as client:
             if lone:
                 return read_lone_task_runs(client, lone), []
-            return _await(client, flow_runs, record.owner, staged), []
+            return _await(client, flow_runs, record.root_flow_run_id, staged), []
     except Exception as error:
         return [], [f"Prefect's API could not be asked for task runs: {describe_error(error)}"]
 
@@ -39,7 +40,8 @@ def ask_for_task_runs(record: FlowRecord, staged: Staged) -> tuple[list[TaskRunR
 def _flow_runs(record: FlowRecord, staged: Staged) -> set[str]:
     """Return the ids of the flow run and of its subflow runs that have no own experiment."""
     attempts = (*staged.interrupted, *staged.running)
-    members = {x for x, told in staged.subflows.items() if told.get("owner") == record.owner}
+    root = record.root_flow_run_id
+    members = {x for x, told in staged.subflows.items() if told.get(ROOT_FLOW_RUN_KEY) == root}
     found = {each.flow_run_id for each in staged.all_ended} | {record.flow_run_id}
     return found | ({attempt.flow_run_id for attempt in attempts} - {""}) | members
 

@@ -37,7 +37,7 @@ def with_unrecorded(
 
 def _shard_of(row: TaskRunRow) -> Shard:
     attempt = Attempt(
-        owner="",
+        root_flow_run_id="",
         flow_run_id=row.flow_run_id,
         flow_attempt=row.flow_attempt,
         task_run_id=row.task_run_id,

@@ -32,6 +32,8 @@ from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 # How a manifest as this package and OMMX write it names a digest; in a text it would be escaped.
 _DIGEST_MEMBER = b'"digest":"sha256:'
 ARCHIVE_FORMAT = "application/vnd.ommx-prefect.shard.v1+msgpack"
+# A shard, and the payload that came with it, by hex digest.
+ShardAndPayload = tuple[Shard, Mapping[str, bytes]]
 
 
 def pack_archive(shard: Shard, read_blob: Callable[[str], bytes]) -> bytes:
@@ -57,12 +59,12 @@ def _bin_header(length: int) -> bytes:
     raise DocumentError(f"MessagePack takes no payload of {length} bytes")
 
 
-def open_archive(data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
+def open_archive(data: bytes, root_flow_run_id: str, key: str) -> ShardAndPayload:
     """Read a shard archive and check all of it; return the shard, and its blobs by hex digest.
 
     Args:
         data: The bytes of the archive.
-        owner: The flow run that is sealed; a shard of another one is refused.
+        root_flow_run_id: The flow run that is sealed; a shard of another one is refused.
         key: The name under which the archive was found; it must be the shard's own.
 
     Raises:
@@ -75,7 +77,7 @@ def open_archive(data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str,
         if found != ARCHIVE_FORMAT:
             raise UnknownFormatError(f"format {found!r} is not {ARCHIVE_FORMAT!r}")
         shard = Shard.from_bytes(packed)
-        check_attempt(shard.attempt, owner, key)
+        check_attempt(shard.attempt, root_flow_run_id, key)
         _check_payload(shard, dict(blobs))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, DocumentError):
@@ -84,10 +86,11 @@ def open_archive(data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str,
     return shard, blobs
 
 
-def check_attempt(attempt: Attempt, owner: str, key: str) -> None:
+def check_attempt(attempt: Attempt, root_flow_run_id: str, key: str) -> None:
     """Raise DocumentError unless an attempt belongs to this flow run and name."""
-    if attempt.owner != owner:
-        raise DocumentError(f"it belongs to flow run {attempt.owner}, not to {owner}")
+    found = attempt.root_flow_run_id
+    if found != root_flow_run_id:
+        raise DocumentError(f"it belongs to flow run {found}, not to {root_flow_run_id}")
     if attempt.key != key:
         raise DocumentError(f"it is the record of {attempt.key}")
 

@@ -29,6 +29,8 @@ from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 T = TypeVar("T")
 
 FORMAT_KEY = "format"
+# The key of `root_flow_run_id` in every document, as release 0.1.0 wrote it.
+ROOT_FLOW_RUN_KEY = "owner"
 # The format of a document that says none.
 RELEASE_0_1_0 = 0
 # `__pydantic_config__` of a document: it has no other fields than those of its dataclass.
@@ -47,7 +49,8 @@ def _is(kind: Callable[[str], object]) -> AfterValidator:
 
 # Fields that are what they are called (see `names` and `Digest`).
 Key = Annotated[str, _is(RecordKey)]
-OwnerId = Annotated[str, _is(FlowRunId)]
+PrefectId = Annotated[str, _is(FlowRunId)]
+RootId = Annotated[PrefectId, Field(alias=ROOT_FLOW_RUN_KEY)]
 # Of something that may not be there: empty then.
 OtherId = Annotated[str, _is(lambda text: text and FlowRunId(text))]
 ContentDigest = Annotated[str, _is(Digest)]
@@ -71,6 +74,11 @@ def _storable(values: Mapping[str, object]) -> Mapping[str, object]:
 Scalars = Mapping[Text, bool | int | float | Text]
 # Those that become run parameters.
 Columns = Annotated[Scalars, AfterValidator(_storable)]
+
+
+def stored(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a dataclass under the keys that its document has."""
+    return {ROOT_FLOW_RUN_KEY if x == "root_flow_run_id" else x: fields[x] for x in fields}
 
 
 def to_document(fields: Mapping[str, Any], number: int, name: str) -> bytes:

@@ -31,13 +31,14 @@ from ommx_prefect._shards.schema import (
     Count,
     Key,
     OtherId,
-    OwnerId,
+    RootId,
     Seconds,
     Status,
     Text,
     Word,
     check_format,
     parsed,
+    stored,
 )
 from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
@@ -51,7 +52,7 @@ class Attempt:
     """One execution of a task run's function.
 
     Attributes:
-        owner: Id of the flow run whose experiment this belongs to.
+        root_flow_run_id: Id of the flow run whose experiment this belongs to.
         flow_run_id: Id of the flow run that ran it (a subflow's, perhaps); empty outside flows.
         flow_attempt: Run count of that flow run; 0 outside flows.
         task_run_id: Id of the task run; empty for a Run that is no task.
@@ -69,7 +70,7 @@ class Attempt:
 
     __pydantic_config__ = CLOSED
 
-    owner: OwnerId
+    root_flow_run_id: RootId
     flow_run_id: OtherId
     flow_attempt: Count
     task_run_id: OtherId
@@ -157,7 +158,7 @@ class Shard:
         packed: bytes = msgpack.packb(
             {
                 FORMAT_KEY: SHARD_FORMAT,
-                "attempt": vars(self.attempt),
+                "attempt": stored(vars(self.attempt)),
                 "status": self.status,
                 "reason": self.reason,
                 "parameters": dict(self.parameters),

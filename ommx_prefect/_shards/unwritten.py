@@ -15,18 +15,18 @@ _lock = process_lock()
 def remember(shard: Shard) -> None:
     """Keep the shard of an attempt whose stage cannot be written."""
     with _lock:
-        _shards[shard.attempt.owner].append(shard)
+        _shards[shard.attempt.root_flow_run_id].append(shard)
 
 
-def of(owner: str) -> list[Shard]:
+def of(flow_run_id: str) -> list[Shard]:
     """Return the shards that were remembered for a flow run."""
     with _lock:
-        return list(_shards.get(owner, ()))
+        return list(_shards.get(flow_run_id, ()))
 
 
-def forget(owner: str, keys: Collection[str]) -> None:
+def forget(flow_run_id: str, keys: Collection[str]) -> None:
     """Forget the shards that a seal holds."""
     with _lock:
-        left = [shard for shard in _shards.pop(owner, ()) if shard.attempt.key not in keys]
+        left = [shard for shard in _shards.pop(flow_run_id, ()) if shard.attempt.key not in keys]
         if left:
-            _shards[owner] = left
+            _shards[flow_run_id] = left

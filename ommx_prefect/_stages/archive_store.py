@@ -7,12 +7,12 @@ composed there.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ommx_prefect._registry.blobs import read_checked
-from ommx_prefect._shards.archive import open_archive, pack_archive
+from ommx_prefect._shards.archive import ShardAndPayload, open_archive, pack_archive
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.signing import Signer
 from ommx_prefect._stages.store import READERS, GoneError, Store
@@ -72,9 +72,9 @@ class ArchiveStore:
         """Store a shard and its payload as one archive."""
         self.write(name, pack_archive(shard, lambda digest: read_checked(find(digest), digest)))
 
-    def unpack(self, data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
+    def unpack(self, data: bytes, root_flow_run_id: str, key: str) -> ShardAndPayload:
         """Read an archive, and check all of it."""
-        return open_archive(data, owner, key)
+        return open_archive(data, root_flow_run_id, key)
 
     def fetch(
         self, digest: str, target: Path, image_name: str = "", size: int | None = None

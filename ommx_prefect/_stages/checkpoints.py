@@ -131,7 +131,7 @@ class CheckpointFiles:
         """Read the checkpoint in its folder, if there is one; DocumentError where it is damaged."""
         try:
             shard = Shard.from_bytes(read_regular(folder / RECORD))
-            check_attempt(shard.attempt, self.stage.owner, folder.name)
+            check_attempt(shard.attempt, self.stage.flow_run_id, folder.name)
             check_checkpoint(shard)
         except (FileNotFoundError, NotADirectoryError):
             return None

@@ -64,7 +64,7 @@ def _check(stage: LocalStage, name: str, path: Path) -> None:
     elif kind in (SHARDS, PARTS):
         _check_shard(stage, path)
     elif schema is not None:
-        _check_document(path, schema, KINDS[kind].format, f"{stage.owner}/{name}")
+        _check_document(path, schema, KINDS[kind].format, f"{stage.flow_run_id}/{name}")
 
 
 def _check_document(path: Path, schema: type, newest: int, name: str) -> None:
@@ -76,7 +76,7 @@ def _check_document(path: Path, schema: type, newest: int, name: str) -> None:
 
 def _check_shard(stage: LocalStage, path: Path) -> None:
     """Check all of a shard; the payload of another host's shard may not be here yet."""
-    shard = read_shard_file(path, stage.owner)
+    shard = read_shard_file(path, stage.flow_run_id)
     is_own = path.parent.parent == stage.path
 
     def find(digest: str) -> Path | None:
@@ -142,14 +142,14 @@ def names_damage(error: DocumentError) -> bool:
     return QUARANTINE_COMMAND in error.reason
 
 
-def damage_error(owner: str, errors: Mapping[str, DocumentError]) -> DocumentError:
+def damage_error(flow_run_id: str, errors: Mapping[str, DocumentError]) -> DocumentError:
     """Return one error that names each damaged record, and what can be done without them.
 
     Args:
-        owner: The flow run.
+        flow_run_id: The flow run.
         errors: Why each record is refused, by its name.
     """
-    how = f"{QUARANTINE_COMMAND} {owner}"
+    how = f"{QUARANTINE_COMMAND} {flow_run_id}"
     later = sum(not is_damage(error) for error in errors.values())
     if len(errors) == 1:
         (error,) = errors.values()

@@ -21,12 +21,14 @@ from ommx_prefect._shards.schema import (
     CLOSED,
     Count,
     OtherId,
-    OwnerId,
+    PrefectId,
+    RootId,
     Scalars,
     Status,
     Text,
     Word,
     parsed,
+    stored,
 )
 from ommx_prefect._shards.shard import SHARD_FORMAT, Attempt, Shard
 from ommx_prefect._stages.address import LOCAL, checked_stage
@@ -95,8 +97,7 @@ class FlowRecord:
     """The facts of a flow run that a seal needs, kept in its stage as `flow.json`.
 
     Attributes:
-        owner: Id of the flow run whose experiment this is; another one's in a subflow without
-            an experiment of its own.
+        root_flow_run_id: Id of the flow run to whose experiment this one belongs; mostly its own.
         image_name: The name to seal under; empty in such a subflow.
         replace: Whether the name may be moved from another experiment.
         aliases: Tags to move to the experiment when it is finished.
@@ -115,12 +116,12 @@ class FlowRecord:
 
     __pydantic_config__ = CLOSED
 
-    owner: OwnerId
+    root_flow_run_id: RootId
     image_name: Annotated[str, AfterValidator(lambda text: text and image_name(text))]
     replace: bool
     aliases: tuple[Annotated[str, AfterValidator(image_tag)], ...]
     chosen: bool
-    flow_run_id: OwnerId
+    flow_run_id: PrefectId
     flow_run: Text
     flow: Text
     deployment_id: OtherId
@@ -247,7 +248,7 @@ def file_in(folder: str, name: str) -> str:
     return f"{folder}/{first}/{RecordKey(key)}" if is_record else f"{folder}/{first}"
 
 
-def object_name(owner: str, name: str) -> str:
+def object_name(flow_run_id: str, name: str) -> str:
     """Return the name of a shared document in the place that hosts share: the one place, too.
 
     Raises:
@@ -256,7 +257,8 @@ def object_name(owner: str, name: str) -> str:
     kind, (_, is_record, key) = kind_of(name), name.partition("/")
     if kind is None or kind.reach != "shared":
         raise DocumentError(f"{name!r} is none of the documents that hosts share")
-    return f"{FlowRunId(owner)}/{kind.name}/{RecordKey(key)}" if is_record else f"{owner}/{name}"
+    own = f"{kind.name}/{RecordKey(key)}" if is_record else name
+    return f"{FlowRunId(flow_run_id)}/{own}"
 
 
 def format_of(name: str) -> int:
@@ -281,13 +283,13 @@ def read_document(stage: Stage, name: str, schema: type[T]) -> T | None:
 
 def write_document(stage: Stage, name: str, document: DataclassInstance) -> None:
     """Write a document of a stage."""
-    stage.write(name, asdict(document))
+    stage.write(name, stored(asdict(document)))
 
 
 def read_flow_record(stage: Stage) -> FlowRecord | None:
     """Read the record of a flow run, or None where it never started here."""
     record = read_document(stage, FLOW_RECORD, FlowRecord)
-    if record is not None and record.flow_run_id != stage.owner:
+    if record is not None and record.flow_run_id != stage.flow_run_id:
         error = DocumentError(f"it belongs to flow run {record.flow_run_id}")
         raise damaged(stage.path / FLOW_RECORD, error)
     return record

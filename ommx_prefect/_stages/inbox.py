@@ -64,7 +64,7 @@ class Inbox:
         self, local: LocalStage, store: ShardStore, bring: Callable[[str, int], Path]
     ) -> None:
         self._local, self._store, self._bring_payload = local, store, bring
-        self._prefix = f"{local.owner}/"
+        self._prefix = f"{local.flow_run_id}/"
         self._folder = local.path / INBOX
         self._seen: list[str] = []
         self._ended: set[str] = set()
@@ -122,7 +122,7 @@ class Inbox:
         stops = {own: x for own, _, x in refused if not (self._sets_aside and is_damage(x))}
         if stops:
             refused.clear()  # its traceback keeps this frame, and with it all their bytes
-            raise damage_error(self._local.owner, stops)
+            raise damage_error(self._local.flow_run_id, stops)
         for name, data, _ in refused:
             self._quarantine.keep(name, data)
 
@@ -139,7 +139,7 @@ class Inbox:
             return True
         own = name.removeprefix(self._prefix)
         try:
-            object_name(self._local.owner, own)
+            object_name(self._local.flow_run_id, own)
         except DocumentError:  # it is refused by name when it is brought
             return True
         return not (self._local.has(own) or path_in(self._folder, own).exists())
@@ -195,14 +195,14 @@ class Inbox:
             ) from error
 
     def _keep_shard(self, directory: str, key: str, data: bytes) -> None:
-        shard, blobs = self._store.unpack(data, self._local.owner, key)
+        shard, blobs = self._store.unpack(data, self._local.flow_run_id, key)
         check_experiment(shard, is_attempt=directory == SHARDS)
         for digest, content in blobs.items():
             write_whole(self._local.pinned(f"sha256:{digest}"), content, durable=True)
         self._write(f"{directory}/{key}", shard.to_bytes())
 
     def _keep_checkpoint(self, directory: str, key: str, data: bytes) -> None:
-        checkpoint, blobs = self._store.unpack(data, self._local.owner, key)
+        checkpoint, blobs = self._store.unpack(data, self._local.flow_run_id, key)
         check_experiment(checkpoint, is_attempt=True)
         check_checkpoint(checkpoint)
         came = {f"sha256:{x}": data for x, data in blobs.items()} | dict(checkpoint.payload)
@@ -214,7 +214,7 @@ class Inbox:
             files.put(checkpoint.bare, came)
 
     def _keep_start(self, directory: str, key: str, data: bytes) -> None:
-        read_start(data, self._local.owner, key)
+        read_start(data, self._local.flow_run_id, key)
         self._write(f"{directory}/{key}", data)
 
     def _keep_group(self, directory: str, key: str, data: bytes) -> None:
@@ -233,7 +233,7 @@ class Inbox:
         kind = KINDS.get(directory or key)
         if kind is None or kind.reach != "shared" or kind.schema is None:
             raise DocumentError("it is none of a stage's records")
-        name = object_name(self._local.owner, f"{directory}/{key}".lstrip("/"))
+        name = object_name(self._local.flow_run_id, f"{directory}/{key}".lstrip("/"))
         fields = fields_of(data, kind.format, name)
         document: object = parsed(kind.schema, fields)
         if isinstance(document, FlowRecord):
@@ -242,10 +242,10 @@ class Inbox:
 
     def _check_record(self, record: FlowRecord, directory: str, key: str) -> None:
         """Raise DocumentError unless a record agrees with its name, and is not from the future."""
-        if record.flow_run_id != (key if directory else self._local.owner):
+        if record.flow_run_id != (key if directory else self._local.flow_run_id):
             raise DocumentError(f"it belongs to flow run {record.flow_run_id}")
-        if record.owner not in {record.flow_run_id, self._local.owner}:
-            raise DocumentError(f"it belongs to the experiment of flow run {record.owner}")
+        if (root := record.root_flow_run_id) not in {record.flow_run_id, self._local.flow_run_id}:
+            raise DocumentError(f"it belongs to the experiment of flow run {root}")
         if not (directory or record.image_name):
             raise DocumentError("it has no image_name")
         if _is_to_come(record.scheduled_time):

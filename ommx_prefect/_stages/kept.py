@@ -97,7 +97,7 @@ def _is_sealed_with_its_root(folder: Path) -> bool:
 def _root_of(folder: Path) -> Path:
     """Return the folder of the flow run to whose experiment a flow run belongs."""
     record = parsed(FlowRecord, _fields_of(folder, FLOW_RECORD))
-    return folder.with_name(str(record.owner))  # pathlib takes no kind of text but text
+    return folder.with_name(str(record.root_flow_run_id))  # pathlib takes no kind of text but text
 
 
 def _is_composed(folder: Path) -> bool:

@@ -24,7 +24,7 @@ from ommx_prefect._stages.documents import FLOW_RECORD, LOCK
 from ommx_prefect._stages.kept import KEPT, KEPT_DOCUMENTS, came_late, give_back, transaction
 from ommx_prefect._stages.local import LocalStage
 
-_ASIDE = re.compile(r"\.(?P<owner>[A-Za-z0-9-]{1,64})\.[0-9a-f]{32}")
+_ASIDE = re.compile(r"\.(?P<flow_run_id>[A-Za-z0-9-]{1,64})\.[0-9a-f]{32}")
 
 
 def folders_aside(root: Path) -> list[Path]:
@@ -50,20 +50,20 @@ def give_back_left(aside: Path) -> None:
 
 
 def _give_back_late(aside: Path, kept: Path) -> None:
-    owner = _owner_of(aside)
-    folder = aside.with_name(owner)
+    flow_run_id = _flow_run_id_of(aside)
+    folder = aside.with_name(flow_run_id)
     with transaction(kept) as database:
         query = "SELECT name, data FROM kept WHERE owner = ?"
-        known = dict(database.execute(query, (owner,)).fetchall())
+        known = dict(database.execute(query, (flow_run_id,)).fetchall())
     # Documents are in the database, or were brought back since, and are newer there.
     has_documents = bool(known) or (folder / FLOW_RECORD).exists()
     late = [x for x in came_late(aside, known) if not (has_documents and x in KEPT_DOCUMENTS)]
     if late:
-        with LocalStage(owner).locked():
+        with LocalStage(flow_run_id).locked():
             for name in late:
                 give_back(aside / name, folder / name)
 
 
-def _owner_of(aside: Path) -> str:
+def _flow_run_id_of(aside: Path) -> str:
     found = _ASIDE.fullmatch(aside.name)
-    return found["owner"] if found else ""
+    return found["flow_run_id"] if found else ""

@@ -1,6 +1,6 @@
 """The local stage: a directory beside the Local Registry where shards wait to be sealed.
 
-    <registry root>/ommx-prefect/<owner>/   what `documents.KINDS` lists, of this host
+    <registry root>/ommx-prefect/<flow run id>/   what `documents.KINDS` lists, of this host
         blobs/sha256/<hex>                  payload, as hard links to the registry's own files
         inbox/                              what is shared, as it came from other hosts
 
@@ -73,15 +73,15 @@ class LocalStage:
     """The stage of one flow run in the Local Registry of this machine.
 
     Args:
-        owner: Id of the flow run whose experiment is recorded; of the task run outside flows.
+        flow_run_id: Id of the flow run whose experiment is recorded; of the task run outside flows.
         path: Its directory, where it is not that of the Local Registry.
     """
 
     name = LOCAL
 
-    def __init__(self, owner: str, path: Path | None = None) -> None:
-        self.owner = str(FlowRunId(owner))
-        self.path = path or folder_of(owner)
+    def __init__(self, flow_run_id: str, path: Path | None = None) -> None:
+        self.flow_run_id = str(FlowRunId(flow_run_id))
+        self.path = path or folder_of(flow_run_id)
         self._blobs = os.fspath(blob_folder(self.path))
         bring_back(self.path)
 
@@ -103,7 +103,7 @@ class LocalStage:
 
     def start_in(self, path: Path | str) -> Attempt | None:
         """Read a start record from its file."""
-        return read_start_file(path, self.owner)
+        return read_start_file(path, self.flow_run_id)
 
     def share_checkpoint(self, checkpoint: Shard) -> str | None:
         """Return None: a checkpoint that is durable here need not go elsewhere."""
@@ -124,12 +124,14 @@ class LocalStage:
 
     def bare_shards(self) -> list[Shard]:
         """Read all shards and write nothing: for callers without the lock, who need no payload."""
-        found = (read_shard_file(path, self.owner) for path in self._all_files(SHARDS).values())
+        found = (
+            read_shard_file(path, self.flow_run_id) for path in self._all_files(SHARDS).values()
+        )
         return sorted((x.bare for x in found if x), key=lambda shard: shard.attempt.order)
 
     def shard_in(self, path: Path | str) -> Shard | None:
         """Read a shard from its file; its payload becomes files of the stage."""
-        if (shard := read_shard_file(path, self.owner)) is None:
+        if (shard := read_shard_file(path, self.flow_run_id)) is None:
             return None
         for digest, data in shard.payload.items():
             # A copy of it is never flushed: after a power failure one may be empty.
@@ -158,11 +160,11 @@ class LocalStage:
         return None
 
     def _fields(self, name: str, data: bytes) -> dict[str, Any]:
-        return fields_of(data, format_of(name), f"{self.owner}/{name}")
+        return fields_of(data, format_of(name), f"{self.flow_run_id}/{name}")
 
     def write(self, name: str, document: dict[str, Any]) -> None:
         """Write one of the stage's JSON documents, whole or not at all."""
-        data = to_document(document, format_of(name), f"{self.owner}/{name}")
+        data = to_document(document, format_of(name), f"{self.flow_run_id}/{name}")
         write_durable(path_in(self.path, name), data)
 
     def has(self, *names: str) -> bool:

@@ -81,9 +81,9 @@ def start_of(name: str) -> str:
 _left: Bounded[tuple[int, str, str], Singles] = Bounded(MOST_FLOW_RUNS)
 
 
-def singles_of(stage: str, owner: str) -> Singles:
+def singles_of(stage: str, flow_run_id: str) -> Singles:
     """Return the single records that this process has written for a flow run."""
-    key = (os.getpid(), stage, owner)
+    key = (os.getpid(), stage, flow_run_id)
     if (found := _left.get(key)) is None:
         found = _left[key] = Singles()
     return found
@@ -110,7 +110,7 @@ def settle() -> None:
         thread.join()
 
 
-def put_together(repository: Repository, owner: str, singles: Mapping[str, Single]) -> bool:
+def put_together(repository: Repository, flow_run_id: str, singles: Mapping[str, Single]) -> bool:
     """Write records as a group, and delete the single ones.
 
     In a repository of many tags a manifest is not deleted soon: there nothing is done. Where a
@@ -119,7 +119,7 @@ def put_together(repository: Repository, owner: str, singles: Mapping[str, Singl
 
     Args:
         repository: Where they are.
-        owner: Their flow run.
+        flow_run_id: Their flow run.
         singles: The records by name.
 
     Returns:
@@ -127,7 +127,7 @@ def put_together(repository: Repository, owner: str, singles: Mapping[str, Singl
     """
     if len(repository.tags()) > MOST_TAGS:
         return True
-    name, records = new_group(owner), {record: x.data for record, x in singles.items()}
+    name, records = new_group(flow_run_id), {record: x.data for record, x in singles.items()}
     manifest = group_manifest(name, records)
     if open_group(name, digest_of(manifest), manifest).records != records:
         return False

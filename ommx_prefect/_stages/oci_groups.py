@@ -1,6 +1,6 @@
 """Write many small records as one OCI manifest, a group, and take them out again.
 
-    <repository>:<owner>_groups_<id>    records of attempts, with all of their payload
+    <repository>:<flow run id>_groups_<id>    records of attempts, with all of their payload
 
 A registry is asked for each manifest when it is read, and again when it is removed. So a process
 that has left some records, each in a manifest of its own, puts them together (see `oci_gathering`).
@@ -56,7 +56,7 @@ class Group:
     """A group as it lies in a registry.
 
     Attributes:
-        name: Its name, `<owner>/groups/<id>`.
+        name: Its name, `<flow run id>/groups/<id>`.
         digest: The digest of its manifest.
         packed: What it holds.
     """
@@ -71,9 +71,9 @@ class Group:
         return _records_in(self.packed)
 
 
-def new_group(owner: str) -> str:
+def new_group(flow_run_id: str) -> str:
     """Return a new unique name for a group."""
-    return f"{owner}/{GROUPS}/{uuid.uuid4().hex}"
+    return f"{flow_run_id}/{GROUPS}/{uuid.uuid4().hex}"
 
 
 def is_group(name: str) -> bool:
@@ -96,13 +96,13 @@ def open_group(name: str, digest: str, manifest: bytes) -> Group:
     """
     document = parsed_manifest(name, manifest, (GROUP_TYPE,))
     group = Group(name, digest, inlined(document, GROUP_ANNOTATION))
-    owner = name.partition("/")[0]
+    flow_run_id = name.partition("/")[0]
     for record in group.records:
         _, _, own = record.partition("/")
         if own.partition("/")[0] not in (STARTS, SHARDS, PARTS) or record != object_name(
-            owner, own
+            flow_run_id, own
         ):
-            raise DocumentError(f"it holds {record[:200]!r}, which is no record of {owner}")
+            raise DocumentError(f"it holds {record[:200]!r}, which is no record of {flow_run_id}")
     return group
 
 
@@ -131,12 +131,12 @@ def _is_record(name: object, data: object) -> bool:
 
 def _check(name: str, data: bytes) -> None:
     """Raise DocumentError unless a record agrees with its name."""
-    owner, kind, key = name.split("/")
+    flow_run_id, kind, key = name.split("/")
     if kind == STARTS:
-        read_start(data, owner, key)
+        read_start(data, flow_run_id, key)
         return
     shard = Shard.from_bytes(data)
-    check_attempt(shard.attempt, owner, key)
+    check_attempt(shard.attempt, flow_run_id, key)
     check_payload(shard)
 
 
@@ -157,9 +157,9 @@ class Groups:
     twice: Collection[str] = frozenset()
     damaged: Collection[str] = ()
 
-    def find(self, repository: Repository, tags: Collection[str], owner: str) -> None:
+    def find(self, repository: Repository, tags: Collection[str], flow_run_id: str) -> None:
         """Open those groups of a flow run, by the tags of its repository, that are new."""
-        names = [name_of(tag) for tag in tags if tag.startswith(f"{owner}_{GROUPS}_")]
+        names = [name_of(tag) for tag in tags if tag.startswith(f"{flow_run_id}_{GROUPS}_")]
         with ThreadPoolExecutor(READERS) as pool:
             opened = list(pool.map(lambda name: self._opened(repository, name), names))
         self.found = {each.name: each for each in opened if isinstance(each, Group)}

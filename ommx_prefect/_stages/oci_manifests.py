@@ -76,7 +76,7 @@ class RecordManifest:
 
 
 def tag_of(name: str) -> str:
-    """Return the tag of an object, `<owner>/shards/<key>` as `<owner>_shards_<key>`."""
+    """Return the tag of an object, `<flow run id>/shards/<key>` as `<flow run id>_shards_<key>`."""
     tag = name.replace("/", "_")
     if "_" in name or _TAG.fullmatch(tag) is None:
         raise DocumentError(f"{name!r} cannot be the name of a record")

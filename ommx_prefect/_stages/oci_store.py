@@ -1,10 +1,10 @@
 """Store the records of a stage in a repository of an OCI registry, as tagged manifests.
 
-    <repository>:<owner>_flow.json          what the seal needs to know of the flow run
-    <repository>:<owner>_starts_<key>       an attempt that began
-    <repository>:<owner>_shards_<key>       an attempt that ended: its manifest lists its payload
-    <repository>:<owner>_parts_<key>, ...   and so on: see `shared` and `oci_manifests`
-    <repository>:<owner>_groups_<id>        many of these in one: see `oci_groups`
+    <repository>:<flow run id>_flow.json      what the seal needs to know of the flow run
+    <repository>:<flow run id>_starts_<key>   an attempt that began
+    <repository>:<flow run id>_shards_<key>   an attempt that ended: its manifest lists its payload
+    <repository>:<flow run id>_parts_<key>    and so on: see `shared` and `oci_manifests`
+    <repository>:<flow run id>_groups_<id>    many of these in one: see `oci_groups`
 
 Small payload is in its record. Other payload is pushed once, and stays there: it comes to the host
 that seals only where the experiment is to stand in the Local Registry.
@@ -23,7 +23,7 @@ from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, Descriptor
 from ommx_prefect._oci.names import check_manifest_size, digest_of, layers_of, split_name
 from ommx_prefect._oci.repository import MOST_BLOB_BYTES, Repository
 from ommx_prefect._oci.upload import push_blobs, size_of
-from ommx_prefect._shards.archive import check_attempt, payload_of
+from ommx_prefect._shards.archive import ShardAndPayload, check_attempt, payload_of
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.address import split_stage
 from ommx_prefect._stages.oci_access import open_repository, translated
@@ -135,19 +135,19 @@ class OciStore:
             self._singles(name).leave(name)
 
     def _singles(self, name: str) -> Singles:
-        return singles_of(self.name, _owner_of(name))
+        return singles_of(self.name, _flow_run_id_of(name))
 
     def _put_together(self, name: str) -> None:
         """Put together what this process has left one by one, once that is enough."""
         singles = self._singles(name).take()
         if singles and self.name not in _left_apart:
             repository = self.repository  # a block cannot be loaded in every thread
-            in_turn(lambda: self._gather(repository, _owner_of(name), singles))
+            in_turn(lambda: self._gather(repository, name, singles))
 
-    def _gather(self, repository: Repository, owner: str, singles: Mapping[str, Single]) -> None:
+    def _gather(self, repository: Repository, name: str, singles: Mapping[str, Single]) -> None:
         try:
             with translated(self.name, "put records together"):
-                is_allowed = put_together(repository, owner, singles)
+                is_allowed = put_together(repository, _flow_run_id_of(name), singles)
         except (StageError, DocumentError):  # they are all there by themselves
             is_allowed = False
         if not is_allowed:
@@ -179,7 +179,7 @@ class OciStore:
                     return self._read_single(name)
                 except NotInRegistryError:  # it was put together with others since
                     if name not in self._groups.of:
-                        self._find_groups(_owner_of(name))
+                        self._find_groups(_flow_run_id_of(name))
                     if name not in self._groups.of:
                         raise
             return self._groups.opened(name, self._signer())
@@ -217,10 +217,10 @@ class OciStore:
             signed = self._signer().signed(start, start_document(attempt))
             self._begun[start] = digest_of(record_manifest(start, signed))
 
-    def unpack(self, data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
+    def unpack(self, data: bytes, root_flow_run_id: str, key: str) -> ShardAndPayload:
         """Check a shard that was read; its payload stays where it is: in it, or there."""
         shard = Shard.from_bytes(data)
-        check_attempt(shard.attempt, owner, key)
+        check_attempt(shard.attempt, root_flow_run_id, key)
         if shard.documents is not None:
             decode(shard.documents)  # checks the digests of its documents
         return shard, {}
@@ -242,15 +242,15 @@ class OciStore:
     def names(self, prefix: str) -> list[str]:
         """Return the names of all objects that begin with the prefix; of a group those in it."""
         with translated(self.name, f"list {prefix}"):
-            names = map(name_of, self._find_groups(_owner_of(prefix)))
+            names = map(name_of, self._find_groups(_flow_run_id_of(prefix)))
         single = (name for name in names if not is_group(name))
         found = {*single, *self._groups.of, *self._groups.damaged}
         return sorted(name for name in found if name.startswith(prefix))
 
-    def _find_groups(self, owner: str) -> frozenset[str]:
+    def _find_groups(self, flow_run_id: str) -> frozenset[str]:
         """Look for the groups of a flow run; return all tags of the repository."""
         tags = frozenset(self.repository.tags())
-        self._groups.find(self.repository, tags, owner)
+        self._groups.find(self.repository, tags, flow_run_id)
         return tags
 
     def remove_all(self, names: Sequence[str]) -> None:
@@ -263,7 +263,7 @@ class OciStore:
             digests = self._digests_of(single, pool)
             is_done = remove(self.repository, pool, tags, digests, map(tag_of, single))
             # Their processes may have put some of them together meanwhile.
-            tags = self._find_groups(_owner_of(names[0]))
+            tags = self._find_groups(_flow_run_id_of(names[0]))
             if not (is_done and self._remove_groups(tags, frozenset(names), pool)):
                 _without_deletion.add(self.name)
                 raise StageError(self.name, "its registry does not let anybody delete manifests")
@@ -275,7 +275,7 @@ class OciStore:
         going = [x for x in self._groups.found.values() if not names.isdisjoint(x.records)]
         for group in going:
             if left := {x: data for x, data in group.records.items() if x not in names}:
-                other = new_group(_owner_of(group.name))
+                other = new_group(_flow_run_id_of(group.name))
                 self._put(other, group_manifest(other, left))
         digests = [group.digest for group in going]
         return remove(self.repository, pool, tags, digests, (tag_of(x.name) for x in going))
@@ -296,5 +296,5 @@ class OciStore:
         return None
 
 
-def _owner_of(name: str) -> str:
+def _flow_run_id_of(name: str) -> str:
     return name.partition("/")[0]

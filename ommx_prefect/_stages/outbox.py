@@ -99,7 +99,7 @@ class Outbox:
         if problem:
             self._open()
             write_whole(path_in(self._local.path, f"{UNSENT}/{name.replace('/', '.')}"), data)
-            warn(f"{name} of flow run {self._local.owner} waits on this host: {problem}")
+            warn(f"{name} of flow run {self._local.flow_run_id} waits on this host: {problem}")
 
     def _keep(self, shard: Shard, directory: str, problem: str) -> None:
         self._open()
@@ -224,8 +224,8 @@ class Outbox:
     def _send_file(self, name: str, path: Path) -> None:
         if name.startswith(f"{STARTS}/"):
             self._send_document(name, path)
-        elif shard := read_shard_file(path, self._local.owner):
+        elif shard := read_shard_file(path, self._local.flow_run_id):
             self._send_shard(name, shard)
 
     def _full(self, name: str) -> str:
-        return object_name(self._local.owner, name)
+        return object_name(self._local.flow_run_id, name)

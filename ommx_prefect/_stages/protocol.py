@@ -30,12 +30,12 @@ class Stage(Protocol):
     """The stage of one flow run.
 
     Attributes:
-        owner: Id of the flow run whose experiment is recorded; of the task run outside flows.
+        flow_run_id: Id of the flow run whose experiment is recorded; of the task run outside flows.
         name: The place, as `ommx_prefect.flow` takes it.
         path: The directory of this host in which the flow run is sealed.
     """
 
-    owner: str
+    flow_run_id: str
     name: str
     path: Path
 

@@ -45,7 +45,7 @@ class Quarantine:
     """
 
     def __init__(self, stage: Stage) -> None:
-        self.owner = stage.owner
+        self.flow_run_id = stage.flow_run_id
         self.folder = stage.path / QUARANTINE
 
     def keep(self, name: str, data: bytes) -> None:
@@ -103,8 +103,8 @@ class Quarantine:
         if parts is None:
             return None
         attempt = Attempt(
-            owner=self.owner,
-            flow_run_id=self.owner,
+            root_flow_run_id=self.flow_run_id,
+            flow_run_id=self.flow_run_id,
             flow_attempt=1,
             task_run_id="" if parts["task_run_id"] == "run" else parts["task_run_id"],
             task="",

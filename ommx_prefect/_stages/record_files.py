@@ -22,20 +22,20 @@ from ommx_prefect._stages.start_record import read_start
 T = TypeVar("T")
 
 
-def read_shard_file(path: Path | str, owner: str) -> Shard | None:
+def read_shard_file(path: Path | str, root_flow_run_id: str) -> Shard | None:
     """Read the record of an attempt of a flow run that ended; DocumentError where it is damaged."""
 
     def read(key: str, data: bytes) -> Shard:
         shard = Shard.from_bytes(data)
-        check_attempt(shard.attempt, owner, key)
+        check_attempt(shard.attempt, root_flow_run_id, key)
         return shard
 
     return _read_record(path, read)
 
 
-def read_start_file(path: Path | str, owner: str) -> Attempt | None:
+def read_start_file(path: Path | str, root_flow_run_id: str) -> Attempt | None:
     """Read the record of an attempt that began; DocumentError where it is damaged."""
-    return _read_record(path, lambda key, data: read_start(data, owner, key))
+    return _read_record(path, lambda key, data: read_start(data, root_flow_run_id, key))
 
 
 def _read_record(path: Path | str, parse: Callable[[str, bytes], T]) -> T | None:

@@ -18,32 +18,32 @@ from ommx_prefect._stages.shared import SharedStage
 from ommx_prefect._stages.signing import signer_of
 from ommx_prefect._stages.store import ShardStore
 
-# What this process was told: owner -> stage. Old entries go; the record of the flow run tells, too.
+# What this process was told: flow run -> stage. Old entries go; the flow run's record tells, too.
 MOST_TOLD = 1_000
 _told: Bounded[str, str] = Bounded(MOST_TOLD)
 
 
-def tell_stage(owner: str, stage: str) -> None:
+def tell_stage(flow_run_id: str, stage: str) -> None:
     """Remember the stage of a flow run in this process."""
-    _told[owner] = stage
+    _told[flow_run_id] = stage
 
 
-def stage_of(owner: str, stage: str | None = None, default: str | None = None) -> Stage:
+def stage_of(flow_run_id: str, stage: str | None = None, default: str | None = None) -> Stage:
     """Return the stage of a flow run.
 
     Args:
-        owner: Id of the flow run that is sealed.
+        flow_run_id: Id of the flow run that is sealed.
         stage: Its stage, where the caller knows it better than anything that is written.
         default: The stage that its flow asks for, unless it was opened with another one.
     """
-    name = checked_stage(stage) or _told.get(owner) or _noted(LocalStage(owner))
+    name = checked_stage(stage) or _told.get(flow_run_id) or _noted(LocalStage(flow_run_id))
     name = name or checked_stage(default or OmmxSettings().stage)
-    return stage_at(owner, name or LOCAL)
+    return stage_at(flow_run_id, name or LOCAL)
 
 
-def stage_at(owner: str, name: str) -> Stage:
+def stage_at(flow_run_id: str, name: str) -> Stage:
     """Return the stage of a flow run in a place; nothing is opened yet."""
-    local = LocalStage(owner)
+    local = LocalStage(flow_run_id)
     return local if name == LOCAL else SharedStage(local, store_at(name))
 
 

@@ -12,7 +12,7 @@ from ommx_prefect._shards.names import FlowRunId
 DIRECTORY = "ommx-prefect"
 # Beside the stages: whose the results are that Prefect persists. No flow run has this id.
 ORIGINS = "origins"
-# What this process was told: owner -> root of the registry in which its stage is, not this one's.
+# What this process was told: flow run -> root of the registry with its stage, not this one's.
 MOST_TOLD = 1_000
 _elsewhere: Bounded[str, Path] = Bounded(MOST_TOLD)
 
@@ -22,7 +22,7 @@ def stage_root() -> Path:
     return registry_root() / DIRECTORY
 
 
-def tell_root(owner: str, root: str) -> None:
+def tell_root(flow_run_id: str, root: str) -> None:
     """Remember that the stage of a flow run is in another Local Registry than this process's.
 
     OMMX fixes the registry once per process, but a worker may serve flows of several. Payload is
@@ -30,22 +30,22 @@ def tell_root(owner: str, root: str) -> None:
     """
     if root == str(registry_root()):
         return
-    if Path(root) == registry_root() or not (Path(root) / DIRECTORY / owner).is_dir():
+    if Path(root) == registry_root() or not (Path(root) / DIRECTORY / flow_run_id).is_dir():
         return  # it is here, or out of reach
-    _elsewhere[owner] = Path(root)
+    _elsewhere[flow_run_id] = Path(root)
 
 
-def root_of(owner: str) -> Path:
+def root_of(flow_run_id: str) -> Path:
     """Return the root of the registry in which the stage of a flow run is."""
-    return _elsewhere.get(owner) or registry_root()
+    return _elsewhere.get(flow_run_id) or registry_root()
 
 
-def folder_of(owner: str) -> Path:
+def folder_of(flow_run_id: str) -> Path:
     """Return the folder of the stage of a flow run; DocumentError where the id is none."""
-    return _folder(root_of(owner), owner)
+    return _folder(root_of(flow_run_id), flow_run_id)
 
 
 @functools.lru_cache(maxsize=1_000)
-def _folder(root: Path, owner: str) -> Path:
+def _folder(root: Path, flow_run_id: str) -> Path:
     """Return the folder of a stage below a root; each attempt asks several times."""
-    return root / DIRECTORY / FlowRunId(owner)
+    return root / DIRECTORY / FlowRunId(flow_run_id)

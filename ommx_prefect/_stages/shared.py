@@ -2,10 +2,10 @@
 
 Each record is one object, named as in the directory of a local stage:
 
-    <owner>/flow.json           what the seal needs to know of the flow run
-    <owner>/starts/<key>        an attempt that began
-    <owner>/shards/<key>        an attempt that ended
-    <owner>/parts/<key>, ...    and whatever else `documents.KINDS` calls shared
+    <flow run id>/flow.json           what the seal needs to know of the flow run
+    <flow run id>/starts/<key>        an attempt that began
+    <flow run id>/shards/<key>        an attempt that ended
+    <flow run id>/parts/<key>, ...    and whatever else `documents.KINDS` calls shared
 
 How the place holds a shard, and where its payload is, is the store's affair. What goes out is in
 `outbox`, what comes in is in `inbox`; all else is the local stage's.
@@ -54,7 +54,7 @@ class SharedStage:
     """
 
     def __init__(self, local: LocalStage, store: ShardStore) -> None:
-        self.owner, self.path, self.name = local.owner, local.path, store.name
+        self.flow_run_id, self.path, self.name = local.flow_run_id, local.path, store.name
         self._local, self._store = local, store
         self._outbox = Outbox(local, store, local.bring)
         self._inbox = Inbox(local, store, self.bring)
@@ -238,7 +238,7 @@ class SharedStage:
 
     def _own_shards(self) -> Iterator[Shard]:
         """Yield what attempts on this host left here, because the place was away."""
-        yield from unwritten.of(self.owner)
+        yield from unwritten.of(self.flow_run_id)
         for directory in (SHARDS, PARTS):
             for path in self._local.files(directory):
                 yield Shard.from_bytes(read_regular(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ommx_prefect._shards.archive import check_attempt
-from ommx_prefect._shards.schema import fields_of, parsed, to_document
+from ommx_prefect._shards.schema import fields_of, parsed, stored, to_document
 from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.documents import KINDS, STARTS
 
@@ -12,15 +12,16 @@ _FORMAT = KINDS[STARTS].format
 
 def start_document(attempt: Attempt) -> bytes:
     """Write the record of an attempt that has begun."""
-    return to_document(vars(attempt), _FORMAT, _name(attempt.owner, attempt.key))
+    name = _name(attempt.root_flow_run_id, attempt.key)
+    return to_document(stored(vars(attempt)), _FORMAT, name)
 
 
-def read_start(data: bytes, owner: str, key: str) -> Attempt:
+def read_start(data: bytes, root_flow_run_id: str, key: str) -> Attempt:
     """Read the record of an attempt that has begun; DocumentError where it is another's."""
-    attempt = parsed(Attempt, fields_of(data, _FORMAT, _name(owner, key)))
-    check_attempt(attempt, owner, key)
+    attempt = parsed(Attempt, fields_of(data, _FORMAT, _name(root_flow_run_id, key)))
+    check_attempt(attempt, root_flow_run_id, key)
     return attempt
 
 
-def _name(owner: str, key: str) -> str:
-    return f"{owner}/{STARTS}/{key}"
+def _name(root_flow_run_id: str, key: str) -> str:
+    return f"{root_flow_run_id}/{STARTS}/{key}"

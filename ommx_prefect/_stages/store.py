@@ -6,10 +6,11 @@ what a shared stage needs. `ArchiveStore` makes the one of the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from ommx_prefect._shards.archive import ShardAndPayload
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect.exceptions import StageError
 
@@ -77,7 +78,7 @@ class ShardStore(Protocol):
     def put_shard(self, name: str, shard: Shard, find: Callable[[str], Path]) -> None:
         """Store a shard with its payload; `find` returns the file with a digest."""
 
-    def unpack(self, data: bytes, owner: str, key: str) -> tuple[Shard, Mapping[str, bytes]]:
+    def unpack(self, data: bytes, root_flow_run_id: str, key: str) -> ShardAndPayload:
         """Check a shard that was read, and return it, and the payload that came with it by digest.
 
         Raises:

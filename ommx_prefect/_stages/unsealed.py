@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ommx_prefect._registry.files import read_regular
 from ommx_prefect._shards.names import FlowRunId
+from ommx_prefect._shards.schema import ROOT_FLOW_RUN_KEY
 from ommx_prefect._stages.address import LOCAL
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
@@ -72,7 +73,7 @@ def _begun_as_root(folder: Path) -> bool:
     """
     try:
         record = json.loads(read_regular(folder / FLOW_RECORD))
-        return bool(record["owner"] == record["flow_run_id"])
+        return bool(record[ROOT_FLOW_RUN_KEY] == record["flow_run_id"])
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError):  # damaged: whoever reads it in full says so

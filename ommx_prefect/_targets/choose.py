@@ -35,5 +35,5 @@ def target_of(stage: Stage, image_name: str, target_stage: str) -> Target:
         target_stage: The stage in whose registry it was composed; empty for the Local Registry.
     """
     if target_stage:
-        return OciTarget(stage_at(stage.owner, target_stage), image_name)
+        return OciTarget(stage_at(stage.flow_run_id, target_stage), image_name)
     return LocalTarget(stage)

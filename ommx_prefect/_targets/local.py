@@ -81,7 +81,7 @@ def import_and_verify(stage: Stage, documents: Documents, wanted: ExperimentReco
 
 def import_scratch(stage: Stage, documents: Documents) -> Experiment:
     """Import documents, with the payload that the stage holds, under a temporary name."""
-    name = sealing_name(stage.owner)
+    name = sealing_name(stage.flow_run_id)
     drop_name(name)
     return import_layout(stage.path, documents, name)
 
@@ -93,7 +93,7 @@ def publish_names(stage: Stage, digest: str, names: Mapping[str, str | None]) ->
         NameMovedError: One does not point any more to what it is said to.
     """
     move_names(digest, names)
-    drop_name(sealing_name(stage.owner))
+    drop_name(sealing_name(stage.flow_run_id))
 
 
 def _difference(found: Experiment, wanted: ExperimentRecord) -> str:

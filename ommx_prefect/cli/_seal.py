@@ -127,7 +127,7 @@ def _finish(found: Iterable[Recovered], as_json: bool, doing: str) -> None:
         complain(str(error))
         raise typer.Exit(1) from error
     if as_json:
-        print_json([asdict(row) for row in rows])
+        print_json(list(map(_as_json, rows)))
     elif rows:
         print_table(TITLES, map(_cells, rows))
     else:
@@ -139,10 +139,15 @@ def _finish(found: Iterable[Recovered], as_json: bool, doing: str) -> None:
         raise typer.Exit(1)
 
 
+def _as_json(row: Recovered) -> dict[str, object]:
+    """Return the fields of a row; `owner` is what release 0.1.0 called the id."""
+    return {"owner": row.flow_run_id, **asdict(row)}
+
+
 def _cells(row: Recovered) -> tuple[str, ...]:
     why = f"{row.why}; {_summary_of(row.sealed)}" if row.sealed else row.why
     records = f"{row.ended} ended, {row.open} open"
-    return row.flow, row.name, row.owner, row.state, row.since, records, row.done, why
+    return row.flow, row.name, row.flow_run_id, row.state, row.since, records, row.done, why
 
 
 def _summary_of(sealed: SealedExperiment) -> str:

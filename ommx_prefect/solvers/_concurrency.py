@@ -59,7 +59,7 @@ def counted(recording: CurrentRecording | None) -> Iterator[Concurrency | None]:
         yield None
         return
     try:
-        folder = host_folder("solves") / recording.attempt.owner
+        folder = host_folder("solves") / recording.attempt.root_flow_run_id
         make_folder(folder)
         file = folder / f"{os.getpid()}-{next(_numbers)}"
         file.touch()

@@ -60,7 +60,7 @@ def earlier_solution(instance: str, adapter: str, *, resume: bool) -> Solution |
     recording = recording_here()
     if recording is None:
         return None
-    stage = stage_of(recording.attempt.owner)
+    stage = stage_of(recording.attempt.root_flow_run_id)
     if resume:
         for solution in _in_stage(stage, recording.attempt, instance, adapter):
             return solution

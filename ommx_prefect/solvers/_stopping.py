@@ -57,7 +57,7 @@ def require_flow_run() -> None:
     attempt = recording.attempt  # a task runner that hands on no context has these at least
     told = interruption_elsewhere(attempt.flow_run_id, attempt.flow_attempt)
     # Asked second: who notes it for other processes has noted it in its own before.
-    if (reason := interruption_here(attempt.flow_run_id, attempt.owner)) is not None:
+    if (reason := interruption_here(attempt.flow_run_id, attempt.root_flow_run_id)) is not None:
         raise KeyboardInterrupt(reason)
     if told is not None:  # of a process pool, or a worker of Dask
         raise InterruptedElsewhere(told)

@@ -34,11 +34,11 @@ def as_shard_store(store: Store | ShardStore) -> ShardStore:
     return ArchiveStore(NAME, lambda: store)
 
 
-def attempt_of(owner: str, number: int = 1) -> Attempt:
+def attempt_of(flow_run_id: str, number: int = 1) -> Attempt:
     """Return an attempt of a flow run, the later the higher its number."""
     return Attempt(
-        owner=owner,
-        flow_run_id=owner,
+        root_flow_run_id=flow_run_id,
+        flow_run_id=flow_run_id,
         flow_attempt=1,
         task_run_id=new_id(),
         task="solve",
@@ -72,15 +72,15 @@ def lose_payload(*shards: Shard) -> None:
         blob_path(digest).unlink()
 
 
-def flow_record(owner: str) -> FlowRecord:
+def flow_record(flow_run_id: str) -> FlowRecord:
     """Return the record of a flow run."""
     return FlowRecord(
-        owner=owner,
+        root_flow_run_id=flow_run_id,
         image_name="registry.example/acme/night:one",
         replace=False,
         aliases=("latest",),
         chosen=False,
-        flow_run_id=owner,
+        flow_run_id=flow_run_id,
         flow_run="brave-test",
         flow="night",
         deployment_id="",
@@ -95,12 +95,12 @@ class Host:
 
     Args:
         folder: Where its files are.
-        owner: The flow run.
+        flow_run_id: The flow run.
         store: The place.
     """
 
-    def __init__(self, folder: Path, owner: str, store: Store | ShardStore) -> None:
-        self.local = LocalStage(owner, folder / owner)
+    def __init__(self, folder: Path, flow_run_id: str, store: Store | ShardStore) -> None:
+        self.local = LocalStage(flow_run_id, folder / flow_run_id)
         self.stage = SharedStage(self.local, as_shard_store(store))
 
 

@@ -41,14 +41,14 @@ class StageContract:
         self, store: Store | ShardStore, tmp_path: Path
     ) -> None:
         """With its payload, in order of start; the start of what has ended is not asked for."""
-        owner = new_id()
-        worker, sealing = (Host(tmp_path / x, owner, store) for x in ("worker", "sealing"))
-        attempts = [attempt_of(owner, number) for number in (1, 2, 3)]
-        write_document(worker.stage, FLOW_RECORD, flow_record(owner))
+        flow_run_id = new_id()
+        worker, sealing = (Host(tmp_path / x, flow_run_id, store) for x in ("worker", "sealing"))
+        attempts = [attempt_of(flow_run_id, number) for number in (1, 2, 3)]
+        write_document(worker.stage, FLOW_RECORD, flow_record(flow_run_id))
         for attempt in attempts:
             worker.stage.begin(attempt)
-        shards = [shard_of(attempt, {owner: attempt.started_at}) for attempt in attempts[:2]]
-        part = shard_of(attempt_of(owner, 4), [owner, "part"])
+        shards = [shard_of(attempt, {flow_run_id: attempt.started_at}) for attempt in attempts[:2]]
+        part = shard_of(attempt_of(flow_run_id, 4), [flow_run_id, "part"])
         assert [worker.stage.put(shard) for shard in reversed(shards)] == [None, None]
         assert worker.stage.put(part, PARTS) is None
         lose_payload(*shards, part)
@@ -56,7 +56,7 @@ class StageContract:
         assert sealing.stage.shards() == shards
         assert sealing.stage.shards(PARTS) == [part]
         assert sealing.stage.starts() == attempts[2:]
-        assert read_flow_record(sealing.stage) == flow_record(owner)
+        assert read_flow_record(sealing.stage) == flow_record(flow_run_id)
         for layer in (x for shard in (*shards, part) for x in payload_of(shard)):
             assert len(read_checked(sealing.stage.bring(layer.digest), layer.digest)) == layer.size
 
@@ -64,13 +64,13 @@ class StageContract:
         self, store: Store | ShardStore, tmp_path: Path
     ) -> None:
         """What was sealed, say, concerns the host alone that has sealed it."""
-        owner, task_run_id = new_id(), new_id()
-        first, second = (Host(tmp_path / x, owner, store) for x in ("first", "second"))
-        write_document(first.stage, FLOW_RECORD, flow_record(owner))
+        flow_run_id, task_run_id = new_id(), new_id()
+        first, second = (Host(tmp_path / x, flow_run_id, store) for x in ("first", "second"))
+        write_document(first.stage, FLOW_RECORD, flow_record(flow_run_id))
         first.stage.write(f"{ROLLED_BACK}/{task_run_id}", {})
         first.stage.write(SEALED_RECORD, {"keys": []})
         assert second.stage.exists()
-        assert read_flow_record(second.stage) == flow_record(owner)
+        assert read_flow_record(second.stage) == flow_record(flow_run_id)
         assert not second.stage.has(FLOW_RECORD)
         second.stage.collect(())
         assert second.stage.listed(ROLLED_BACK) == {task_run_id: {}}
@@ -80,10 +80,10 @@ class StageContract:
         self, store: Store | ShardStore, tmp_path: Path
     ) -> None:
         """Another host can tell that it was released."""
-        owner = new_id()
-        worker, sealing, other = (Host(tmp_path / x, owner, store) for x in ("w", "s", "o"))
-        write_document(worker.stage, FLOW_RECORD, flow_record(owner))
-        first, late = (shard_of(attempt_of(owner, x), [x]) for x in (1, 2))
+        flow_run_id = new_id()
+        worker, sealing, other = (Host(tmp_path / x, flow_run_id, store) for x in ("w", "s", "o"))
+        write_document(worker.stage, FLOW_RECORD, flow_record(flow_run_id))
+        first, late = (shard_of(attempt_of(flow_run_id, x), [x]) for x in (1, 2))
         worker.stage.put(first)
         sealing.stage.collect(())
         worker.stage.put(late)
@@ -97,9 +97,9 @@ class StageContract:
         self, store: Store | ShardStore, tmp_path: Path
     ) -> None:
         """A second seal takes what is new."""
-        owner = new_id()
-        worker, sealing = (Host(tmp_path / x, owner, store) for x in ("worker", "sealing"))
-        old, new = (shard_of(attempt_of(owner, x), [x]) for x in (1, 2))
+        flow_run_id = new_id()
+        worker, sealing = (Host(tmp_path / x, flow_run_id, store) for x in ("worker", "sealing"))
+        old, new = (shard_of(attempt_of(flow_run_id, x), [x]) for x in (1, 2))
         for shard in (old, new):
             worker.stage.put(shard)
         sealing.stage.collect({old.attempt.key})
@@ -109,28 +109,28 @@ class StageContract:
         self, store: Store | ShardStore, tmp_path: Path
     ) -> None:
         """An attempt that was taken for dead may run on."""
-        owner = new_id()
-        worker, sealing, later = (Host(tmp_path / x, owner, store) for x in ("w", "s", "l"))
-        attempt = attempt_of(owner)
-        _checkpoint(worker, attempt_number=1, shard=shard_of(attempt, [owner, 1]))
+        flow_run_id = new_id()
+        worker, sealing, later = (Host(tmp_path / x, flow_run_id, store) for x in ("w", "s", "l"))
+        attempt = attempt_of(flow_run_id)
+        _checkpoint(worker, attempt_number=1, shard=shard_of(attempt, [flow_run_id, 1]))
         sealing.stage.collect(())
         taken = CheckpointFiles(sealing.local).take([attempt.key])
         assert taken[attempt.key].parameters[NUMBER] == 1
-        _checkpoint(worker, attempt_number=2, shard=shard_of(attempt, [owner, 2]))
+        _checkpoint(worker, attempt_number=2, shard=shard_of(attempt, [flow_run_id, 2]))
         sealing.stage.release()
         later.stage.collect(())
         left = CheckpointFiles(later.local).take([attempt.key])
         assert left[attempt.key].parameters[NUMBER] == 2
         later.stage.release()
-        assert not Host(tmp_path / "last", owner, store).stage.exists()
+        assert not Host(tmp_path / "last", flow_run_id, store).stage.exists()
 
     def test_what_cannot_be_written_waits_and_goes_out_later(
         self, store: Store | ShardStore, tmp_path: Path
     ) -> None:
         """No task fails because its place is away, and nothing is lost."""
-        owner, place = new_id(), Away(as_shard_store(store))
-        worker, sealing = (Host(tmp_path / x, owner, place) for x in ("worker", "sealing"))
-        kept, next_one = (shard_of(attempt_of(owner, x), [x]) for x in (1, 2))
+        flow_run_id, place = new_id(), Away(as_shard_store(store))
+        worker, sealing = (Host(tmp_path / x, flow_run_id, place) for x in ("worker", "sealing"))
+        kept, next_one = (shard_of(attempt_of(flow_run_id, x), [x]) for x in (1, 2))
         place.is_away = True
         worker.stage.begin(kept.attempt)
         assert "it is away" in (worker.stage.put(kept) or "")
@@ -145,11 +145,13 @@ class StageContract:
         self, store: Store | ShardStore, tmp_path: Path
     ) -> None:
         """Two attempts may leave the same bytes, and one may leave none."""
-        owner = new_id()
-        worker, sealing = (Host(tmp_path / x, owner, store) for x in ("worker", "sealing"))
-        documents = documents_of({owner: True})
-        shards = [Shard(attempt_of(owner, x), "finished", documents=documents) for x in (1, 2)]
-        shards.append(Shard(attempt_of(owner, 3), "failed", reason="ValueError: no"))
+        flow_run_id = new_id()
+        worker, sealing = (Host(tmp_path / x, flow_run_id, store) for x in ("worker", "sealing"))
+        documents = documents_of({flow_run_id: True})
+        shards = [
+            Shard(attempt_of(flow_run_id, x), "finished", documents=documents) for x in (1, 2)
+        ]
+        shards.append(Shard(attempt_of(flow_run_id, 3), "failed", reason="ValueError: no"))
         for shard in shards:
             worker.stage.put(shard)
         sealing.stage.collect(())

@@ -22,10 +22,10 @@ class StoreContract(StageContract):
 
     def test_bytes_come_back_as_they_were(self, store: Store) -> None:
         """An object is any bytes, and a name has folders, dots and dashes."""
-        owner = new_id()
+        flow_run_id = new_id()
         for name, data in ODD.items():
-            store.write(f"{owner}/shards/{name}.x-1", data)
-            assert store.read(f"{owner}/shards/{name}.x-1") == data
+            store.write(f"{flow_run_id}/shards/{name}.x-1", data)
+            assert store.read(f"{flow_run_id}/shards/{name}.x-1") == data
 
     def test_a_large_object_comes_back_whole(self, store: Store) -> None:
         """A shard carries its payload with it."""
@@ -44,22 +44,22 @@ class StoreContract(StageContract):
 
     def test_names_are_those_of_one_flow_run(self, store: Store) -> None:
         """A listing has every object below a folder, and none of its neighbours."""
-        owner, other = new_id(), new_id()
-        names = [f"{owner}/{x}" for x in ("flow.json", "shards/a", "shards/b", "starts/a")]
-        for name in (*names, f"{other}/shards/c", f"{owner}x/shards/d"):
+        flow_run_id, other = new_id(), new_id()
+        names = [f"{flow_run_id}/{x}" for x in ("flow.json", "shards/a", "shards/b", "starts/a")]
+        for name in (*names, f"{other}/shards/c", f"{flow_run_id}x/shards/d"):
             store.write(name, b"{}")
-        assert sorted(store.names(f"{owner}/")) == sorted(names)
-        assert sorted(store.names(f"{owner}/shards/")) == names[1:3]
+        assert sorted(store.names(f"{flow_run_id}/")) == sorted(names)
+        assert sorted(store.names(f"{flow_run_id}/shards/")) == names[1:3]
         assert list(store.names(f"{new_id()}/")) == []
 
     def test_an_object_that_was_removed_is_gone(self, store: Store) -> None:
         """And to remove it again is no error: two hosts may do so."""
-        owner = new_id()
+        flow_run_id = new_id()
         for name in ("shards/a", "shards/b"):
-            store.write(f"{owner}/{name}", b"1")
+            store.write(f"{flow_run_id}/{name}", b"1")
         for _ in range(2):
-            store.remove(f"{owner}/shards/a")
-        assert list(store.names(f"{owner}/")) == [f"{owner}/shards/b"]
+            store.remove(f"{flow_run_id}/shards/a")
+        assert list(store.names(f"{flow_run_id}/")) == [f"{flow_run_id}/shards/b"]
 
     def test_an_object_that_is_not_there_cannot_be_read(self, store: Store) -> None:
         """Nothing is made up for it, not even no bytes."""
@@ -71,11 +71,11 @@ class StoreContract(StageContract):
 
     def test_many_threads_write_read_and_remove_at_once(self, store: Store) -> None:
         """A seal reads and removes with several threads, and tasks write from theirs."""
-        owner = new_id()
-        names = [f"{owner}/shards/{number}" for number in range(4 * THREADS)]
+        flow_run_id = new_id()
+        names = [f"{flow_run_id}/shards/{number}" for number in range(4 * THREADS)]
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda name: store.write(name, name.encode()), names))
-            assert sorted(store.names(f"{owner}/")) == sorted(names)
+            assert sorted(store.names(f"{flow_run_id}/")) == sorted(names)
             assert list(pool.map(store.read, names)) == [name.encode() for name in names]
             list(pool.map(store.remove, names))
-        assert list(store.names(f"{owner}/")) == []
+        assert list(store.names(f"{flow_run_id}/")) == []

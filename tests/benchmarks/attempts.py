@@ -26,18 +26,18 @@ from ommx_prefect._stages.resolve import tell_stage
 _numbers = itertools.count()
 
 
-def new_owner() -> str:
+def new_flow_run_id() -> str:
     """Return an id under which attempts are recorded in the Local Registry."""
-    owner = str(uuid.uuid4())
-    tell_stage(owner, "local")
-    return owner
+    flow_run_id = str(uuid.uuid4())
+    tell_stage(flow_run_id, "local")
+    return flow_run_id
 
 
-def attempt_of(owner: str) -> Attempt:
+def attempt_of(flow_run_id: str) -> Attempt:
     """Return a new attempt of a task."""
     number = next(_numbers)
     return Attempt(
-        owner=owner,
+        root_flow_run_id=flow_run_id,
         flow_run_id="",
         flow_attempt=0,
         task_run_id=str(uuid.uuid4()),
@@ -51,18 +51,18 @@ def attempt_of(owner: str) -> Attempt:
     )
 
 
-def record(owner: str, output: Any, arguments: Mapping[str, Any] | None = None) -> Attempt:
+def record(flow_run_id: str, output: Any, arguments: Mapping[str, Any] | None = None) -> Attempt:
     """Record one attempt that returns a value."""
-    attempt = attempt_of(owner)
+    attempt = attempt_of(flow_run_id)
     with Recording(attempt, RecordingOptions(), arguments or {}) as recording, recording.active():
         recording.returned(output)
     return attempt
 
 
-def record_small(owner: str, attempts: int) -> Attempt:
+def record_small(flow_run_id: str, attempts: int) -> Attempt:
     """Record attempts, each with an output of its own: a small dict; return the last."""
     for number in range(attempts):
-        last = record(owner, {"value": number, "gap": 0.25}, {"i": number})
+        last = record(flow_run_id, {"value": number, "gap": 0.25}, {"i": number})
     return last
 
 

@@ -19,10 +19,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.benchmarks.attempts import attempt_of, new_owner  # first
+from tests.benchmarks.attempts import attempt_of, new_flow_run_id  # first
 
 # isort: split
 import httpx
@@ -31,7 +31,7 @@ from ommx_prefect._format.model import MANIFEST_MEDIA_TYPE, sha256_digest
 from ommx_prefect._recording.options import RecordingOptions
 from ommx_prefect._recording.recording import Recording
 from ommx_prefect._sealing.seal import seal_flow_run
-from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, End
+from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, End, write_document
 from ommx_prefect._stages.oci_manifests import EMPTY, EMPTY_BLOB, record_manifest
 from ommx_prefect._stages.oci_store import OciStore
 from ommx_prefect._stages.resolve import stage_of, tell_stage
@@ -60,23 +60,25 @@ def requests_of(server: RegistryServer) -> int:
 
 def night(server: RegistryServer, stage: str, runs: int, took: Took) -> None:
     """Leave the records of a flow run in a stage, and seal it."""
-    owner = new_owner()
-    tell_stage(owner, stage)
-    name = f"{server.host}/bench/night:{owner}"
-    record = replace(flow_record(owner), image_name=name, aliases=(), chosen=True, stage=stage)
-    place = stage_of(owner)
-    place.write(FLOW_RECORD, asdict(record))
-    place.write(STATE_RECORD, asdict(End("finished", "Completed", None)))
+    flow_run_id = new_flow_run_id()
+    tell_stage(flow_run_id, stage)
+    name = f"{server.host}/bench/night:{flow_run_id}"
+    record = replace(
+        flow_record(flow_run_id), image_name=name, aliases=(), chosen=True, stage=stage
+    )
+    place = stage_of(flow_run_id)
+    write_document(place, FLOW_RECORD, record)
+    write_document(place, STATE_RECORD, End("finished", "Completed", None))
     before, began = requests_of(server), time.perf_counter()
     for number in range(runs):
-        recording = Recording(attempt_of(owner), RecordingOptions(), {"i": number})
+        recording = Recording(attempt_of(flow_run_id), RecordingOptions(), {"i": number})
         recording.record.stage = place
         with recording, recording.active():
-            recording.returned({"value": number, "gap": 0.25, "of": owner})
+            recording.returned({"value": number, "gap": 0.25, "of": flow_run_id})
     took.put.append(time.perf_counter() - began)
     between, began = requests_of(server), time.perf_counter()
     with removal_timed(took.removal):
-        sealed = seal_flow_run(owner, end=End("finished", "Completed", None))
+        sealed = seal_flow_run(flow_run_id, end=End("finished", "Completed", None))
     took.seal.append(time.perf_counter() - began)
     took.put_requests, took.seal_requests = between - before, requests_of(server) - between
     assert sealed.counts == {"finished": runs}

@@ -14,7 +14,7 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 
-from tests.benchmarks.attempts import new_owner, record_small, seal
+from tests.benchmarks.attempts import new_flow_run_id, record_small, seal
 from tests.benchmarks.measures import PeakMemory, report, table
 
 # isort: split
@@ -56,9 +56,9 @@ def main() -> None:
 
 def _measured(runs: int) -> Iterator[list[str]]:
     """Seal Runs and open them as one; yield what that took."""
-    seal(record_small(new_owner(), 5))
+    seal(record_small(new_flow_run_id(), 5))
     begin = time.perf_counter()
-    last = record_small(new_owner(), runs)
+    last = record_small(new_flow_run_id(), runs)
     yield ["Runs", f"{runs:,}"]
     yield _per_run("recording", time.perf_counter() - begin, runs)
     with PeakMemory() as peak:
@@ -71,7 +71,7 @@ def _measured(runs: int) -> Iterator[list[str]]:
     documents = [read_documents(place.digest) for place in places]
     index = read_documents(sealed.manifest_digest)
     yield from _sizes(documents or [index], runs)
-    ledger = load_experiment(last.owner).get_blob("ledger")
+    ledger = load_experiment(last.root_flow_run_id).get_blob("ledger")
     yield ["ledger", f"{len(ledger):,} bytes, {len(ledger) / runs:.0f} a Run"]
     yield from _opened(last, runs)
 
@@ -80,7 +80,7 @@ def _opened(last: Attempt, runs: int) -> Iterator[list[str]]:
     """Open what was sealed as one, once more: the first time was for the ledger."""
     with PeakMemory() as peak:
         begin = time.perf_counter()
-        experiment = load_experiment(last.owner)
+        experiment = load_experiment(last.root_flow_run_id)
         took = time.perf_counter() - begin
     assert len(experiment.runs) == runs
     yield ["opened as one again", f"{took:.2f} s, {peak.megabytes:,.0f} MB"]

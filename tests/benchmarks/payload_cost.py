@@ -24,7 +24,7 @@ import numpy as np
 from tests.benchmarks.quiet import SCRATCH  # first: it sets what Prefect and OMMX read
 
 # isort: split
-from tests.benchmarks.attempts import new_owner, record, seal
+from tests.benchmarks.attempts import new_flow_run_id, record, seal
 from tests.benchmarks.measures import PeakMemory, alternating, ratio, report, shown, table
 from tests.benchmarks.options import size_and_rounds
 
@@ -83,11 +83,14 @@ def row_of(kind: str, megabytes: int, rounds: int) -> list[str]:
     """Measure one kind of value."""
     values = iter([KINDS[kind](megabytes) for _ in range(rounds + 1)])
     value = KINDS[kind](megabytes)
-    ways = {"plain": lambda: by_hand(value), "ours": lambda: record(new_owner(), next(values))}
+    ways = {
+        "plain": lambda: by_hand(value),
+        "ours": lambda: record(new_flow_run_id(), next(values)),
+    }
     found = alternating(ways, rounds)
     fresh = KINDS[kind](megabytes)
     with PeakMemory() as recording:
-        attempt = record(new_owner(), fresh)
+        attempt = record(new_flow_run_id(), fresh)
     with PeakMemory() as sealing:
         seal(attempt)
     return [

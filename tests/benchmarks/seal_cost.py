@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-from tests.benchmarks.attempts import new_owner, record_small, seal
+from tests.benchmarks.attempts import new_flow_run_id, record_small, seal
 from tests.benchmarks.measures import PeakMemory, report, shown, table
 
 SIZES = [100, 1_000, 10_000]
@@ -26,9 +26,9 @@ SIZES = [100, 1_000, 10_000]
 
 def measured(runs: int) -> dict[str, float]:
     """Stage and seal; return what each took."""
-    seal(record_small(new_owner(), 5))
+    seal(record_small(new_flow_run_id(), 5))
     begin = time.process_time()
-    last = record_small(new_owner(), runs)
+    last = record_small(new_flow_run_id(), runs)
     recording = time.process_time() - begin
     with PeakMemory() as peak:
         wall, cpu = time.perf_counter(), time.process_time()

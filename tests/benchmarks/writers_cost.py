@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from tests.benchmarks.attempts import new_owner, record_small, seal  # first
+from tests.benchmarks.attempts import new_flow_run_id, record_small, seal  # first
 
 # isort: split
 import prefect
@@ -66,22 +66,22 @@ def row_of(who: str, records: int, seconds: float, more: Held, lost: int) -> lis
 # ------------------------------------------------------------ processes
 
 
-def write(owner: str, records: int, ready: Barrier, results: Any) -> None:
+def write(flow_run_id: str, records: int, ready: Barrier, results: Any) -> None:
     """Record in a process of its own, when all are there."""
-    record_small(owner, 1)
+    record_small(flow_run_id, 1)
     before = Held.now()
     ready.wait()
     began = time.time()
-    last = record_small(owner, records - 1)
+    last = record_small(flow_run_id, records - 1)
     results.put((began, time.time(), Held.now().more_than(before), last))
 
 
 def processes(number: int, records: int) -> list[str]:
     """Let processes record into one experiment, and seal it."""
-    seal(record_small(new_owner(), 2))
-    owner, made = new_owner(), multiprocessing.get_context("fork")
+    seal(record_small(new_flow_run_id(), 2))
+    flow_run_id, made = new_flow_run_id(), multiprocessing.get_context("fork")
     ready, results = made.Barrier(number), made.Queue()
-    args = (owner, records, ready, results)
+    args = (flow_run_id, records, ready, results)
     writers = [made.Process(target=write, args=args) for _ in range(number)]
     for writer in writers:
         writer.start()

@@ -44,13 +44,14 @@ def test_a_shell_completes_commands_options_and_image_names(nights):
 
 def test_a_server_that_is_away_is_said_in_words_and_exit_1(command):
     stage = LocalStage(str(uuid.uuid4()))
-    stage.begin(attempt_of(stage.owner))
+    stage.begin(attempt_of(stage.flow_run_id))
     try:
         with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
             answer = command("status", "--json", "--min-age", "0s")
     finally:
         shutil.rmtree(stage.path)
-    (row,) = [x for x in json.loads(answer.out) if x["owner"] == stage.owner]
+    (row,) = [x for x in json.loads(answer.out) if x["flow_run_id"] == stage.flow_run_id]
+    assert row["owner"] == row["flow_run_id"]  # release 0.1.0 had this key alone
     assert answer.code == 1
     assert "Prefect's API cannot be asked: http://127.0.0.1:9/api" in row["why"]
 
@@ -59,10 +60,10 @@ def test_a_seal_that_takes_long_says_that_it_is_at_work(command, monkeypatch):
     monkeypatch.setattr(_waiting, "EVERY_SECONDS", 0.001)
     stage = LocalStage(str(uuid.uuid4()))
     for number in range(300):
-        attempt = attempt_of(stage.owner, number)
+        attempt = attempt_of(stage.flow_run_id, number)
         stage.put(Shard(attempt, "finished", parameters=attempt.parameters("Completed", 1.0)))
-    answer = command("seal", stage.owner, "--interrupted", "--json")
+    answer = command("seal", stage.flow_run_id, "--interrupted", "--json")
     assert answer.code == 0, answer.err
-    assert len(load_experiment(stage.owner).runs) == 300
-    assert f"... sealing {stage.owner}" in answer.err
+    assert len(load_experiment(stage.flow_run_id).runs) == 300
+    assert f"... sealing {stage.flow_run_id}" in answer.err
     assert json.loads(answer.out)

@@ -65,7 +65,7 @@ def test_a_late_record_of_a_flow_run_that_prefect_has_forgotten_extends_what_is_
     LocalStage(flow_run_id).put(Shard(late, "finished", parameters=parameters))
     with get_client(sync_client=True) as client:
         client.delete_flow_run(flow_run_id)
-    found = [row for row in recover(min_age_seconds=0) if row.owner == flow_run_id]
+    found = [row for row in recover(min_age_seconds=0) if row.flow_run_id == flow_run_id]
     said = [(row.done, row.why) for row in found]
     assert said == [("sealed", "its hook was told that it is Completed")]
     experiment = load_experiment(flow_run_id)
@@ -183,7 +183,7 @@ def test_a_flow_run_that_could_write_nothing_at_all_is_found_when_there_is_room(
         assert ran.returncode == 0, ran.stderr
         done = _command("recover", "--json", "--min-age", "0s", **env)
         assert done.returncode == 0, done.stderr
-        rows = {row["owner"]: row for row in json.loads(done.stdout)}
+        rows = {row["flow_run_id"]: row for row in json.loads(done.stdout)}
     row = rows[ran.stdout.split()[-1]]
     assert row["done"] == "sealed"
     assert row["sealed"]["counts"] == {"finished": 2}

@@ -95,8 +95,8 @@ def test_a_name_of_this_machine_alone_is_refused_before_anything_is_asked(regist
 
 
 def test_what_pull_cannot_take_is_said_in_its_own_words(command):
-    owner = "7c06b04c-505b-4939-a646-e6a46418d65c"
-    assert "says no registry" in command("pull", owner).err
+    flow_run_id = "7c06b04c-505b-4939-a646-e6a46418d65c"
+    assert "says no registry" in command("pull", flow_run_id).err
     assert "makes it docker.io/library/night:latest" in command("pull", "night:latest").err
     said = command("pull", "Bad Name").err
     assert "'Bad Name' is no image name" in said

@@ -46,15 +46,17 @@ def test_list_shows_what_is_there_with_counts_size_and_flags(nights, command):
 
 @pytest.mark.server  # it takes seconds
 def test_a_flow_run_that_nobody_has_sealed_is_listed_with_its_records(command):
-    owner = "0a0b0c0d-2222-4000-8000-000000000001"
-    attempt = Attempt(owner, owner, 1, "", "late", "late", 1, "n", time.time(), "away", 1)
-    stage = LocalStage(owner)
+    flow_run_id = "0a0b0c0d-2222-4000-8000-000000000001"
+    attempt = Attempt(
+        flow_run_id, flow_run_id, 1, "", "late", "late", 1, "n", time.time(), "away", 1
+    )
+    stage = LocalStage(flow_run_id)
     stage.put(Shard(attempt, "finished", parameters=attempt.parameters("Completed", 1.0)))
     try:
-        row = rows_of(command("list", "--json"), owner)[owner]
+        row = rows_of(command("list", "--json"), flow_run_id)[flow_run_id]
         assert (row["kind"], row["status"], row["runs"]) == ("unsealed", "unsealed", 1)
         assert row["bytes"] > 0
-        assert owner in command("list").out
+        assert flow_run_id in command("list").out
     finally:
         shutil.rmtree(stage.path)
 

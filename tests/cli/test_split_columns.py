@@ -23,9 +23,9 @@ SOLVE |= {"sense": "maximize", "objective": 7.5, "gap": 0.25, "solve_seconds": 1
 USER = {"instance": 5, "objective": "makespan", "gap": "loose", "seed": "random"}
 
 
-def run_of(owner, number, claims):
+def run_of(flow_run_id, number, claims):
     attempt = Attempt(
-        owner, "", 0, str(uuid.uuid4()), "t", f"t-{number}", 1, f"{number:012x}",
+        flow_run_id, "", 0, str(uuid.uuid4()), "t", f"t-{number}", 1, f"{number:012x}",
         time.time(), "here", os.getpid(),
     )  # fmt: skip
     with Recording(attempt, RecordingOptions(), claims) as recording, recording.active():
@@ -37,10 +37,10 @@ def run_of(owner, number, claims):
 
 @pytest.fixture(scope="module")
 def sealed():
-    owner = staged_night("nights.local/split:one", runs=0)
-    run_of(owner, 0, USER)
-    run_of(owner, 1, SOLVE)
-    return sealed_night(owner)
+    flow_run_id = staged_night("nights.local/split:one", runs=0)
+    run_of(flow_run_id, 0, USER)
+    run_of(flow_run_id, 1, SOLVE)
+    return sealed_night(flow_run_id)
 
 
 def test_the_columns_are_split_and_the_table_of_solves_has_every_number(sealed):

@@ -103,19 +103,19 @@ def test_a_name_that_was_moved_meanwhile_stays():
     assert find(one) == find(two)
 
 
-OWNER = "0a0b0c0d-1111-4000-8000-00000000000%d"
+FLOW_RUN = "0a0b0c0d-1111-4000-8000-00000000000%d"
 
 
 def stuck(number, done):
-    owner = OWNER % number
-    listed = Listed("unsealed", owner, "unsealed", "2020-01-01T00:00:00+00:00", flow="f")
-    return listed, Recovered(owner, "", "Running", "", 1, 0, done, "because")
+    flow_run_id = FLOW_RUN % number
+    listed = Listed("unsealed", flow_run_id, "unsealed", "2020-01-01T00:00:00+00:00", flow="f")
+    return listed, Recovered(flow_run_id, "", "Running", "", 1, 0, done, "because")
 
 
 def test_of_what_is_unsealed_only_what_ended_can_go():
     rows = [stuck(n, x) for n, x in enumerate(["would seal", "waits", "would send", "failed"])]
     found = list(prunable([x for x, _ in rows], [y for _, y in rows], keep=None, min_age=3600))
-    assert [each.name for each in found] == [OWNER % 0]
+    assert [each.name for each in found] == [FLOW_RUN % 0]
     young = list(prunable([x for x, _ in rows], [y for _, y in rows], keep=None, min_age=1e12))
     assert young == []
 
@@ -166,14 +166,14 @@ def test_an_unsealed_flow_run_is_not_moved_aside_while_it_is_sealed(left):
 
 
 def test_nights_of_an_open_flow_run_stay():
-    owner = OWNER % 8
-    folder = LocalStage(owner).path
+    flow_run_id = FLOW_RUN % 8
+    folder = LocalStage(flow_run_id).path
     (folder / "starts").mkdir(parents=True)
     (folder / "starts" / "one").write_bytes(b"{}")
     try:
         nights = [
             Listed("sealed", f"{REPOSITORY}x:{n}", "finished", f"2020-01-0{n}T00:00:00+00:00",
-                   digest=f"sha256:{n}", flow_run_id=owner if n == 1 else "")
+                   digest=f"sha256:{n}", flow_run_id=flow_run_id if n == 1 else "")
             for n in (3, 2, 1)
         ]  # fmt: skip
         assert [x.name for x in prunable(nights, [], keep=1, min_age=0)] == [f"{REPOSITORY}x:2"]

@@ -49,7 +49,9 @@ def settle(flow_run_id: str, status: str = "", *, by_hook: bool = False) -> None
     def sealed() -> bool:
         if not by_hook:
             rows = list(recover(min_age_seconds=0))
-            failed = [row.why for row in rows if row.owner == flow_run_id and row.done == "failed"]
+            failed = [
+                row.why for row in rows if row.flow_run_id == flow_run_id and row.done == "failed"
+            ]
             assert not failed, failed
         with contextlib.suppress(exceptions.NotSealedError):
             return status in ("", load_experiment(flow_run_id).status)
@@ -168,7 +170,7 @@ def suspended_killed_and_retried(suite: Suite, row: Row) -> None:
         flow_run_id, _ = _run_deployment("suspended/crash", journal, steps=60)
         run_id = UUID(flow_run_id)
         until(lambda: client.read_flow_run(run_id).state_name == "Suspended", "it is suspended")
-        waits = [x.why for x in recover(min_age_seconds=0) if x.owner == flow_run_id]
+        waits = [x.why for x in recover(min_age_seconds=0) if x.flow_run_id == flow_run_id]
         if waits != [WAITS_FOR[StateType.PAUSED]]:
             row.problems.append(f"{flow_run_id} is suspended, and recover says {waits}")
         client.resume_flow_run(run_id)

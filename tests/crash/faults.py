@@ -108,9 +108,9 @@ def _flow_run(scene: Any, kind: str, at: int) -> Any:
     from tests.crash.injected import STAYS, Faults
 
     resolve.store_at = lambda name: scene.store()  # type: ignore[assignment]
-    stage = resolve.stage_at(scene.owner, scene.stage)
+    stage = resolve.stage_at(scene.flow_run_id, scene.stage)
     record = replace(
-        flow_record(scene.owner),
+        flow_record(scene.flow_run_id),
         stage=scene.stage,
         image_name=f"{scene.host}/acme/night:one",
         push=True,
@@ -135,7 +135,7 @@ def _record(scene: Any, faults: Any, journal: int, number: int, letters: int) ->
     from ommx_prefect._recording.recording import Recording
     from ommx_prefect.testing._scene import attempt_of
 
-    attempt = replace(attempt_of(scene.owner, number), pid=os.getpid())
+    attempt = replace(attempt_of(scene.flow_run_id, number), pid=os.getpid())
     _note(faults, journal, f"began {attempt.key}")
     with Recording(attempt, RecordingOptions(), {"number": number}) as recording:
         if number == 1:
@@ -157,7 +157,10 @@ def _seal(scene: Any) -> Any:
     from ommx_prefect._stages.documents import End
 
     return seal_flow_run(
-        scene.owner, end=End("finished", "Completed", None), stage=scene.stage, pending_seconds=0
+        scene.flow_run_id,
+        end=End("finished", "Completed", None),
+        stage=scene.stage,
+        pending_seconds=0,
     )
 
 
@@ -173,7 +176,7 @@ def _sealed(scene: Any) -> dict[str, Any]:
 
     resolve.store_at = lambda name: scene.store()  # type: ignore[assignment]
     sealed = _seal(scene)
-    experiment = load_experiment(scene.owner)
+    experiment = load_experiment(scene.flow_run_id)
     pushed = scene.folder / "oci/acme/night/manifests/one"
     notes = [(run["key"], " ".join(run["notes"])) for run in experiment.get_json("ledger")["runs"]]
     outputs = [

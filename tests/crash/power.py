@@ -167,7 +167,7 @@ def _case(built: Path, place: disk.Disk, end: str, moment: Moment, setting: str)
     shutil.rmtree(built, ignore_errors=True)
     (built / "registry").mkdir(parents=True)
     place.build(end, built / "registry")
-    scene = _scene(built, (built.parent / "scene/owner").read_text())
+    scene = _scene(built, (built.parent / "scene/flow_run_id").read_text())
     journal = moment.lines(setting)
     found = [faults._in_a_fork(scene, lambda: _sealed(scene, end, setting))[0] for _ in range(2)]
     if not journal and "NotSealedError" in str(found[0]):  # nothing had been promised
@@ -193,8 +193,8 @@ def _sealed(scene: Any, end: str, setting: str) -> dict[str, Any]:
         is_cut_short = "incomplete input" in str(error) and "--quarantine" in str(error)
         if not (is_cut_short and end == disk.IN_PART and setting == "default"):
             raise
-    write_document(LocalStage(scene.owner), STATE_RECORD, End("finished", "Completed", None))
-    seal_by_hand(scene.owner, quarantine=True)
+    write_document(LocalStage(scene.flow_run_id), STATE_RECORD, End("finished", "Completed", None))
+    seal_by_hand(scene.flow_run_id, quarantine=True)
     return faults._sealed(scene)
 
 
@@ -238,10 +238,10 @@ def _warm() -> None:
     import ommx_prefect._stages.unsealed  # noqa: F401
 
 
-def _scene(folder: Path, owner: str) -> Any:
+def _scene(folder: Path, flow_run_id: str) -> Any:
     from tests.security.fuzzing.scenes import PLACES, Scene
 
-    return Scene(folder, PLACES["local"], owner, "registry.example")
+    return Scene(folder, PLACES["local"], flow_run_id, "registry.example")
 
 
 def _recorded(folder: Path) -> int:
@@ -250,17 +250,17 @@ def _recorded(folder: Path) -> int:
     from ommx_prefect.testing._scene import flow_record, new_id
 
     scene = _scene(folder, new_id())
-    (folder / "owner").write_text(scene.owner)
+    (folder / "flow_run_id").write_text(scene.flow_run_id)
     watched = argparse.Namespace()  # of faults, of which none is injected here
     journal = os.open(folder / "journal", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-    record = replace(flow_record(scene.owner), stage="local")
-    write_document(resolve.stage_at(scene.owner, "local"), FLOW_RECORD, record)
-    faults._note(watched, journal, f"flow {scene.owner}")
+    record = replace(flow_record(scene.flow_run_id), stage="local")
+    write_document(resolve.stage_at(scene.flow_run_id, "local"), FLOW_RECORD, record)
+    faults._note(watched, journal, f"flow {scene.flow_run_id}")
     for number in range(ATTEMPTS):
         faults._record(scene, watched, journal, number, LETTERS[number])
         time.sleep(PAUSE_SECONDS)
     faults._seal(scene)
-    faults._note(watched, journal, f"sealed {scene.owner}")
+    faults._note(watched, journal, f"sealed {scene.flow_run_id}")
     return 0
 
 

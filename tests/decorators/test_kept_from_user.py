@@ -22,7 +22,7 @@ from tests.support.logs import warnings_in
 from tests.support.reading import run_flow
 
 ATTEMPT = Attempt(
-    owner=str(uuid.uuid4()),
+    root_flow_run_id=str(uuid.uuid4()),
     flow_run_id=str(uuid.uuid4()),
     flow_attempt=1,
     task_run_id=str(uuid.uuid4()),
@@ -94,7 +94,7 @@ def test_a_flow_runs_where_its_progress_and_its_registry_cannot_be_told(monkeypa
 
 def test_a_late_seal_that_fails_early_leaves_the_tasks_own_error():
     """An id that is no folder's name: where the stage is cannot even be asked."""
-    attempt = replace(ATTEMPT, owner="../elsewhere")
+    attempt = replace(ATTEMPT, root_flow_run_id="../elsewhere")
     with warnings_in("prefect.ommx_prefect") as warnings:
         LateSeal().seal(attempt, Outcome("finished", "Completed"))
     assert ["not sealed yet" in text for text in warnings] == [True]
@@ -106,5 +106,5 @@ def test_a_late_seal_that_fails_early_leaves_the_tasks_own_error():
 async def test_a_late_seal_beside_a_loop_that_fails_early_does_so_too():
     with warnings_in("prefect.ommx_prefect") as warnings:
         outcome = Outcome("finished", "Completed")
-        await LateSeal().seal_async(replace(ATTEMPT, owner="../elsewhere"), outcome)
+        await LateSeal().seal_async(replace(ATTEMPT, root_flow_run_id="../elsewhere"), outcome)
     assert ["not sealed yet" in text for text in warnings] == [True]

@@ -16,16 +16,16 @@ NAME = "registry.test/names/night:one"
 
 
 def test_names_are_taken_until_the_experiment_is_finished():
-    owner = staged_night(NAME, runs=1)  # which logs a note
-    logged = FlowExperiment(owner, owner, 1)
+    flow_run_id = staged_night(NAME, runs=1)  # which logs a note
+    logged = FlowExperiment(flow_run_id, flow_run_id, 1)
     with pytest.raises(DuplicateAttachmentError, match="note"):
         logged.log_json("note", "again")
-    FlowExperiment(owner, owner, 2).log_json("note", "of the retry")
-    sealed_night(owner, "failed")
+    FlowExperiment(flow_run_id, flow_run_id, 2).log_json("note", "of the retry")
+    sealed_night(flow_run_id, "failed")
     with pytest.raises(DuplicateAttachmentError, match="note"):
         logged.log_json("note", "again")
-    sealed_night(owner)
-    assert owner not in attachment_names._names
+    sealed_night(flow_run_id)
+    assert flow_run_id not in attachment_names._names
     remove_image(NAME, root=registry_root())
 
 

@@ -41,16 +41,18 @@ with recording(sys.argv[1]):
 
 
 @contextmanager
-def recording(owner: str) -> Iterator[Recording]:
+def recording(flow_run_id: str) -> Iterator[Recording]:
     """Record the block as the attempt of a flow run of which Prefect knows nothing."""
-    attempt = Attempt(owner, owner, 1, "t", "task", "task-0", 1, "n", 1.0, "host", os.getpid())
+    attempt = Attempt(
+        flow_run_id, flow_run_id, 1, "t", "task", "task-0", 1, "n", 1.0, "host", os.getpid()
+    )
     options = RecordingOptions(True, True, "raise", False)
     with Recording(attempt, options, {}) as found, found.active():
         yield found
 
 
-def record_of(owner: str) -> RunRecord:
-    stage = LocalStage(owner)
+def record_of(flow_run_id: str) -> RunRecord:
+    stage = LocalStage(flow_run_id)
     staged = read_staged(stage)
     keys = [x.attempt.key for x in staged.shards] + staged.interrupted_keys
     [entry] = entries_of(staged, {}, CheckpointFiles(stage).take(keys))
@@ -64,14 +66,14 @@ def named() -> Instance:
 
 @pytest.mark.server
 def test_a_process_that_is_killed_in_a_solve_leaves_its_input_and_parameters():
-    owner = f"killed-{uuid.uuid4()}"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, owner])
-    files = CheckpointFiles(LocalStage(owner))
+    flow_run_id = f"killed-{uuid.uuid4()}"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, flow_run_id])
+    files = CheckpointFiles(LocalStage(flow_run_id))
     while not files.attempts():
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait(20)
-    record = record_of(owner)
+    record = record_of(flow_run_id)
     told: dict[str, Any] = {
         "instance": "slow",
         "adapter": "OMMXHighsAdapter",
@@ -88,14 +90,14 @@ def test_a_process_that_is_killed_in_a_solve_leaves_its_input_and_parameters():
 
 
 def test_of_a_solve_that_ends_its_own_record_counts():
-    owner, instance = f"ended-{uuid.uuid4()}", named()
-    with recording(owner):
+    flow_run_id, instance = f"ended-{uuid.uuid4()}", named()
+    with recording(flow_run_id):
         solve_in(current_run(), "highs", instance, limits={"seed": 1}, options={"presolve": "off"})
-    record = record_of(owner)
+    record = record_of(flow_run_id)
     assert record.attachments.entries.keys() == {"solver.log", "trajectory"}
     assert {"instance", "adapter", "sense", "seed", "outcome"} <= record.parameters.keys()
     assert "option.presolve" not in record.parameters
-    links = [x for x in LocalStage(owner).path.rglob("*") if x.name == digest_of(instance)]
+    links = [x for x in LocalStage(flow_run_id).path.rglob("*") if x.name == digest_of(instance)]
     assert links
     assert all(link.samefile(blob_path(f"sha256:{link.name}")) for link in links)
 
@@ -105,9 +107,9 @@ def digest_of(instance: Instance) -> str:
 
 
 def test_the_instance_is_linked_from_the_registry_and_written_there_once():
-    owner, instance = f"linked-{uuid.uuid4()}", named()
+    flow_run_id, instance = f"linked-{uuid.uuid4()}", named()
     stored = blob_path(f"sha256:{digest_of(instance)}")
-    with recording(owner) as found:
+    with recording(flow_run_id) as found:
         current_run().log_solve(OMMXHighsAdapter, instance)
         first = stored.stat()
         solve_in(current_run(), "highs", instance, limits={})
@@ -120,8 +122,8 @@ def test_the_instance_is_linked_from_the_registry_and_written_there_once():
 
 @pytest.mark.parametrize("call", ["open_solve", "solve"])
 def test_nothing_is_announced_outside_of_the_recorded_run(call):
-    owner = f"outside-{uuid.uuid4()}"
-    with recording(owner) as found:
+    flow_run_id = f"outside-{uuid.uuid4()}"
+    with recording(flow_run_id) as found:
         if call == "solve":
             OMMXHighsAdapter.solve(named())
         else:

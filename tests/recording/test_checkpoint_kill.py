@@ -140,7 +140,7 @@ from ommx_prefect._shards.shard import Attempt
 from ommx_prefect._stages.local import LocalStage
 
 attempt = Attempt(sys.argv[1], "f", 1, "t", "task", "task-0", 1, "n", 1.0, "host", 1)
-checkpoints = Checkpoints(LocalStage(attempt.owner), attempt)
+checkpoints = Checkpoints(LocalStage(attempt.root_flow_run_id), attempt)
 for number in itertools.count():
     checkpoints.save({"number": number, "array": np.full(20000, number)}, Redactor({}))
     print(number, flush=True)
@@ -152,7 +152,7 @@ for number in itertools.count():
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_no_older_than_the_last_return(milliseconds):
     stage = LocalStage(f"endless-{uuid.uuid4()}")
     process = subprocess.Popen(
-        [sys.executable, "-c", ENDLESS, stage.owner], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", ENDLESS, stage.flow_run_id], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     first = process.stdout.readline()

@@ -141,7 +141,7 @@ def _elsewhere(flow_run_id: str, task_run_id: str, nonce: str, started_at: float
 
 
 def _checkpointed(attempt: Attempt, **values) -> None:
-    Checkpoints(LocalStage(attempt.owner), attempt).save(values, Redactor({}), ["noted"])
+    Checkpoints(LocalStage(attempt.root_flow_run_id), attempt).save(values, Redactor({}), ["noted"])
 
 
 @server
@@ -178,7 +178,7 @@ def test_an_attempt_sealed_as_cut_off_that_ends_after_all_keeps_what_it_had_chec
     @flow
     def one():
         attempt = _elsewhere(str(prefect.runtime.flow_run.id), str(uuid.uuid4()), "n", 1.0)
-        LocalStage(attempt.owner).begin(attempt)
+        LocalStage(attempt.root_flow_run_id).begin(attempt)
         _checkpointed(attempt, gap=0.5, incumbent=[1])
         return attempt
 
@@ -186,7 +186,7 @@ def test_an_attempt_sealed_as_cut_off_that_ends_after_all_keeps_what_it_had_chec
     assert sealed.statuses == ["interrupted"]
     attempt = sealed.state.result()
     parameters = {**attempt.parameters("Completed", 9.0), "gap": 0.0}
-    LocalStage(attempt.owner).put(Shard(attempt, "finished", parameters=parameters))
+    LocalStage(attempt.root_flow_run_id).put(Shard(attempt, "finished", parameters=parameters))
     assert seal(sealed.flow_run_id).counts == {"finished": 1}
     (run,) = load_experiment(sealed.flow_run_id).runs
     cells = load_experiment(sealed.flow_run_id).run_parameters_df().loc[0]
@@ -202,7 +202,7 @@ def test_an_attempt_sealed_as_cut_off_that_checkpoints_on_has_the_latest_of_ever
     @flow
     def one():
         attempt = _elsewhere(str(prefect.runtime.flow_run.id), str(uuid.uuid4()), "n", 1.0)
-        stage = LocalStage(attempt.owner)
+        stage = LocalStage(attempt.root_flow_run_id)
         stage.begin(attempt)
         checkpoints = Checkpoints(stage, attempt)
         checkpoints.save({"gap": 0.9, "incumbent": [1], "plan": [7]}, Redactor({}))
@@ -231,7 +231,7 @@ def test_a_checkpoint_that_a_seal_lets_go_of_while_it_is_written_is_written_agai
     monkeypatch, module, step, number
 ):
     attempt = _elsewhere(str(uuid.uuid4()), "", "n", 1.0)
-    files = CheckpointFiles(LocalStage(attempt.owner))
+    files = CheckpointFiles(LocalStage(attempt.root_flow_run_id))
     go_on, removed = getattr(module, step), []
 
     def go_on_after_a_seal(*arguments):
@@ -252,7 +252,7 @@ def test_a_checkpoint_that_lost_its_payload_stops_the_seal():
     def one():
         attempt = _elsewhere(str(prefect.runtime.flow_run.id), "", "n", 1.0)
         _checkpointed(attempt, incumbent=[1])
-        for blob in (CheckpointFiles(LocalStage(attempt.owner)).path).rglob("blobs/*"):
+        for blob in (CheckpointFiles(LocalStage(attempt.root_flow_run_id)).path).rglob("blobs/*"):
             blob.unlink()
 
     state = one(return_state=True)
@@ -263,7 +263,7 @@ def test_a_checkpoint_that_lost_its_payload_stops_the_seal():
 @pytest.mark.server
 def test_a_checkpoint_taken_while_it_is_replaced_is_whole():
     attempt = _elsewhere(f"replaced-{uuid.uuid4()}", "t", "n", 1.0)
-    stage = LocalStage(attempt.owner)
+    stage = LocalStage(attempt.root_flow_run_id)
     checkpoints = Checkpoints(stage, attempt)
     written, stop = threading.Event(), threading.Event()
 

@@ -41,9 +41,9 @@ from tests.support.tiers import full
 FINISHED = Outcome("finished", "Completed")
 
 
-def attempt_of(owner: str) -> Attempt:
-    tell_stage(owner, "local")
-    ids = owner, owner, 1, str(uuid.uuid4())
+def attempt_of(flow_run_id: str) -> Attempt:
+    tell_stage(flow_run_id, "local")
+    ids = flow_run_id, flow_run_id, 1, str(uuid.uuid4())
     nonce = uuid.uuid4().hex[:12]
     return Attempt(*ids, "solve", "solve-0", 1, nonce, time.time(), "here", os.getpid())
 
@@ -56,7 +56,7 @@ def recorded(value: object, arguments: dict | None = None) -> Attempt:
 
 
 def written(attempt: Attempt) -> dict:
-    path = LocalStage(attempt.owner).path / SHARDS / attempt.key
+    path = LocalStage(attempt.root_flow_run_id).path / SHARDS / attempt.key
     return msgpack.unpackb(path.read_bytes())
 
 
@@ -97,7 +97,7 @@ def test_small_payload_is_in_the_record_and_read_back_by_plain_ommx():
     (digest,) = written(attempt)["payload"]
     assert not blob_path(digest).exists()
     assert sealed_run(attempt).get_json("output") == value
-    assert not LocalStage(attempt.owner).files(SHARDS)
+    assert not LocalStage(attempt.root_flow_run_id).files(SHARDS)
 
 
 def test_large_payload_is_a_file_of_the_registry_and_sealed_from_there():
@@ -134,14 +134,14 @@ def test_a_codec_that_asks_for_the_run_while_it_encodes_gets_it():
 
 def test_an_empty_record_was_lost_with_the_power_and_counts_as_never_written():
     attempt, other = recorded({"a": 1}), attempt_of(str(uuid.uuid4()))
-    stage = LocalStage(attempt.owner)
+    stage = LocalStage(attempt.root_flow_run_id)
     (stage.path / SHARDS / other.key).touch()
     assert [shard.attempt.key for shard in stage.shards()] == [attempt.key]
 
 
 def test_payload_that_a_seal_unpacked_just_before_the_power_failed_is_unpacked_again():
     attempt = recorded({"a": 1})
-    stage = LocalStage(attempt.owner)
+    stage = LocalStage(attempt.root_flow_run_id)
     stage.shards()
     copies = list(blob_folder(stage.path).iterdir())
     for copy in copies:
@@ -153,23 +153,23 @@ def test_payload_that_a_seal_unpacked_just_before_the_power_failed_is_unpacked_a
 def test_a_start_that_was_lost_with_the_power_does_not_wait_for_a_seal_for_ever():
     attempt, other = recorded({"a": 1}), attempt_of(str(uuid.uuid4()))
     sealed_run(attempt)
-    (LocalStage(attempt.owner).path / STARTS / other.key).touch()
-    assert attempt.owner not in unsealed_flow_runs()
+    (LocalStage(attempt.root_flow_run_id).path / STARTS / other.key).touch()
+    assert attempt.root_flow_run_id not in unsealed_flow_runs()
 
 
 def test_damaged_payload_in_a_record_is_refused():
     attempt = recorded({"a": 1})
-    path = LocalStage(attempt.owner).path / SHARDS / attempt.key
+    path = LocalStage(attempt.root_flow_run_id).path / SHARDS / attempt.key
     document = msgpack.unpackb(path.read_bytes())
     document["payload"] = {digest: data + b" " for digest, data in document["payload"].items()}
     path.write_bytes(msgpack.packb(document))
     with pytest.raises(Exception, match=r"is damaged: .*its bytes are not those that were written"):
-        LocalStage(attempt.owner).shards()
+        LocalStage(attempt.root_flow_run_id).shards()
 
 
 def test_records_are_flushed_together_and_soon():
     attempt = recorded({"a": 1})
-    path = str(LocalStage(attempt.owner).path / SHARDS / attempt.key)
+    path = str(LocalStage(attempt.root_flow_run_id).path / SHARDS / attempt.key)
     assert path in flushing._waiting
     until = time.monotonic() + 60
     while path in flushing._waiting and time.monotonic() < until:
@@ -181,7 +181,7 @@ KILLED = """
 import os, signal, sys
 import tests.recording.test_output as here
 attempt = here.recorded({"value": 7})
-print(attempt.owner, attempt.key, len(here.flushing._waiting), flush=True)
+print(attempt.root_flow_run_id, attempt.key, len(here.flushing._waiting), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -194,9 +194,9 @@ def test_a_process_that_is_killed_at_once_has_left_its_record(window, waiting):
         [sys.executable, "-c", KILLED], capture_output=True, text=True, env=environment, check=False
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    owner, key, left = done.stdout.split()
+    flow_run_id, key, left = done.stdout.split()
     assert left == waiting
-    (shard,) = LocalStage(owner).shards()
+    (shard,) = LocalStage(flow_run_id).shards()
     assert shard.attempt.key == key
     assert sealed_run(shard.attempt).get_json("output") == {"value": 7}
 

@@ -27,7 +27,7 @@ from ommx_prefect.exceptions import OmmxPrefectError
 from ommx_prefect.testing._scene import attempt_of, flow_record
 
 disk = pathlib.Path(os.environ["DISK"])
-owner = str(uuid.uuid4())
+flow_run_id = str(uuid.uuid4())
 END = End("finished", "Completed", None)
 
 def fill():
@@ -45,25 +45,26 @@ def remount(mode):
     subprocess.run(["mount", "-o", f"remount,{mode}", str(disk)], check=True)
 
 def record(number):
-    attempt = replace(attempt_of(owner, number), pid=os.getpid())
+    attempt = replace(attempt_of(flow_run_id, number), pid=os.getpid())
     with Recording(attempt, RecordingOptions(), {"number": number}) as recording:
         return recording.returned({"x": number})
 
-write_document(LocalStage(owner), FLOW_RECORD, replace(flow_record(owner), stage="local"))
+night = replace(flow_record(flow_run_id), stage="local")
+write_document(LocalStage(flow_run_id), FLOW_RECORD, night)
 returned = [record(0)]
 {break_it}
 returned.append(record(1))
 try:
-    seal_flow_run(owner, end=END, pending_seconds=0)
+    seal_flow_run(flow_run_id, end=END, pending_seconds=0)
     said = ""
 except (OmmxPrefectError, OSError) as error:
     said = str(error)
 {mend_it}
 waited = unsealed_flow_runs()
-sealed = seal_flow_run(owner, end=END, pending_seconds=0)
-experiment = load_experiment(owner)
+sealed = seal_flow_run(flow_run_id, end=END, pending_seconds=0)
+experiment = load_experiment(flow_run_id)
 print(json.dumps({
-    "returned": returned, "said": said, "waited": waited == [owner], "status": sealed.status,
+    "returned": returned, "said": said, "waited": waited == [flow_run_id], "status": sealed.status,
     "runs": [run.status for run in experiment.runs], "waits": unsealed_flow_runs(),
     "outputs": ["output" in run.attachment_names for run in experiment.runs],
     "notes": [" ".join(run["notes"]) for run in experiment.get_json("ledger")["runs"]],

@@ -74,7 +74,7 @@ def killed_in_a_solve(script: Path, call: str) -> tuple[str, int]:
 
 
 def recovered(flow_run_id: str) -> Experiment:
-    found = [each.owner for each in recover(min_age_seconds=0, mark_crashed=True)]
+    found = [each.flow_run_id for each in recover(min_age_seconds=0, mark_crashed=True)]
     assert flow_run_id in found
     return load_experiment(flow_run_id)
 

@@ -59,12 +59,12 @@ def command(*arguments, **env):
 def rows_of(process):
     """What the command said in JSON, by id."""
     output, errors = process.communicate(timeout=240)
-    return {row["owner"]: row for row in json.loads(output or errors)}
+    return {row["flow_run_id"]: row for row in json.loads(output or errors)}
 
 
 def recovered(**how):
     """What `recover` says, by id, in this process: starting one for each call takes seconds."""
-    return {row.owner: asdict(row) for row in recover(min_age_seconds=0, **how)}
+    return {row.flow_run_id: asdict(row) for row in recover(min_age_seconds=0, **how)}
 
 
 def state_of(flow_run_id):
@@ -77,10 +77,12 @@ def set_state(flow_run_id, state):
         client.set_flow_run_state(uuid.UUID(flow_run_id), state, force=True)
 
 
-def attempt_of(owner, *, task_run_id=None, flow_run_id=None, pid=0, start="1", host=None):
+def attempt_of(
+    root_flow_run_id, *, task_run_id=None, flow_run_id=None, pid=0, start="1", host=None
+):
     return Attempt(
-        owner=owner,
-        flow_run_id=owner if flow_run_id is None else flow_run_id,
+        root_flow_run_id=root_flow_run_id,
+        flow_run_id=root_flow_run_id if flow_run_id is None else flow_run_id,
         flow_attempt=1,
         task_run_id=task_run_id or str(uuid.uuid4()),
         task="work",

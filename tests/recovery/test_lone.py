@@ -25,18 +25,18 @@ pytestmark = pytest.mark.usefixtures("server")
 
 @pytest.mark.parametrize("ended", [True, False])
 def test_a_task_run_outside_flows_is_recovered(ended):
-    owner = str(uuid.uuid4())
-    attempt = attempt_of(owner, task_run_id=owner, flow_run_id="")
-    stage = LocalStage(owner)
+    task_run_id = str(uuid.uuid4())
+    attempt = attempt_of(task_run_id, task_run_id=task_run_id, flow_run_id="")
+    stage = LocalStage(task_run_id)
     stage.begin(attempt)
     if ended:
         stage.put(Shard(attempt, "failed", "it failed", attempt.parameters("Failed", 1.0)))
-    row = recovered()[owner]
+    row = recovered()[task_run_id]
     assert row["done"] == "sealed"
-    experiment = load_experiment(owner)
+    experiment = load_experiment(task_run_id)
     assert experiment.status == ("failed" if ended else "interrupted")
     assert [run.status for run in experiment.runs] == [experiment.status]
-    assert owner not in recovered()
+    assert task_run_id not in recovered()
 
 
 def test_a_task_run_outside_flows_whose_record_is_lost_has_the_status_of_its_state():
@@ -46,11 +46,11 @@ def test_a_task_run_outside_flows_whose_record_is_lost_has_the_status_of_its_sta
     def work():
         return 1
 
-    owner = str(work(return_state=True).state_details.task_run_id)
-    _wait_until_known(owner)
-    LocalStage(owner).begin(attempt_of(owner, task_run_id=owner, flow_run_id=""))
-    assert recovered()[owner]["done"] == "sealed"
-    experiment = load_experiment(owner)
+    task_run_id = str(work(return_state=True).state_details.task_run_id)
+    _wait_until_known(task_run_id)
+    LocalStage(task_run_id).begin(attempt_of(task_run_id, task_run_id=task_run_id, flow_run_id=""))
+    assert recovered()[task_run_id]["done"] == "sealed"
+    experiment = load_experiment(task_run_id)
     assert (experiment.status, [x.status for x in experiment.runs]) == ("finished", ["finished"])
     assert experiment.run_parameters_df()["prefect.state"].tolist() == ["Completed"]
     assert "record is lost" in experiment.annotations["org.ommx-prefect.degraded"]
@@ -69,11 +69,12 @@ def _wait_until_known(task_run_id):
 
 
 def test_a_task_run_outside_flows_that_runs_is_left_alone():
-    owner = str(uuid.uuid4())
+    task_run_id = str(uuid.uuid4())
     here = {"pid": os.getpid(), "start": process_start(os.getpid())}
-    LocalStage(owner).begin(attempt_of(owner, task_run_id=owner, flow_run_id="", **here))
-    assert recovered()[owner]["done"] == "waits"
-    LocalStage(owner).discard_starts([attempt_of(owner, task_run_id=owner).key])
+    attempt = attempt_of(task_run_id, task_run_id=task_run_id, flow_run_id="", **here)
+    LocalStage(task_run_id).begin(attempt)
+    assert recovered()[task_run_id]["done"] == "waits"
+    LocalStage(task_run_id).discard_starts([attempt_of(task_run_id, task_run_id=task_run_id).key])
 
 
 def test_recorded_tasks_under_a_plain_flow_are_sealed_when_it_has_ended():
@@ -100,18 +101,18 @@ def test_a_task_run_outside_flows_that_cannot_be_sealed_is_told_of(server):
     def work():
         return 1
 
-    owner = str(work(return_state=True).state_details.task_run_id)
-    _wait_until_known(owner)
-    stage = LocalStage(owner)
-    attempt = attempt_of(owner, task_run_id=owner, flow_run_id="")
+    task_run_id = str(work(return_state=True).state_details.task_run_id)
+    _wait_until_known(task_run_id)
+    stage = LocalStage(task_run_id)
+    attempt = attempt_of(task_run_id, task_run_id=task_run_id, flow_run_id="")
     stage.put(Shard(attempt, "finished", parameters=attempt.parameters("Completed", 1.0)))
     (stage.path / "shards" / attempt.key).write_bytes(b"broken")
-    row = recovered()[owner]
+    row = recovered()[task_run_id]
     shutil.rmtree(stage.path)
     assert row["done"] == "failed"
-    (told,) = events_about(server, f"ommx-prefect.experiment.{owner}")
+    (told,) = events_about(server, f"ommx-prefect.experiment.{task_run_id}")
     assert told["event"] == events.SEAL_FAILED
-    assert told["payload"]["mend"] == f"ommx-prefect seal {owner}"
+    assert told["payload"]["mend"] == f"ommx-prefect seal {task_run_id}"
     assert told["payload"]["error"] == row["why"]
     related = [(x["prefect.resource.id"], x["prefect.resource.role"]) for x in told["related"]]
-    assert (f"prefect.task-run.{owner}", "task-run") in related
+    assert (f"prefect.task-run.{task_run_id}", "task-run") in related

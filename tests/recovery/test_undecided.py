@@ -37,24 +37,26 @@ def test_without_the_api_only_what_needs_no_asking_is_sealed(killed):
 
 def _unsealed_flow_run_with_its_end():
     """A stage as a hook leaves it that was killed before it sealed."""
-    attempt = attempt_of(owner=str(uuid.uuid4()))
-    stage = LocalStage(attempt.owner)
+    attempt = attempt_of(root_flow_run_id=str(uuid.uuid4()))
+    stage = LocalStage(attempt.root_flow_run_id)
     stage.put(Shard(attempt, "finished", parameters=attempt.parameters("Completed", 1.0)))
     stage.write(STATE_RECORD, {"status": "failed", "state": "Failed", "reason": "it failed"})
-    return attempt.owner
+    return attempt.root_flow_run_id
 
 
 def test_a_flow_run_that_prefect_does_not_know_is_for_a_person_to_decide():
-    owner = str(uuid.uuid4())
-    attempt = attempt_of(owner)
-    LocalStage(owner).put(Shard(attempt, "finished", parameters=attempt.parameters("Done", 1.0)))
+    flow_run_id = str(uuid.uuid4())
+    attempt = attempt_of(flow_run_id)
+    LocalStage(flow_run_id).put(
+        Shard(attempt, "finished", parameters=attempt.parameters("Done", 1.0))
+    )
     process = command("recover", "--json", "--min-age", "0")
-    row = rows_of(process)[owner]
+    row = rows_of(process)[flow_run_id]
     assert (row["done"], process.returncode) == ("failed", 1)
-    assert f"ommx-prefect seal {owner} --interrupted" in row["why"]
-    seal_by_hand(owner, interrupted=True)
-    assert [run.status for run in load_experiment(owner).runs] == ["finished"]
-    assert owner not in recovered()
+    assert f"ommx-prefect seal {flow_run_id} --interrupted" in row["why"]
+    seal_by_hand(flow_run_id, interrupted=True)
+    assert [run.status for run in load_experiment(flow_run_id).runs] == ["finished"]
+    assert flow_run_id not in recovered()
 
 
 def test_a_damaged_shard_stops_nobody_else(killed):
@@ -74,17 +76,17 @@ def test_a_damaged_end_of_one_flow_run_is_named_and_holds_up_no_other():
     found = []
     for text in ("{}", None):
         stage = LocalStage(str(uuid.uuid4()))
-        attempt = attempt_of(stage.owner, host="another-host")
+        attempt = attempt_of(stage.flow_run_id, host="another-host")
         stage.put(Shard(attempt, "finished", parameters=attempt.parameters("Completed", 1.0)))
         if text is not None:
             (stage.path / STATE_RECORD).write_text(text)
-        found.append(stage.owner)
+        found.append(stage.flow_run_id)
     try:
-        rows = {row.owner: row for row in recover(min_age_seconds=0, dry_run=True)}
+        rows = {row.flow_run_id: row for row in recover(min_age_seconds=0, dry_run=True)}
     finally:  # other tests recover this registry, too
-        for owner in found:
-            shutil.rmtree(LocalStage(owner).path)
-    damaged, other = (rows[owner] for owner in found)
+        for flow_run_id in found:
+            shutil.rmtree(LocalStage(flow_run_id).path)
+    damaged, other = (rows[flow_run_id] for flow_run_id in found)
     assert damaged.done == "failed"
     assert STATE_RECORD in damaged.why
     assert other.done != "failed" or STATE_RECORD not in other.why

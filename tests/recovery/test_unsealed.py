@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +11,7 @@ from ommx_prefect._recovery.recover import recover
 from ommx_prefect._recovery.unsealed import read_unsealed
 from ommx_prefect._registry import files
 from ommx_prefect._stages import resolve
-from ommx_prefect._stages.documents import FLOW_RECORD, SHARDS
+from ommx_prefect._stages.documents import FLOW_RECORD, SHARDS, write_document
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.shared import SharedStage
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
@@ -36,19 +36,19 @@ def files_of(stage):
 
 def test_what_is_read_without_the_lock_is_left_as_it_is(stage):
     before = files_of(stage)
-    assert len(read_unsealed(stage.owner).shards) == 3
+    assert len(read_unsealed(stage.flow_run_id).shards) == 3
     list(recover(dry_run=True))
     assert files_of(stage) == before
 
 
 def test_what_a_subflow_leaves_is_nothing_that_waits(stage):
     subflow = LocalStage(new_id())
-    record = replace(flow_record(subflow.owner), owner=stage.owner)
-    subflow.write(FLOW_RECORD, asdict(record))
-    assert stage.owner in unsealed_flow_runs()
-    assert subflow.owner not in unsealed_flow_runs()
+    record = replace(flow_record(subflow.flow_run_id), root_flow_run_id=stage.flow_run_id)
+    write_document(subflow, FLOW_RECORD, record)
+    assert stage.flow_run_id in unsealed_flow_runs()
+    assert subflow.flow_run_id not in unsealed_flow_runs()
     (subflow.path / FLOW_RECORD).write_text("no record")
-    assert subflow.owner in unsealed_flow_runs()  # damaged, and `status` tells of it
+    assert subflow.flow_run_id in unsealed_flow_runs()  # damaged, and `status` tells of it
     subflow.remove(FLOW_RECORD)
 
 
@@ -58,20 +58,20 @@ def test_records_that_a_seal_lets_go_of_meanwhile_are_left_out(stage, monkeypatc
 
     def sealed_meanwhile(path):
         if f"/{SHARDS}/" in str(path):  # they are listed already
-            LocalStage(stage.owner).discard(rest)
+            LocalStage(stage.flow_run_id).discard(rest)
         return opened(path)
 
     monkeypatch.setattr(files, "_open_old", sealed_meanwhile)
-    assert len(read_unsealed(stage.owner).shards) == 1
+    assert len(read_unsealed(stage.flow_run_id).shards) == 1
 
 
 @pytest.mark.parametrize(("letters", "is_seen"), [(10, True), (5_000, False)])
 def test_a_large_start_record_is_not_seen_before_it_is_whole(
     tmp_path, monkeypatch, letters, is_seen
 ):
-    owner = new_id()
-    attempt = replace(attempt_of(owner), inputs={"text": "x" * letters})
-    stage, seen, write = LocalStage(owner, tmp_path / owner), [], os.write
+    flow_run_id = new_id()
+    attempt = replace(attempt_of(flow_run_id), inputs={"text": "x" * letters})
+    stage, seen, write = LocalStage(flow_run_id, tmp_path / flow_run_id), [], os.write
 
     def note(number, data):
         seen.append([path.name for path in stage.path.rglob(f"{attempt.key}")])
@@ -85,19 +85,19 @@ def test_a_large_start_record_is_not_seen_before_it_is_whole(
 
 
 def test_a_damaged_record_on_a_worker_is_told_of_and_the_others_are_sent(tmp_path, monkeypatch):
-    disk, owner = Disk(tmp_path / "shared"), new_id()
+    disk, flow_run_id = Disk(tmp_path / "shared"), new_id()
     monkeypatch.setattr(resolve, "store_at", lambda name: disk.store)
     place = Away(disk.store)
-    worker = SharedStage(LocalStage(owner), place)
+    worker = SharedStage(LocalStage(flow_run_id), place)
     place.is_away = True
     for number in (1, 2):
-        worker.put(shard_of(attempt_of(owner, number), [owner, number]))
-    damaged, good = LocalStage(owner).files(SHARDS)
+        worker.put(shard_of(attempt_of(flow_run_id, number), [flow_run_id, number]))
+    damaged, good = LocalStage(flow_run_id).files(SHARDS)
     damaged.write_bytes(b"no record")
-    told = {row.owner: row for row in recover(min_age_seconds=0)}
-    assert told[owner].done == "failed"
-    assert str(damaged) in told[owner].why
-    sent = [path.name for path in (disk.folder / owner / SHARDS).iterdir()]
+    told = {row.flow_run_id: row for row in recover(min_age_seconds=0)}
+    assert told[flow_run_id].done == "failed"
+    assert str(damaged) in told[flow_run_id].why
+    sent = [path.name for path in (disk.folder / flow_run_id / SHARDS).iterdir()]
     assert sent == [good.name]
-    assert LocalStage(owner).files(SHARDS) == [damaged]
+    assert LocalStage(flow_run_id).files(SHARDS) == [damaged]
     damaged.unlink()

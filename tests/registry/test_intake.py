@@ -90,7 +90,7 @@ def test_a_file_system_that_flushes_no_folders_takes_an_experiment(tmp_path, mon
         sync(number)
 
     stage = LocalStage(new_id(), tmp_path / "stage")
-    shard = shard_of(attempt_of(stage.owner), {"x": 1})
+    shard = shard_of(attempt_of(stage.flow_run_id), {"x": 1})
     stage.pin(payload_of(shard))
     monkeypatch.setattr(files, "_sync_names", refuse)
     name = "registry.test/intake:one"

@@ -158,7 +158,7 @@ def test_a_seal_by_hand_knows_the_secrets_of_the_flow_run(tmp_path):
 
 def test_a_task_that_ends_after_its_experiment_was_sealed_waits_for_nobody():
     late = threading.Event()
-    owners: queue.SimpleQueue[str] = queue.SimpleQueue()
+    flow_run_ids: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     @task
     def waits():
@@ -167,16 +167,16 @@ def test_a_task_that_ends_after_its_experiment_was_sealed_waits_for_nobody():
 
     @flow
     def one():
-        owners.put(str(prefect.runtime.flow_run.id))
+        flow_run_ids.put(str(prefect.runtime.flow_run.id))
         waits.submit()
 
     def seal_meanwhile():
-        owner = owners.get(timeout=240)
+        flow_run_id = flow_run_ids.get(timeout=240)
 
         def ask():
-            if any(attempt.task == "waits" for attempt in LocalStage(owner).starts()):
+            if any(attempt.task == "waits" for attempt in LocalStage(flow_run_id).starts()):
                 with contextlib.suppress(exceptions.OmmxPrefectError):
-                    return seal_flow_run(owner, pending_seconds=0)
+                    return seal_flow_run(flow_run_id, pending_seconds=0)
             return None
 
         until(ask)

@@ -11,7 +11,7 @@ from ommx_prefect._sealing.interrupted import followers, interrupted_shard
 from ommx_prefect._shards.shard import Attempt
 
 FIRST = Attempt(
-    "owner", "flow", 1, "id", "solve", "solve-0", 1, "a", 1.0, "host", 7, process_start="70"
+    "root", "flow", 1, "id", "solve", "solve-0", 1, "a", 1.0, "host", 7, process_start="70"
 )
 RETRY = replace(FIRST, attempt=2, nonce="b", started_at=2.0)
 AGAIN = replace(FIRST, nonce="c", started_at=3.0, pid=8)

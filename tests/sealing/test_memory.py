@@ -19,10 +19,10 @@ from ommx_prefect._stages.local import LocalStage
 NAME = "ghcr.io/acme/night:one"
 
 
-def attempt_of(owner, task_run_id, number=1, **fields):
+def attempt_of(flow_run_id, task_run_id, number=1, **fields):
     return Attempt(
-        owner, owner, 1, task_run_id, "solve", "solve-0", number, f"n{number}", float(number),
-        "elsewhere", 1, **fields,
+        flow_run_id, flow_run_id, 1, task_run_id, "solve", "solve-0", number, f"n{number}",
+        float(number), "elsewhere", 1, **fields,
     )  # fmt: skip
 
 
@@ -31,11 +31,11 @@ def shard_of(attempt):
 
 
 def test_of_a_record_its_run_is_kept_and_of_few_more():
-    owner = str(uuid.uuid4())
-    stage = LocalStage(owner)
-    plain, saved, first = (attempt_of(owner, str(uuid.uuid4())) for _ in range(3))
-    second = attempt_of(owner, first.task_run_id, 2)
-    sealed = attempt_of(owner, first.task_run_id, 3)
+    flow_run_id = str(uuid.uuid4())
+    stage = LocalStage(flow_run_id)
+    plain, saved, first = (attempt_of(flow_run_id, str(uuid.uuid4())) for _ in range(3))
+    second = attempt_of(flow_run_id, first.task_run_id, 2)
+    sealed = attempt_of(flow_run_id, first.task_run_id, 3)
     for attempt in (plain, saved, second, sealed):
         stage.put(shard_of(attempt))
     CheckpointFiles(stage).put(shard_of(saved), {})

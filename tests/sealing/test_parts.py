@@ -106,16 +106,16 @@ def test_plain_ommx_reads_it_part_by_part(name):
 
 
 def test_load_experiment_reads_it_as_one(name):
-    owner = staged_night(name)
-    sealed = sealed_night(owner)
-    for each in (load_experiment(owner), load_experiment(name)):
+    flow_run_id = staged_night(name)
+    sealed = sealed_night(flow_run_id)
+    for each in (load_experiment(flow_run_id), load_experiment(name)):
         assert isinstance(each, Experiment)
         assert [run.run_id for run in each.runs] == list(range(RUNS))
         assert values_of(each) == list(range(RUNS))
         assert each.run_parameters_df()["number"].tolist() == list(range(RUNS))
         assert each.attachment_names == ["ledger", "note"]
         assert PARTS not in each.annotations
-        assert each.annotations["org.ommx-prefect.flow-run-id"] == owner
+        assert each.annotations["org.ommx-prefect.flow-run-id"] == flow_run_id
     table = solves(Experiment.load(name))
     assert table["objective"].tolist() == list(range(RUNS))
     assert set(table["experiment"]) == {name}
@@ -133,12 +133,12 @@ def test_an_experiment_within_the_limit_is_what_it_was(name, monkeypatch):
 
 
 def test_what_comes_late_changes_the_parts_that_it_touches_and_no_others(name):
-    owner = staged_night(name)
-    first = sealed_night(owner)
+    flow_run_id = staged_night(name)
+    first = sealed_night(flow_run_id)
     before, _ = parts_of(name)
-    kept_whole = load_experiment(owner).image_name
-    record_run(owner, RUNS)
-    second = sealed_night(owner)
+    kept_whole = load_experiment(flow_run_id).image_name
+    record_run(flow_run_id, RUNS)
+    second = sealed_night(flow_run_id)
     after, parts = parts_of(name)
     assert second.counts == {"finished": RUNS + 1}
     assert [run.run_id for part in parts for run in part.runs] == list(range(RUNS + 1))
@@ -148,50 +148,50 @@ def test_what_comes_late_changes_the_parts_that_it_touches_and_no_others(name):
     repository = name.rpartition(":")[0]
     assert part_names(name) == {f"{repository}:{x['tag']}" for x in after["parts"]}
     assert find(kept_whole) is None
-    whole = load_experiment(owner)
+    whole = load_experiment(flow_run_id)
     assert values_of(whole) == list(range(RUNS + 1))
     keys = [(run["run_id"], run["task_run"]) for run in whole.get_json("ledger")["runs"]]
     assert keys == [(number, f"solve-{number}") for number in range(RUNS + 1)]
     assert first.image_name == second.image_name
 
-    record_run(owner, 99, started_at=1.0)  # it began before all others
-    sealed_night(owner)
-    assert values_of(load_experiment(owner)) == [99, *range(RUNS + 1)]
-    again = sealed_night(owner)
-    assert again == sealed_night(owner)
+    record_run(flow_run_id, 99, started_at=1.0)  # it began before all others
+    sealed_night(flow_run_id)
+    assert values_of(load_experiment(flow_run_id)) == [99, *range(RUNS + 1)]
+    again = sealed_night(flow_run_id)
+    assert again == sealed_night(flow_run_id)
 
 
 def test_one_that_failed_is_a_checkpoint_in_parts_until_it_is_finished(name):
-    owner = staged_night(name)
-    failed = sealed_night(owner, "failed")
+    flow_run_id = staged_night(name)
+    failed = sealed_night(flow_run_id, "failed")
     assert failed.parts >= 3
     assert find(name) is None
-    whole = load_experiment(owner)
+    whole = load_experiment(flow_run_id)
     assert (whole.status, whole.lifecycle_reason) == ("failed", "it was told so")
     assert values_of(whole) == list(range(RUNS)) == values_of(load_experiment(name))
-    record_run(owner, RUNS)
-    finished = sealed_night(owner)
+    record_run(flow_run_id, RUNS)
+    finished = sealed_night(flow_run_id)
     assert finished.counts == {"finished": RUNS + 1}
-    assert values_of(load_experiment(owner)) == list(range(RUNS + 1))
+    assert values_of(load_experiment(flow_run_id)) == list(range(RUNS + 1))
     assert len(part_names(name)) == finished.parts
-    assert load_experiment(owner).status == "finished"
+    assert load_experiment(flow_run_id).status == "finished"
 
 
 def test_where_somebody_removed_the_names_of_parts_a_seal_puts_them_back(name):
-    owner = staged_night(name)
-    sealed_night(owner)
+    flow_run_id = staged_night(name)
+    sealed_night(flow_run_id)
     before = part_names(name)
     for each in before:
         remove_image(each)
-    record_run(owner, RUNS)
-    sealed_night(owner)
-    assert values_of(load_experiment(owner)) == list(range(RUNS + 1))
+    record_run(flow_run_id, RUNS)
+    sealed_night(flow_run_id)
+    assert values_of(load_experiment(flow_run_id)) == list(range(RUNS + 1))
     assert len(part_names(name)) >= len(before)
 
 
 def test_a_part_that_is_gone_or_another_is_said_to_be(name):
-    owner = staged_night(name)
-    sealed_night(owner)
+    flow_run_id = staged_night(name)
+    sealed_night(flow_run_id)
     digest = find(name)
     assert digest is not None
     places = places_in(digest)
@@ -204,11 +204,11 @@ def test_a_part_that_is_gone_or_another_is_said_to_be(name):
         places_of(index, lambda _: data.replace(b'"runs": 30', b'"runs": 31'))
     blob_path(places[1].digest).rename(blob_path(places[1].digest).with_suffix(".away"))
     with pytest.raises(exceptions.UnreadableError, match=places[1].tag):
-        load_experiment(owner)
+        load_experiment(flow_run_id)
     with pytest.raises(exceptions.UnknownImageError, match=places[1].tag):
         load_experiment(name)
     blob_path(places[1].digest).with_suffix(".away").rename(blob_path(places[1].digest))
-    assert values_of(load_experiment(owner)) == list(range(RUNS))
+    assert values_of(load_experiment(flow_run_id)) == list(range(RUNS))
 
 
 # ------------------------------------------------------------ registries
@@ -216,8 +216,8 @@ def test_a_part_that_is_gone_or_another_is_said_to_be(name):
 
 def test_it_is_pushed_part_by_part_and_opens_on_another_machine(registry, tmp_path):
     name = f"{registry.host}/acme/large-{uuid.uuid4().hex[:8]}:one"
-    owner = staged_night(name)
-    sealed = sealed_night(owner)
+    flow_run_id = staged_night(name)
+    sealed = sealed_night(flow_run_id)
     push_image(name, sealed.manifest_digest, ["latest"])
     document, _ = parts_of(name)
     tags = [x["tag"] for x in document["parts"]]
@@ -249,14 +249,14 @@ def on_machine(root, script, *arguments):
 
 
 def test_one_composed_in_a_registry_is_in_parts_there(place, brief_waits):
-    owner = staged_night(place.experiment, stage=place.stage)
-    sealed = sealed_night(owner)
+    flow_run_id = staged_night(place.experiment, stage=place.stage)
+    sealed = sealed_night(flow_run_id)
     assert sealed.composed_in == place.stage
     assert sealed.parts >= 3
     assert find(place.experiment) is None
     assert len(tags_of(place.experiment)) == sealed.parts + 1
-    assert values_of(load_experiment(owner)) == list(range(RUNS))
-    record_run(owner, RUNS)
-    second = sealed_night(owner)
+    assert values_of(load_experiment(flow_run_id)) == list(range(RUNS))
+    record_run(flow_run_id, RUNS)
+    second = sealed_night(flow_run_id)
     assert (second.composed_in, second.counts) == (place.stage, {"finished": RUNS + 1})
-    assert values_of(load_experiment(owner)) == list(range(RUNS + 1))
+    assert values_of(load_experiment(flow_run_id)) == list(range(RUNS + 1))

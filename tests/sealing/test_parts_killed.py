@@ -28,10 +28,10 @@ STAGE = f"""
 from ommx_prefect._sealing import parts
 from tests.support.large_nights import record_run, sealed_night, staged_night
 parts.MOST_MANIFEST_BYTES = {FEW_BYTES}
-owner = staged_night({NAME!r})
-sealed_night(owner, "failed")
-record_run(owner, {RUNS}, started_at=1.0)
-print(owner)
+flow_run_id = staged_night({NAME!r})
+sealed_night(flow_run_id, "failed")
+record_run(flow_run_id, {RUNS}, started_at=1.0)
+print(flow_run_id)
 """
 # The sealer of the crash suite; it tells as well what a killed seal has left.
 SEALER = f"""
@@ -66,13 +66,13 @@ for line in sys.stdin:
 class Sealer:
     """The process that forks one for each seal, on copies of a registry."""
 
-    def __init__(self, template: Path, owner: str, process: subprocess.Popen[str]) -> None:
-        self.template, self.owner, self.process = template, owner, process
+    def __init__(self, template: Path, flow_run_id: str, process: subprocess.Popen[str]) -> None:
+        self.template, self.flow_run_id, self.process = template, flow_run_id, process
 
     def ask(self, registry: Path, status: str, what: str | int) -> tuple[int, str]:
         assert self.process.stdin
         assert self.process.stdout
-        request = [str(registry), self.owner, status, what]
+        request = [str(registry), self.flow_run_id, status, what]
         print(json.dumps(request), file=self.process.stdin, flush=True)
         code, printed = json.loads(self.process.stdout.readline())
         return code, printed
@@ -94,13 +94,13 @@ class Sealer:
 def sealer(tmp_path):
     env = {**os.environ, "OMMX_LOCAL_REGISTRY_ROOT": str(tmp_path / "template")}
     command = [sys.executable, "-c", STAGE]
-    owner = subprocess.check_output(
+    flow_run_id = subprocess.check_output(
         command, env=env, cwd=CHECKOUT, text=True, timeout=TAKEN_SECONDS
     ).strip()
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", SEALER]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=CHECKOUT, text=True) as process:
-        yield Sealer(tmp_path / "template", owner, process)
+        yield Sealer(tmp_path / "template", flow_run_id, process)
         assert process.stdin
         process.stdin.close()
 

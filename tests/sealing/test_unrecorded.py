@@ -117,10 +117,10 @@ def test_an_execution_that_ended_counts_before_one_that_was_cut_off_later():
 
     @flow
     def one():
-        owner = prefect.runtime.flow_run.id
-        stage = LocalStage(owner)
+        flow_run_id = prefect.runtime.flow_run.id
+        stage = LocalStage(flow_run_id)
         first, second = (
-            Attempt(owner, owner, 1, task_run_id, "work", "work-0", 1, f"n{seconds}",
+            Attempt(flow_run_id, flow_run_id, 1, task_run_id, "work", "work-0", 1, f"n{seconds}",
                     time.time() + seconds, "elsewhere", GONE)
             for seconds in (1, 2)
         )  # fmt: skip
@@ -143,11 +143,11 @@ def test_what_a_busy_server_takes_in_late_is_waited_for(monkeypatch):
     def plain():
         return plain_task()
 
-    owner = str(plain(return_state=True).state_details.flow_run_id)
+    flow_run_id = str(plain(return_state=True).state_details.flow_run_id)
     with get_client(sync_client=True) as client:
-        known = {row.task_run_id for row in read_task_runs(client, [owner])}
+        known = {row.task_run_id for row in read_task_runs(client, [flow_run_id])}
         began = Running()
-        late = client.create_task_run(plain_task, owner, "late", state=began).id
+        late = client.create_task_run(plain_task, flow_run_id, "late", state=began).id
 
         def take_in():
             time.sleep(0.3)
@@ -156,7 +156,7 @@ def test_what_a_busy_server_takes_in_late_is_waited_for(monkeypatch):
 
         with ThreadPoolExecutor() as pool:
             taken_in = pool.submit(take_in)
-            rows = await_task_runs(client, [owner], known, [], [], ended_elsewhere=True)
+            rows = await_task_runs(client, [flow_run_id], known, [], [], ended_elsewhere=True)
         assert taken_in.result().status == "ACCEPT"
         assert {row.task_run_id: row.state for row in rows}[str(late)] == "Completed"
 

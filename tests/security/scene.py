@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ommx_prefect._format.model import Descriptor, ExperimentRecord, RunRecord, 
 from ommx_prefect._registry.names import find
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._sealing.seal import seal_found
+from ommx_prefect._shards.schema import stored
 from ommx_prefect._stages.archive_store import ArchiveStore
 from ommx_prefect._stages.block_store import FolderStore
 from ommx_prefect._stages.documents import (
@@ -48,27 +49,29 @@ class Disk:
         path.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
         return path
 
-    def seen_by(self, owner: str) -> SharedStage:
+    def seen_by(self, flow_run_id: str) -> SharedStage:
         """The stage of a flow run on the host that seals: this process's Local Registry."""
-        return SharedStage(LocalStage(owner), self.store)
+        return SharedStage(LocalStage(flow_run_id), self.store)
 
 
 def recorded(disk: Disk, folder: Path, **changes: Any) -> str:
     """Let another host record a flow run with one attempt; return the flow run's id."""
-    owner = new_id()
-    worker = Host(folder / owner, owner, disk.store)
-    record = replace(flow_record(owner), image_name=f"registry.example/acme/{owner}:one")
+    flow_run_id = new_id()
+    worker = Host(folder / flow_run_id, flow_run_id, disk.store)
+    record = replace(
+        flow_record(flow_run_id), image_name=f"registry.example/acme/{flow_run_id}:one"
+    )
     write_document(worker.stage, FLOW_RECORD, replace(record, **changes))
-    worker.stage.put(shard_of(attempt_of(owner), {"of": owner}))
-    return owner
+    worker.stage.put(shard_of(attempt_of(flow_run_id), {"of": flow_run_id}))
+    return flow_run_id
 
 
-def sealed_here(owner: str, end: End = FINISHED, **changes: Any) -> SealedExperiment:
+def sealed_here(flow_run_id: str, end: End = FINISHED, **changes: Any) -> SealedExperiment:
     """Record and seal a flow run on this host, in its own stage."""
-    stage = LocalStage(owner)
-    record = replace(flow_record(owner), stage="local", **changes)
+    stage = LocalStage(flow_run_id)
+    record = replace(flow_record(flow_run_id), stage="local", **changes)
     write_document(stage, FLOW_RECORD, record)
-    stage.put(shard_of(attempt_of(owner), {"of": owner}))
+    stage.put(shard_of(attempt_of(flow_run_id), {"of": flow_run_id}))
     return seal_now(stage, end)
 
 
@@ -85,7 +88,7 @@ def record_of(stage: Any) -> FlowRecord:
 
 def as_fields(record: FlowRecord, **changes: Any) -> dict[str, Any]:
     """The fields of a flow record, as JSON of the release before documents had digests."""
-    return {"format": 1, **asdict(record), **changes}
+    return {"format": 1, **stored(vars(replace(record, **changes)))}
 
 
 def points_to(name: str) -> str | None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
 from ommx_prefect import exceptions
 from ommx_prefect._shards.digests import check_digest, with_digest
+from ommx_prefect._shards.schema import stored
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.documents import FLOW_RECORD, read_flow_record, write_document
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.start_record import read_start, start_document
 from ommx_prefect.testing._scene import attempt_of, flow_record, new_id, shard_of
 
-OWNER = new_id()
+FLOW_RUN = new_id()
 
 
 def flipped(data: bytes, step: int = 1):
@@ -32,36 +33,36 @@ def assert_refused(read, place):
 
 
 def test_a_flipped_bit_in_a_shard_is_found():
-    data = Shard(attempt_of(OWNER), "finished", parameters={"objective": 1.5}).to_bytes()
+    data = Shard(attempt_of(FLOW_RUN), "finished", parameters={"objective": 1.5}).to_bytes()
     assert Shard.from_bytes(data).to_bytes() == data
     for place, changed in flipped(data):
         assert_refused(lambda data=changed: Shard.from_bytes(data), place)
 
 
 def test_a_flipped_bit_in_a_start_record_is_found():
-    attempt = attempt_of(OWNER)
+    attempt = attempt_of(FLOW_RUN)
     data = start_document(attempt)
-    assert read_start(data, OWNER, attempt.key) == attempt
+    assert read_start(data, FLOW_RUN, attempt.key) == attempt
     for place, changed in flipped(data):
-        assert_refused(lambda data=changed: read_start(data, OWNER, attempt.key), place)
+        assert_refused(lambda data=changed: read_start(data, FLOW_RUN, attempt.key), place)
 
 
 def test_a_flipped_bit_in_a_flow_record_seals_under_no_other_name():
-    stage = LocalStage(OWNER)
-    write_document(stage, FLOW_RECORD, flow_record(OWNER))
+    stage = LocalStage(FLOW_RUN)
+    write_document(stage, FLOW_RECORD, flow_record(FLOW_RUN))
     path = stage.path / FLOW_RECORD
     data = path.read_bytes()
     for place, changed in flipped(data, 3):
         path.write_bytes(changed)
         assert_refused(lambda: read_flow_record(stage), place)
     path.write_bytes(data)
-    assert read_flow_record(stage) == flow_record(OWNER)
+    assert read_flow_record(stage) == flow_record(FLOW_RUN)
 
 
 def test_a_record_under_another_name_is_refused():
-    owner = new_id()
-    stage = LocalStage(owner)
-    shard = shard_of(attempt_of(owner), {"of": owner})
+    flow_run_id = new_id()
+    stage = LocalStage(flow_run_id)
+    shard = shard_of(attempt_of(flow_run_id), {"of": flow_run_id})
     stage.put(shard)
     path = stage.path / "shards" / shard.attempt.key
     twin = path.with_name(replace(shard.attempt, nonce="twin").key)
@@ -81,10 +82,10 @@ def test_a_record_under_another_name_is_refused():
 
 def test_a_record_of_an_earlier_release_has_no_digest_and_is_read():
     stage = LocalStage(new_id())
-    record = flow_record(stage.owner)
+    record = flow_record(stage.flow_run_id)
     for number in ({}, {"format": 0}, {"format": 1}):
         write_document(stage, FLOW_RECORD, record)
-        (stage.path / FLOW_RECORD).write_text(json.dumps({**number, **asdict(record)}))
+        (stage.path / FLOW_RECORD).write_text(json.dumps({**number, **stored(vars(record))}))
         assert read_flow_record(stage) == record
 
 

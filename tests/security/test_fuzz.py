@@ -23,7 +23,7 @@ from ommx_prefect._sealing.ledger import read_ledger
 from ommx_prefect._sealing.publish import Publication
 from ommx_prefect._sealing.result import SealedExperiment
 from ommx_prefect._shards.archive import open_archive, pack_archive
-from ommx_prefect._shards.schema import fields_of, parsed
+from ommx_prefect._shards.schema import ROOT_FLOW_RUN_KEY, fields_of, parsed, stored
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
@@ -63,20 +63,20 @@ def refusal_of(read) -> str:
 
 def readers():
     """Each kind of document that comes from elsewhere: its bytes, and what reads them."""
-    owner = new_id()
-    attempt = attempt_of(owner)
-    shard = shard_of(attempt, {"of": owner})
+    flow_run_id = new_id()
+    attempt = attempt_of(flow_run_id)
+    shard = shard_of(attempt, {"of": flow_run_id})
     documents = shard.documents
     assert documents is not None
-    name, group = f"{owner}/shards/{attempt.key}", new_group(owner)
+    name, group = f"{flow_run_id}/shards/{attempt.key}", new_group(flow_run_id)
     start = start_document(attempt)
-    archive = pack_archive(shard, lambda digest: b'{"of":"%s"}' % owner.encode())
+    archive = pack_archive(shard, lambda digest: b'{"of":"%s"}' % flow_run_id.encode())
     ledger = b'{"format": 1, "flow_run": {}, "runs": [], "task_runs": [], "subflows": [], '
     ledger += b'"split_columns": {}, "warnings": []}'
     return {
         "shard": (shard.to_bytes(), Shard.from_bytes),
-        "archive": (archive, lambda data: open_archive(data, owner, attempt.key)),
-        "start": (start, lambda data: read_start(data, owner, attempt.key)),
+        "archive": (archive, lambda data: open_archive(data, flow_run_id, attempt.key)),
+        "start": (start, lambda data: read_start(data, flow_run_id, attempt.key)),
         "manifest": (
             documents.manifest,
             lambda data: decode(replace(documents, manifest=data)),
@@ -124,7 +124,9 @@ values = st.recursive(
 @settings(max_examples=max(25, CASES // 8))
 @given(data=st.data())
 def test_fields_of_any_kind_are_one_error_or_a_document(schema, data):
-    names = st.sampled_from([*schema.__dataclass_fields__, "x"]) | st.text(max_size=9)
+    names = st.sampled_from([*schema.__dataclass_fields__, ROOT_FLOW_RUN_KEY, "x"]) | st.text(
+        max_size=9
+    )
     fields = data.draw(st.dictionaries(names, values, max_size=6))
     assert len(refusal_of(lambda: parsed(schema, fields))) < 2000
 
@@ -159,8 +161,8 @@ def test_an_integer_beyond_64_bits_is_refused_where_it_stands():
     attempt = attempt_of(new_id())
     for wrong in ({"n": 2**63}, {"n": -(2**63) - 1}):
         with pytest.raises(exceptions.DocumentError, match="beyond 64 bits"):
-            parsed(Attempt, {**vars(attempt), "inputs": wrong})
-    assert parsed(Attempt, {**vars(attempt), "inputs": {"n": 2**63 - 1}})
+            parsed(Attempt, {**stored(vars(attempt)), "inputs": wrong})
+    assert parsed(Attempt, {**stored(vars(attempt)), "inputs": {"n": 2**63 - 1}})
 
 
 LONG, NAN = "x" * (LONGEST_TEXT + 1), float("nan")
@@ -172,7 +174,7 @@ LONG, NAN = "x" * (LONGEST_TEXT + 1), float("nan")
      ("started_at", float("inf")), ("attempt", -1), ("attempt", True), ("owner", "../x")],
 )  # fmt: skip
 def test_a_text_without_end_and_a_number_that_is_none_are_refused_where_they_stand(field, value):
-    fields = {**vars(attempt_of(new_id())), field: value}
+    fields = {**stored(vars(attempt_of(new_id()))), field: value}
     with pytest.raises(exceptions.DocumentError, match=f"field '{field}' is wrong") as caught:
         parsed(Attempt, fields)
     assert len(str(caught.value)) < 1000
@@ -181,7 +183,7 @@ def test_a_text_without_end_and_a_number_that_is_none_are_refused_where_they_sta
 @pytest.mark.parametrize("field", ["flow_run", "flow", "registry"])
 def test_a_flow_record_has_no_text_without_end(field):
     with pytest.raises(exceptions.DocumentError, match=f"field '{field}' is wrong"):
-        parsed(FlowRecord, {**vars(flow_record(new_id())), field: LONG})
+        parsed(FlowRecord, {**stored(vars(flow_record(new_id()))), field: LONG})
 
 
 def test_an_error_shows_no_more_than_people_read():
@@ -195,21 +197,21 @@ def test_an_error_shows_no_more_than_people_read():
 def test_a_changed_stage_gives_the_same_runs_or_one_error_that_names_the_object(tmp_path):
     """Whole stages, one byte-level change each, as the next host sees them."""
     disk = Disk(tmp_path / "shared")
-    owner = new_id()
-    worker = Host(tmp_path / "worker", owner, disk.store)
-    record = replace(flow_record(owner), stage=disk.store.name)
+    flow_run_id = new_id()
+    worker = Host(tmp_path / "worker", flow_run_id, disk.store)
+    record = replace(flow_record(flow_run_id), stage=disk.store.name)
     write_document(worker.stage, FLOW_RECORD, record)
-    attempts = [attempt_of(owner, number) for number in range(4)]
-    worker.stage.put(shard_of(attempts[0], [owner, 0]))
-    worker.stage.put(shard_of(attempts[1], [owner, 1]))
-    worker.stage.put(shard_of(attempts[2], [owner, 2]), PARTS)
+    attempts = [attempt_of(flow_run_id, number) for number in range(4)]
+    worker.stage.put(shard_of(attempts[0], [flow_run_id, 0]))
+    worker.stage.put(shard_of(attempts[1], [flow_run_id, 1]))
+    worker.stage.put(shard_of(attempts[2], [flow_run_id, 2]), PARTS)
     worker.stage.begin(attempts[3])
     worker.stage.write(f"{ROLLED_BACK}/{new_id()}", {})
     sub = new_id()
-    worker.stage.write(f"{SUBFLOWS}/{sub}", vars(replace(record, flow_run_id=sub)))
+    write_document(worker.stage, f"{SUBFLOWS}/{sub}", replace(record, flow_run_id=sub))
 
     def seen():
-        host = Host(tmp_path / f"host-{new_id()}", owner, disk.store)
+        host = Host(tmp_path / f"host-{new_id()}", flow_run_id, disk.store)
         try:
             host.stage.collect(())
             return (

@@ -32,9 +32,9 @@ OUTSIDE = "sha256:../../../../../../etc/hostname"
 
 def test_a_second_key_in_other_letters_fools_no_registry_and_not_us():
     """Go takes `Layers` for `layers`, and the last one counts: it checks none of the first."""
-    owner = new_id()
-    shard = Shard(attempt_of(owner), "finished", documents=documents_of([owner]))
-    name = f"{owner}/shards/{shard.attempt.key}"
+    flow_run_id = new_id()
+    shard = Shard(attempt_of(flow_run_id), "finished", documents=documents_of([flow_run_id]))
+    name = f"{flow_run_id}/shards/{shard.attempt.key}"
     manifest = shard_manifest(name, shard, shard.to_bytes())
     fooled = json.loads(manifest)
     fooled["layers"][0]["digest"] = OUTSIDE
@@ -48,8 +48,8 @@ def test_a_second_key_in_other_letters_fools_no_registry_and_not_us():
 
 
 def test_a_key_that_stands_twice_is_refused():
-    twice = b'{"format": 1, "owner": "a", "owner": "b"}'
-    with pytest.raises(exceptions.DocumentError, match="'owner' stands twice"):
+    twice = b'{"format": 1, "flow": "a", "flow": "b"}'
+    with pytest.raises(exceptions.DocumentError, match="'flow' stands twice"):
         fields_of(twice, 1)
     with pytest.raises(exceptions.DocumentError, match="'layers' stands twice"):
         manifest_of(b'{"layers": [], "layers": []}')

@@ -39,10 +39,10 @@ def test_a_planted_flow_record_moves_no_tag_of_another_flow_in_the_registry(tmp_
                 there.push_blob(blob_path(layer["digest"]), layer["digest"])
             for tag in ("one", "latest"):
                 there.put_manifest(tag, manifest, MANIFEST_MEDIA_TYPE)
-        owner = new_id()
-        worker = Host(tmp_path / "worker", owner, OciStore(stage))
+        flow_run_id = new_id()
+        worker = Host(tmp_path / "worker", flow_run_id, OciStore(stage))
         planted = replace(
-            flow_record(owner),
+            flow_record(flow_run_id),
             stage=stage,
             image_name=name,
             replace=True,
@@ -50,8 +50,8 @@ def test_a_planted_flow_record_moves_no_tag_of_another_flow_in_the_registry(tmp_
             push=True,
         )
         write_document(worker.stage, FLOW_RECORD, planted)
-        worker.stage.put(small("chosen", attempt_of(owner), "finished"))
-        sealed = seal_now(SharedStage(LocalStage(owner), OciStore(stage)), end)
+        worker.stage.put(small("chosen", attempt_of(flow_run_id), "finished"))
+        sealed = seal_now(SharedStage(LocalStage(flow_run_id), OciStore(stage)), end)
     tags = tmp_path / "oci/acme/payroll/manifests"
     for tag in ("one", "latest"):
         assert digest_of((tags / tag).read_bytes()) == mine.manifest_digest
@@ -63,19 +63,21 @@ def test_a_planted_flow_record_moves_no_tag_of_another_flow_in_the_registry(tmp_
 def test_a_group_hides_no_record_that_is_there_by_itself(tmp_path, key):
     """Who may push, and delete nothing, would else keep a record out of its experiment."""
     with folder_registry(tmp_path / "oci") as host:
-        stage, owner = f"oci://{host}/acme/shards", new_id()
-        worker = Host(tmp_path / "worker", owner, OciStore(stage, lambda: Signer(key)))
-        write_document(worker.stage, FLOW_RECORD, flow_record(owner))
-        shard = small("output", attempt_of(owner), "finished")
+        stage, flow_run_id = f"oci://{host}/acme/shards", new_id()
+        worker = Host(tmp_path / "worker", flow_run_id, OciStore(stage, lambda: Signer(key)))
+        write_document(worker.stage, FLOW_RECORD, flow_record(flow_run_id))
+        shard = small("output", attempt_of(flow_run_id), "finished")
         assert worker.stage.put(shard) is None
-        group, other = new_group(owner), small("chosen", shard.attempt, "finished")
-        planted = {f"{owner}/shards/{shard.attempt.key}": other.to_bytes()}
+        group, other = new_group(flow_run_id), small("chosen", shard.attempt, "finished")
+        planted = {f"{flow_run_id}/shards/{shard.attempt.key}": other.to_bytes()}
         (tmp_path / "oci/acme/shards/manifests" / tag_of(group)).write_bytes(
             group_manifest(group, planted)
         )
-        sealing = Host(tmp_path / "sealing", owner, OciStore(stage, lambda: Signer(key)))
+        sealing = Host(tmp_path / "sealing", flow_run_id, OciStore(stage, lambda: Signer(key)))
         sealing.stage.collect(())
         assert sealing.stage.shards() == [shard.bare]
         sealing.stage.release()
-    left = [x.name for x in (tmp_path / "oci/acme/shards/manifests").iterdir() if owner in x.name]
+    left = [
+        x.name for x in (tmp_path / "oci/acme/shards/manifests").iterdir() if flow_run_id in x.name
+    ]
     assert left == []

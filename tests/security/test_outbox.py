@@ -44,10 +44,10 @@ class BrokenStore:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_record_that_cannot_be_sent_waits_here_visibly_and_goes_out_later(error, caplog):
-    owner = new_id()
-    store, local = BrokenStore(error), LocalStage(owner)
+    flow_run_id = new_id()
+    store, local = BrokenStore(error), LocalStage(flow_run_id)
     outbox = Outbox(local, store, blob_path)
-    attempt = attempt_of(owner)
+    attempt = attempt_of(flow_run_id)
     outbox.begin(attempt)
     assert [path.name for path in local.files(STARTS)] == [attempt.key]
     shard = Shard(attempt, "finished", documents=documents_of({"x": 1}))
@@ -59,5 +59,5 @@ def test_a_record_that_cannot_be_sent_waits_here_visibly_and_goes_out_later(erro
     assert outbox.flush() is not None
     store.error = None
     assert outbox.flush() is None
-    assert f"{owner}/{SHARDS}/{attempt.key}" in store.written
+    assert f"{flow_run_id}/{SHARDS}/{attempt.key}" in store.written
     assert local.files(SHARDS) == []

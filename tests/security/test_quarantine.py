@@ -42,11 +42,11 @@ def reasons(flow_run_id):
 def three():
     """A flow run of this host with three attempts, of which two left damaged records."""
     stage = LocalStage(new_id())
-    name = f"registry.example/acme/{stage.owner}:one"
-    record = replace(flow_record(stage.owner), stage="local", image_name=name)
+    name = f"registry.example/acme/{stage.flow_run_id}:one"
+    record = replace(flow_record(stage.flow_run_id), stage="local", image_name=name)
     write_document(stage, FLOW_RECORD, record)
     write_document(stage, STATE_RECORD, FINISHED)
-    attempts = [attempt_of(stage.owner, number) for number in (1, 2, 3)]
+    attempts = [attempt_of(stage.flow_run_id, number) for number in (1, 2, 3)]
     for attempt in attempts:
         stage.put(shard_of(attempt, {"of": attempt.key}))
     bad = [stage.path / "shards" / attempt.key for attempt in attempts[1:]]
@@ -59,19 +59,19 @@ def test_each_damaged_record_is_named_with_what_can_be_done(three):
         seal_now(stage)
     for said in (
         *(f"shards/{path.name}" for path in bad),
-        f"ommx-prefect seal --quarantine {stage.owner}",
+        f"ommx-prefect seal --quarantine {stage.flow_run_id}",
     ):
         assert said in str(caught.value)
-    (row,) = [row for row in recover(min_age_seconds=0) if row.owner == stage.owner]
+    (row,) = [row for row in recover(min_age_seconds=0) if row.flow_run_id == stage.flow_run_id]
     assert row.done == "failed"
-    assert f"ommx-prefect seal --quarantine {stage.owner}" in row.why
+    assert f"ommx-prefect seal --quarantine {stage.flow_run_id}" in row.why
 
 
 def test_the_rest_is_sealed_and_what_is_damaged_is_kept_and_told_of(three):
     stage, bad, data = three
-    sealed = seal_by_hand(stage.owner, quarantine=True)
+    sealed = seal_by_hand(stage.flow_run_id, quarantine=True)
     assert sealed.counts == {"finished": 1, "interrupted": 2}
-    assert sorted(reasons(stage.owner), key=str) == [
+    assert sorted(reasons(stage.flow_run_id), key=str) == [
         ("finished", None),
         ("interrupted", "its record is damaged"),
         ("interrupted", "its record is damaged"),
@@ -81,18 +81,18 @@ def test_the_rest_is_sealed_and_what_is_damaged_is_kept_and_told_of(three):
     kept = stage.path / "quarantine"
     found = {(kept / f"shards.{path.name}.reported").read_bytes() for path in bad}
     assert found == set(data)
-    assert seal_by_hand(stage.owner) == sealed
+    assert seal_by_hand(stage.flow_run_id) == sealed
 
 
 def test_a_record_that_was_mended_later_takes_the_place_of_its_run(three):
     stage, bad, data = three
-    seal_by_hand(stage.owner, quarantine=True)
+    seal_by_hand(stage.flow_run_id, quarantine=True)
     for path, broken_data in zip(bad, data, strict=True):
         mended = bytearray(broken_data)
         mended[len(mended) // 2] ^= 4
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(mended)
-    sealed = seal_by_hand(stage.owner)
+    sealed = seal_by_hand(stage.flow_run_id)
     assert sealed.counts == {"finished": 3}
 
 
@@ -106,27 +106,27 @@ def disk(tmp_path, monkeypatch):
 def test_what_is_damaged_in_a_shared_place_is_set_aside_and_not_kept_when_it_was_mended(
     disk, tmp_path
 ):
-    owner = new_id()
-    worker = Host(tmp_path / owner, owner, disk.store)
-    write_document(worker.stage, FLOW_RECORD, flow_record(owner))
-    attempts = [attempt_of(owner, number) for number in (1, 2, 3)]
+    flow_run_id = new_id()
+    worker = Host(tmp_path / flow_run_id, flow_run_id, disk.store)
+    write_document(worker.stage, FLOW_RECORD, flow_record(flow_run_id))
+    attempts = [attempt_of(flow_run_id, number) for number in (1, 2, 3)]
     for attempt in attempts:
         worker.stage.put(shard_of(attempt, {"of": attempt.key}))
-    paths = [disk.folder / owner / "shards" / attempt.key for attempt in attempts]
+    paths = [disk.folder / flow_run_id / "shards" / attempt.key for attempt in attempts]
     before = paths[2].read_bytes()
     for path in paths[1:]:
         broken(path)
-    disk.plant(f"{owner}/readme.txt", b"hello")
+    disk.plant(f"{flow_run_id}/readme.txt", b"hello")
     with pytest.raises(exceptions.SealError) as caught:
-        seal_now(disk.seen_by(owner), FAILED)
+        seal_now(disk.seen_by(flow_run_id), FAILED)
     for name in (*(path.name for path in paths[1:]), "readme.txt", "--quarantine"):
         assert name in str(caught.value)
     paths[2].write_bytes(before)  # mended: no bad copy is kept
-    stage = LocalStage(owner)
+    stage = LocalStage(flow_run_id)
     write_document(stage, STATE_RECORD, FAILED)
-    sealed = seal_by_hand(owner, quarantine=True, stage="local-file-system/shared")
+    sealed = seal_by_hand(flow_run_id, quarantine=True, stage="local-file-system/shared")
     assert sealed.counts == {"finished": 2, "interrupted": 1}
-    assert ("interrupted", "its record is damaged") in reasons(owner)
+    assert ("interrupted", "its record is damaged") in reasons(flow_run_id)
 
 
 def no_run_at_all(attempt):
@@ -139,29 +139,29 @@ def a_checkpoint_without_end(attempt):
 
 @pytest.mark.parametrize("planted", [no_run_at_all, a_checkpoint_without_end])
 def test_a_shared_record_that_parses_and_is_no_attempt_s_is_set_aside(disk, tmp_path, planted):
-    owner = new_id()
-    worker = Host(tmp_path / owner, owner, disk.store)
-    write_document(worker.stage, FLOW_RECORD, flow_record(owner))
-    worker.stage.put(shard_of(attempt_of(owner), {"of": owner}))
-    folder, shard = planted(attempt_of(owner, 2))
+    flow_run_id = new_id()
+    worker = Host(tmp_path / flow_run_id, flow_run_id, disk.store)
+    write_document(worker.stage, FLOW_RECORD, flow_record(flow_run_id))
+    worker.stage.put(shard_of(attempt_of(flow_run_id), {"of": flow_run_id}))
+    folder, shard = planted(attempt_of(flow_run_id, 2))
     name = f"{folder}/{shard.attempt.key}"
-    disk.store.put_shard(f"{owner}/{name}", shard, blob_path)
+    disk.store.put_shard(f"{flow_run_id}/{name}", shard, blob_path)
     with pytest.raises(exceptions.SealError, match=f"{name} in stage .* is refused"):
-        seal_now(disk.seen_by(owner), FINISHED)
-    write_document(LocalStage(owner), STATE_RECORD, FINISHED)
-    sealed = seal_by_hand(owner, quarantine=True, stage="local-file-system/shared")
+        seal_now(disk.seen_by(flow_run_id), FINISHED)
+    write_document(LocalStage(flow_run_id), STATE_RECORD, FINISHED)
+    sealed = seal_by_hand(flow_run_id, quarantine=True, stage="local-file-system/shared")
     assert sealed.counts == {"finished": 1, "interrupted": 1}
     assert any(name in warning for warning in sealed.warnings)
 
 
 def test_a_damaged_flow_record_costs_the_name_and_nothing_else(disk, tmp_path):
-    owner = new_id()
-    worker = Host(tmp_path / owner, owner, disk.store)
-    write_document(worker.stage, FLOW_RECORD, flow_record(owner))
-    worker.stage.put(shard_of(attempt_of(owner), {"of": owner}))
-    broken(disk.folder / owner / FLOW_RECORD)
-    write_document(LocalStage(owner), STATE_RECORD, FINISHED)
-    sealed = seal_by_hand(owner, quarantine=True, stage="local-file-system/shared")
+    flow_run_id = new_id()
+    worker = Host(tmp_path / flow_run_id, flow_run_id, disk.store)
+    write_document(worker.stage, FLOW_RECORD, flow_record(flow_run_id))
+    worker.stage.put(shard_of(attempt_of(flow_run_id), {"of": flow_run_id}))
+    broken(disk.folder / flow_run_id / FLOW_RECORD)
+    write_document(LocalStage(flow_run_id), STATE_RECORD, FINISHED)
+    sealed = seal_by_hand(flow_run_id, quarantine=True, stage="local-file-system/shared")
     assert sealed.counts == {"finished": 1}
     assert ".ommx.local/" in sealed.image_name
 
@@ -170,24 +170,26 @@ def test_a_tag_without_its_manifest_holds_up_the_rest_no_longer_than_it_is_set_a
     tmp_path, monkeypatch
 ):
     """A registry whose garbage collection took a manifest goes on listing its tag."""
-    owner = new_id()
+    flow_run_id = new_id()
     with folder_registry(tmp_path / "oci") as host:
         store = OciStore(f"oci://{host}/acme/shards")
         monkeypatch.setattr(resolve, "store_at", lambda name: store)
-        worker = Host(tmp_path / owner, owner, store)
-        write_document(worker.stage, FLOW_RECORD, replace(flow_record(owner), stage=store.name))
-        attempts = [attempt_of(owner, number) for number in (1, 2)]
+        worker = Host(tmp_path / flow_run_id, flow_run_id, store)
+        write_document(
+            worker.stage, FLOW_RECORD, replace(flow_record(flow_run_id), stage=store.name)
+        )
+        attempts = [attempt_of(flow_run_id, number) for number in (1, 2)]
         for attempt in attempts:
             worker.stage.put(small(attempt.key, attempt, "finished"))
-        tag = tmp_path / f"oci/acme/shards/manifests/{owner}_shards_{attempts[1].key}"
+        tag = tmp_path / f"oci/acme/shards/manifests/{flow_run_id}_shards_{attempts[1].key}"
         tag.unlink()
         tag.mkdir()
-        write_document(LocalStage(owner), STATE_RECORD, FINISHED)
+        write_document(LocalStage(flow_run_id), STATE_RECORD, FINISHED)
         with pytest.raises(exceptions.SealError, match=attempts[1].key):
-            seal_by_hand(owner, stage=store.name)
-        sealed = seal_by_hand(owner, quarantine=True, stage=store.name)
+            seal_by_hand(flow_run_id, stage=store.name)
+        sealed = seal_by_hand(flow_run_id, quarantine=True, stage=store.name)
     assert sealed.counts == {"finished": 1, "interrupted": 1}
-    assert ("interrupted", "its record is damaged") in reasons(owner)
+    assert ("interrupted", "its record is damaged") in reasons(flow_run_id)
 
 
 LATER = exceptions.UnknownFormatError("the manifest has the unknown key 'x'")

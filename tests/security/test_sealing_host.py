@@ -44,8 +44,8 @@ def settings(monkeypatch):
 def test_a_record_of_another_host_is_pushed_to_no_registry_of_its_choice(disk, tmp_path):
     with host(storing()) as evil:
         name = f"{evil.name}/acme/night:one"
-        owner = recorded(disk, tmp_path, image_name=name, push=True)
-        sealed = seal_now(disk.seen_by(owner))
+        flow_run_id = recorded(disk, tmp_path, image_name=name, push=True)
+        sealed = seal_now(disk.seen_by(flow_run_id))
     assert sealed.pushed is False
     assert f"ommx-prefect push {name}" in sealed.push_problem
     assert evil.seen == []
@@ -55,8 +55,8 @@ def test_a_record_of_another_host_is_pushed_to_no_registry_of_its_choice(disk, t
 def test_signed_records_are_pushed_as_this_hosts_own(disk, tmp_path, settings):
     settings(stage_key=KEY)
     with folder_registry(tmp_path / "oci") as registry:
-        owner = recorded(disk, tmp_path, image_name=f"{registry}/acme/night:one", push=True)
-        sealed = seal_now(disk.seen_by(owner))
+        flow_run_id = recorded(disk, tmp_path, image_name=f"{registry}/acme/night:one", push=True)
+        sealed = seal_now(disk.seen_by(flow_run_id))
     assert sealed.pushed is True, sealed.push_problem
     assert (tmp_path / "oci" / "acme" / "night" / "manifests" / "one").exists()
 
@@ -71,9 +71,9 @@ def test_the_settings_are_those_of_the_environment(settings):
 
 @pytest.mark.usefixtures("no_credentials")
 def test_of_a_payload_no_more_comes_than_its_descriptor_states(tmp_path):
-    owner = new_id()
+    flow_run_id = new_id()
     with host(storing(b"x" * 10_000_000)) as evil:
-        stage = SharedStage(LocalStage(owner), OciStore(f"oci://{evil.name}/acme/shards"))
+        stage = SharedStage(LocalStage(flow_run_id), OciStore(f"oci://{evil.name}/acme/shards"))
         with pytest.raises(exceptions.DocumentError, match="more than 8 bytes"):
             stage.bring(f"sha256:{'0' * 64}", 8)
     assert not list((stage.path / "blobs" / "sha256").iterdir())
@@ -82,14 +82,14 @@ def test_of_a_payload_no_more_comes_than_its_descriptor_states(tmp_path):
 @pytest.mark.parametrize("address", ["oci://A/../b", "nonsense", "oci://user:pw@host/x"])
 def test_a_record_whose_stage_is_no_address_is_refused_by_name(address):
     stage = LocalStage(new_id())
-    stage.write(FLOW_RECORD, {**vars(flow_record(stage.owner)), "stage": address})
+    write_document(stage, FLOW_RECORD, replace(flow_record(stage.flow_run_id), stage=address))
     with pytest.raises(exceptions.DocumentError, match=r"flow\.json.*'stage' is wrong"):
         read_flow_record(stage)
 
 
 def test_the_folder_of_a_block_stays_when_nothing_is_left_in_it(disk, tmp_path):
-    owner = recorded(disk, tmp_path)
-    seal_now(disk.seen_by(owner))
+    flow_run_id = recorded(disk, tmp_path)
+    seal_now(disk.seen_by(flow_run_id))
     assert list(disk.folder.iterdir()) == []
 
 
@@ -98,14 +98,14 @@ def test_the_folder_of_a_block_stays_when_nothing_is_left_in_it(disk, tmp_path):
 
 def test_the_ledger_counts_what_is_cut_out_of_a_flow_run_and_of_what_its_body_logs():
     stage = LocalStage(new_id())
-    name = f"registry.example/acme/{stage.owner}:one"
-    record = replace(flow_record(stage.owner), stage="local", image_name=name)
+    name = f"registry.example/acme/{stage.flow_run_id}:one"
+    record = replace(flow_record(stage.flow_run_id), stage="local", image_name=name)
     told = {"token": REDACTED, "say": f"it is {REDACTED}", "n": 3}
     write_document(stage, FLOW_RECORD, replace(record, parameters=told))
-    attempt = attempt_of(stage.owner)
+    attempt = attempt_of(stage.flow_run_id)
     stage.put(shard_of(attempt, {"of": "a task"}))
     note = f"1 texts with a secret are replaced by {REDACTED}"
-    part = replace(attempt_of(stage.owner, 2), task="experiment.log_json")
+    part = replace(attempt_of(stage.flow_run_id, 2), task="experiment.log_json")
     stage.put(replace(shard_of(part, {"of": "the body"}), notes=(note,)), PARTS)
     sealed = seal_now(stage, FINISHED)
     assert f"experiment.log_json: {note}" in sealed.warnings

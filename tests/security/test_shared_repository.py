@@ -60,34 +60,34 @@ def repository(tmp_path):
 
 def recorded(stage, tmp_path, *numbers):
     """Let a worker record some attempts; return the flow run and its shards."""
-    owner = new_id()
-    worker = Host(tmp_path / "worker", owner, OciStore(stage))
-    write_document(worker.stage, FLOW_RECORD, flow_record(owner))
-    shards = [small(f"output {x}", attempt_of(owner, x), "finished") for x in numbers]
+    flow_run_id = new_id()
+    worker = Host(tmp_path / "worker", flow_run_id, OciStore(stage))
+    write_document(worker.stage, FLOW_RECORD, flow_record(flow_run_id))
+    shards = [small(f"output {x}", attempt_of(flow_run_id, x), "finished") for x in numbers]
     for shard in shards:
         worker.stage.begin(shard.attempt)
         assert worker.stage.put(shard) is None
     oci_gathering.settle()
-    return owner, shards
+    return flow_run_id, shards
 
 
 def test_a_tag_that_points_to_what_is_no_record_takes_nothing_but_itself_away(repository, tmp_path):
     """A registry deletes manifests, with all tags: that of somebody's experiment, for one."""
     stage, manifests = repository
-    owner, shards = recorded(stage, tmp_path, 1, 2)
+    flow_run_id, shards = recorded(stage, tmp_path, 1, 2)
     experiment = json.dumps({"schemaVersion": 2, "annotations": {"of": "payroll"}}).encode()
     names = [manifests / "payroll-one", manifests / digest_of(experiment)]
     for path in names:
         path.write_bytes(experiment)
-    Host(tmp_path / "sealing", owner, OciStore(stage)).stage.collect(())
-    tag = manifests / f"{owner}_shards_{shards[0].attempt.key}"
+    Host(tmp_path / "sealing", flow_run_id, OciStore(stage)).stage.collect(())
+    tag = manifests / f"{flow_run_id}_shards_{shards[0].attempt.key}"
     tag.write_bytes(experiment)
-    sealing = Host(tmp_path / "sealing", owner, OciStore(stage))
+    sealing = Host(tmp_path / "sealing", flow_run_id, OciStore(stage))
     sealing.stage.collect(())
     assert sealing.stage.shards() == [x.bare for x in shards]
     sealing.stage.release()
     assert [path.read_bytes() for path in names] == [experiment, experiment]
-    assert [x.name for x in manifests.iterdir() if x.name.startswith(owner)] == []
+    assert [x.name for x in manifests.iterdir() if x.name.startswith(flow_run_id)] == []
 
 
 def test_no_record_goes_before_the_registry_lists_the_group_that_holds_it(tmp_path, monkeypatch):
@@ -104,9 +104,9 @@ def test_no_record_goes_before_the_registry_lists_the_group_that_holds_it(tmp_pa
 
     with answering(Forgetful(tmp_path / "oci").script, keeps=True) as host:
         stage = f"oci://{host}/acme/shards"
-        owner, shards = recorded(stage, tmp_path, 1, 2, 3)
+        flow_run_id, shards = recorded(stage, tmp_path, 1, 2, 3)
         assert len(list(tmp_path.glob("*_groups_*"))) == 1
-        sealing = Host(tmp_path / "sealing", owner, OciStore(stage))
+        sealing = Host(tmp_path / "sealing", flow_run_id, OciStore(stage))
         sealing.stage.collect(())
         assert sealing.stage.shards() == [x.bare for x in shards]
     oci_store._left_apart.clear()
@@ -116,10 +116,10 @@ def test_a_shard_is_no_larger_than_what_is_read_into_memory(repository, tmp_path
     """Whoever pushes a blob of gigabytes states its size, too."""
     stage, _ = repository
     monkeypatch.setattr(oci_manifests, "MOST_INLINE_BYTES", 0)
-    owner, (shard,) = recorded(stage, tmp_path, 1)
+    flow_run_id, (shard,) = recorded(stage, tmp_path, 1)
     shutil.rmtree(tmp_path / "worker")
     monkeypatch.setattr(oci_store, "MOST_BLOB_BYTES", 100)
-    sealing = Host(tmp_path / "sealing", owner, OciStore(stage))
+    sealing = Host(tmp_path / "sealing", flow_run_id, OciStore(stage))
     with pytest.raises(exceptions.DocumentError, match="more than 100 bytes") as caught:
         sealing.stage.collect(())
     assert shard.attempt.key in str(caught.value)
@@ -138,11 +138,11 @@ def forged(manifest):
 @pytest.mark.parametrize("damage", [cut, forged])
 def test_a_damaged_manifest_is_kept_here_before_it_is_removed_there(repository, tmp_path, damage):
     stage, manifests = repository
-    owner, shards = recorded(stage, tmp_path, 1, 2)
-    tag = manifests / f"{owner}_shards_{shards[0].attempt.key}"
+    flow_run_id, shards = recorded(stage, tmp_path, 1, 2)
+    tag = manifests / f"{flow_run_id}_shards_{shards[0].attempt.key}"
     tag.write_bytes(damage(tag.read_bytes()))
     found = tag.read_bytes()
-    sealing = Host(tmp_path / "sealing", owner, OciStore(stage))
+    sealing = Host(tmp_path / "sealing", flow_run_id, OciStore(stage))
     sealing.stage.set_aside()
     sealing.stage.release()
     (kept,) = (sealing.stage.path / "quarantine").iterdir()
@@ -155,7 +155,7 @@ def test_a_damaged_group_and_a_damaged_record_in_one_are_kept_here(
 ):
     monkeypatch.setattr(oci_gathering, "TOGETHER", 3)
     stage, manifests = repository
-    owner, _ = recorded(stage, tmp_path, 1, 2, 3, 4, 5, 6)
+    flow_run_id, _ = recorded(stage, tmp_path, 1, 2, 3, 4, 5, 6)
     one, other = (x for x in manifests.iterdir() if "_groups_" in x.name)
     one.write_bytes(cut(one.read_bytes()))
     records = dict(open_group(name_of(other.name), "", other.read_bytes()).records)
@@ -163,7 +163,7 @@ def test_a_damaged_group_and_a_damaged_record_in_one_are_kept_here(
     records[hurt] = records[hurt].replace(b"output", b"OUTPUT")
     other.write_bytes(group_manifest(name_of(other.name), records))
     wanted = {one.read_bytes(), records[hurt]}
-    sealing = Host(tmp_path / "sealing", owner, OciStore(stage))
+    sealing = Host(tmp_path / "sealing", flow_run_id, OciStore(stage))
     sealing.stage.set_aside()
     sealing.stage.release()
     assert {x.read_bytes() for x in (sealing.stage.path / "quarantine").iterdir()} == wanted
@@ -174,13 +174,13 @@ def test_a_damaged_group_and_a_damaged_record_in_one_are_kept_here(
 
 def test_a_record_that_no_memory_holds_is_refused_and_stays_where_it_is(tmp_path):
     """A hole of terabytes takes no room on a disk."""
-    disk, owner = Disk(tmp_path / "shared"), new_id()
-    worker = Host(tmp_path / "worker", owner, disk.store)
-    shard = small("output", attempt_of(owner), "finished")
+    disk, flow_run_id = Disk(tmp_path / "shared"), new_id()
+    worker = Host(tmp_path / "worker", flow_run_id, disk.store)
+    shard = small("output", attempt_of(flow_run_id), "finished")
     worker.stage.put(shard)
-    path = disk.plant(f"{owner}/shards/{attempt_of(owner, 2).key}", b"\x82")
+    path = disk.plant(f"{flow_run_id}/shards/{attempt_of(flow_run_id, 2).key}", b"\x82")
     os.truncate(path, 2**42)
-    sealing = Host(tmp_path / "sealing", owner, disk.store)
+    sealing = Host(tmp_path / "sealing", flow_run_id, disk.store)
     with pytest.raises(exceptions.DocumentError, match=rf"{path.name}.*do not fit twice"):
         sealing.stage.collect(())
     sealing.stage.set_aside()
@@ -190,16 +190,16 @@ def test_a_record_that_no_memory_holds_is_refused_and_stays_where_it_is(tmp_path
 
 
 def test_a_record_that_nobody_signed_is_kept_as_it_was_found(tmp_path):
-    disk, owner = Disk(tmp_path / "shared"), new_id()
-    worker = Host(tmp_path / "worker", owner, disk.store)
-    shard = small("output", attempt_of(owner), "finished")
+    disk, flow_run_id = Disk(tmp_path / "shared"), new_id()
+    worker = Host(tmp_path / "worker", flow_run_id, disk.store)
+    shard = small("output", attempt_of(flow_run_id), "finished")
     worker.stage.put(shard)
-    path = disk.folder / owner / "shards" / shard.attempt.key
+    path = disk.folder / flow_run_id / "shards" / shard.attempt.key
     found = path.read_bytes()
     block = LocalFileSystem(basepath=str(disk.folder))
     signer = Signer(b"a key that only our hosts have")
     store = ArchiveStore("shared", lambda: FolderStore("shared", block), signer=lambda: signer)
-    sealing = Host(tmp_path / "sealing", owner, store)
+    sealing = Host(tmp_path / "sealing", flow_run_id, store)
     sealing.stage.set_aside()
     sealing.stage.release()
     (kept,) = (sealing.stage.path / "quarantine").iterdir()
@@ -228,18 +228,18 @@ def test_a_digest_that_is_a_path_sends_and_writes_no_file_of_the_host(
     precious = tmp_path / "precious/thesis.tex"
     precious.parent.mkdir()
     precious.write_text("all of it")
-    owner, _ = recorded(stage, tmp_path, 1)
+    flow_run_id, _ = recorded(stage, tmp_path, 1)
     documents = encode(one_run(layer_of(f"sha256:{'0' * 64}")))
-    shard = Shard(attempt_of(owner, 7), "interrupted", documents=documents)
-    name = f"{owner}/{kind}/{shard.attempt.key}"
+    shard = Shard(attempt_of(flow_run_id, 7), "interrupted", documents=documents)
+    name = f"{flow_run_id}/{kind}/{shard.attempt.key}"
     up = "../" * 20
     digest = f"sha256:{precious if absolute else up + str(precious)}"
     (manifests / tag_of(name)).write_bytes(with_digest(name, shard, digest))
-    sealing = SharedStage(LocalStage(owner), OciStore(stage))
+    sealing = SharedStage(LocalStage(flow_run_id), OciStore(stage))
     write_document(sealing, STATE_RECORD, FINISHED)
     with pytest.raises(exceptions.SealError, match=f"{name}.*no digest"):
         seal_now(sealing)
-    for folder in (tmp_path / "oci", LocalStage(owner).path):
+    for folder in (tmp_path / "oci", LocalStage(flow_run_id).path):
         assert not [x for x in folder.rglob("*") if x.is_file() and b"all of it" in x.read_bytes()]
     assert precious.stat().st_nlink == 1
     assert [x.name for x in precious.parent.iterdir()] == ["thesis.tex"]

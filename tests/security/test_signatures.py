@@ -32,31 +32,31 @@ def store(folder, key):
 
 
 def recorded(folder, tmp_path, key):
-    owner = new_id()
-    host = Host(tmp_path / "worker", owner, store(folder, key))
-    write_document(host.stage, FLOW_RECORD, flow_record(owner))
-    attempts = [attempt_of(owner, number) for number in (1, 2, 3)]
+    flow_run_id = new_id()
+    host = Host(tmp_path / "worker", flow_run_id, store(folder, key))
+    write_document(host.stage, FLOW_RECORD, flow_record(flow_run_id))
+    attempts = [attempt_of(flow_run_id, number) for number in (1, 2, 3)]
     host.stage.begin(attempts[2])
-    host.stage.put(shard_of(attempts[0], [owner, 0]))
-    host.stage.put(shard_of(attempts[1], [owner, 1]), PARTS)
+    host.stage.put(shard_of(attempts[0], [flow_run_id, 0]))
+    host.stage.put(shard_of(attempts[1], [flow_run_id, 1]), PARTS)
     host.stage.write(f"{ROLLED_BACK}/{new_id()}", {})
-    return owner, attempts
+    return flow_run_id, attempts
 
 
-def collected(folder, tmp_path, owner, key):
-    host = Host(tmp_path / f"seal-{new_id()}", owner, store(folder, key))
+def collected(folder, tmp_path, flow_run_id, key):
+    host = Host(tmp_path / f"seal-{new_id()}", flow_run_id, store(folder, key))
     host.stage.collect(())
     return host.stage
 
 
-def files(folder, owner):
-    return [path for path in (folder / owner).rglob("*") if path.is_file()]
+def files(folder, flow_run_id):
+    return [path for path in (folder / flow_run_id).rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("reader", [KEY, b""], ids=["with the key", "without a key"])
 def test_what_was_signed_is_read(folder, tmp_path, reader):
-    owner, attempts = recorded(folder, tmp_path, KEY)
-    stage = collected(folder, tmp_path, owner, reader)
+    flow_run_id, attempts = recorded(folder, tmp_path, KEY)
+    stage = collected(folder, tmp_path, flow_run_id, reader)
     assert [shard.attempt for shard in stage.shards()] == attempts[:1]
     assert [shard.attempt for shard in stage.shards(PARTS)] == attempts[1:2]
     assert stage.starts() == attempts[2:]
@@ -64,27 +64,27 @@ def test_what_was_signed_is_read(folder, tmp_path, reader):
 
 @pytest.mark.parametrize("writer", [b"", b"the key of somebody else"], ids=["no key", "another"])
 def test_each_record_that_is_not_signed_with_the_key_is_refused(folder, tmp_path, writer):
-    owner, _ = recorded(folder, tmp_path, writer)
+    flow_run_id, _ = recorded(folder, tmp_path, writer)
     with pytest.raises(exceptions.DocumentError) as caught:
-        collected(folder, tmp_path, owner, KEY)
+        collected(folder, tmp_path, flow_run_id, KEY)
     said = "it is not signed" if not writer else "its signature is wrong"
     assert said in str(caught.value)
-    paths = files(folder, owner)
+    paths = files(folder, flow_run_id)
     assert len(paths) == 5
     for path in paths:
-        assert path.relative_to(folder / owner).as_posix() in str(caught.value)
+        assert path.relative_to(folder / flow_run_id).as_posix() in str(caught.value)
 
 
 def test_a_signed_record_counts_under_its_own_name_alone(folder, tmp_path):
-    owner, _ = recorded(folder, tmp_path, KEY)
+    flow_run_id, _ = recorded(folder, tmp_path, KEY)
     other, _ = recorded(folder, tmp_path, KEY)
-    (folder / owner / FLOW_RECORD).write_bytes((folder / other / FLOW_RECORD).read_bytes())
-    (mark,) = (folder / owner / ROLLED_BACK).iterdir()
+    (folder / flow_run_id / FLOW_RECORD).write_bytes((folder / other / FLOW_RECORD).read_bytes())
+    (mark,) = (folder / flow_run_id / ROLLED_BACK).iterdir()
     mark.rename(mark.with_name(new_id()))
-    (part,) = (folder / owner / PARTS).iterdir()
-    part.rename(folder / owner / "shards" / part.name)
+    (part,) = (folder / flow_run_id / PARTS).iterdir()
+    part.rename(folder / flow_run_id / "shards" / part.name)
     with pytest.raises(exceptions.DocumentError) as caught:
-        collected(folder, tmp_path, owner, KEY)
+        collected(folder, tmp_path, flow_run_id, KEY)
     assert str(caught.value).startswith("3 records are refused")
 
 

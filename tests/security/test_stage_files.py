@@ -30,20 +30,20 @@ def disk(tmp_path: Path) -> Disk:
 def test_a_link_in_the_folder_of_a_stage_is_not_written_through(tmp_path):
     victim = tmp_path / "authorized_keys"
     victim.write_text("mine")
-    owner = new_id()
-    stage = LocalStage(owner)
-    stage.put(shard_of(attempt_of(owner), {"of": owner}))
+    flow_run_id = new_id()
+    stage = LocalStage(flow_run_id)
+    stage.put(shard_of(attempt_of(flow_run_id), {"of": flow_run_id}))
     for name in ("oci-layout", "index.json"):
         (stage.path / name).symlink_to(victim)
-    sealed_here(owner, image_name=f"registry.example/acme/{owner}:one")
+    sealed_here(flow_run_id, image_name=f"registry.example/acme/{flow_run_id}:one")
     assert victim.read_text() == "mine"
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link", "folder", "device"])
 @pytest.mark.timeout(60)
 def test_what_is_no_file_is_refused_and_waits_for_nobody(disk, tmp_path, kind):
-    owner = recorded(disk, tmp_path)
-    path = disk.folder / owner / "starts" / "x-1-n"
+    flow_run_id = recorded(disk, tmp_path)
+    path = disk.folder / flow_run_id / "starts" / "x-1-n"
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = tmp_path / "hidden.json"
     hidden.write_text("{}")
@@ -63,7 +63,7 @@ def test_what_is_no_file_is_refused_and_waits_for_nobody(disk, tmp_path, kind):
 
     def seal() -> None:
         try:
-            seal_now(disk.seen_by(owner))
+            seal_now(disk.seen_by(flow_run_id))
         except BaseException as error:
             found.append(error)
         done.set()
@@ -101,12 +101,12 @@ def test_the_host_folder_reads_no_file_of_another_user():
 def test_what_this_host_keeps_others_cannot_read(disk, tmp_path):
     old = os.umask(0)
     try:
-        owner = recorded(disk, tmp_path)
-        sealed = seal_now(disk.seen_by(owner), FAILED)
+        flow_run_id = recorded(disk, tmp_path)
+        sealed = seal_now(disk.seen_by(flow_run_id), FAILED)
     finally:
         os.umask(old)
     assert points_to(checkpoint_name(sealed.image_name)) == sealed.manifest_digest
-    folder = LocalStage(owner).path
+    folder = LocalStage(flow_run_id).path
     for path in (folder, *folder.rglob("*")):
         if path.parent.name == "sha256":  # a link to the Local Registry's own file
             continue

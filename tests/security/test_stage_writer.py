@@ -49,9 +49,9 @@ def precious(tmp_path: Path) -> Path:
     return folder
 
 
-def publication(owner: str, cut_off: dict[str, int], keys: tuple[str, ...] = ()) -> bytes:
+def publication(flow_run_id: str, cut_off: dict[str, int], keys: tuple[str, ...] = ()) -> bytes:
     sealed = {
-        "flow_run_id": owner,
+        "flow_run_id": flow_run_id,
         "image_name": "registry.example/acme/x:one",
         "manifest_digest": f"sha256:{'0' * 64}",
         "status": "finished",
@@ -64,12 +64,12 @@ def publication(owner: str, cut_off: dict[str, int], keys: tuple[str, ...] = ())
 
 @pytest.mark.parametrize("name", HOST_KINDS)
 def test_what_is_the_sealing_hosts_own_is_refused_in_the_shared_place(disk, tmp_path, name):
-    owner = recorded(disk, tmp_path)
-    disk.plant(f"{owner}/{name}", publication(owner, {str(tmp_path): 0}))
+    flow_run_id = recorded(disk, tmp_path)
+    disk.plant(f"{flow_run_id}/{name}", publication(flow_run_id, {str(tmp_path): 0}))
     with pytest.raises(exceptions.SealError, match="is refused") as caught:
-        seal_now(disk.seen_by(owner))
-    assert f"{owner}/{name}" in str(caught.value)
-    here = LocalStage(owner).path / name
+        seal_now(disk.seen_by(flow_run_id))
+    assert f"{flow_run_id}/{name}" in str(caught.value)
+    here = LocalStage(flow_run_id).path / name
     assert not here.is_file() or "stage" in json.loads(here.read_text())
 
 
@@ -106,16 +106,16 @@ def test_a_planted_flow_record_moves_no_name_of_another_flow(disk, tmp_path, end
     name = f"registry.example/acme/{new_id()}:night"
     latest = name.replace(":night", ":latest")
     mine = sealed_here(new_id(), image_name=name, flow="payroll", aliases=("latest",))
-    owner = recorded(disk, tmp_path)
+    flow_run_id = recorded(disk, tmp_path)
     planted = as_fields(
-        record_of(disk.seen_by(owner)),
+        record_of(disk.seen_by(flow_run_id)),
         image_name=name,
         replace=True,
         aliases=["latest"],
         flow="payroll",  # what a record says of its flow is no proof
     )
-    disk.plant(f"{owner}/flow.json", planted)
-    sealed = seal_now(disk.seen_by(owner), end)
+    disk.plant(f"{flow_run_id}/flow.json", planted)
+    sealed = seal_now(disk.seen_by(flow_run_id), end)
     assert points_to(name) == points_to(latest) == mine.manifest_digest
     assert sealed.image_name != name
     assert sealed.warnings
@@ -130,49 +130,58 @@ def test_a_planted_flow_record_is_given_no_night_of_another_flow(disk, tmp_path)
     own = sealed_here(new_id(), image_name=f"{repository}:2", scheduled_time=times[1], **told)
     assert len(Experiment.load(own.image_name).runs) == 2
 
-    owner = recorded(disk, tmp_path)
-    record = record_of(disk.seen_by(owner))
+    flow_run_id = recorded(disk, tmp_path)
+    record = record_of(disk.seen_by(flow_run_id))
     planted = as_fields(record, image_name=f"{repository}:3", scheduled_time=times[2], **told)
-    disk.plant(f"{owner}/flow.json", planted)
-    sealed = seal_now(disk.seen_by(owner))
+    disk.plant(f"{flow_run_id}/flow.json", planted)
+    sealed = seal_now(disk.seen_by(flow_run_id))
     assert len(Experiment.load(sealed.image_name).runs) == 1
     assert "this host did not start the flow run" in " ".join(sealed.warnings)
 
 
 def test_a_planted_time_in_the_far_future_is_refused(disk, tmp_path):
-    owner = recorded(disk, tmp_path)
-    disk.plant(f"{owner}/flow.json", as_fields(record_of(disk.seen_by(owner)), scheduled_time=FAR))
+    flow_run_id = recorded(disk, tmp_path)
+    disk.plant(
+        f"{flow_run_id}/flow.json",
+        as_fields(record_of(disk.seen_by(flow_run_id)), scheduled_time=FAR),
+    )
     with pytest.raises(exceptions.OmmxPrefectError, match=r"flow\.json.*scheduled_time"):
-        seal_now(disk.seen_by(owner))
+        seal_now(disk.seen_by(flow_run_id))
 
 
 def test_a_planted_flow_record_without_a_name_is_refused_by_name(disk, tmp_path):
     """Only that of a subflow has none; the seal failed over a name that it had made of nothing."""
-    owner = recorded(disk, tmp_path)
-    disk.plant(f"{owner}/flow.json", as_fields(record_of(disk.seen_by(owner)), image_name=""))
+    flow_run_id = recorded(disk, tmp_path)
+    disk.plant(
+        f"{flow_run_id}/flow.json", as_fields(record_of(disk.seen_by(flow_run_id)), image_name="")
+    )
     with pytest.raises(exceptions.OmmxPrefectError, match=r"flow\.json.*it has no image_name"):
-        seal_now(disk.seen_by(owner))
+        seal_now(disk.seen_by(flow_run_id))
 
 
-def test_a_flow_record_that_names_another_owner_is_refused(disk, tmp_path):
+def test_a_flow_record_that_names_another_experiment_is_refused(disk, tmp_path):
     """Else the seal goes on with another flow run, in a stage of the planter's choice."""
-    owner = recorded(disk, tmp_path)
-    other = as_fields(record_of(disk.seen_by(owner)), owner=new_id(), stage="oci://evil.example/x")
-    disk.plant(f"{owner}/flow.json", other)
+    flow_run_id = recorded(disk, tmp_path)
+    other = as_fields(
+        record_of(disk.seen_by(flow_run_id)),
+        root_flow_run_id=new_id(),
+        stage="oci://evil.example/x",
+    )
+    disk.plant(f"{flow_run_id}/flow.json", other)
     with pytest.raises(exceptions.OmmxPrefectError, match=r"flow\.json.*is refused"):
-        seal_now(disk.seen_by(owner))
+        seal_now(disk.seen_by(flow_run_id))
 
 
 def test_where_a_planted_record_says_that_it_waits_nobody_looks(disk, tmp_path):
     from ommx_prefect._stages.resolve import stage_of
 
-    owner = recorded(disk, tmp_path)
-    planted = as_fields(record_of(disk.seen_by(owner)), stage="oci://evil.example/x")
-    disk.plant(f"{owner}/flow.json", planted)
-    disk.plant(f"{owner}/shards/x-1-n", b"garbage")
+    flow_run_id = recorded(disk, tmp_path)
+    planted = as_fields(record_of(disk.seen_by(flow_run_id)), stage="oci://evil.example/x")
+    disk.plant(f"{flow_run_id}/flow.json", planted)
+    disk.plant(f"{flow_run_id}/shards/x-1-n", b"garbage")
     with pytest.raises(exceptions.SealError):
-        seal_now(disk.seen_by(owner))
-    assert stage_of(owner).name == disk.store.name
+        seal_now(disk.seen_by(flow_run_id))
+    assert stage_of(flow_run_id).name == disk.store.name
 
 
 @pytest.mark.parametrize(
@@ -181,13 +190,13 @@ def test_where_a_planted_record_says_that_it_waits_nobody_looks(disk, tmp_path):
 def test_a_digest_that_is_a_path_is_no_digest(disk, tmp_path, digest):
     """As in an OCI stage whose registry is fooled: nothing checks the layers of a shard there."""
     documents = encode(one_run(layer_of(digest)))
-    owner = new_id()
-    attempt = attempt_of(owner)
+    flow_run_id = new_id()
+    attempt = attempt_of(flow_run_id)
     for use in (
-        lambda: disk.seen_by(owner).bring(digest),
-        lambda: LocalStage(owner).bring(digest),
-        lambda: LocalStage(owner).pin(payload_layers(documents)),
-        lambda: CheckpointFiles(LocalStage(owner)).put(
+        lambda: disk.seen_by(flow_run_id).bring(digest),
+        lambda: LocalStage(flow_run_id).bring(digest),
+        lambda: LocalStage(flow_run_id).pin(payload_layers(documents)),
+        lambda: CheckpointFiles(LocalStage(flow_run_id)).put(
             Shard(attempt, "finished", documents=documents), {digest: b"chosen"}
         ),
         lambda: blob_path(digest),
@@ -199,8 +208,8 @@ def test_a_digest_that_is_a_path_is_no_digest(disk, tmp_path, digest):
 def test_payload_of_the_local_registry_that_is_not_of_the_flow_run_is_not_given_out(disk, tmp_path):
     """A record in the stage names a blob that only this host has: of somebody else's experiment."""
     secret = documents_of({"salaries": new_id()})
-    owner = recorded(disk, tmp_path)
-    stage = disk.seen_by(owner)
+    flow_run_id = recorded(disk, tmp_path)
+    stage = disk.seen_by(flow_run_id)
 
     (layer,) = payload_layers(secret)
     assert blob_path(layer.digest).exists()
@@ -212,22 +221,22 @@ def test_payload_of_the_local_registry_that_is_not_of_the_flow_run_is_not_given_
 
 
 def test_a_key_with_a_path_is_no_key(disk, tmp_path):
-    owner = new_id()
-    attempt = replace(attempt_of(owner), nonce="../../../precious")
-    stage = LocalStage(owner)
+    flow_run_id = new_id()
+    attempt = replace(attempt_of(flow_run_id), nonce="../../../precious")
+    stage = LocalStage(flow_run_id)
     for use in (
         lambda: stage.begin(attempt),
         lambda: stage.put(Shard(attempt, "finished")),
         lambda: CheckpointFiles(stage).put(Shard(attempt, "finished"), {}),
-        lambda: disk.seen_by(owner).begin(attempt),
-        lambda: disk.seen_by(owner).put(Shard(attempt, "finished")),
+        lambda: disk.seen_by(flow_run_id).begin(attempt),
+        lambda: disk.seen_by(flow_run_id).put(Shard(attempt, "finished")),
     ):
         with pytest.raises(exceptions.DocumentError, match="key"):
             use()
     assert list(disk.folder.rglob("*precious*")) == []
 
 
-@pytest.mark.parametrize("owner", ["..", "a/b", "/etc", "", ".x", "a" * 300])
-def test_an_owner_that_is_a_path_has_no_stage(owner):
+@pytest.mark.parametrize("flow_run_id", ["..", "a/b", "/etc", "", ".x", "a" * 300])
+def test_a_flow_run_id_that_is_a_path_has_no_stage(flow_run_id):
     with pytest.raises(exceptions.DocumentError, match="flow run"):
-        LocalStage(owner)
+        LocalStage(flow_run_id)

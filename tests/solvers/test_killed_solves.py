@@ -40,7 +40,7 @@ def test_a_retry_goes_on_from_what_was_sealed_when_its_flow_run_had_died(tmp_pat
     died = killed(tmp_path, path, "highs", 0.2)
     while died.durable is None:  # at once
         died = killed(tmp_path, path, "highs", 0.2)
-    done = {x.owner: (x.done, x.why) for x in recover(min_age_seconds=0, mark_crashed=True)}
+    done = {x.flow_run_id: (x.done, x.why) for x in recover(min_age_seconds=0, mark_crashed=True)}
     assert done[died.flow_run_id][0] == "sealed", done[died.flow_run_id]
     assert min(run.get_solution("incumbent").objective for run in runs_of(died)) == died.durable
     retried = killed(tmp_path, path, "highs", 0.2, died.flow_run_id)

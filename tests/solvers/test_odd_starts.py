@@ -138,9 +138,9 @@ def test_an_unsealed_night_is_resumed_and_is_no_previous_one():
 
 
 def test_a_retry_of_a_flow_run_that_was_sealed_begins_with_what_its_own_task_left():
-    owner, name = new_id(), f"nights.local/retried-{new_id()}:one"
+    flow_run_id, name = new_id(), f"nights.local/retried-{new_id()}:one"
     night = Experiment(name)
-    night.set_annotation(FLOW_RUN_ID, owner)
+    night.set_annotation(FLOW_RUN_ID, flow_run_id)
     left = (
         ("solve", "OMMXHighsAdapter", {0: 0, 1: 0, 2: 1}),
         ("solve", "OMMXPySCIPOptAdapter", {0: 1, 1: 1, 2: 0}),
@@ -153,7 +153,9 @@ def test_a_retry_of_a_flow_run_that_was_sealed_begins_with_what_its_own_task_lef
             run.log_parameter("prefect.task", task)
             run.log_solution("incumbent", knapsack().evaluate(values))
     night.commit()
-    record = FlowRecord(owner, name, False, (), False, owner, "owl", "night", "", "", {})
+    record = FlowRecord(
+        flow_run_id, name, False, (), False, flow_run_id, "owl", "night", "", "", {}
+    )
     of_own = [x.objective for x in _sealed_before(record, "solve", "knapsack", "OMMXHighsAdapter")]
     assert of_own == [knapsack().evaluate({0: 0, 1: 0, 2: 1}).objective]
     assert list(_in_experiments(record, "knapsack", resume=True)) == []

@@ -141,9 +141,9 @@ def test_of_many_attempts_the_newest_is_resumed_ended_or_dead():
     for number in (3, 10, 9, 2):  # their keys are in another order than their starts
         announced = Announced.of({"instance": "k", "adapter": "A"}, instance, b"instance")
         found = announced.beside("incumbent", instance.evaluate(values[number]))
-        attempt = attempt_of(stage.owner, number)
+        attempt = attempt_of(stage.flow_run_id, number)
         Checkpoints(stage, attempt).announce(found, Redactor())
-    own = attempt_of(stage.owner, 11)
+    own = attempt_of(stage.flow_run_id, 11)
     left = [dict(x.state.entries) for x in _in_stage(stage, own, "k", "A")]
     assert left == [values[number] for number in (10, 9, 3, 2)]
     assert list(_in_stage(stage, own, "other", "A")) == []

@@ -59,7 +59,7 @@ def test_the_process_of_a_pool_raises_an_error_and_its_run_is_interrupted():
     recording = Recording(attempt, RecordingOptions(), {})
     with pytest.raises(CancelledRun, match="the flow run was interrupted"), recording:
         raise InterruptedElsewhere("the flow run was interrupted")
-    (shard,) = LocalStage(attempt.owner).shards()
+    (shard,) = LocalStage(attempt.root_flow_run_id).shards()
     assert shard.status == "interrupted"
     assert shard.parameters["prefect.state"] == "Failed"
 

@@ -245,7 +245,7 @@ def test_kill_9_leaves_the_best_solution_so_far(tmp_path, adapter):
     time.sleep(1.5)
     process.send_signal(signal.SIGKILL)
     assert process.wait(20) == -signal.SIGKILL
-    assert flow_run_id in [x.owner for x in recover(min_age_seconds=0, mark_crashed=True)]
+    assert flow_run_id in [x.flow_run_id for x in recover(min_age_seconds=0, mark_crashed=True)]
     experiment = load_experiment(flow_run_id)
     [run] = experiment.runs
     [row] = experiment.run_parameters_df().to_dict("records")

@@ -176,21 +176,23 @@ def _recovered(flow_run_id, *arguments, returns=0):
     command = [sys.executable, "-m", "ommx_prefect", "recover", "--json", "--min-age", "0"]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=240)
     assert done.returncode == returns, done.stdout + done.stderr
-    return next((x for x in json.loads(done.stdout) if x["owner"] == flow_run_id), None)
+    return next((x for x in json.loads(done.stdout) if x["flow_run_id"] == flow_run_id), None)
 
 
 def test_recover_sends_the_start_of_an_attempt_that_was_killed_before_it_could(shared):
-    owner = str(uuid.uuid4())
-    stage = stage_at(owner, shared.stage)
-    attempt = Attempt(owner, owner, 1, str(uuid.uuid4()), "t", "t-0", 1, "n", 1.0, "elsewhere", 1)
+    flow_run_id = str(uuid.uuid4())
+    stage = stage_at(flow_run_id, shared.stage)
+    attempt = Attempt(
+        flow_run_id, flow_run_id, 1, str(uuid.uuid4()), "t", "t-0", 1, "n", 1.0, "elsewhere", 1
+    )
     shared.go_away()
     stage.begin(attempt)
     shared.come_back()
-    assert LocalStage(owner).starts() == [attempt]
-    done = {row.owner: row.done for row in recover(min_age_seconds=0)}
-    assert done[owner] == "sent"
-    assert list(shared.objects(owner)) == [f"{owner}/starts/{attempt.key}"]
-    assert LocalStage(owner).starts() == []
+    assert LocalStage(flow_run_id).starts() == [attempt]
+    done = {row.flow_run_id: row.done for row in recover(min_age_seconds=0)}
+    assert done[flow_run_id] == "sent"
+    assert list(shared.objects(flow_run_id)) == [f"{flow_run_id}/starts/{attempt.key}"]
+    assert LocalStage(flow_run_id).starts() == []
 
 
 def test_a_task_that_must_be_recorded_there_fails(shared):

@@ -154,9 +154,9 @@ def test_an_object_that_another_host_replaces_after_the_listing_is_read_whole(s3
     place = fsspec_place(s3, f"replaced-{uuid.uuid4().hex[:8]}")
     remote = store_at(place.stage)
     for data in (b"the first checkpoint", b"2nd", b"a checkpoint that has become longer"):
-        place.put("owner/parts/latest", data)
-        assert remote.read("owner/parts/latest") == data
-        assert remote.names("owner/") == ["owner/parts/latest"]
+        place.put("flow-run/parts/latest", data)
+        assert remote.read("flow-run/parts/latest") == data
+        assert remote.names("flow-run/") == ["flow-run/parts/latest"]
 
 
 def test_a_shard_survives_the_way_there_and_back_bit_by_bit(shared):
@@ -173,5 +173,5 @@ def test_a_shard_survives_the_way_there_and_back_bit_by_bit(shared):
     assert archive["format"] == "application/vnd.ommx-prefect.shard.v1+msgpack"
     shard = Shard.from_bytes(archive["shard"])
     assert shard.to_bytes() == archive["shard"]
-    assert shard.attempt.owner == sealed.flow_run_id
+    assert shard.attempt.root_flow_run_id == sealed.flow_run_id
     assert (stage_root() / sealed.flow_run_id / "sealed.json").exists()

@@ -165,10 +165,12 @@ def test_a_checkpoint_written_while_a_seal_publishes_stays_for_the_next(place, m
 
     @flow(stage=place.stage, experiment=place.experiment)
     def one():
-        owner = str(prefect.runtime.flow_run.id)
+        flow_run_id = str(prefect.runtime.flow_run.id)
         # Of another host, from which nobody hears: it counts as gone.
-        attempt = Attempt(owner, owner, 1, "", "slow", "slow-0", 1, "n", 1.0, "another-host", 1)
-        stage = stage_of(owner)
+        attempt = Attempt(
+            flow_run_id, flow_run_id, 1, "", "slow", "slow-0", 1, "n", 1.0, "another-host", 1
+        )
+        stage = stage_of(flow_run_id)
         stage.begin(attempt)
         kept.append(Checkpoints(stage, attempt))
         kept[0].save({"gap": 0.5, "plan": [1]}, Redactor({}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import msgpack
 import prefect
@@ -14,6 +14,7 @@ import pytest
 from ommx_prefect import current_experiment, exceptions, flow
 from ommx_prefect._flowrun.process_record import note_flow_process, read_flow_process
 from ommx_prefect._shards.digests import packed_with_digest, with_digest
+from ommx_prefect._shards.schema import stored
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.documents import (
     FLOW_RECORD,
@@ -33,7 +34,7 @@ from ommx_prefect._stages.roots import stage_root
 from tests.support.stage_tasks import note
 
 RECORD = FlowRecord(
-    owner="f",
+    root_flow_run_id="f",
     image_name="registry.example/acme/night:one",
     replace=False,
     aliases=("latest", "best"),
@@ -54,11 +55,11 @@ def stage():
 
 
 def attempt_in(stage):
-    return replace(ATTEMPT, owner=stage.owner)
+    return replace(ATTEMPT, root_flow_run_id=stage.flow_run_id)
 
 
 def record_in(stage):
-    return replace(RECORD, owner=stage.owner, flow_run_id=stage.owner)
+    return replace(RECORD, root_flow_run_id=stage.flow_run_id, flow_run_id=stage.flow_run_id)
 
 
 def _change(path, **fields):
@@ -170,8 +171,8 @@ def _packed(**fields):
         ({"status": 1}, "'status' is wrong"),
         ({"notes": "one"}, "'notes' is wrong"),
         ({"parameters": {"x": [1]}}, "'parameters.x"),
-        ({"attempt": {**asdict(ATTEMPT), "pid": "7"}}, "'attempt.pid' is wrong"),
-        ({"attempt": {**asdict(ATTEMPT), "mood": "good"}}, "'attempt.mood' is wrong"),
+        ({"attempt": {**stored(vars(ATTEMPT)), "pid": "7"}}, "'attempt.pid' is wrong"),
+        ({"attempt": {**stored(vars(ATTEMPT)), "mood": "good"}}, "'attempt.mood' is wrong"),
         ({"documents": {"manifest": "", "config": b"", "parameters": b""}}, "no bytes"),
         ({"extra": 1}, "'extra' is wrong"),
     ],

@@ -19,9 +19,9 @@ OPEN_FILES = "/proc/self/fd"
 
 @pytest.mark.skipif(not os.path.isdir(OPEN_FILES), reason="names of open files are asked of Linux")
 def test_payload_that_came_with_a_record_is_flushed_before_the_record(tmp_path, monkeypatch):
-    owner, shelf = new_id(), Shelf()
-    worker, sealing = (Host(tmp_path / x, owner, shelf) for x in ("worker", "sealing"))
-    shard = shard_of(attempt_of(owner), [owner])
+    flow_run_id, shelf = new_id(), Shelf()
+    worker, sealing = (Host(tmp_path / x, flow_run_id, shelf) for x in ("worker", "sealing"))
+    shard = shard_of(attempt_of(flow_run_id), [flow_run_id])
     worker.stage.put(shard)
     flushed, sync = [], files._sync
 
@@ -45,10 +45,10 @@ class Disk(Shelf):
 
 
 def test_an_error_that_is_held_holds_no_bytes_of_what_it_refuses(tmp_path):
-    owner, shelf = new_id(), Disk()
-    worker, sealing = (Host(tmp_path / x, owner, shelf) for x in ("worker", "sealing"))
-    worker.stage.put(shard_of(attempt_of(owner), [owner]))
-    (name,) = shelf.names(f"{owner}/shards/")
+    flow_run_id, shelf = new_id(), Disk()
+    worker, sealing = (Host(tmp_path / x, flow_run_id, shelf) for x in ("worker", "sealing"))
+    worker.stage.put(shard_of(attempt_of(flow_run_id), [flow_run_id]))
+    (name,) = shelf.names(f"{flow_run_id}/shards/")
     shelf.write(name, shelf.read(name) + bytes(8_000_000))
     errors = []
     gc.disable()  # so that a cycle is not freed by chance

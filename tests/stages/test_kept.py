@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from ommx.artifact import remove_image
@@ -17,7 +17,7 @@ from ommx_prefect._recording.result_origins import origin_of, remember_origin
 from ommx_prefect._recovery.recover import recover
 from ommx_prefect._registry.blobs import registry_root
 from ommx_prefect._sealing.result import read_sealed
-from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, End, read_end
+from ommx_prefect._stages.documents import FLOW_RECORD, STATE_RECORD, End, read_end, write_document
 from ommx_prefect._stages.kept import KEPT, put_away
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import stage_root
@@ -31,13 +31,13 @@ NAME = "registry.test/kept/night:one"
 @pytest.fixture
 def night():
     """A flow run that was sealed."""
-    owner = staged_night(NAME, runs=2)
-    yield sealed_night(owner)
+    flow_run_id = staged_night(NAME, runs=2)
+    yield sealed_night(flow_run_id)
     remove_image(NAME, root=registry_root())
 
 
-def files_of(owner):
-    folder = stage_root() / owner
+def files_of(flow_run_id):
+    folder = stage_root() / flow_run_id
     return {x.name: x.read_bytes() for x in folder.rglob("*") if x.is_file() and x.name != ".lock"}
 
 
@@ -47,32 +47,33 @@ def put_all_away():
 
 
 def test_a_sealed_flow_run_is_put_away_whole_and_comes_back_when_it_is_named(night):
-    owner = night.flow_run_id
-    before = files_of(owner)
+    flow_run_id = night.flow_run_id
+    before = files_of(flow_run_id)
     assert {"flow.json", "state.json", "sealed.json"} <= before.keys()
     put_all_away()
-    assert not (stage_root() / owner).exists()
-    assert owner not in unsealed_flow_runs(unended=True)
-    assert owner not in {row.owner for row in recover(dry_run=True)}
-    assert len(load_experiment(owner).runs) == 2
-    assert files_of(owner) == before
+    assert not (stage_root() / flow_run_id).exists()
+    assert flow_run_id not in unsealed_flow_runs(unended=True)
+    assert flow_run_id not in {row.flow_run_id for row in recover(dry_run=True)}
+    assert len(load_experiment(flow_run_id).runs) == 2
+    assert files_of(flow_run_id) == before
     put_all_away()
-    assert sealed_night(owner) == night
-    assert read_sealed(LocalStage(owner)).sealed == night
+    assert sealed_night(flow_run_id) == night
+    assert read_sealed(LocalStage(flow_run_id)).sealed == night
 
 
 def test_a_subflow_of_a_sealed_flow_run_goes_with_it(night):
-    part = replace(flow_record(new_id()), owner=night.flow_run_id, image_name="")
-    LocalStage(part.flow_run_id).write(FLOW_RECORD, asdict(part))
+    part = replace(flow_record(new_id()), root_flow_run_id=night.flow_run_id, image_name="")
+    write_document(LocalStage(part.flow_run_id), FLOW_RECORD, part)
     put_all_away()
     assert not (stage_root() / part.flow_run_id).exists()
     assert len(load_experiment(part.flow_run_id).runs) == 2
-    other = replace(part, owner=new_id(), flow_run_id=new_id())
-    LocalStage(other.owner).write(FLOW_RECORD, asdict(replace(other, flow_run_id=other.owner)))
-    LocalStage(other.flow_run_id).write(FLOW_RECORD, asdict(other))
+    other = replace(part, root_flow_run_id=new_id(), flow_run_id=new_id())
+    root = replace(other, flow_run_id=other.root_flow_run_id)
+    for each in (root, other):
+        write_document(LocalStage(each.flow_run_id), FLOW_RECORD, each)
     put_all_away()  # this one's root is not sealed
     assert (stage_root() / other.flow_run_id / FLOW_RECORD).exists()
-    for flow_run_id in (other.owner, other.flow_run_id):
+    for flow_run_id in (root.flow_run_id, other.flow_run_id):
         LocalStage(flow_run_id).remove(FLOW_RECORD)
 
 
@@ -106,7 +107,7 @@ def test_what_is_rewritten_while_a_folder_is_put_away_is_not_what_was_put_away(n
 
     def late(path, target):
         if path == folder:
-            stage.write(STATE_RECORD, asdict(End("failed", "Failed", "it was told so later")))
+            write_document(stage, STATE_RECORD, End("failed", "Failed", "it was told so later"))
         return rename(path, target)
 
     with monkeypatch.context() as patched:
@@ -130,21 +131,21 @@ def test_an_empty_file_whose_writer_was_killed_is_none(caplog):
 
 
 def test_what_is_young_or_waits_or_may_go_on_stays(night):
-    owner = night.flow_run_id
+    flow_run_id = night.flow_run_id
     for which in (prunable_files(3600.0), prunable_files(-1.0, "registry.test/other")):
         assert not any(x.kind == "documents" for x in which)
     assert [x.kind for x in prunable_files(-1.0, "registry.test/kept")] == ["documents"]
     for name in ("shards", "quarantine"):
-        (stage_root() / owner / name).mkdir(exist_ok=True)
-        (stage_root() / owner / name / "one").write_bytes(b"1")
+        (stage_root() / flow_run_id / name).mkdir(exist_ok=True)
+        (stage_root() / flow_run_id / name / "one").write_bytes(b"1")
         put_all_away()
-        assert (stage_root() / owner / name / "one").exists()
-        (stage_root() / owner / name / "one").unlink()
-    state = LocalStage(owner).read(STATE_RECORD)
-    LocalStage(owner).remove(STATE_RECORD)  # it runs again
+        assert (stage_root() / flow_run_id / name / "one").exists()
+        (stage_root() / flow_run_id / name / "one").unlink()
+    state = LocalStage(flow_run_id).read(STATE_RECORD)
+    LocalStage(flow_run_id).remove(STATE_RECORD)  # it runs again
     put_all_away()
-    assert (stage_root() / owner).exists()
-    LocalStage(owner).write(STATE_RECORD, state)
+    assert (stage_root() / flow_run_id).exists()
+    LocalStage(flow_run_id).write(STATE_RECORD, state)
 
 
 def test_what_is_kept_is_written_nowhere_else(night, caplog):

@@ -30,9 +30,9 @@ class Killed(BaseException):
 @pytest.fixture
 def night():
     """The folder of a flow run with two Runs that was sealed."""
-    owner = staged_night(NAME, runs=2)
-    sealed_night(owner)
-    yield stage_root() / owner
+    flow_run_id = staged_night(NAME, runs=2)
+    sealed_night(flow_run_id)
+    yield stage_root() / flow_run_id
     remove_image(NAME, root=registry_root())
 
 

@@ -40,15 +40,17 @@ def make_old(folder):
 @pytest.fixture
 def worker():
     """The stage of a worker one of whose attempts has checkpointed, and ended."""
-    owner = new_id()
-    stage = SharedStage(LocalStage(owner), as_shard_store(Shelf()))
-    attempt = attempt_of(owner)
+    flow_run_id = new_id()
+    stage = SharedStage(LocalStage(flow_run_id), as_shard_store(Shelf()))
+    attempt = attempt_of(flow_run_id)
     stage.begin(attempt)
-    kept = Shard(attempt, "interrupted", parameters={NUMBER: 1}, documents=documents_of([owner]))
+    kept = Shard(
+        attempt, "interrupted", parameters={NUMBER: 1}, documents=documents_of([flow_run_id])
+    )
     blobs = {layer.digest: read_blob(layer.digest) for layer in payload_of(kept)}
     CheckpointFiles(stage).put(kept, blobs)
     stage.share_checkpoint(kept)
-    assert stage.put(shard_of(attempt, [owner, 2])) is None
+    assert stage.put(shard_of(attempt, [flow_run_id, 2])) is None
     yield stage
     shutil.rmtree(stage.path, ignore_errors=True)
 
@@ -59,7 +61,7 @@ def test_they_are_moved_aside_by_age_and_come_back_by_the_printed_command(worker
     (found,) = leftovers()
     assert found.bytes > 0
     found.remove()
-    assert not folder_of(worker.owner).exists()
+    assert not folder_of(worker.flow_run_id).exists()
     assert subprocess.run(found.restore, shell=True, timeout=60).returncode == 0
     assert CheckpointFiles(worker).attempts() != []
 
@@ -76,9 +78,11 @@ def test_what_waits_for_a_seal_is_none_of_them(worker, waits):
 def test_one_in_which_somebody_records_again_stays(worker):
     make_old(worker.path)
     (found,) = leftovers()
-    LocalStage(worker.owner).put(shard_of(attempt_of(worker.owner), [worker.owner, 3]))
+    LocalStage(worker.flow_run_id).put(
+        shard_of(attempt_of(worker.flow_run_id), [worker.flow_run_id, 3])
+    )
     found.remove()
-    assert len(LocalStage(worker.owner).shards()) == 1
+    assert len(LocalStage(worker.flow_run_id).shards()) == 1
 
 
 def test_a_record_that_was_never_flushed_is_no_reason_to_keep_them(worker):

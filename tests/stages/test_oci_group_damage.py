@@ -43,7 +43,7 @@ def test_each_record_of_a_group_that_is_not_signed_with_the_key_is_refused(place
 def group_of(night):
     """The name and the manifest of the one group."""
     ((name, manifest),) = [
-        x for x in night.place.objects(night.owner).items() if "/groups/" in x[0]
+        x for x in night.place.objects(night.flow_run_id).items() if "/groups/" in x[0]
     ]
     return name, manifest
 
@@ -52,7 +52,7 @@ def test_a_damaged_record_in_a_group_is_refused_alone_and_set_aside_alone(night)
     night.record(1, 2, 3)
     name, manifest = group_of(night)
     records = dict(open_group(name, "", manifest).records)
-    hurt = f"{night.owner}/shards/{night.shards[1].attempt.key}"
+    hurt = f"{night.flow_run_id}/shards/{night.shards[1].attempt.key}"
     records[hurt] = records[hurt].replace(b"output 2", b"output 7")
     night.place.put(name, group_manifest(name, records))
     with pytest.raises(exceptions.DocumentError, match="not those that were written") as caught:
@@ -65,7 +65,7 @@ def test_a_damaged_record_in_a_group_is_refused_alone_and_set_aside_alone(night)
     aside = [path.name for path in (sealing.stage.path / "quarantine").iterdir()]
     assert aside == [f"shards.{night.shards[1].attempt.key}"]
     sealing.stage.release()
-    assert night.place.objects(night.owner) == {}
+    assert night.place.objects(night.flow_run_id) == {}
 
 
 def _packed(name, fields, most=None):
@@ -94,7 +94,10 @@ DAMAGE = {
     "cut short": (_cut_short, "ends too early"),
     "no map": (lambda name, _: _packed(name, b"nonsense"), "no map of MessagePack"),
     "another's record": (_grouped(lambda _: {f"{new_id()}/shards/a": b""}), "is no record of"),
-    "a document": (_grouped(lambda owner: {f"{owner}/rolled-back/a": b""}), "is no record of"),
+    "a document": (
+        _grouped(lambda flow_run_id: {f"{flow_run_id}/rolled-back/a": b""}),
+        "is no record of",
+    ),
     "no bytes": (_grouped(lambda _: {"a": 1}), "more than"),
     "a later format": (_grouped(lambda _: {}, 2), "upgrade"),
     "a bomb": (lambda name, _: _packed(name, msgpack.packb(b"\0" * 60_000_000)), "4,194,304"),

@@ -29,11 +29,13 @@ pytestmark = pytest.mark.usefixtures("no_credentials", "brief_waits", "few")
 
 def test_records_that_were_put_together_are_read_as_they_were_and_leave_nothing(night):
     night.record(*range(8))
-    parts = [small(f"part {x}", attempt_of(night.owner, 10 + x), "finished") for x in range(2)]
+    parts = [
+        small(f"part {x}", attempt_of(night.flow_run_id, 10 + x), "finished") for x in range(2)
+    ]
     for part in parts:
         assert night.worker.stage.put(part, PARTS) is None
         oci_gathering.settle()
-    running = attempt_of(night.owner, 20)
+    running = attempt_of(night.flow_run_id, 20)
     night.worker.stage.begin(running)
     assert night.kinds() == {"flow.json": 1, "groups": 3, "starts": 1, "parts": 1}
     sealing = night.collected()
@@ -90,7 +92,7 @@ def test_a_flow_whose_records_were_put_together_is_sealed_as_ever(place, tmp_pat
 # ---------------------------------------------------------------- death, and other hosts meanwhile
 
 
-def _die(folder, stage, owner, deletions):
+def _die(folder, stage, flow_run_id, deletions):
     """Record three attempts, and die before one of the deletions."""
     oci_gathering.TOGETHER = 3
     delete, done = Repository.delete_manifest, []
@@ -102,16 +104,16 @@ def _die(folder, stage, owner, deletions):
         return delete(self, digest, **options)
 
     Repository.delete_manifest = counted
-    worker = Host(folder, owner, OciStore(stage))
+    worker = Host(folder, flow_run_id, OciStore(stage))
     for number in range(3):
-        attempt = attempt_of(owner, number)
+        attempt = attempt_of(flow_run_id, number)
         worker.stage.begin(attempt)
         worker.stage.put(small(f"output {number}", attempt, "finished"))
 
 
 @pytest.mark.parametrize("deletions", [0, 4, *full(1, 5)])
 def test_a_process_that_is_killed_while_it_puts_records_together_loses_none(night, deletions):
-    arguments = (night.folder / "killed", night.place.stage, night.owner, deletions)
+    arguments = (night.folder / "killed", night.place.stage, night.flow_run_id, deletions)
     process = multiprocessing.get_context("spawn").Process(target=_die, args=arguments)
     process.start()
     process.join(240)
@@ -128,7 +130,7 @@ def test_a_process_that_is_killed_while_it_puts_records_together_loses_none(nigh
 def test_records_that_are_put_together_after_they_were_listed_are_found(night, monkeypatch):
     """Also the start of an attempt that had not ended then."""
     night.record(1, 2)
-    last = attempt_of(night.owner, 3)
+    last = attempt_of(night.flow_run_id, 3)
     night.worker.stage.begin(last)
     sealing = night.host("sealing")
     names = OciStore.names
@@ -187,7 +189,7 @@ def test_what_could_not_be_deleted_goes_with_the_seal(night, monkeypatch, is_hal
 
     monkeypatch.setattr(Repository, "delete_manifest", fail)
     night.record(1, 2, 3)
-    assert len(night.place.tags(f"{night.owner}_")) == 8
+    assert len(night.place.tags(f"{night.flow_run_id}_")) == 8
     sealing = night.collected()
     assert sealing.stage.shards() == bare(night.shards)
     sealing.stage.release()

@@ -22,13 +22,13 @@ def shelf():
 @pytest.fixture
 def waiting(shelf, tmp_path):
     """A host on which three records wait, since the place was away when they were made."""
-    owner, place = new_id(), Away(as_shard_store(shelf))
-    host = Host(tmp_path / "host", owner, place)
+    flow_run_id, place = new_id(), Away(as_shard_store(shelf))
+    host = Host(tmp_path / "host", flow_run_id, place)
     place.is_away = True
     for number in (1, 2, 3):
-        attempt = attempt_of(owner, number)
+        attempt = attempt_of(flow_run_id, number)
         host.stage.begin(attempt)
-        host.stage.put(shard_of(attempt, [owner, number]))
+        host.stage.put(shard_of(attempt, [flow_run_id, number]))
     host.stage.write(f"{ROLLED_BACK}/one", {})
     place.is_away = False
     return host
@@ -85,8 +85,8 @@ def test_no_record_is_looked_for_in_a_list_of_all(waiting):
 
     keys = [path.name for path in waiting.local.files(SHARDS)]
     outbox = Outbox(waiting.local, waiting.stage._store, waiting.local.bring)
-    there = Listing(f"{waiting.local.owner}/{SHARDS}/{key}" for key in keys[1:])
-    assert f"{waiting.local.owner}/{SHARDS}/{keys[0]}" in outbox.share(there, ())
+    there = Listing(f"{waiting.local.flow_run_id}/{SHARDS}/{key}" for key in keys[1:])
+    assert f"{waiting.local.flow_run_id}/{SHARDS}/{keys[0]}" in outbox.share(there, ())
 
 
 def test_a_place_that_is_away_is_asked_once(waiting, shelf):
@@ -103,7 +103,7 @@ def test_a_place_that_is_away_is_asked_once(waiting, shelf):
 
 
 def test_a_record_that_was_sent_does_not_wait_for_a_seal_of_its_host(waiting, shelf):
-    last = [shard_of(attempt_of(waiting.local.owner, number), [number]) for number in (4, 5)]
+    last = [shard_of(attempt_of(waiting.local.flow_run_id, number), [number]) for number in (4, 5)]
     # As a seal holds it until its push is done.
     with ThreadPoolExecutor(1) as pool, waiting.local.locked():
         assert pool.submit(waiting.stage.put, last[0]).result(30) is None

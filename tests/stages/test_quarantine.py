@@ -11,8 +11,8 @@ from ommx_prefect.testing._scene import attempt_of, new_id
 
 @pytest.fixture
 def stage(tmp_path):
-    owner = new_id()
-    return LocalStage(owner, tmp_path / owner)
+    flow_run_id = new_id()
+    return LocalStage(flow_run_id, tmp_path / flow_run_id)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def kept_in(quarantine):
 
 
 def test_an_object_and_folders_of_one_name_are_set_aside_one_after_another(stage, folder_of):
-    quarantine, attempt = Quarantine(stage), attempt_of(stage.owner)
+    quarantine, attempt = Quarantine(stage), attempt_of(stage.flow_run_id)
     name = f"checkpoints/{attempt.key}"
     quarantine.move(folder_of(b"1"), name)
     quarantine.keep(name, b"2")
@@ -57,7 +57,7 @@ def test_the_same_bytes_are_set_aside_once(stage):
 
 def test_all_that_was_set_aside_is_reported_whatever_it_was_called(stage):
     quarantine = Quarantine(stage)
-    for name in ("strange/thing..", "flow.json", f"shards/{attempt_of(stage.owner).key}"):
+    for name in ("strange/thing..", "flow.json", f"shards/{attempt_of(stage.flow_run_id).key}"):
         quarantine.keep(name, b"x")
     assert len(quarantine.names()) == 3
     quarantine.report()

@@ -34,8 +34,8 @@ def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
 ):
     store = FolderStore("local-file-system/stale", LocalFileSystem(basepath=str(tmp_path)))
     for name in ("flow.json", "shards/one", "shards/two"):
-        store.write(f"owner/{name}", b"{}")
-    scandir, lost = os.scandir, str(tmp_path / "owner" / folder).rstrip("/")
+        store.write(f"flow-run/{name}", b"{}")
+    scandir, lost = os.scandir, str(tmp_path / "flow-run" / folder).rstrip("/")
 
     def stale(path):
         if str(path).rstrip("/") == lost:
@@ -45,8 +45,8 @@ def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
     with monkeypatch.context() as patched:
         patched.setattr(os, "scandir", stale)
         with pytest.raises(StageError, match="Stale file handle"):
-            store.names("owner/")
-    assert len(store.names("owner/")) == 3
+            store.names("flow-run/")
+    assert len(store.names("flow-run/")) == 3
     assert store.names("nobody/") == []
 
 
@@ -122,10 +122,10 @@ def installed(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("installed")
 def test_a_store_that_a_package_brings_is_opened_by_its_scheme():
     name = f"shelf://acme/{uuid.uuid4().hex}"
-    store_at(name).write("owner/flow.json", b"{}")
-    assert SHELVES[name].objects == {"owner/flow.json": b"{}"}
-    with pytest.raises(StageError, match=r"could not read owner/none: KeyError"):
-        store_at(name).read("owner/none")
+    store_at(name).write("flow-run/flow.json", b"{}")
+    assert SHELVES[name].objects == {"flow-run/flow.json": b"{}"}
+    with pytest.raises(StageError, match=r"could not read flow-run/none: KeyError"):
+        store_at(name).read("flow-run/none")
 
 
 @pytest.mark.usefixtures("server", "installed")

@@ -16,18 +16,18 @@ class Night:
     """One flow run of a worker, in a place, and hosts that seal it."""
 
     def __init__(self, place, tmp_path, key=b""):
-        self.place, self.folder, self.owner = place, tmp_path, new_id()
+        self.place, self.folder, self.flow_run_id = place, tmp_path, new_id()
         self.worker = self.host("worker", key)
         self.shards = []
-        write_document(self.worker.stage, FLOW_RECORD, flow_record(self.owner))
+        write_document(self.worker.stage, FLOW_RECORD, flow_record(self.flow_run_id))
 
     def host(self, name, key=b""):
         store = OciStore(self.place.stage, lambda: Signer(key))
-        return Host(self.folder / name, self.owner, store)
+        return Host(self.folder / name, self.flow_run_id, store)
 
     def record(self, *numbers):
         for number in numbers:
-            attempt = attempt_of(self.owner, number)
+            attempt = attempt_of(self.flow_run_id, number)
             self.worker.stage.begin(attempt)
             self.shards.append(small(f"output {number}", attempt, "finished"))
             assert self.worker.stage.put(self.shards[-1]) is None
@@ -40,7 +40,7 @@ class Night:
 
     def kinds(self):
         """How many tags there are of each kind."""
-        kinds = [name.split("/")[1] for name in self.place.objects(self.owner)]
+        kinds = [name.split("/")[1] for name in self.place.objects(self.flow_run_id)]
         return {kind: kinds.count(kind) for kind in kinds}
 
 

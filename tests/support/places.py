@@ -41,7 +41,7 @@ class Place(Protocol):
     stage: str
     experiment: str | None = None
 
-    def objects(self, owner: str) -> dict[str, bytes]: ...
+    def objects(self, flow_run_id: str) -> dict[str, bytes]: ...
     def put(self, name: str, data: bytes) -> None: ...
     def delete(self, name: str) -> None: ...
     def go_away(self) -> None: ...
@@ -63,8 +63,8 @@ class Folder(Place):
     def __init__(self, stage: str, folder: Path) -> None:
         self.stage, self.folder = stage, folder
 
-    def objects(self, owner: str) -> dict[str, bytes]:
-        files = (path for path in (self.folder / owner).rglob("*") if path.is_file())
+    def objects(self, flow_run_id: str) -> dict[str, bytes]:
+        files = (path for path in (self.folder / flow_run_id).rglob("*") if path.is_file())
         return {
             path.relative_to(self.folder).as_posix(): path.read_bytes()
             for path in files
@@ -96,8 +96,8 @@ class Bucket(Place):
         self._kept: dict[str, bytes] = {}
         client.create_bucket(Bucket=bucket)
 
-    def objects(self, owner: str) -> dict[str, bytes]:
-        prefix = f"night/{owner}/"
+    def objects(self, flow_run_id: str) -> dict[str, bytes]:
+        prefix = f"night/{flow_run_id}/"
         found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", ())
         keys = [x["Key"] for x in found]
         return {key.removeprefix("night/"): self._read(key) for key in keys}
@@ -137,8 +137,8 @@ class RegistryPlace(Place):
         tags = found.json().get("tags") or () if found.status_code == 200 else ()
         return [tag for tag in tags if tag.startswith(prefix)]
 
-    def objects(self, owner: str) -> dict[str, bytes]:
-        return {tag.replace("_", "/"): self.manifest(tag) for tag in self.tags(f"{owner}_")}
+    def objects(self, flow_run_id: str) -> dict[str, bytes]:
+        return {tag.replace("_", "/"): self.manifest(tag) for tag in self.tags(f"{flow_run_id}_")}
 
     def manifest(self, tag: str) -> bytes:
         return self._ask("GET", f"manifests/{tag}", headers={"Accept": MANIFEST_TYPE}).content

@@ -133,16 +133,16 @@ class Trial:
                 remove_image(name, root=root)
             if name in self.names:
                 restore_image(name, self.names[name], root=root)
-        unwritten.forget(self.scene.owner, list(self.wanted))
+        unwritten.forget(self.scene.flow_run_id, list(self.wanted))
 
     def _changed(self, dice: random.Random) -> Change:
         scene = self.scene
         root = scene.shared if scene.place.shared else scene.own
-        root = root / scene.owner if scene.place.shared == "shared" else root
+        root = root / scene.flow_run_id if scene.place.shared == "shared" else root
         paths = files(root) + (files(scene.own) if root != scene.own else [])
         if dice.randrange(2):
             return damaged(paths, root, scene.folder / "outside", dice)
-        return forged(files(root), root, scene.owner, dice)
+        return forged(files(root), root, scene.flow_run_id, dice)
 
     def _as_believed(self, change: Change) -> Change:
         """With a key, nobody without it says what he likes."""

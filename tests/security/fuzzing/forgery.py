@@ -29,28 +29,34 @@ HOSTILE += ["9999-01-01T00:00:00+00:00", [], {}, [[]], {"": ""}, b"bytes", ELSEW
 HOSTILE += ["registry.example/acme/payroll:one", "interrupted", "draft", [1] * 1000]
 # A group that is much larger when it is unpacked, and names that are no records of attempts.
 BOMB = zlib.compress(bytes(300 * 2**20))
-IN_GROUPS = ["OWNER/flow.json", "OWNER/shards/x-1-n", "OWNER/starts/../../flow.json", "x/starts/y"]
-IN_GROUPS += ["OWNER/groups/0", "OWNER/sealed.json", "", "OWNER/parts/x-1-n", "OWNER/rolled-back/x"]
+IN_GROUPS = ["FLOW_RUN/flow.json", "FLOW_RUN/shards/x-1-n", "FLOW_RUN/starts/../../flow.json"]
+IN_GROUPS += ["x/starts/y", "FLOW_RUN/groups/0", "FLOW_RUN/sealed.json", ""]
+IN_GROUPS += ["FLOW_RUN/parts/x-1-n", "FLOW_RUN/rolled-back/x"]
 
 
-def forged(paths: list[Path], root: Path, owner: str, dice: random.Random) -> Change:
+def forged(paths: list[Path], root: Path, flow_run_id: str, dice: random.Random) -> Change:
     """Change fields of a document, and make its digests right again."""
     for _ in range(1000):
         path = dice.choice(paths)
-        name = f"{owner}/{path.relative_to(root).as_posix()}".replace("/manifests/", "/")
+        name = f"{flow_run_id}/{path.relative_to(root).as_posix()}".replace("/manifests/", "/")
         with contextlib.suppress(ValueError, TypeError, OverflowError, RecursionError, KeyError):
-            put(path, _forged(path, name.removeprefix(f"{owner}/{owner}_"), owner, dice))
+            put(
+                path,
+                _forged(
+                    path, name.removeprefix(f"{flow_run_id}/{flow_run_id}_"), flow_run_id, dice
+                ),
+            )
             return Change("forged", (path,), is_forged=True)
     raise AssertionError("nothing here can be forged")
 
 
-def _forged(path: Path, name: str, owner: str, dice: random.Random) -> bytes:
+def _forged(path: Path, name: str, flow_run_id: str, dice: random.Random) -> bytes:
     data = path.read_bytes()
     if data[:1] != b"{":
         return _forged_packed(data, dice)
     document = json.loads(data)
     if "annotations" in document and "schemaVersion" in document:
-        return _forged_manifest(path, document, owner, dice)
+        return _forged_manifest(path, document, flow_run_id, dice)
     return _forged_document(document, name, dice)
 
 
@@ -61,7 +67,7 @@ def _forged_document(document: dict[str, Any], name: str, dice: random.Random) -
     return to_document(fields, dice.choice([number, number, number, 0, 1, 99, "2"]), name)
 
 
-def _forged_manifest(path: Path, document: Any, owner: str, dice: random.Random) -> bytes:
+def _forged_manifest(path: Path, document: Any, flow_run_id: str, dice: random.Random) -> bytes:
     notes, kind = document["annotations"], dice.randrange(3)
     if kind == 0:
         return json.dumps(tampered(document, dice)).encode()
@@ -75,7 +81,7 @@ def _forged_manifest(path: Path, document: Any, owner: str, dice: random.Random)
         notes["org.ommx-prefect.shard"] = base64.b64encode(shard).decode()
         return json.dumps(document).encode()
     if grouped := notes.get("org.ommx-prefect.records"):
-        packed = _forged_group(base64.b64decode(grouped), owner, dice)
+        packed = _forged_group(base64.b64decode(grouped), flow_run_id, dice)
         notes["org.ommx-prefect.records"] = base64.b64encode(packed).decode()
         return json.dumps(document).encode()
     blobs = path.parent.parent / "blobs"
@@ -85,7 +91,7 @@ def _forged_manifest(path: Path, document: Any, owner: str, dice: random.Random)
     return json.dumps(document).encode()
 
 
-def _forged_group(packed: bytes, owner: str, dice: random.Random) -> bytes:
+def _forged_group(packed: bytes, flow_run_id: str, dice: random.Random) -> bytes:
     """Forge a record of a group, or what the group says that it holds."""
     if not dice.randrange(12):
         return BOMB
@@ -95,7 +101,7 @@ def _forged_group(packed: bytes, owner: str, dice: random.Random) -> bytes:
     if kind == 0:
         group = tampered(group, dice)
     elif kind == 1:
-        records[dice.choice(IN_GROUPS).replace("OWNER", owner)] = records[name]
+        records[dice.choice(IN_GROUPS).replace("FLOW_RUN", flow_run_id)] = records[name]
     elif records[name][:1] == b"{":
         records[name] = _forged_document(json.loads(records[name]), name, dice)
     else:

@@ -106,13 +106,13 @@ class Scene:
     Attributes:
         folder: The folder.
         place: The place.
-        owner: The flow run.
+        flow_run_id: The flow run.
         host: The `host:port` of the OCI registry.
     """
 
     folder: Path
     place: Place
-    owner: str
+    flow_run_id: str
     host: str
 
     @property
@@ -122,7 +122,7 @@ class Scene:
     @property
     def own(self) -> Path:
         """The folder of the flow run on the host that seals."""
-        return self.folder / "registry" / "ommx-prefect" / self.owner
+        return self.folder / "registry" / "ommx-prefect" / self.flow_run_id
 
     @property
     def shared(self) -> Path:
@@ -154,31 +154,31 @@ def record_flow_run(scene: Scene) -> None:
     stage = _stage_that_records(scene)
     other = scene.place.image.replace("HOST", scene.host)
     record = replace(
-        flow_record(scene.owner), stage=scene.stage, image_name=f"{other}/acme/night:one"
+        flow_record(scene.flow_run_id), stage=scene.stage, image_name=f"{other}/acme/night:one"
     )
     write_document(stage, FLOW_RECORD, record)
-    attempts = [attempt_of(scene.owner, number) for number in range(len(STATUSES))]
+    attempts = [attempt_of(scene.flow_run_id, number) for number in range(len(STATUSES))]
     for attempt, status in zip(attempts, STATUSES, strict=True):
         stage.begin(attempt)
         if status:
             stage.put(_shard_of(attempt, status))
         if scene.place.is_extended and attempt is attempts[1]:
             write_document(stage, STATE_RECORD, End("failed", "Failed", "boom"))
-            seal_by_hand(scene.owner)
+            seal_by_hand(scene.flow_run_id)
     _checkpoint(stage, attempts[-1])
-    stage.put(small("of the flow body", replace(attempt_of(scene.owner, 9), task_run_id=""),
+    stage.put(small("of the flow body", replace(attempt_of(scene.flow_run_id, 9), task_run_id=""),
                     "finished"), PARTS)  # fmt: skip
     stage.write(f"{ROLLED_BACK}/{new_id()}", {})
     sub = new_id()
-    fields = {**vars(record), "flow_run_id": sub, "image_name": ""}
-    stage.write(f"{SUBFLOWS}/{sub}", fields)
+    part = replace(record, flow_run_id=sub, image_name="")
+    write_document(stage, f"{SUBFLOWS}/{sub}", part)
     settle()
 
 
 def _stage_that_records(scene: Scene) -> Any:
     if scene.place.stage == "local":
-        return LocalStage(scene.owner)
-    return SharedStage(LocalStage(scene.owner), scene.store())
+        return LocalStage(scene.flow_run_id)
+    return SharedStage(LocalStage(scene.flow_run_id), scene.store())
 
 
 def _shard_of(attempt: Any, status: str) -> Shard:
@@ -204,24 +204,24 @@ def prepare_host(scene: Scene) -> None:
     outside = scene.folder / "outside"
     outside.mkdir()
     (outside / "thesis.tex").write_text("all of it")
-    write_document(LocalStage(scene.owner), STATE_RECORD, End("finished", "Completed", None))
+    write_document(LocalStage(scene.flow_run_id), STATE_RECORD, End("finished", "Completed", None))
     other = LocalStage(new_id())
-    write_document(other, FLOW_RECORD, replace(flow_record(other.owner), stage="local",
+    write_document(other, FLOW_RECORD, replace(flow_record(other.flow_run_id), stage="local",
                    image_name="registry.example/acme/payroll:one", flow="payroll"))  # fmt: skip
-    other.put(small("salaries", attempt_of(other.owner), "finished"))
+    other.put(small("salaries", attempt_of(other.flow_run_id), "finished"))
     write_document(other, STATE_RECORD, End("finished", "Completed", None))
-    seal_by_hand(other.owner)
+    seal_by_hand(other.flow_run_id)
 
 
 def seal(scene: Scene, *, quarantine: bool = False) -> SealedExperiment:
     """Seal the flow run, as `ommx-prefect seal` does."""
     stage = scene.stage if scene.place.shared else None
-    return seal_by_hand(scene.owner, stage=stage, quarantine=quarantine)
+    return seal_by_hand(scene.flow_run_id, stage=stage, quarantine=quarantine)
 
 
 def runs_in(scene: Scene) -> Runs:
     """Read what is sealed, by OMMX: status, reason, payload and parameters of each Run by key."""
-    experiment = load_experiment(scene.owner)
+    experiment = load_experiment(scene.flow_run_id)
     frame = experiment.run_parameters_df()
     keys = [run["key"] for run in experiment.get_json("ledger")["runs"]]
     assert len(set(keys)) == len(keys), "a Run is there twice"
