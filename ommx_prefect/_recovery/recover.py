@@ -40,7 +40,7 @@ MIN_AGE_SECONDS = 600.0
 Done = Literal["sealed", "sent", "waits", "would seal", "would send", "failed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recovered:
     """What was found, and done, about one flow run (or task run outside flows).
 
@@ -146,7 +146,16 @@ def _recover(flow_run_id: str, how: Recovery, prefect: PrefectConnection) -> Ite
 
 def _unreadable(flow_run_id: str, error: Exception) -> Recovered:
     why = f"its records cannot be read: {describe_error(_naming_damage(flow_run_id, error))}"
-    return Recovered(flow_run_id, "", UNKNOWN, "", 0, 0, "failed", why)
+    return Recovered(
+        flow_run_id=flow_run_id,
+        name="",
+        state=UNKNOWN,
+        since="",
+        ended=0,
+        open=0,
+        done="failed",
+        why=why,
+    )
 
 
 def _send_the_rest(flow_run_id: str) -> None:
@@ -229,11 +238,17 @@ def _row(
     why: str,
     sealed: SealedExperiment | None = None,
 ) -> Recovered:
-    since = datetime.fromtimestamp(unsealed.since, timezone.utc).isoformat(timespec="seconds")
-    state = (answer.state.name if answer.state else None) or UNKNOWN
-    ended, left_open = len(unsealed.shards), len(unsealed.open_attempts)
+    since = datetime.fromtimestamp(unsealed.since, timezone.utc)
     name = unsealed.name or (redact_known(answer.flow_run.name) if answer.flow_run else "")
-    flow = unsealed.record.flow if unsealed.record else answer.flow
     return Recovered(
-        unsealed.flow_run_id, name, state, since, ended, left_open, done, why, sealed, flow
+        flow_run_id=unsealed.flow_run_id,
+        name=name,
+        flow=unsealed.record.flow if unsealed.record else answer.flow,
+        state=(answer.state.name if answer.state else None) or UNKNOWN,
+        since=since.isoformat(timespec="seconds"),
+        ended=len(unsealed.shards),
+        open=len(unsealed.open_attempts),
+        done=done,
+        why=why,
+        sealed=sealed,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,29 @@ class Logged:
         return Attachments(self.entries, self.filenames)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What one call of a flow body has logged.
+
+    Attributes:
+        attempt: The call.
+        experiment: What it has logged.
+        flow_run: The name of the flow run that made it.
+    """
+
+    attempt: Attempt
+    experiment: ExperimentRecord
+    flow_run: str
+
+    @property
+    def is_of_subflow(self) -> bool:
+        return self.attempt.flow_run_id != self.attempt.root_flow_run_id
+
+    @property
+    def attachments(self) -> Attachments:
+        return self.experiment.attachments
+
+
 def join_parts(
     parts: Sequence[Shard], before: Attachments, subflows: Mapping[str, Mapping[str, Any]]
 ) -> Logged:
@@ -49,50 +72,45 @@ def join_parts(
         subflows: Records of subflow runs, by id.
     """
     logged = Logged(dict(before.entries), dict(before.filenames))
-    found = [(part.attempt, decode(part.documents)) for part in parts if part.documents]
-    for _, experiment in found:
-        logged.annotations.update(experiment.annotations)
+    found = list(_decoded(parts, subflows))
+    for part in found:
+        logged.annotations.update(part.experiment.annotations)
     logged.warnings.extend(f"{x.attempt.task}: {note}" for x in parts for note in x.notes)
     holders: dict[str, str] = {}
-    for attempt, experiment in sorted(found, key=lambda each: _is_of_subflow(each[0])):
-        whose = str(subflows.get(attempt.flow_run_id, {}).get("flow_run") or attempt.flow_run_id)
-        for name in experiment.attachments.entries:
-            free = _name_for(name, attempt, whose, logged, holders, experiment)
-            _add(name, free, experiment, logged)
+    for part in sorted(found, key=lambda part: part.is_of_subflow):
+        for name in part.attachments.entries:
+            _add(name, _name_for(name, part, logged, holders), part.attachments, logged)
     return logged
 
 
-def _is_of_subflow(attempt: Attempt) -> bool:
-    return attempt.flow_run_id != attempt.root_flow_run_id
+def _decoded(parts: Sequence[Shard], subflows: Mapping[str, Mapping[str, Any]]) -> Iterator[_Part]:
+    for shard in parts:
+        if shard.documents:
+            flow_run_id = shard.attempt.flow_run_id
+            flow_run = subflows.get(flow_run_id, {}).get("flow_run") or flow_run_id
+            yield _Part(shard.attempt, decode(shard.documents), str(flow_run))
 
 
-def _name_for(
-    name: str,
-    attempt: Attempt,
-    whose: str,
-    logged: Logged,
-    holders: dict[str, str],
-    experiment: ExperimentRecord,
-) -> str:
+def _name_for(name: str, part: _Part, logged: Logged, holders: dict[str, str]) -> str:
     """Return the name of an attachment: as it was logged, or with the subflow's name if taken."""
-    descriptor = experiment.attachments.entries[name]
+    attempt, descriptor = part.attempt, part.attachments.entries[name]
     is_free = logged.entries.get(name, descriptor) == descriptor
     holder = holders.setdefault(name, attempt.flow_run_id if is_free else attempt.root_flow_run_id)
-    if is_free or holder == attempt.flow_run_id or not _is_of_subflow(attempt):
+    if is_free or holder == attempt.flow_run_id or not part.is_of_subflow:
         return name
-    other = f"{name}@{whose}"
+    whose, other = part.flow_run, f"{name}@{part.flow_run}"
     said = f"attachment {name!r} was logged by several flow runs; that of {whose!r} is {other!r}"
     logged.warnings.append(said)
     return other
 
 
-def _add(name: str, free: str, experiment: ExperimentRecord, logged: Logged) -> None:
-    descriptor = experiment.attachments.entries[name]
+def _add(name: str, free: str, attachments: Attachments, logged: Logged) -> None:
+    descriptor = attachments.entries[name]
     if logged.entries.get(free, descriptor) != descriptor:
         _move_aside(free, logged)
     logged.entries[free] = descriptor
-    if name in experiment.attachments.filenames:
-        logged.filenames[free] = experiment.attachments.filenames[name]
+    if name in attachments.filenames:
+        logged.filenames[free] = attachments.filenames[name]
 
 
 def _move_aside(name: str, logged: Logged) -> None:

@@ -93,7 +93,14 @@ def unnamed_record(
 ) -> FlowRecord:
     """Return a record for a flow run that never came to write one, or for a lone task run."""
     time = started or datetime.now(timezone.utc)
-    facts = NamingFacts(root_flow_run_id, name, "", time, time, {})
+    facts = NamingFacts(
+        flow_run_id=root_flow_run_id,
+        flow_run_name=name,
+        flow_name="",
+        scheduled_time=time,
+        start_time=time,
+        parameters={},
+    )
     return FlowRecord(
         root_flow_run_id=root_flow_run_id,
         image_name=anonymous_name(anonymous_tag(facts)),

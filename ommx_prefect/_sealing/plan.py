@@ -173,7 +173,9 @@ def _composed_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
     degradations = _degradations(inputs, runs, name)
     warnings = (*degradations, *logged.warnings, *split_warnings(runs.split_columns))
     ledger_data = _ledger_of(inputs, runs, warnings)
-    experiment = build_experiment(inputs, runs, logged, ledger_data, degradations, name)
+    experiment = build_experiment(
+        inputs, runs, logged, ledger_data=ledger_data, degradations=degradations, name=name
+    )
     # An experiment whose layers alone are too large is not composed as one to find that out.
     whole = compose(experiment, runs.columns) if may_fit(experiment) else None
     fit = fitted(experiment, runs.columns, whole, name, inputs.record.flow_run_id)
@@ -182,7 +184,7 @@ def _composed_for(target: Target, inputs: SealInputs, runs: Runs) -> SealPlan:
         target=target,
         composition=fit.composition,
         ledger=ledger_data,
-        sealed=_answer(target, inputs, runs, fit, name, warnings),
+        sealed=_answer(target, inputs, runs, fit, name=name, warnings=warnings),
         earlier=runs.earlier,
         parts=fit.parts,
         parts_document=fit.document,
@@ -203,6 +205,7 @@ def _answer(
     inputs: SealInputs,
     runs: Runs,
     fit: Fitted,
+    *,
     name: str,
     warnings: tuple[str, ...],
 ) -> SealedExperiment:
@@ -231,6 +234,7 @@ def build_experiment(
     inputs: SealInputs,
     runs: Runs,
     logged: Logged,
+    *,
     ledger_data: bytes,
     degradations: Sequence[str],
     name: str,

@@ -164,22 +164,34 @@ def _restore(stage: Stage, record: FlowRecord) -> PreviousSeal | None:
 
     The shard of an attempt that was interrupted may have come since, and counts as unsealed.
     """
-    for target, image_name, stored_name in _places(stage, record):
-        digest = target.find(stored_name)
-        if digest and (documents := _own_documents(target, digest, record)):
-            contents = contents_of(target, documents)
-            sealed = _answer_of(stage, target, contents, digest, image_name, stored_name)
+    for place in _places(stage, record):
+        digest = place.target.find(place.stored_name)
+        if digest and (documents := _own_documents(place.target, digest, record)):
+            contents = contents_of(place.target, documents)
+            sealed = _answer_of(stage, place, digest, contents)
             ended = (x for x in contents.entries if x.record.status != "interrupted")
             return write_sealed(stage, sealed, {entry.key for entry in ended})
     return None
 
 
-def _places(stage: Stage, record: FlowRecord) -> Iterator[tuple[Target, str, str]]:
-    """Yield the targets, image names and stored names under which it could be published."""
+@dataclass(frozen=True)
+class _Place:
+    """Where an experiment could be published: a target, its image name, and the name it has there.
+
+    The names differ where it did not finish: it is kept under another name than was asked for.
+    """
+
+    target: Target
+    image_name: str
+    stored_name: str
+
+
+def _places(stage: Stage, record: FlowRecord) -> Iterator[_Place]:
+    """Yield the places where the experiment of a flow run could be published."""
     for name in (record.image_name, record.other_name):
         for target in targets_for(stage, name, "finished"):
-            yield target, name, name
-        yield LocalTarget(stage), name, checkpoint_name(name)
+            yield _Place(target, name, name)
+        yield _Place(LocalTarget(stage), name, checkpoint_name(name))
 
 
 def _own_documents(target: Target, digest: str, record: FlowRecord) -> Documents | None:
@@ -193,22 +205,18 @@ def _own_documents(target: Target, digest: str, record: FlowRecord) -> Documents
 
 
 def _answer_of(
-    stage: Stage,
-    target: Target,
-    contents: SealedContents,
-    digest: str,
-    image_name: str,
-    stored_name: str,
+    stage: Stage, place: _Place, digest: str, contents: SealedContents
 ) -> SealedExperiment:
+    target_stage = place.target.target_stage
     return SealedExperiment(
         flow_run_id=stage.flow_run_id,
-        image_name=image_name,
+        image_name=place.image_name,
         manifest_digest=digest,
         status=contents.status,
         counts=count_by_status(contents.entries),
         warnings=contents.warnings,
-        stored_name=stored_name,
-        pushed=True if target.target_stage else None,
-        composed_in=target.target_stage,
+        stored_name=place.stored_name,
+        pushed=True if target_stage else None,
+        composed_in=target_stage,
         parts=len(contents.parts),
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,15 @@ from ommx_prefect.exceptions import UnknownAdapterError
 
 
 @dataclass(frozen=True)
+class Domain:
+    """The values that an option takes: their type, and of numbers the least and the greatest."""
+
+    kind: type
+    least: float = -math.inf
+    most: float = math.inf
+
+
+@dataclass(frozen=True)
 class Backend:
     """One solver: how to find its adapter, and what our option names are called there."""
 
@@ -34,8 +44,8 @@ class Backend:
     adapter: str
     limits: Mapping[str, str]
     driver: Driver | None = None
-    keywords: Mapping[str, tuple[type, float]] = field(default_factory=dict)
-    """A sampler's options: the type of each, and its least value."""
+    keywords: Mapping[str, Domain] = field(default_factory=dict)
+    """A sampler's options, and what each takes."""
     packages: tuple[str, ...] = ()
     """The distributions that bring the solver itself, whose versions are recorded."""
 
@@ -49,8 +59,6 @@ class Backend:
         """The distribution that brings the adapter."""
         return self.module.replace("_", "-")
 
-
-_NO_MINIMUM = float("-inf")
 
 BACKENDS: tuple[Backend, ...] = (
     Backend(
@@ -98,15 +106,15 @@ BACKENDS: tuple[Backend, ...] = (
         adapter="OMMXOpenJijSAAdapter",
         limits={"seed": "seed"},
         keywords={
-            "beta_min": (float, 0.0),
-            "beta_max": (float, 0.0),
-            "num_sweeps": (int, 1),
-            "num_reads": (int, 1),
-            "schedule": (list, _NO_MINIMUM),
-            "updater": (str, _NO_MINIMUM),
-            "sparse": (bool, _NO_MINIMUM),
-            "reinitialize_state": (bool, _NO_MINIMUM),
-            "seed": (int, 0),
+            "beta_min": Domain(float, 0.0),
+            "beta_max": Domain(float, 0.0),
+            "num_sweeps": Domain(int, 1),
+            "num_reads": Domain(int, 1),
+            "schedule": Domain(list),
+            "updater": Domain(str),
+            "sparse": Domain(bool),
+            "reinitialize_state": Domain(bool),
+            "seed": Domain(int, 0),
         },
         packages=("openjij",),
     ),

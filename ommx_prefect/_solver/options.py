@@ -15,16 +15,16 @@ from typing import Any
 
 from ommx.adapter import SolverAdapter
 
-from ommx_prefect._solver.backends import Backend, backend_of, near_matches
+from ommx_prefect._solver.backends import Backend, Domain, backend_of, near_matches
 from ommx_prefect._solver.driver import Driver
 from ommx_prefect.exceptions import SolverOptionError
 
-# The type of each limit, and its least and greatest value.
-LIMITS: dict[str, tuple[type, float, float]] = {
-    "time_limit_seconds": (float, 1e-9, 1e20),
-    "mip_gap": (float, 0.0, 1e20),
-    "seed": (int, 0, 2**31 - 1),
-    "threads": (int, 1, 64),
+# What each limit takes.
+LIMITS = {
+    "time_limit_seconds": Domain(float, 1e-9, 1e20),
+    "mip_gap": Domain(float, 0.0, 1e20),
+    "seed": Domain(int, 0, 2**31 - 1),
+    "threads": Domain(int, 1, 64),
 }
 # Arguments of an adapter's `solve` and `sample` that are no options of the solver.
 _NOT_OPTIONS = frozenset({"ommx_instance", "diagnostics", "kwargs", "args"})
@@ -46,8 +46,8 @@ def given_limits(adapter: type[SolverAdapter], limits: Mapping[str, Any]) -> dic
     """Return the limits that are not None, checked and as float or int."""
     given = plain_values({name: x for name, x in limits.items() if x is not None})
     for name, value in given.items():
-        _check(adapter, name, value, *LIMITS[name])
-    return {name: LIMITS[name][0](value) for name, value in given.items()}
+        _check(adapter, name, value, LIMITS[name])
+    return {name: LIMITS[name].kind(value) for name, value in given.items()}
 
 
 def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,11 +95,12 @@ def set_options(adapter: type[SolverAdapter], driver: Driver, model: Any, settin
         if name not in known:
             reason = f"no such option. {near_matches(name, known)}"
             raise SolverOptionError(adapter.__name__, name, reason)
-        _check(adapter, name, value, type(known[name]), told=partial(driver.explain, model, name))
+        explain = partial(driver.explain, model, name)
+        _check(adapter, name, value, Domain(type(known[name])), explain)
         try:
             driver.write(model, name, value)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            told = driver.explain(model, name)
+            told = explain()
             reason = f"{str(error).rstrip('.!')}.{told and f' It takes: {told}'}"
             raise SolverOptionError(adapter.__name__, name, reason) from error
     _read_back(adapter, driver.options(model), settings)
@@ -115,33 +116,33 @@ def check_keywords(
             take the value.
     """
     backend = backend_of(adapter)
-    known: Mapping[str, Any] = backend.keywords if backend and backend.keywords else _names(call)
+    takes = backend.keywords if backend else {}
+    known = takes or _names(call)
     for name, value in keywords.items():
         if name not in known:
             reason = f"no such option. {near_matches(name, known)}"
             raise SolverOptionError(adapter.__name__, name, reason)
-        if known[name] is not None:
-            _check(adapter, name, value, *known[name])
+        if name in takes:
+            _check(adapter, name, value, takes[name])
 
 
-def _names(call: Callable[..., Any]) -> dict[str, None]:
-    return {name: None for name in inspect.signature(call).parameters if name not in _NOT_OPTIONS}
+def _names(call: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(call).parameters) - _NOT_OPTIONS
 
 
 def _check(
     adapter: type[SolverAdapter],
     name: str,
     value: object,
-    wanted: type,
-    least: float = -math.inf,
-    most: float = math.inf,
-    told: Callable[[], str] = str,
+    domain: Domain,
+    explain: Callable[[], str] = str,
 ) -> None:
-    if not _is(value, wanted):
-        reason = f"{value!r} is no {wanted.__name__}."
-        reason += f" It takes: {known}" if (known := told()) else ""
-    elif isinstance(value, (int, float)) and not least <= value <= most:
-        reason = f"{value!r} is not between {least:g} and {most:g}."
+    """Raise SolverOptionError unless an option takes a value; `explain` says what it takes."""
+    if not _is(value, domain.kind):
+        reason = f"{value!r} is no {domain.kind.__name__}."
+        reason += f" It takes: {told}" if (told := explain()) else ""
+    elif isinstance(value, (int, float)) and not domain.least <= value <= domain.most:
+        reason = f"{value!r} is not between {domain.least:g} and {domain.most:g}."
     else:
         return
     raise SolverOptionError(adapter.__name__, name, reason)

@@ -36,7 +36,7 @@ SOLVER = ("adapter", "variant", "seed")
 Row: TypeAlias = "dict[str, Any]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contradiction:
     """Two claims about one instance, of which at most one is true."""
 
@@ -215,4 +215,11 @@ def _is_above(bound: float, objective: float, tolerance: Tolerance) -> bool:
 def _found(kind: str, row: Row, claim: str, other: Row) -> Contradiction:
     value = other["objective"]
     against = other["outcome"] if value is None else f"{other['outcome']} {float(value):.12g}"
-    return Contradiction(row["instance"], kind, row["_by"], claim, other["_by"], against)
+    return Contradiction(
+        instance=row["instance"],
+        kind=kind,
+        claim_by=row["_by"],
+        claim=claim,
+        against_by=other["_by"],
+        against=against,
+    )

@@ -35,7 +35,7 @@ TIME_LIMIT = "time_limit_seconds"
 NOT_OPTIONS = frozenset({"verbose"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordedSolve:
     """One solve, or sampling, that can be done again.
 
@@ -52,7 +52,7 @@ class RecordedSolve:
     """
 
     run: int
-    solve: int | None
+    solve: int | None = None
     instance: Instance
     name: str
     adapter: str
@@ -83,12 +83,16 @@ def _of_run(
     limits = {name: logged[name] for name in LIMITS if name in logged}
     for solve in run.solves:
         answer = answers.get((run.run_id, solve.solve_id), {})
-        name = str(answer.get("instance") or solve.input.title or f"run {run.run_id}")
-        options = _plain(solve.adapter_options)
-        adapter = solve.adapter.rpartition(".")[2]
-        start = _start_of(run) if len(run.solves) == 1 else None
         yield RecordedSolve(
-            run.run_id, solve.solve_id, solve.input, name, adapter, options, limits, answer, start
+            run=run.run_id,
+            solve=solve.solve_id,
+            instance=solve.input,
+            name=str(answer.get("instance") or solve.input.title or f"run {run.run_id}"),
+            adapter=solve.adapter.rpartition(".")[2],
+            options=_plain(solve.adapter_options),
+            limits=limits,
+            answer=answer,
+            start=_start_of(run) if len(run.solves) == 1 else None,
         )
     yield from (_of_sampling(run, x, answers) for x in run.samplings)
     has_ended = run.solves or run.samplings
@@ -98,10 +102,15 @@ def _of_run(
             for name, value in logged.items()
             if name.startswith(OPTION)
         }
-        name = str(logged.get("instance", f"run {run.run_id}"))
-        answer = answers.get((run.run_id, None), {})
-        adapter = str(logged["adapter"])
-        yield RecordedSolve(run.run_id, None, instance, name, adapter, options, limits, answer)
+        yield RecordedSolve(
+            run=run.run_id,
+            instance=instance,
+            name=str(logged.get("instance", f"run {run.run_id}")),
+            adapter=str(logged["adapter"]),
+            options=options,
+            limits=limits,
+            answer=answers.get((run.run_id, None), {}),
+        )
 
 
 def _of_sampling(
@@ -111,9 +120,14 @@ def _of_sampling(
     answer = answers.get((run.run_id, None)) if len(run.samplings) == 1 else None
     if answer is None:
         answer = {} if sampling.output is None else found_in_samples(sampling.output)
-    name = str(answer.get("instance") or sampling.input.title or f"run {run.run_id}")
-    adapter, options = sampling.adapter.rpartition(".")[2], _plain(sampling.adapter_options)
-    return RecordedSolve(run.run_id, None, sampling.input, name, adapter, options, {}, answer)
+    return RecordedSolve(
+        run=run.run_id,
+        instance=sampling.input,
+        name=str(answer.get("instance") or sampling.input.title or f"run {run.run_id}"),
+        adapter=sampling.adapter.rpartition(".")[2],
+        options=_plain(sampling.adapter_options),
+        answer=answer,
+    )
 
 
 def _start_of(run: SealedRun) -> Solution | None:

@@ -76,7 +76,11 @@ def replay_command(
         raise refused(f"{opened.name} holds no such solve")
     options = {name: option_value(value) for name, value in map(pair_of, option or ())}
     tolerance = Tolerance(absolute, relative)
-    rows, sealed = _replay(opened, wanted, adapter, options, record, tolerance)
+    solvers = [adapter_class(adapter or each.adapter) for each in wanted]
+    answers, sealed = _replay(opened, wanted, solvers, options, is_kept=record and bool(wanted))
+    rows = [
+        judged(opened, each, after, tolerance) for each, after in zip(wanted, answers, strict=True)
+    ]
     if as_json:
         print_json({"image": opened.name, "replay": sealed, "solves": [x.as_json() for x in rows]})
     else:
@@ -88,26 +92,20 @@ def replay_command(
 def _replay(
     opened: Opened,
     wanted: list[RecordedSolve],
-    adapter: str | None,
+    solvers: list[type[SolverAdapter]],
     options: dict[str, Any],
-    record: bool,
-    tolerance: Tolerance,
-) -> tuple[list[Replayed], str | None]:
-    classes = [adapter_class(adapter or each.adapter) for each in wanted]
-    is_kept = record and bool(wanted)
+    *,
+    is_kept: bool,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Solve again; return the answers, and the name of the replay where it is kept."""
     replay = Experiment() if is_kept else Experiment.with_temp_local_registry()
     with solvers_on_stderr(), working("solving", len(wanted)) as work:
-        for each, solver in zip(wanted, classes, strict=True):
+        for each, solver in zip(wanted, solvers, strict=True):
             work.text = for_terminal(f"solving {each.name}")
             _solve_one(replay, each, solver, options)
             work.advance()
     name = _name(opened) if is_kept else None
-    sealed = _sealed(replay, opened, name)
-    rows = [
-        judged(opened, each, after, tolerance)
-        for each, after in zip(wanted, answers_of(sealed), strict=True)
-    ]
-    return rows, name
+    return answers_of(_sealed(replay, opened, name)), name
 
 
 def _solve_one(

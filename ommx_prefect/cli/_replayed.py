@@ -31,7 +31,7 @@ VERSIONS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Replayed:
     """One solve, as it was and as it is now.
 
@@ -125,21 +125,21 @@ def judged(
     is_same_outcome = before.get("outcome") == after.get("outcome")
     agrees = is_same_outcome and _is_same_objective(old, new, tolerance)
     return Replayed(
-        recorded.run,
-        recorded.solve,
-        recorded.name,
-        str(after.get("adapter")),
-        before["variant"],
-        before.get("seed"),
-        before.get("limit"),
-        before.get("outcome"),
-        after.get("outcome"),
-        old,
-        new,
-        before.get("seconds"),
-        after.get("seconds"),
-        agrees,
-        () if agrees else tuple(_reasons(opened, before, after)),
+        run=recorded.run,
+        solve=recorded.solve,
+        instance=recorded.name,
+        adapter=str(after.get("adapter")),
+        variant=before["variant"],
+        seed=before.get("seed"),
+        limit=before.get("limit"),
+        outcome_before=before.get("outcome"),
+        outcome_after=after.get("outcome"),
+        objective_before=old,
+        objective_after=new,
+        seconds_before=before.get("seconds"),
+        seconds_after=after.get("seconds"),
+        agrees=agrees,
+        why=() if agrees else tuple(_reasons(opened, before, after)),
     )
 
 

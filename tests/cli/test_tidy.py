@@ -109,7 +109,16 @@ FLOW_RUN = "0a0b0c0d-1111-4000-8000-00000000000%d"
 def stuck(number, done):
     flow_run_id = FLOW_RUN % number
     listed = Listed("unsealed", flow_run_id, "unsealed", "2020-01-01T00:00:00+00:00", flow="f")
-    return listed, Recovered(flow_run_id, "", "Running", "", 1, 0, done, "because")
+    return listed, Recovered(
+        flow_run_id=flow_run_id,
+        name="",
+        state="Running",
+        since="",
+        ended=1,
+        open=0,
+        done=done,
+        why="because",
+    )
 
 
 def test_of_what_is_unsealed_only_what_ended_can_go():
