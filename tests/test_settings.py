@@ -21,7 +21,7 @@ WANTED = {"stage": "s3-bucket/shards", "registry": "ommx-registry/prod", "flush_
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("place", some(PLACES, {"environment", "pyproject.toml"}))
+@pytest.mark.parametrize("place", some(PLACES, {"pyproject.toml"}))
 def test_a_setting_is_read_from_each_place(place, tmp_path):
     variables = {f"PREFECT_INTEGRATIONS_OMMX_{key.upper()}": x for key, x in WANTED.items()}
     texts = {

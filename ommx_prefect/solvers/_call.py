@@ -19,8 +19,9 @@ from ommx_prefect._recording.current import note_here, recording_here
 from ommx_prefect._solver.call import SolverCall
 from ommx_prefect._solver.outcome import Parameters, log_parameters
 from ommx_prefect._solver.telemetry import INCUMBENT
+from ommx_prefect._values.secrets import redact_known
 from ommx_prefect._workarounds.notices import notices_collected
-from ommx_prefect.exceptions import SolveOutcomeError
+from ommx_prefect.exceptions import OmmxPrefectError, SolveOutcomeError
 from ommx_prefect.instances._digest import digest_of
 from ommx_prefect.instances._name import instance_name
 from ommx_prefect.solvers._concurrency import Concurrency, counted
@@ -108,7 +109,7 @@ def logged(call: RecordedCall) -> Iterator[None]:
     log_parameters(call.run, call.asked)
     warnings: list[str] = []
     try:
-        with notices_collected() as warnings:
+        with _without_secrets(), notices_collected() as warnings:
             yield
     except SolveOutcomeError as error:
         call.found["outcome"] = error.outcome
@@ -125,6 +126,18 @@ def logged(call: RecordedCall) -> Iterator[None]:
         ended = {**measured, **call.found, "solve_seconds": call.seconds, **told}
         log_parameters(call.run, ended)
         _attach(call)
+
+
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Cut known secrets out of our own errors: Prefect logs them, and shows them as states."""
+    try:
+        yield
+    except OmmxPrefectError as error:
+        told = [redact_known(each) if isinstance(each, str) else each for each in error.args]
+        if told == list(error.args):
+            raise
+        raise type(error)(*told) from None  # its cause would tell, too
 
 
 def _attach(call: RecordedCall) -> None:

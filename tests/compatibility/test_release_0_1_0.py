@@ -198,6 +198,7 @@ def test_records_in_an_oci_registry_are_sealed_to_the_same_bytes(registry, tmp_p
     assert_as_ever(answer["described"][owner], EXPECTED["shared"]["oci"])
 
 
+@pytest.mark.full
 def test_records_in_an_oci_registry_are_composed_there(registry, tmp_path):
     """The host was told by a hook that the flow run is Completed, and was killed then."""
     replaced = {REGISTRY: registry.host}

@@ -117,6 +117,7 @@ def worker_process_dies(suite: Suite, row: Row, name: str, *, reruns: bool = Tru
 
 
 def server_goes_away(suite: Suite, row: Row) -> None:
+    assert suite.server is not None
     journal = suite.journal()
     process = python(FLOWS, "one_by_one", journal)
     flow_run_id, _ = flow_of(journal)

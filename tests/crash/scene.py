@@ -31,13 +31,13 @@ class Suite:
 
     Attributes:
         folder: For everything that a case leaves.
-        server: The Prefect server.
+        server: The Prefect server; None where it is somebody else's.
         chance: Says when to kill.
         every: Of the points of sealing, every n-th is tried.
     """
 
     folder: Path
-    server: Server
+    server: Server | None
     chance: random.Random
     every: int = 1
     number: int = 0

@@ -127,6 +127,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--usual", action="store_true", help="one case of each kind of death")
     parser.add_argument("--every", type=int, default=1, help="every n-th point of sealing")
     parser.add_argument("--seed", type=int, default=None, help="says when to kill")
+    parser.add_argument("--api", default="", help="of a Prefect server that no case will kill")
     parser.add_argument("--json", type=Path, default=None, help="also write the lines there")
     return parser.parse_args()
 
@@ -158,8 +159,8 @@ def _run(folder: Path, arguments: argparse.Namespace, chance: random.Random) -> 
     os.environ["PREFECT_HOME"] = str(folder / "prefect")
     os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
-    server = Server(folder)
-    os.environ["PREFECT_API_URL"] = server.url
+    server = None if arguments.api else Server(folder)
+    os.environ["PREFECT_API_URL"] = server.url if server else arguments.api
     suite = Suite(folder, server, chance, every=arguments.every)
     rows: list[Row] = []
     try:
@@ -170,7 +171,8 @@ def _run(folder: Path, arguments: argparse.Namespace, chance: random.Random) -> 
                 with arguments.json.open("a") as file:
                     file.write(json.dumps(dataclasses.asdict(rows[-1])) + "\n")
     finally:
-        server.kill()
+        if server:
+            server.kill()
     return rows
 
 

@@ -28,9 +28,9 @@ MAY_BE_MISSING = "cannot be mounted"
 class Suite:
     """A crash suite that runs beside the tests which wait for its lines."""
 
-    def __init__(self, folder, usual):
+    def __init__(self, folder, *options):
         self._table, self._log = folder / "table", folder / "log"
-        options = ["--every", str(EVERY_SEALING_POINT), *usual, "--json", self._table]
+        options = ["--every", str(EVERY_SEALING_POINT), *options, "--json", self._table]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.crash.suite", *options],
@@ -61,8 +61,11 @@ class Suite:
 
 @pytest.fixture(scope="module")
 def suite(request, tmp_path_factory):
-    usual = [] if request.config.getoption("full") else ["--usual"]
-    running = Suite(tmp_path_factory.mktemp("crashes"), usual)
+    folder = tmp_path_factory.mktemp("crashes")
+    if request.config.getoption("full"):
+        running = Suite(folder)
+    else:  # of these no case kills a server
+        running = Suite(folder, "--usual", "--api", request.getfixturevalue("server"))
     yield running
     stop(running.process)
 

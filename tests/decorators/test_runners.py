@@ -185,6 +185,7 @@ def test_records_that_are_out_of_reach_are_missed_aloud(dask_address):
     assert sealed.experiment.annotations["org.ommx-prefect.degraded"]
 
 
+@pytest.mark.full
 def test_the_example_runs_on_a_cluster_that_does_not_have_its_folder(dask_address):
     example = CHECKOUT / "flows" / "distributed_solves.py"
     command = [sys.executable, str(example), "--scheduler", dask_address]

@@ -66,6 +66,7 @@ def test_a_newcomers_run_ends_cleanly_and_its_line_opens_what_it_sealed(own_plac
     assert name in text
 
 
+@pytest.mark.full
 def test_a_second_night_is_compared_with_the_one_before(own_registry, tmp_path):
     (tmp_path / "tiny.mps").write_text(TINY)
     told = [str(tmp_path), "--adapter", "highs", "--experiment", "localhost/tests/again"]
@@ -98,10 +99,13 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_traceback(own_place):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--experiment", "Not A Name"],
         ["--compare-with", "localhost:9/nobody/has:this"],
-        ["--report", "no-such-folder/night.html"],
-        *full(["--adapter", "gurobi"], ["--compare-with", "Not A Name"]),
+        *full(
+            ["--experiment", "Not A Name"],
+            ["--report", "no-such-folder/night.html"],
+            ["--adapter", "gurobi"],
+            ["--compare-with", "Not A Name"],
+        ),
     ],
 )
 def test_what_cannot_run_at_all_is_said_in_words(own_registry, arguments):
@@ -116,8 +120,10 @@ def test_what_cannot_run_at_all_is_said_in_words(own_registry, arguments):
     ("sources", "reason"),
     [
         (["missing"], "the first of 1: no such file or folder"),
-        (["nothing"], "the first of 1: no instance file in this folder"),
-        *full((["missing", "gone.mps"], "the first of 2: no such file or folder")),
+        *full(
+            (["nothing"], "the first of 1: no instance file in this folder"),
+            (["missing", "gone.mps"], "the first of 2: no such file or folder"),
+        ),
     ],
 )
 def test_a_benchmark_that_could_read_nothing_fails_says_why_and_how_it_is_opened(

@@ -11,7 +11,8 @@ import uuid
 import pytest
 from ommx.artifact import gc
 from ommx.experiment import Experiment
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from ommx_prefect import (
@@ -22,6 +23,7 @@ from ommx_prefect import (
 from ommx_prefect._format.decode import decode
 from ommx_prefect._stages.checkpoints import CheckpointFiles
 from ommx_prefect._stages.local import LocalStage
+from tests.support.started import until
 from tests.support.tiers import full
 
 server = pytest.mark.usefixtures("server")
@@ -93,13 +95,24 @@ one(sys.argv[1])
 """
 
 
+def _known(client: SyncPrefectClient, task_run_id: uuid.UUID) -> object | None:
+    """Return the task run once Prefect knows of it, which an event tells it."""
+    try:
+        return client.read_task_run(task_run_id)
+    except ObjectNotFound:
+        return None
+
+
 def _sealed_after_kill(process: subprocess.Popen[str], flow_run_id: str) -> Experiment:
-    process.kill()
-    process.wait(240)
     with get_client(sync_client=True) as client:
+        begun = [uuid.UUID(attempt.task_run_id) for attempt in LocalStage(flow_run_id).starts()]
+        for task_run_id in begun:
+            until(lambda known=task_run_id: _known(client, known))
+        process.kill()
+        process.wait(240)
         killed = Crashed(message="killed")
-        for attempt in LocalStage(flow_run_id).starts():
-            client.set_task_run_state(uuid.UUID(attempt.task_run_id), killed, force=True)
+        for task_run_id in begun:
+            client.set_task_run_state(task_run_id, killed, force=True)
         client.set_flow_run_state(uuid.UUID(flow_run_id), killed, force=True)
     seal(flow_run_id)
     return load_experiment(flow_run_id)

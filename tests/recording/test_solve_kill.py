@@ -79,7 +79,7 @@ def recovered(flow_run_id: str) -> Experiment:
     return load_experiment(flow_run_id)
 
 
-@pytest.mark.parametrize("name", some(CALLS, {"solve with HiGHS", "log_solve"}))
+@pytest.mark.parametrize("name", some(CALLS, {"solve with HiGHS"}))
 def test_kill_9_in_a_solve_leaves_the_instance_and_every_parameter(tmp_path, name):
     call, parameters = CALLS[name]
     script = tmp_path / "solving.py"

@@ -29,6 +29,7 @@ from tests.sealing.test_accumulate import nights_in, of_each, series
 from tests.sealing.test_lineage import BASE, play
 from tests.support.models import knapsack
 from tests.support.reading import run_again
+from tests.support.tiers import full
 
 pytestmark = pytest.mark.usefixtures("server", "no_credentials")
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -91,7 +92,7 @@ def forget_all(*sealed) -> None:
             remove_image(ref.image_name)
 
 
-@pytest.fixture(params=["local", "registry"])
+@pytest.fixture(params=["registry", *full("local")])
 def either(request):
     """The Local Registry, or a container registry."""
     if request.param == "registry":

@@ -15,7 +15,9 @@ from prefect.blocks.system import Secret
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
 from ommx_prefect import current_run, flow, load_experiment, task
+from ommx_prefect.solvers import solve
 from tests.support.reading import run_flow, shown_of
+from tests.support.solving import eight_capacities
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("server")]
 
@@ -144,3 +146,28 @@ def test_a_secret_of_a_flow_is_nowhere_in_what_it_calls(tmp_path):
 
 def _is_json(run: SealedRun, word: str) -> bool:
     return "output" in run.attachment_names and word in str(run.get_attachment("output"))
+
+
+@pytest.mark.parametrize(
+    ("adapter", "options"),
+    [
+        ("highs", {"solution_file": TOKEN}),
+        ("scip", {"visual/vbcfilename": f"of-{TOKEN}"}),
+        ("highs", {"presolve": TOKEN}),  # which HiGHS refuses, with an error that shows it
+        ("highs", {TOKEN: "an option that there is not"}),
+    ],
+    ids=["highs", "scip", "refused", "unknown"],
+)
+def test_a_secret_in_the_options_of_a_solver_is_nowhere(adapter, options, tmp_path, caplog):
+    @flow
+    def night(api_key):
+        assert api_key == TOKEN
+        solve(adapter, eight_capacities(), options=options)
+
+    sealed = run_flow(night, TOKEN)
+    (run,) = sealed.runs
+    options_said = [solve.adapter_options for solve in run.solves]
+    assert "**redacted**" in f"{run.lifecycle_reason} {options_said}"  # there it stood
+    assert held_by(sealed.experiment.artifact.image_name, tmp_path) == []
+    assert TOKEN not in shown_of(sealed.flow_run_id)
+    assert TOKEN not in caplog.text

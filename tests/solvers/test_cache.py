@@ -21,6 +21,7 @@ from ommx_prefect.solvers import sample, solve
 from tests.support.models import knapsack
 from tests.support.reading import Sealed, run_flow
 from tests.support.solving import BITS, X, instance_of, penalised
+from tests.support.tiers import full
 
 CACHED = """
 import sys
@@ -78,7 +79,9 @@ def said(sealed: Sealed) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("runner", [None, ProcessPoolTaskRunner], ids=["threads", "processes"])
+@pytest.mark.parametrize(
+    "runner", [None, *full(ProcessPoolTaskRunner)], ids=["threads", "processes"]
+)
 def test_a_cached_solve_says_what_the_solve_said_but_for_its_seconds(runner):
     limits = {"time_limit_seconds": 9 if runner else 10, "seed": 3}
     sealed = twice(solve, "highs", knapsack, **limits, runner=runner and runner(max_workers=1))

@@ -239,7 +239,7 @@ def _has_incumbent(files: CheckpointFiles) -> bool:
 
 
 @pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("adapter", ["highs", "scip"])
+@pytest.mark.parametrize("adapter", ["highs", *full("scip")])
 def test_kill_9_leaves_the_best_solution_so_far(tmp_path, adapter):
     process, flow_run_id = started(tmp_path, adapter, "direct")
     time.sleep(1.5)

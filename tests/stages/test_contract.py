@@ -57,9 +57,8 @@ EXPERIMENTS = {"oci": None, "oci-composed": "{host}/acme/{name}/night"}
 
 @pytest.fixture(
     params=[
-        "local-file-system",
         "oci-composed",
-        *full("local", "remote-file-system", "s3-bucket", "oci"),
+        *full("local", "local-file-system", "remote-file-system", "s3-bucket", "oci"),
     ]
 )
 def place(request, tmp_path):
