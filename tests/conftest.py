@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tests.support.prefect_server import end_shared_server, shared_server
+from tests.support.prefect_server import end_shared_server, said_by_shared_server, shared_server
 from tests.support.watchdog import VARIABLE, guarded_folder
 
 # Both are fixed once per process, so they are chosen before anything imports ommx or prefect.
@@ -57,6 +57,7 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 IS_WATCHED = pytest.StashKey[bool]()
+SERVER_LOG = pytest.StashKey[str]()
 FULL = "cases marked `full`: further runners, places and kinds of death of what runs once anyhow"
 
 
@@ -105,7 +106,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say what was left out, for workers of xdist tell nobody."""
+    """Say what was left out, for workers of xdist tell nobody, and what the server said."""
+    if said := config.stash.get(SERVER_LOG, ""):
+        terminalreporter.section("the end of what the Prefect server logged")
+        terminalreporter.write_line(said)
     if not config.getoption("full"):
         terminalreporter.write_line(f"Not run without --full: {FULL}.")
 
@@ -134,6 +138,8 @@ def _settings_without_temporary_server() -> Settings:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):  # the process that started the others
+        if session.testsfailed:  # their reason may stand there
+            session.config.stash[SERVER_LOG] = said_by_shared_server(RUN)
         end_shared_server(RUN)
     shutil.rmtree(SESSION, ignore_errors=True)
 

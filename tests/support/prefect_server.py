@@ -44,6 +44,12 @@ def end_shared_server(run: Path) -> None:
             process.wait(STOP_SECONDS)
 
 
+def said_by_shared_server(run: Path, most_bytes: int = 20_000) -> str:
+    """Return the end of what the server of a run has logged: warnings and errors."""
+    log = run / "server" / "log"
+    return log.read_bytes()[-most_bytes:].decode(errors="replace") if log.exists() else ""
+
+
 @contextlib.contextmanager
 def own_server(folder: Path) -> Iterator[str]:
     """Use a server of one's own for a block; yield its API URL."""
@@ -74,6 +80,7 @@ def _started(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
         **os.environ,
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_UI_API_URL": url,
+        "PREFECT_SERVER_LOG_RETRYABLE_ERRORS": "true",
     }
     environment.pop("PREFECT_API_URL", None)
     with (folder / "log").open("wb") as log:
