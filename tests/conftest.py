@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from tests.support.prefect_server import end_shared_server, said_by_shared_server, shared_server
+from tests.support.tiers import longest_first
 from tests.support.watchdog import VARIABLE, guarded_folder
 
 # Both are fixed once per process, so they are chosen before anything imports ommx or prefect.
@@ -80,6 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    longest_first(items)
     files: set[Path] = set()
     for item in items:
         has_server = item.get_closest_marker("server") is not None
