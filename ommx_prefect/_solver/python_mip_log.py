@@ -8,6 +8,7 @@ as the log of another version, tells nothing.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,9 @@ def read_log(text: str) -> CbcLog:
         elif row := _row(table, words, clock, is_new=line.lstrip().startswith(_STARS)):
             clock = row.seconds
             log.rows.append(row)
+    # Times in tables are rounded: one may be beyond the end.
+    end = log.counts.get("seconds", math.inf)
+    log.rows = [row._replace(seconds=min(row.seconds, end)) for row in log.rows]
     log.rows.sort(key=lambda row: row.seconds)  # solutions of the root stand in the tree's table
     return log
 

@@ -68,6 +68,12 @@ def test_each_table_of_the_log_is_read(line):
     assert log.is_understood
 
 
+def test_a_time_that_is_rounded_up_is_not_beyond_the_end():
+    log = read_log(LOG.replace("1.25   (CPU", "1.096  (CPU"))
+    assert [row.seconds for row in log.rows][-2:] == [0.53, 1.096]
+    assert log.counts["seconds"] == 1.096
+
+
 def test_a_log_of_another_version_tells_no_times():
     assert not read_log("").is_understood
     other = LOG.replace("OnTree", "Left")
