@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock, Timer
-from typing import Protocol
 
 from ommx_prefect.instances import _reader_child
 from ommx_prefect.instances._matrix import Matrix
@@ -31,22 +30,12 @@ def read_apart(reader: str, path: Path) -> Matrix:
     Raises:
         Unreadable: The reader says so, dies, or does not end.
     """
-    with _LOCK, _Questions(path, reader) as questions:
+    with _LOCK, Questions(path, reader) as questions:
         return questions.model()
 
 
-class ReadAhead(Protocol):
-    """A file that another process reads meanwhile."""
-
-    def model(self) -> Matrix:
-        """Wait for the model; raises what `read_apart` raises."""
-
-    def doubts(self) -> tuple[Doubt, ...]:
-        """Wait for what `doubts_beside_ommx` returns; the model comes first."""
-
-
 @contextmanager
-def begun_apart(reader: str, path: Path) -> Iterator[ReadAhead | None]:
+def begun_apart(reader: str, path: Path) -> Iterator[Questions | None]:
     """Let another process read a file, and look for what is doubtful in it, meanwhile.
 
     None is yielded if that process is busy.
@@ -56,7 +45,7 @@ def begun_apart(reader: str, path: Path) -> Iterator[ReadAhead | None]:
         return
     lock = _LOCK  # a fork has another one
     try:
-        with _Questions(path, reader, "doubts") as questions:
+        with Questions(path, reader, "doubts") as questions:
             yield questions
     finally:
         lock.release()
@@ -129,7 +118,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-class _Questions:
+class Questions:
     """Questions on a file to the process, within the seconds that it has. In a `with` block."""
 
     def __init__(self, path: Path, *wanted: str) -> None:
@@ -140,7 +129,7 @@ class _Questions:
         self._timer.start()
         self._child.ask(wanted, path)
 
-    def __enter__(self) -> _Questions:
+    def __enter__(self) -> Questions:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -155,13 +144,13 @@ class _Questions:
             return _model_in(answer)
         code = self._child.end()
         if code == 0:  # it ended for it was idle, just before the question
-            with _Questions(self._path, self._wanted[0]) as again:
+            with Questions(self._path, self._wanted[0]) as again:
                 return again.model()
         is_slow = self._child.killed
         raise Unreadable(f"it did not end in {self._seconds:.0f} s" if is_slow else _death(code))
 
     def doubts(self) -> tuple[Doubt, ...]:
-        """Wait for what is doubtful in the file; what has no answer is found here."""
+        """Wait for what `doubts_beside_ommx` returns; without an answer it is called here."""
         answer = self._answer() if self._open else b""
         if not answer:
             return doubts_beside_ommx(self._path)

@@ -13,7 +13,7 @@ from ommx import Instance
 from ommx_prefect.instances._highs_reader import read_highs
 from ommx_prefect.instances._matrix import Matrix
 from ommx_prefect.instances._ommx_reader import is_exact, load_mps, read_ommx
-from ommx_prefect.instances._reader_process import ReadAhead, begun_apart, read_apart
+from ommx_prefect.instances._reader_process import Questions, begun_apart, read_apart
 from ommx_prefect.instances._unreadable import Inexpressible, NotInstalled, Unreadable
 
 # Who reads which format, in the order in which they are asked.
@@ -36,7 +36,7 @@ class Reading:
 
 
 @contextmanager
-def reading_ahead(path: Path, suffix: str) -> Iterator[ReadAhead | None]:
+def reading_ahead(path: Path, suffix: str) -> Iterator[Questions | None]:
     """Let HiGHS read a large MPS file in another process, while OMMX's loader reads it here."""
     if suffix == ".mps" and path.stat().st_size >= LARGE_BYTES:
         with begun_apart("highs", path) as begun:
@@ -46,7 +46,7 @@ def reading_ahead(path: Path, suffix: str) -> Iterator[ReadAhead | None]:
 
 
 def reading(
-    reader: str, path: Path, *, is_sound: bool = False, begun: ReadAhead | None = None
+    reader: str, path: Path, *, is_sound: bool = False, begun: Questions | None = None
 ) -> Reading:
     """Let a reader read a file.
 
@@ -71,7 +71,7 @@ def reading(
 
 
 def _read(
-    reader: str, path: Path, is_sound: bool, begun: ReadAhead | None
+    reader: str, path: Path, is_sound: bool, begun: Questions | None
 ) -> tuple[Matrix, Instance | None]:
     if reader == "ommx":
         instance = load_mps(path)
