@@ -35,6 +35,7 @@ def shared_server(run: Path) -> Iterator[str]:
             url.write_text(started)
     with _in_use(url.read_text()) as used:
         yield used
+        _send_events()
 
 
 def end_shared_server(run: Path) -> None:
@@ -111,12 +112,25 @@ def _in_use(url: str) -> Iterator[str]:
         _set_url(before)
 
 
+def _send_events() -> None:
+    """Send what waits: without its server this process would try again and again when it ends."""
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.drain_all(timeout=STOP_SECONDS)
+
+
 def _set_url(url: str | None) -> None:
-    """Tell Prefect of a change, in threads without a context of settings as well."""
+    """Tell Prefect of a change, in threads without a context of settings as well.
+
+    Flow runs have no heartbeats then: each would wait up to a second for the thread that sends
+    them to end (Prefect 3.9.1).
+    """
     from prefect.context import refresh_global_settings_context
+    from prefect.settings import get_current_settings
 
     if url is None:
         os.environ.pop("PREFECT_API_URL", None)
     else:
         os.environ["PREFECT_API_URL"] = url
     refresh_global_settings_context()
+    get_current_settings().flows.heartbeat_frequency = None
