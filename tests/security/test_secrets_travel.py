@@ -158,7 +158,12 @@ def _is_json(run: SealedRun, word: str) -> bool:
     ],
     ids=["highs", "scip", "refused", "unknown"],
 )
-def test_a_secret_in_the_options_of_a_solver_is_nowhere(adapter, options, tmp_path, caplog):
+def test_a_secret_in_the_options_of_a_solver_is_nowhere(
+    adapter, options, tmp_path, caplog, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # solvers write files of these names
+
     @flow
     def night(api_key):
         assert api_key == TOKEN
