@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tests.support.prefect_server import send_events
+
 REQUEST = re.compile(rb"^(GET|HEAD|POST|PUT|PATCH|DELETE) (\S+) HTTP/1\.1\r$", re.MULTILINE)
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # Of the API: what reads although it is a POST.
@@ -56,6 +58,7 @@ def counting_proxy(url: str) -> Iterator[Counting]:
         where = (host, int(port))
         threading.Thread(target=_listen, args=(listening, where, counting), daemon=True).start()
         yield counting
+        send_events()
 
 
 def _listen(listening: socket.socket, where: tuple[str, int], counting: Counting) -> None:

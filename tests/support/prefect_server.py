@@ -35,7 +35,14 @@ def shared_server(run: Path) -> Iterator[str]:
             url.write_text(started)
     with _in_use(url.read_text()) as used:
         yield used
-        _send_events()
+        send_events()
+
+
+def send_events() -> None:
+    """Send what waits before a server goes: at its end this process would try for minutes."""
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.drain_all(timeout=STOP_SECONDS)
 
 
 def end_shared_server(run: Path) -> None:
@@ -110,13 +117,6 @@ def _in_use(url: str) -> Iterator[str]:
         yield url
     finally:
         _set_url(before)
-
-
-def _send_events() -> None:
-    """Send what waits: without its server this process would try again and again when it ends."""
-    from prefect.events.worker import EventsWorker
-
-    EventsWorker.drain_all(timeout=STOP_SECONDS)
 
 
 def _set_url(url: str | None) -> None:
