@@ -11,9 +11,6 @@ from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._shards import columns
 from ommx_prefect._targets.annotations import FLOW_RUN_URL
 
-# Of what people look at first, the worst first; what is not named comes last.
-WORST_FIRST = ("failed", "interrupted")
-
 
 @dataclass(frozen=True)
 class AttachmentFacts:

@@ -19,6 +19,7 @@ from prefect.runtime import flow_run as runtime_flow_run
 
 from ommx_prefect._flowrun.registry import stage_wanted
 from ommx_prefect._flowrun.settings import settings_of
+from ommx_prefect._registry.blobs import ROOT_VARIABLE
 from ommx_prefect._shards.process import host_name, new_nonce, own_start, time_in_order
 from ommx_prefect._shards.schema import ROOT_FLOW_RUN_KEY
 from ommx_prefect._shards.shard import Attempt
@@ -151,8 +152,8 @@ def adopt_stage(root_flow_run_id: str) -> None:
 
 def _adopt_registry(root: str) -> None:
     """Use the flow's Local Registry in a worker to which its environment was not carried."""
-    if "OMMX_LOCAL_REGISTRY_ROOT" in os.environ:
+    if ROOT_VARIABLE in os.environ:
         return
     with contextlib.suppress(RuntimeError):  # this process has chosen its root already
         set_local_registry_root(root)
-        os.environ["OMMX_LOCAL_REGISTRY_ROOT"] = root
+        os.environ[ROOT_VARIABLE] = root

@@ -26,6 +26,8 @@ PARAMETRIC_INSTANCE_MEDIA_TYPE = "application/org.ommx.v2.parametric-instance"
 SOLUTION_MEDIA_TYPE = "application/org.ommx.v2.solution"
 SAMPLE_SET_MEDIA_TYPE = "application/org.ommx.v2.sample-set"
 
+# Statuses of Runs that people look at first, the worst first.
+UNWELL = ("failed", "interrupted")
 # Column type of the run-parameter table -> the Python type of its cells.
 COLUMN_TYPES: dict[str, type] = {"bool": bool, "int64": int, "float64": float, "string": str}
 

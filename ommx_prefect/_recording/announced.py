@@ -23,8 +23,6 @@ from ommx_prefect._format.model import (
     describe,
 )
 
-INSTANCE = "instance"
-
 
 @dataclass(frozen=True)
 class Announced:

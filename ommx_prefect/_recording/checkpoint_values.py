@@ -22,9 +22,10 @@ from ommx_prefect._format.model import (
     RunRecord,
     Scalar,
 )
-from ommx_prefect._recording.announced import INSTANCE, Announced
+from ommx_prefect._recording.announced import Announced
 from ommx_prefect._recording.collected import CollectedAttachments
 from ommx_prefect._shards.shard import Attempt, Shard
+from ommx_prefect._solver.telemetry import INSTANCE
 from ommx_prefect._stages.checkpoints import ANNOUNCED, NUMBER, CheckpointFiles
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._values.error_texts import describe_error

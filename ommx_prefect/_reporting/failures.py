@@ -6,11 +6,12 @@ from ommx_prefect._format.model import RunRecord
 from ommx_prefect._reporting.markdown import MOST_LINES, link, more, name_in_shell
 from ommx_prefect._reporting.night import Night
 from ommx_prefect._shards import columns
+from ommx_prefect._solver.telemetry import INSTANCE
 from ommx_prefect._values.display import for_markdown
 
 LONGEST_REASON = 200
-# What a solve that was killed has left, and by which it is solved again.
-ADAPTER, INSTANCE = "adapter", "instance"
+# What a solve that was killed has left beside its instance, and by which it is solved again.
+ADAPTER = "adapter"
 
 
 def failures(night: Night) -> list[str]:

@@ -10,14 +10,11 @@ from typing import Literal
 from prefect.client.schemas.objects import FlowRun
 
 from ommx_prefect._format.earlier import own_runs
-from ommx_prefect._format.model import ExperimentRecord, RunRecord
+from ommx_prefect._format.model import UNWELL, ExperimentRecord, RunRecord
 from ommx_prefect._prefect.api import find_deployment_name
 from ommx_prefect._sealing.result import SealedExperiment, target_of_sealed
 from ommx_prefect._targets.whole import read_whole
 from ommx_prefect._values.secrets import redact_known
-
-# Statuses of Runs that somebody should know of, the worst first.
-UNWELL = ("failed", "interrupted")
 
 
 @dataclass(frozen=True)

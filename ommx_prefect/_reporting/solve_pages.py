@@ -12,10 +12,10 @@ from uuid import UUID
 
 from prefect.client.schemas.actions import ArtifactCreate
 
-from ommx_prefect._format.model import RunRecord
+from ommx_prefect._format.model import UNWELL, RunRecord
 from ommx_prefect._prefect.api import api_client
 from ommx_prefect._reporting.markdown import link
-from ommx_prefect._reporting.night import UNWELL, Night
+from ommx_prefect._reporting.night import Night
 from ommx_prefect._shards import columns
 from ommx_prefect._values.display import as_code, for_markdown, for_terminal
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ommx_prefect._format.earlier import own_runs
-from ommx_prefect._format.model import ExperimentRecord, RunRecord, Scalar
+from ommx_prefect._format.model import UNWELL, ExperimentRecord, RunRecord, Scalar
 from ommx_prefect._shards import columns
 from ommx_prefect._values.display import for_terminal
 
@@ -38,8 +38,6 @@ HIDDEN_PARAMETERS = frozenset(
     {columns.TASK_RUN_ID, columns.STARTED_AT, columns.HOST, columns.FLOW_ATTEMPT}
     | {columns.FLOW_RUN_ID}
 )
-# The order of rows; what is not named comes last.
-WORST_FIRST = ("failed", "interrupted")
 # States of a task run that has not ended, which Prefect shows for ever of one that was killed.
 NOT_ENDED = frozenset({"Running", "Pending", "Scheduled", "Retrying", "Cancelling", "Paused"})
 
@@ -47,7 +45,7 @@ NOT_ENDED = frozenset({"Running", "Pending", "Scheduled", "Retrying", "Cancellin
 def runs_table(experiment: ExperimentRecord) -> list[dict[str, Any]]:
     """Return one row for each own Run; every row has the same columns in the same order."""
     runs = own_runs(experiment)
-    runs.sort(key=lambda run: (run[1].status not in WORST_FIRST, run[1].status != "failed"))
+    runs.sort(key=lambda run: (run[1].status not in UNWELL, run[1].status != "failed"))
     logged = {name for _, run in runs for name in run.parameters}
     titles = titles_of(logged - HIDDEN_PARAMETERS)
     return [_row(run_id, run, titles) for run_id, run in runs]

@@ -26,6 +26,8 @@ LIMITS = {
     "seed": Domain(int, 0, 2**31 - 1),
     "threads": Domain(int, 1, 64),
 }
+# Before the names of options under which a solve is known that has left no record of them.
+OPTION = "option."
 # Arguments of an adapter's `solve` and `sample` that are no options of the solver.
 _NOT_OPTIONS = frozenset({"ommx_instance", "diagnostics", "kwargs", "args"})
 

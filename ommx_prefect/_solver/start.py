@@ -12,7 +12,6 @@ for each variable that is used, is told and left out, or refused where a start i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from typing import TypeAlias, cast
 from ommx import Instance, Solution, State
 from ommx.experiment import SealedRun
 
+from ommx_prefect._format.model import sha256_digest
 from ommx_prefect._solver.telemetry import INCUMBENT
 
 Values: TypeAlias = "dict[int, float]"
@@ -147,4 +147,4 @@ def _digest(start: object) -> str:
     else:
         values = start.entries if isinstance(start, State) else cast(Mapping[int, float], start)
         data = json.dumps(sorted((int(x), float(y)) for x, y in values.items())).encode()
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return sha256_digest(data)

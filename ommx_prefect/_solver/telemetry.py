@@ -23,7 +23,11 @@ from ommx_prefect._solver.watch import Watch
 Telemetry: TypeAlias = Literal["full", "summary", False]
 LEVELS: tuple[Telemetry, ...] = ("full", "summary", False)
 
-LOG, TRAJECTORY, INCUMBENT, START = "solver.log", "trajectory", "incumbent", "start"
+# What is attached to the Run of a solve; the instance where its process may be killed,
+INSTANCE, START = "instance", "start"
+LOG, TRAJECTORY, INCUMBENT = "solver.log", "trajectory", "incumbent"
+# and to its experiment.
+ENVIRONMENT = "environment"
 # A log longer than this keeps its two ends.
 MOST_LOG_BYTES = 8 * 2**20
 

@@ -72,11 +72,7 @@ def may_be_put_away(folder: Path) -> bool:
         DocumentError: A document of it is damaged.
     """
     files = {path.relative_to(folder) for path in _files(folder)}
-    are_documents = all(
-        path.as_posix() in {*KEPT_DOCUMENTS, LOCK} or path.parts[0] in KEPT_FOLDERS
-        for path in files
-    )
-    if not are_documents:
+    if not all(map(_is_kept, files)):
         return False
     if Path(SEALED_RECORD) not in files:
         return files <= OF_A_SUBFLOW and _is_sealed_with_its_root(folder)

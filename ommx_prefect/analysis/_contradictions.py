@@ -21,10 +21,10 @@ import pandas as pd
 
 from ommx_prefect.analysis._instances import filled_digests, filled_names
 from ommx_prefect.analysis._known import known_values
+from ommx_prefect.analysis._logged import HAS_SOLUTION
 from ommx_prefect.analysis._pairs import instance_keys
 from ommx_prefect.analysis._tolerance import Tolerance
 
-HAS_SOLUTION = frozenset({"optimal", "feasible"})
 # What is known of an instance -> the outcome of a solve that would say so.
 KNOWN_AS = {"optimal": "optimal", "best": "feasible", "infeasible": "infeasible"}
 KNOWN_AS |= {"unbounded": "unbounded"}

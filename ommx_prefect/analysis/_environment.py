@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import pandas as pd
 from ommx.experiment import Experiment
 
-ATTACHMENT = "environment"
+from ommx_prefect._solver.telemetry import ENVIRONMENT
+
 # What must agree for times to be compared -> the keys under which an environment may have it.
 COMPARED: dict[str, tuple[str, ...]] = {
     "cpu": ("cpu", "cpu_model"),
@@ -29,7 +30,7 @@ NightEnvironment: TypeAlias = "Document | Sequence[Document] | None"
 
 def is_environment(name: str) -> bool:
     """Tell whether an attachment of this name says on what machine an experiment ran."""
-    return name.partition("@")[0] == ATTACHMENT
+    return name.partition("@")[0] == ENVIRONMENT
 
 
 def environments_of(experiment: Experiment) -> list[dict[str, Any]]:

@@ -7,12 +7,13 @@ A value that does not fit its column is missing, as if nobody had logged it.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ommx_prefect._oci.names import is_digest
 from ommx_prefect._shards import columns
 from ommx_prefect._solver.backends import BACKENDS
+from ommx_prefect._solver.options import OPTION
 
 # Column -> the run parameter that says it, where the Run holds one solve.
 PARAMETERS: dict[str, str] = {
@@ -37,8 +38,8 @@ PARAMETERS: dict[str, str] = {
 }
 OUTCOMES = frozenset({"optimal", "feasible", "infeasible", "unbounded", "no_solution"})
 OUTCOMES |= {"not_applicable", "error"}
+HAS_SOLUTION = frozenset({"optimal", "feasible"})
 SENSES = frozenset({"minimize", "maximize"})
-OPTION = "option."
 # Our names of the limits that make another variant -> what each adapter's solver calls them.
 VARIANT_LIMITS: dict[str, dict[str, str]] = {
     backend.adapter: {x: backend.limits[x] for x in ("mip_gap", "threads") if x in backend.limits}
@@ -51,7 +52,6 @@ OPTION_COLUMNS: dict[str, str] = {
     for ours, column in (("seed", "seed"), ("time_limit_seconds", "limit"))
     if (theirs := backend.limits.get(ours))
 }
-_DIGEST = re.compile("sha256:[0-9a-f]{64}")
 _MOST = 2**63
 
 
@@ -78,7 +78,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "Int64": _is_count,
     "outcome": lambda value: value in OUTCOMES,
     "sense": lambda value: value in SENSES,
-    "digest": lambda value: isinstance(value, str) and bool(_DIGEST.fullmatch(value)),
+    "digest": lambda value: isinstance(value, str) and is_digest(value),
 }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from ommx_prefect.analysis._logged import HAS_SOLUTION
 from ommx_prefect.analysis._tolerance import Tolerance
 
-HAS_SOLUTION = frozenset({"optimal", "feasible"})
 BEFORE, AFTER = "before", "after"
 
 

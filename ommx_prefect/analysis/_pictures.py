@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from ommx.experiment import Experiment
 
+from ommx_prefect._solver.telemetry import TRAJECTORY
 from ommx_prefect.analysis._plots import plot_gap, plot_profile, plot_trend
-from ommx_prefect.analysis._profiles import TRAJECTORY, gap_over_time, solver_names
+from ommx_prefect.analysis._profiles import gap_over_time, solver_names
 from ommx_prefect.analysis._totals import is_solved
 
 if TYPE_CHECKING:

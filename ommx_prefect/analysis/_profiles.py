@@ -15,10 +15,11 @@ from ommx.experiment import Experiment, SealedRun
 from ommx_prefect._format.earlier import own
 from ommx_prefect._registry.run_parameters import run_parameters
 from ommx_prefect._registry.whole import whole
+from ommx_prefect._solver.telemetry import TRAJECTORY
 from ommx_prefect.analysis._instances import instance_key
 from ommx_prefect.analysis._totals import is_solved
 
-TRAJECTORY, JSON = "trajectory", "application/json"
+JSON = "application/json"
 # The lists of a trajectory, all of one length, of numbers and null.
 TOLD = ("seconds", "primal", "dual", "nodes")
 # What counts, as `attrs` say it.

@@ -21,15 +21,13 @@ from ommx_prefect._catalogue.contents import parameters_of
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._format.earlier import own
 from ommx_prefect._solver.backends import BACKENDS, backend_of, resolve_adapter
-from ommx_prefect._solver.options import LIMITS
+from ommx_prefect._solver.options import LIMITS, OPTION
 from ommx_prefect._solver.outcome import found_in_samples
-from ommx_prefect._solver.telemetry import START
+from ommx_prefect._solver.telemetry import INSTANCE, START
 from ommx_prefect.analysis import solves
 from ommx_prefect.analysis._solves import rows_of
 from ommx_prefect.exceptions import UnknownAdapterError
 
-# What a Run whose process was killed leaves of the solve that it was in.
-INSTANCE, OPTION = "instance", "option."
 TIME_LIMIT = "time_limit_seconds"
 # Options of OMMX's adapters that are none of their solvers'.
 NOT_OPTIONS = frozenset({"verbose"})

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from ommx_prefect._catalogue.contents import WORST_FIRST, attachments_of, parameters_of
+from ommx_prefect._catalogue.contents import attachments_of, parameters_of
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._format.earlier import own
+from ommx_prefect._format.model import UNWELL
 from ommx_prefect._shards import columns
 from ommx_prefect._targets import annotations as names
 from ommx_prefect.cli._claims import claims_of
@@ -126,7 +127,7 @@ def _cells(logged: Mapping[str, Any], solve: Mapping[str, Any]) -> dict[str, Any
 def _badness(row: dict[str, Any]) -> tuple[int, int, int]:
     status, outcome = row["status"], row["outcome"]
     return (
-        WORST_FIRST.index(status) if status in WORST_FIRST else len(WORST_FIRST),
+        UNWELL.index(status) if status in UNWELL else len(UNWELL),
         BAD_OUTCOMES.index(outcome) if outcome in BAD_OUTCOMES else len(BAD_OUTCOMES),
         row["run"],
     )

@@ -14,11 +14,11 @@ from ommx_prefect._catalogue.contents import (
     text_of,
 )
 from ommx_prefect._catalogue.opened import Opened
+from ommx_prefect._solver.telemetry import LOG
 from ommx_prefect.cli._output import say, shown_bytes
 from ommx_prefect.cli._table import print_table
 from ommx_prefect.exceptions import UnknownImageError
 
-LOG = "solver.log"
 LOG_LINES = 20
 
 

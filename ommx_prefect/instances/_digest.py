@@ -17,6 +17,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 
+from ommx_prefect._format.model import sha256_digest
 from ommx_prefect.instances._content import content_of
 from ommx_prefect.instances._dependent_variables import AnyInstance
 
@@ -45,7 +46,7 @@ def digest_of(instance: AnyInstance, data: bytes) -> str:
             _kept.move_to_end(key)
             return known
     content = content_of(instance, data).encode()
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    digest = sha256_digest(content)
     with _lock:
         _kept[key] = digest
         while len(_kept) > MOST_KEPT:

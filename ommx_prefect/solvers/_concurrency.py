@@ -22,9 +22,9 @@ from ommx_prefect._flowrun.environment import environment_here
 from ommx_prefect._flowrun.host_folder import host_folder
 from ommx_prefect._recording.current import CurrentRecording, note_here
 from ommx_prefect._registry.files import make_folder
+from ommx_prefect._solver.telemetry import ENVIRONMENT
 from ommx_prefect._targets.annotations import PREFIX
 
-ATTACHMENT = "environment"
 OLD_SECONDS = 7 * 24 * 3600
 LOOK_SECONDS = 1.0
 _numbers = itertools.count()
@@ -78,7 +78,7 @@ def counted(recording: CurrentRecording | None) -> Iterator[Concurrency | None]:
 
 def _record_once(folder: Path, recording: CurrentRecording) -> None:
     try:
-        (folder / ATTACHMENT).touch(exist_ok=False)
+        (folder / ENVIRONMENT).touch(exist_ok=False)
         _tidy(folder.parent)
     except OSError:
         return
@@ -97,7 +97,7 @@ def record_environment(recording: CurrentRecording) -> None:
         "os": found["os"],
     }
     annotations = {f"{PREFIX}{name}": text for name, text in told.items()}
-    add_part(recording.attempt, {ATTACHMENT: found}, annotations)
+    add_part(recording.attempt, {ENVIRONMENT: found}, annotations)
 
 
 def _tidy(parent: Path) -> None:

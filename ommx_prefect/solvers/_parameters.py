@@ -10,9 +10,8 @@ from ommx import Instance, SampleSet, Sense, Solution
 from ommx.adapter import SolverAdapter
 from ommx.experiment import Run
 
-from ommx_prefect._recording.announced import INSTANCE
 from ommx_prefect._solver.backends import resolve_adapter, resolve_sampler
-from ommx_prefect._solver.options import LIMITS, given_limits, plain_values
+from ommx_prefect._solver.options import LIMITS, OPTION, given_limits, plain_values
 from ommx_prefect._solver.outcome import (
     Parameters,
     effort_of,
@@ -22,14 +21,13 @@ from ommx_prefect._solver.outcome import (
     measured_of,
     outcome_of,
 )
+from ommx_prefect._solver.telemetry import INSTANCE
 from ommx_prefect.instances._digest import instance_digest
 from ommx_prefect.instances._name import instance_name, require_instance
 from ommx_prefect.instances._readers_note import readers_of
 
 __all__ = ["log_cached_sample", "log_cached_solve", "outcome_of"]  # which old pickles name here
 
-# Before the names of options under which a solve is known that has left no record of them.
-OPTION = "option."
 _SENSES = ((Sense.Minimize, "minimize"), (Sense.Maximize, "maximize"))
 
 
