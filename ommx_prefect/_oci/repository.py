@@ -153,22 +153,10 @@ class Repository:
         Returns:
             Whether the registry allows it.
         """
-        return self._delete(digest, refusals=frozenset({405}), once=once)
 
-    def delete_tag(self, tag: str) -> bool:
-        """Delete a tag and leave the manifest; one that is gone is no error.
-
-        Returns:
-            Whether the registry allows it. docker-registry 2.8 does not (it answers 400): there,
-            `delete_manifest`.
-        """
-        return self._delete(tag, refusals=frozenset({400, 405}))
-
-    def _delete(self, reference: str, refusals: frozenset[int], *, once: bool = False) -> bool:
         def delete() -> bool:
-            allowed = frozenset({200, 202, 204, 404}) | refusals
-            answer = self._connection.send("DELETE", self._path(reference), allowed)
-            return answer.status not in refusals
+            path, answers = self._path(digest), frozenset({200, 202, 204, 404, 405})
+            return self._connection.send("DELETE", path, answers).status != 405
 
         return delete() if once else self._connection.retrying(delete)
 

@@ -138,14 +138,7 @@ def test_a_registry_that_allows_no_deleting_says_so(tmp_path):
     ):
         digest = digest_of(push_image(repository, "one", b"layer"))
         assert not repository.delete_manifest(digest)
-        assert not repository.delete_tag("one")
         assert repository.tags() == ["one"]
-
-
-def test_docker_registry_2_deletes_no_tags_alone(repository):
-    push_image(repository, "one", b"layer")
-    assert not repository.delete_tag("one")
-    assert repository.tags() == ["one"]
 
 
 def padded(manifest: bytes, size: int) -> bytes:

@@ -75,7 +75,7 @@ def test_a_reference_that_is_another_address_is_asked_nowhere(reference):
     with host(storing()) as registry, Repository(registry.name, "acme") as repository:
         for ask in (
             repository.get_manifest,
-            repository.delete_tag,
+            repository.delete_manifest,
             repository.has_blob,
             repository.get_blob,
             lambda x: repository.push_blob(b"", x),
