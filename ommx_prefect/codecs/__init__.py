@@ -30,20 +30,21 @@ from ommx.experiment import Experiment, Run
 from ommx_prefect._values.members import fields_of
 from ommx_prefect._values.parameters import storable
 from ommx_prefect._values.secrets import REDACTED, Redactor, is_secret, unused
+from ommx_prefect.codecs._built_in import SECRET_ENTRY
 from ommx_prefect.codecs._figures import (
     MatplotlibCodec,
     PlotlyCodec,
     PrefectStateCodec,
     StateCodec,
 )
-from ommx_prefect.codecs._json import JsonCodec, check_nesting, type_name
+from ommx_prefect.codecs._json import JsonCodec, check_nesting
 from ommx_prefect.codecs._registry import (
-    SECRET_ENTRY,
     CodecEntry,
     CodecRegistry,
     Writer,
     register_codec,
     registry,
+    type_name,
 )
 from ommx_prefect.codecs._search import searched
 from ommx_prefect.codecs._size import TooManyValuesError

@@ -23,17 +23,11 @@ from ommx_prefect._values.members import (
     members_of,
 )
 from ommx_prefect._values.secrets import REDACTED, is_secret
+from ommx_prefect.codecs._registry import PLAIN_TYPES, registry, type_name
 from ommx_prefect.codecs._size import Budget, are_few_objects, size_written
 
 MAX_DEPTH = 32
 
-
-def _no_other_codec(value: Any) -> str | None:
-    return None
-
-
-# Names the codec that takes a value before JSON does; the registry puts its own look-up here.
-name_other_codec: Callable[[Any], str | None] = _no_other_codec
 
 is_prefect_state = instance_of("prefect.client.schemas.objects", "State")
 
@@ -46,8 +40,7 @@ def _member_name(value: Any) -> str:
     return repr(value).rpartition(".")[2]
 
 
-_PLAIN = frozenset({str, int, float, bool, NoneType})
-PLAIN_TYPES = _PLAIN | {dict, list, tuple}
+_PLAIN = PLAIN_TYPES - {dict, list, tuple}
 # The first row that fits decides: np.float64 is a float, np.timedelta64 an np.integer. Of an Enum,
 # which may be a str as well, the value is converted before.
 _LEAVES: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
@@ -155,7 +148,7 @@ def _plain_members(value: Any, budget: Budget, above: tuple[int, ...]) -> Any:
         return _in_order(_plain_list(value, budget, above))
     if is_prefect_state(value):
         return state_facts(value)
-    if len(above) > 1 and (other := name_other_codec(value)):  # so that the container is split
+    if len(above) > 1 and (other := _other_codec(value)):  # so that the container is split
         raise TypeError(f"{type_name(value)} has its own codec, {other}")
     if is_model(value) and (size := _size_as_dumped(value)) is not None:
         budget.spend(size)
@@ -166,6 +159,12 @@ def _plain_members(value: Any, budget: Budget, above: tuple[int, ...]) -> Any:
     if getattr(type(value), "__pydantic_root_model__", False):
         return _plain(fields["root"], budget, above)
     return _plain_dict(fields, budget, above)
+
+
+def _other_codec(value: Any) -> str | None:
+    """Return the name of the codec that takes a value before JSON does, if there is one."""
+    entry = registry.find(value)
+    return entry.name if entry is not None and entry.codec is not JsonCodec else None
 
 
 def _plain_list(value: Any, budget: Budget, above: tuple[int, ...]) -> list[Any]:
@@ -242,9 +241,3 @@ def check_nesting(value: Any, above: tuple[int, ...]) -> None:
         raise ValueError(f"a {type_name(value)} contains itself")
     if len(above) >= MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
-
-
-def type_name(value: Any) -> str:
-    kind = type(value)
-    prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return prefix + kind.__qualname__

@@ -5,50 +5,19 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable
-from pathlib import Path
+from types import NoneType
 from typing import Any, TypeAlias, TypeVar, overload
 
-import numpy as np
-import ommx
 from ommx.experiment import Experiment, Run
 from ommx.experiment.attachments import AttachmentCodec
 
-from ommx_prefect._format.model import (
-    INSTANCE_MEDIA_TYPE,
-    PARAMETRIC_INSTANCE_MEDIA_TYPE,
-    SAMPLE_SET_MEDIA_TYPE,
-    SOLUTION_MEDIA_TYPE,
-)
 from ommx_prefect._memory.forks import process_lock
-from ommx_prefect._values.members import instance_of
-from ommx_prefect._values.parameters import storable
-from ommx_prefect._values.secrets import is_secret
-from ommx_prefect.codecs import _json
-from ommx_prefect.codecs._figures import (
-    MatplotlibCodec,
-    PlotlyCodec,
-    PrefectStateCodec,
-    StateCodec,
-)
-from ommx_prefect.codecs._json import (
-    PLAIN_TYPES,
-    JsonCodec,
-    is_prefect_state,
-    takes_json,
-    type_name,
-)
-from ommx_prefect.codecs._tables import (
-    ArrowTableCodec,
-    BytesCodec,
-    DataFrameCodec,
-    NumpyCodec,
-    SeriesCodec,
-    pieces_of_array,
-)
 
 Accepts: TypeAlias = "type | tuple[type, ...] | Callable[[Any], bool]"
 Writer: TypeAlias = "Callable[[Run | Experiment, str], object]"
 C = TypeVar("C", bound="type[AttachmentCodec[Any]]")
+# What JSON knows as it is: of the built-in rows only that of the JSON codec takes it.
+PLAIN_TYPES = frozenset({str, int, float, bool, NoneType, dict, list, tuple})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +30,7 @@ class CodecEntry:
         accepts: Whether this row takes a value.
         prepare: Encodes a value; what it returns writes the bytes under a name.
         codec: The codec class for `get_with_codec`; None where OMMX has its own getter.
+        takes_plain: Whether it is asked of what JSON knows as it is: dict, list, text, number.
     """
 
     name: str
@@ -68,6 +38,7 @@ class CodecEntry:
     accepts: Callable[[Any], bool]
     prepare: Callable[[Any], Writer]
     codec: type[AttachmentCodec[Any]] | None = None
+    takes_plain: bool = True
 
 
 class CodecRegistry:
@@ -89,9 +60,7 @@ class CodecRegistry:
 
     def register(self, codec: type[AttachmentCodec[Any]], *, accepts: Accepts) -> None:
         """Put a codec before all others; see `register_codec`."""
-        _check_codec(codec)
-        test, prepare = _predicate(accepts), _encoder(codec)
-        self.add(CodecEntry(codec.__name__, codec.media_type, test, prepare, codec))
+        self.add(entry_of(codec, accepts))
 
     def find(self, value: Any) -> CodecEntry | None:
         """Return the row that takes a value, or None.
@@ -101,11 +70,47 @@ class CodecRegistry:
         """
         is_plain = type(value) in PLAIN_TYPES
         for entry in self._entries:
-            if is_plain and entry is _FIRST_BUILT_IN:  # of those only one can take it
-                return _JSON_ENTRY
-            if _accepted(entry, value):
+            if (entry.takes_plain or not is_plain) and _accepted(entry, value):
                 return entry
         return None
+
+
+registry = CodecRegistry()
+"""The codecs that `log_value` asks."""
+
+
+@overload
+def register_codec(codec: C, *, accepts: Accepts) -> C: ...
+@overload
+def register_codec(*, accepts: Accepts) -> Callable[[C], C]: ...
+def register_codec(codec: Any = None, *, accepts: Accepts) -> Any:
+    """Let a codec take values, before every codec registered so far.
+
+    Args:
+        codec: An `ommx.experiment.attachments.AttachmentCodec` class; left out, a decorator for
+            such a class is returned.
+        accepts: A type, a tuple of types, or a function `value -> bool`. Secrets never reach it.
+
+    Returns:
+        The codec.
+
+    Raises:
+        TypeError: The class lacks `encode`, `decode` or a valid `media_type`, or `accepts` is
+            none of the three.
+    """
+    if codec is None:
+        return lambda late: register_codec(late, accepts=accepts)
+    registry.register(codec, accepts=accepts)
+    return codec
+
+
+def entry_of(
+    codec: type[AttachmentCodec[Any]], accepts: Accepts, *, takes_plain: bool = True
+) -> CodecEntry:
+    """Return the row of a codec class; TypeError where it, or `accepts`, is none."""
+    _check_codec(codec)
+    test, prepare = predicate(accepts), encoder(codec)
+    return CodecEntry(codec.__name__, codec.media_type, test, prepare, codec, takes_plain)
 
 
 def _accepted(entry: CodecEntry, value: Any) -> bool:
@@ -133,7 +138,8 @@ def _check_codec(codec: Any) -> None:
         )
 
 
-def _predicate(accepts: Any) -> Callable[[Any], bool]:
+def predicate(accepts: Any) -> Callable[[Any], bool]:
+    """Return what `accepts` stands for: a type, a tuple of types or a function."""
     types = accepts if isinstance(accepts, tuple) else (accepts,)
     if types and all(isinstance(kind, type) for kind in types):
         return lambda value: isinstance(value, types)
@@ -141,11 +147,13 @@ def _predicate(accepts: Any) -> Callable[[Any], bool]:
         raise TypeError(
             f"accepts must be a type, a tuple of types or a function value -> bool, not {accepts!r}"
         )
-    predicate: Callable[[Any], bool] = accepts
-    return predicate
+    function: Callable[[Any], bool] = accepts
+    return function
 
 
-def _encoder(codec: type[AttachmentCodec[Any]]) -> Callable[[Any], Writer]:
+def encoder(codec: type[AttachmentCodec[Any]]) -> Callable[[Any], Writer]:
+    """Return what encodes a value by a codec, to be attached."""
+
     def prepare(value: Any) -> Writer:
         data = codec.encode(value)
         if not isinstance(data, bytes):
@@ -185,93 +193,7 @@ class InPieces:
             target.log_attachment(name, self.media_type, self.data)
 
 
-def _prepare_array(value: np.ndarray[Any, Any]) -> Writer:
-    pieces = pieces_of_array(value)
-    if pieces is None:
-        return _encoder(NumpyCodec)(value)
-    return InPieces(NumpyCodec.media_type, pieces)
-
-
-def _ommx_entry(kind: type, media_type: str, verb: str) -> CodecEntry:
-    def prepare(value: Any) -> Writer:
-        return lambda target, name: getattr(target, verb)(name, value)
-
-    return CodecEntry(kind.__name__, media_type, _predicate(kind), prepare)
-
-
-def _prepare_file(path: Path) -> Writer:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not an existing file")
-    path.open("rb").close()
-    if storable(path.name) != path.name:  # OMMX keeps it, and refuses others
-        raise ValueError(f"{storable(str(path))} has a name that is no UTF-8; rename it")
-    return lambda target, name: target.log_file(name, path)
-
-
-# Later rows are asked first.
-_BUILT_IN: tuple[tuple[type[AttachmentCodec[Any]], Accepts], ...] = (
-    (JsonCodec, takes_json),
-    (BytesCodec, (bytes, bytearray, memoryview)),
-    (DataFrameCodec, instance_of("pandas", "DataFrame")),
-    (SeriesCodec, instance_of("pandas", "Series")),
-    (ArrowTableCodec, instance_of("pyarrow", "Table")),
-    (MatplotlibCodec, instance_of("matplotlib.figure", "Figure")),
-    (PlotlyCodec, instance_of("plotly.basedatatypes", "BaseFigure")),
-    (StateCodec, ommx.State),
-    (PrefectStateCodec, is_prefect_state),
-)
-_OMMX: tuple[tuple[type, str, str], ...] = (
-    (ommx.Instance, INSTANCE_MEDIA_TYPE, "log_instance"),
-    (ommx.ParametricInstance, PARAMETRIC_INSTANCE_MEDIA_TYPE, "log_parametric_instance"),
-    (ommx.Solution, SOLUTION_MEDIA_TYPE, "log_solution"),
-    (ommx.SampleSet, SAMPLE_SET_MEDIA_TYPE, "log_sample_set"),
-)
-
-registry = CodecRegistry()
-"""The codecs that `log_value` asks."""
-
-
-def _name_other_codec(value: Any) -> str | None:
-    entry = registry.find(value)
-    return entry.name if entry is not None and entry.codec is not JsonCodec else None
-
-
-_json.name_other_codec = _name_other_codec
-
-for _codec, _accepts in _BUILT_IN:
-    registry.register(_codec, accepts=_accepts)
-for _row in _OMMX:
-    registry.add(_ommx_entry(*_row))
-registry.add(CodecEntry("Path", "*/*", _predicate(Path), _prepare_file))
-
-_NPY = ("NumpyCodec", NumpyCodec.media_type, _predicate(np.ndarray), _prepare_array, NumpyCodec)
-registry.add(CodecEntry(*_NPY))
-
-_FIRST_BUILT_IN = registry.entries[0]
-_JSON_ENTRY = registry.entries[-1]
-SECRET_ENTRY = CodecEntry(JsonCodec.__name__, JsonCodec.media_type, is_secret, _encoder(JsonCodec))
-
-
-@overload
-def register_codec(codec: C, *, accepts: Accepts) -> C: ...
-@overload
-def register_codec(*, accepts: Accepts) -> Callable[[C], C]: ...
-def register_codec(codec: Any = None, *, accepts: Accepts) -> Any:
-    """Let a codec take values, before every codec registered so far.
-
-    Args:
-        codec: An `ommx.experiment.attachments.AttachmentCodec` class; left out, a decorator for
-            such a class is returned.
-        accepts: A type, a tuple of types, or a function `value -> bool`. Secrets never reach it.
-
-    Returns:
-        The codec.
-
-    Raises:
-        TypeError: The class lacks `encode`, `decode` or a valid `media_type`, or `accepts` is
-            none of the three.
-    """
-    if codec is None:
-        return lambda late: register_codec(late, accepts=accepts)
-    registry.register(codec, accepts=accepts)
-    return codec
+def type_name(value: Any) -> str:
+    kind = type(value)
+    prefix = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return prefix + kind.__qualname__
