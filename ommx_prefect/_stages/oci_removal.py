@@ -48,18 +48,20 @@ def remove(
         list(pool.map(repository.delete_manifest, others))
         others = []
     if left := sorted(set(tags) & set(repository.tags())):
-        _bury(repository, pool, left)
+        _retag_and_delete(repository, pool, left)
     list(pool.map(repository.delete_manifest, others))
     return True
 
 
-def _bury(repository: Repository, pool: ThreadPoolExecutor, tags: Sequence[str]) -> None:
+def _retag_and_delete(
+    repository: Repository, pool: ThreadPoolExecutor, tags: Sequence[str]
+) -> None:
     """Move tags to tombstones, and delete the tombstones with their tags."""
-    graves = [(tombstone(), each) for each in _parts_of(tags)]
+    tombstones = [(tombstone(), each) for each in _parts_of(tags)]
     put = functools.partial(repository.put_manifest, media_type=MANIFEST_MEDIA_TYPE)
-    moved = [(tag, manifest) for manifest, each in graves for tag in each]
+    moved = [(tag, manifest) for manifest, each in tombstones for tag in each]
     list(pool.map(put, *zip(*moved, strict=True)))
-    list(pool.map(repository.delete_manifest, [digest_of(manifest) for manifest, _ in graves]))
+    list(pool.map(repository.delete_manifest, [digest_of(manifest) for manifest, _ in tombstones]))
 
 
 def _parts_of(tags: Sequence[str]) -> Iterator[Sequence[str]]:
