@@ -17,7 +17,7 @@ from ommx.experiment import (
 from ommx_prefect._catalogue.sizes import layer_sizes, stage_bytes
 from ommx_prefect._format.earlier import earlier_solves, first_own_run
 from ommx_prefect._format.parts import PART_OF
-from ommx_prefect._recovery.unsealed import Unsealed, read_unsealed
+from ommx_prefect._recovery.unsealed import read_unsealed
 from ommx_prefect._registry.names import OUR_NAMES
 from ommx_prefect._registry.parts import is_part, runs_in, solves_in
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
@@ -133,18 +133,12 @@ def _unsealed() -> Iterator[Listed]:
                 flow_run_id,
                 "unsealed",
                 _iso(found.touched),
-                flow=_flow_of(found),
+                flow=found.flow,
                 flow_run=found.name,
                 flow_run_id=flow_run_id,
                 runs=len(found.shards) + len(found.open_attempts),
                 bytes=stage_bytes(found.stage.path),
             )
-
-
-def _flow_of(unsealed: Unsealed) -> str:
-    if unsealed.record is not None:
-        return unsealed.record.flow
-    return "" if unsealed.lone_attempt else names.UNKNOWN
 
 
 def _plain_time(text: str) -> str:

@@ -31,6 +31,7 @@ from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.resolve import stage_of
 from ommx_prefect._stages.shared import SharedStage
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
+from ommx_prefect._targets import annotations as names
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import redact_known
 from ommx_prefect.exceptions import DocumentError
@@ -47,7 +48,7 @@ class Recovered:
     Attributes:
         flow_run_id: Prefect's id.
         name: Prefect's name, where it is known here or to Prefect.
-        flow: The name of its flow, likewise; empty for a task run outside flows.
+        flow: The name of its flow, likewise, or `unknown`; empty for a task run outside flows.
         state: Prefect's name of the state, or `unknown`.
         since: When the oldest unsealed record was written, ISO 8601, UTC.
         ended: Number of attempts that wait, and ended.
@@ -155,6 +156,7 @@ def _unreadable(flow_run_id: str, error: Exception) -> Recovered:
         open=0,
         done="failed",
         why=why,
+        flow=names.UNKNOWN,
     )
 
 
@@ -243,7 +245,7 @@ def _row(
     return Recovered(
         flow_run_id=unsealed.flow_run_id,
         name=name,
-        flow=unsealed.record.flow if unsealed.record else answer.flow,
+        flow=answer.flow or unsealed.flow,
         state=(answer.state.name if answer.state else None) or UNKNOWN,
         since=since.isoformat(timespec="seconds"),
         ended=len(unsealed.shards),

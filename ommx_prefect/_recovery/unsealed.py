@@ -23,6 +23,7 @@ from ommx_prefect._stages.documents import (
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.protocol import Stage
 from ommx_prefect._stages.unsealed import RECORDS, has_unsealed, names_in
+from ommx_prefect._targets.annotations import UNKNOWN
 
 # What else tells that somebody was here.
 DOCUMENTS = (FLOW_RECORD, PROCESS_RECORD, STATE_RECORD, INTENT)
@@ -63,6 +64,13 @@ class Unsealed:
         if self.record is not None:
             return self.record.flow_run
         return next((x.task_run for x in self._attempts if x.task_run_id == self.flow_run_id), "")
+
+    @property
+    def flow(self) -> str:
+        """The name of its flow; `unknown` where it never came to say it, empty without a flow."""
+        if self.record is not None:
+            return self.record.flow
+        return "" if self.lone_attempt else UNKNOWN
 
     @property
     def _attempts(self) -> list[Attempt]:

@@ -282,6 +282,8 @@ def test_a_flow_run_that_never_said_its_name_is_called_by_its_id(command, tmp_pa
         return [(x["kind"], x["flow"], x["flow_run"]) for x in found]
 
     assert listed() == [("unsealed", "unknown", "")]  # its id stands as the name of the image
+    waiting = {x["flow_run_id"]: x["flow"] for x in command("status", "--json").json}
+    assert waiting[flow_run_id] == "unknown"
     assert command("seal", flow_run_id, "--interrupted").code == 0
     assert listed() == [("checkpoint", "unknown", flow_run_id)]
     shown = command("show", flow_run_id).out
