@@ -5,17 +5,18 @@ under a name: one that has another name now is paired by its digest, one without
 name, and equal content under two names of a night is two instances, each with a row of its own.
 
 Time counts as worse only where it is significant over many instances and large enough, and only
-between nights whose environments are comparable: times of another machine tell nothing.
+between nights whose environments are comparable: times of another machine tell nothing. A pair of
+which a solve has no proof counts where both had the same limit: another one alone makes it longer.
 """
 
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ommx_prefect.analysis._environment import (
@@ -26,8 +27,8 @@ from ommx_prefect.analysis._environment import (
 )
 from ommx_prefect.analysis._opposed import opposed
 from ommx_prefect.analysis._pairs import KEY, VALUES, keyed, of_content
+from ommx_prefect.analysis._times import times_of
 from ommx_prefect.analysis._tolerance import Tolerance
-from ommx_prefect.analysis._totals import shifted_geometric_mean
 
 # From the best to the worst: what is further down is worse.
 RANKS = {
@@ -42,9 +43,6 @@ RANKS = {
     )
     for outcome in outcomes
 }
-SHIFT_SECONDS = 10.0
-LEAST_PAIRS = 10
-SMALLEST_CHANGE = 0.01
 SIGNIFICANCE = 0.05
 # Rows that a notebook shows.
 MOST_SHOWN = 50
@@ -136,13 +134,13 @@ def compare(
     pairs = old.join(new, how="outer", lsuffix="_before", rsuffix="_after")
     tolerance = Tolerance(absolute, relative)
     rows = [_row(key, pair, tolerance) for key, pair in pairs.iterrows()]
-    is_other = pd.Series([_is_other_content(pair) for _, pair in pairs.iterrows()], dtype=bool)
+    is_left_out = pd.Series([_tells_no_time(pair) for _, pair in pairs.iterrows()], dtype=bool)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     reasons = missing_library()
     if environments is not None:
         reasons += differences(environments) + crowds([*nights, after])
     limits = (time_threshold, significance)
-    times = _times(table, is_other, limits, is_comparable=not reasons)
+    times = times_of(table[~is_left_out], limits, is_comparable=not reasons)
     options = {
         "time_threshold": time_threshold,
         "significance": significance,
@@ -160,7 +158,18 @@ def _merged(nights: Sequence[pd.DataFrame]) -> pd.DataFrame:
     rows["_loss"] = rows["objective"].astype(float).mask(is_maximised, -rows["objective"])
     seconds = rows.groupby(KEY)["seconds"].median()
     best = rows.sort_values(["_rank", "_loss"]).groupby(KEY).head(1).set_index(KEY)
-    return best[VALUES].assign(seconds=seconds, dual_bound=_best_bounds(rows, is_maximised))
+    return best[VALUES].assign(
+        seconds=seconds,
+        dual_bound=_best_bounds(rows, is_maximised),
+        limit=_only_limits(rows),
+        is_cut_off=rows["_rank"].gt(0).groupby([rows[name] for name in KEY]).any(),
+    )
+
+
+def _only_limits(rows: pd.DataFrame) -> pd.Series:
+    """Return the limit of each key, infinite without one; missing where nights had several."""
+    limits = rows.groupby(KEY)["limit"]
+    return limits.first().where(limits.nunique() == 1)
 
 
 def _best_bounds(rows: pd.DataFrame, is_maximised: pd.Series) -> pd.Series:
@@ -180,6 +189,8 @@ def _row(key: Any, pair: pd.Series, tolerance: Tolerance) -> dict[str, Any]:
     shown = {column: pair[column] for column in COLUMNS if column in pair.index}
     if is_other:
         why = f"{why or 'same'} (the instance of this name has another content)"
+    elif verdict in ("better", "worse"):
+        why += _limits_said(pair)
     return {
         "instance": next(str(name) for name in names if not pd.isna(name)),
         "adapter": key[1],
@@ -188,8 +199,24 @@ def _row(key: Any, pair: pd.Series, tolerance: Tolerance) -> dict[str, Any]:
         "verdict": verdict,
         "why": why,
         **shown,
-        "time_ratio": float("nan") if is_other else _ratio(pair),
+        "time_ratio": float("nan") if _tells_no_time(pair) else _ratio(pair),
     }
+
+
+def _tells_no_time(pair: pd.Series) -> bool:
+    """Tell whether two times cannot be compared: of other contents, or cut off by other limits."""
+    is_cut_off = bool(pair["is_cut_off_before"] or pair["is_cut_off_after"])
+    is_other_limit = is_cut_off and pair["limit_before"] != pair["limit_after"]
+    return is_other_limit or _is_other_content(pair)
+
+
+def _limits_said(pair: pd.Series) -> str:
+    """Say that the nights had other limits, which may be why; nothing where they had the same."""
+    old, new = pair["limit_before"], pair["limit_after"]
+    if pd.isna(old) or pd.isna(new) or old == new:
+        return ""
+    shown = ["none" if math.isinf(limit) else f"{limit:g} s" for limit in (old, new)]
+    return f" (limit {shown[0]}, now {shown[1]})"
 
 
 def _is_other_content(pair: pd.Series) -> bool:
@@ -234,47 +261,3 @@ def _verdict_of_values(pair: pd.Series, tolerance: Tolerance) -> tuple[str, str]
 def _ratio(pair: pd.Series) -> float:
     old, new = pair["seconds_before"], pair["seconds_after"]
     return float("nan") if pd.isna(old) or pd.isna(new) or old <= 0 else float(new) / float(old)
-
-
-def _times(
-    table: pd.DataFrame,
-    is_other: pd.Series,
-    limits: tuple[float, float],
-    *,
-    is_comparable: bool,
-) -> pd.DataFrame:
-    columns = ["adapter", "variant", "pairs", "ratio", "p", "regression"]
-    paired = table.dropna(subset=["seconds_before", "seconds_after"])
-    paired = paired[~is_other.reindex(paired.index)]
-    rows = [
-        [*key, *_time_change(group, limits, is_comparable=is_comparable)]
-        for key, group in paired.groupby(["adapter", "variant"])
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _time_change(
-    group: pd.DataFrame, limits: tuple[float, float], *, is_comparable: bool
-) -> tuple[int, float, float, bool]:
-    """Return pairs, ratio of the shifted geometric means, p-value, and whether it is worse."""
-    old, new = group["seconds_before"].astype(float), group["seconds_after"].astype(float)
-    mean_old, mean_new = (shifted_geometric_mean(x, SHIFT_SECONDS) for x in (old, new))
-    ratio = (mean_new + SHIFT_SECONDS) / (mean_old + SHIFT_SECONDS)
-    logs = np.log2((new + SHIFT_SECONDS) / (old + SHIFT_SECONDS)).to_numpy()
-    logs = logs[np.abs(logs) >= np.log2(1 + SMALLEST_CHANGE)]
-    p = signed_rank_p(logs) if len(logs) >= LEAST_PAIRS and not missing_library() else float("nan")
-    threshold, significance = limits
-    is_worse = is_comparable and ratio >= threshold and p < significance and _is_slower(logs)
-    return len(group), ratio, p, bool(is_worse)
-
-
-def _is_slower(logs: np.ndarray) -> bool:
-    """Tell whether the signed ranks lean to slower: the test alone tells of either direction."""
-    return float(np.sign(logs) @ pd.Series(np.abs(logs)).rank().to_numpy()) > 0
-
-
-def signed_rank_p(differences_of_pairs: np.ndarray) -> float:
-    """Return the two-sided p-value of Wilcoxon's signed-rank test (SciPy's)."""
-    from scipy.stats import wilcoxon
-
-    return float(wilcoxon(differences_of_pairs).pvalue)

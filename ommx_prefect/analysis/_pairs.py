@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from ommx_prefect.analysis._instances import filled_digests, filled_names
@@ -15,7 +16,7 @@ from ommx_prefect.analysis._totals import censored_seconds
 _Instance: TypeAlias = tuple[str, str]
 
 KEY = ["_instance", "adapter", "variant", "seed"]
-VALUES = ["instance", "digest", "outcome", "objective", "dual_bound", "seconds", "sense"]
+VALUES = ["instance", "digest", "outcome", "objective", "dual_bound", "seconds", "sense", "limit"]
 
 
 def keyed(nights: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
@@ -106,5 +107,6 @@ def _filled(night: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:
         seed=night["seed"].fillna(-1).astype(int),
         outcome=night["outcome"].fillna("interrupted").astype(str),
         seconds=censored_seconds(night),
+        limit=night["limit"].astype(float).fillna(np.inf),
     )
     return filled[KEY + VALUES]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ommx_prefect.analysis import compare, differences
-from ommx_prefect.analysis._compare import signed_rank_p
+from ommx_prefect.analysis._times import signed_rank_p
 from tests.analysis.tables import solve_table
 
 HERE = {"cpu": "x", "cores": 2, "os": "linux", "solvers": {"highspy": "1.16.0"}}
@@ -168,6 +168,31 @@ def test_changes_under_one_percent_do_not_count():
     assert np.isnan(timed(old, just_under)["p"])
     # Thirty of forty are left out: ten are compared.
     assert timed(old, [*just_under[:30], *[200.0] * 10])["p"] == pytest.approx(2 / 2**10)
+
+
+def test_a_longer_limit_alone_is_no_longer_time():
+    def limited(limit, outcome="feasible"):
+        return solve_table(*((f"i{n}", "highs", outcome, 1.0, limit, limit) for n in range(12)))
+
+    found = compare(limited(60.0), limited(120.0))
+    assert found.regressions == []
+    assert found.times.empty
+    assert found.table["time_ratio"].isna().all()
+    assert compare(limited(60.0, "optimal"), limited(120.0, "optimal")).regressions  # it took long
+    same = compare([limited(60.0), limited(120.0)], limited(120.0))  # of which night is the median?
+    assert same.times.empty
+    assert compare(limited(60.0), limited(60.0)).times["pairs"].tolist() == [12]
+
+
+def test_what_changed_under_another_limit_says_so():
+    old = solve_table(("p", "highs", "feasible", 1.0, 9, 9))
+    new = solve_table(("p", "highs", "feasible", 2.0, 3, 3))
+    assert compare(old, new).regressions == [
+        "p highs: objective worse: 1, now 2 (limit 9 s, now 3 s)"
+    ]
+    unlimited = new.assign(limit=None).astype({"limit": "Float64"})
+    assert compare(old, unlimited).regressions[0].endswith(" (limit 9 s, now none)")
+    assert compare(old, new.assign(objective=1.0)).table["why"].tolist() == [""]
 
 
 @pytest.mark.parametrize("column", ["variant", "seed", "adapter"])
