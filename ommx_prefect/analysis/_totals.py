@@ -6,7 +6,7 @@
 | `seconds_mean` | shifted geometric mean, exp(mean(ln(max(1, t + s)))) - s (Mittelmann) |
 | `par` | penalised average runtime: t where solved, k times the limit else (PAR-k, SAT and ASlib) |
 | `best` | solves that no other one of their instance beats, see below; ties count for all |
-| `gap_mean` | mean of relative gap, clipped to 1; 1 without a Solution |
+| `gap_mean` | mean of relative gap, clipped to 1; 1 without a Solution, or where it is infinite |
 | `integral_mean` | mean of the primal-dual integral |
 
 A solve without a proof counts with its limit, or with its time where it has none: censored, never
@@ -25,6 +25,7 @@ from collections.abc import Hashable
 import numpy as np
 import pandas as pd
 
+from ommx_prefect._solver.integral import clipped_gap
 from ommx_prefect.analysis._instances import instance_key
 
 # Outcomes that settle an instance.
@@ -62,7 +63,7 @@ def censored_seconds(table: pd.DataFrame) -> pd.Series:
 
 
 def totals(table: pd.DataFrame, shift: float = 10.0, par: float = 10) -> pd.DataFrame:
-    """Sum up solves by adapter and variant, the fastest first.
+    """Sum up solves by adapter and variant, the fastest first, and last those that proved nothing.
 
     Args:
         table: As `solves` returns it.
@@ -75,7 +76,9 @@ def totals(table: pd.DataFrame, shift: float = 10.0, par: float = 10) -> pd.Data
     """
     known = table.assign(**_measures(table, par))
     rows = [_row(key, group, shift) for key, group in _groups(known)]
-    found = pd.DataFrame(rows, columns=list(_ROW)).sort_values(["seconds_mean", "adapter"])
+    found = pd.DataFrame(rows, columns=list(_ROW))
+    order = found.assign(_is_last=found["solved"] == 0)
+    found = found.loc[order.sort_values(["_is_last", "seconds_mean", "adapter"]).index]
     found.attrs = {"filter": FILTER, "shift": shift, "par": par, "solves": len(table)}
     return found.reset_index(drop=True)
 
@@ -146,12 +149,24 @@ def _is_best(table: pd.DataFrame) -> pd.Series:
 
 
 def _gaps(table: pd.DataFrame) -> pd.Series:
-    """Return relative gaps, 1 at most: 0 of a proof that has told none, 1 without a Solution."""
-    gaps = table["gap"].astype(float).clip(upper=1.0)
+    """Return relative gaps, 1 at most: 0 of a proof that has told none, 1 without a Solution.
+
+    A gap that its solver calls infinite is not recorded: it is that of objective and bound.
+    """
+    gaps = table["gap"].astype(float).fillna(_gaps_of_bounds(table)).clip(upper=1.0)
     gaps = gaps.mask(table["_solved"] & gaps.isna(), 0.0)
     is_feasible = (table["outcome"] == "feasible").fillna(False).astype(bool)
     has_solution = is_feasible | table["_solved"] | (table["outcome"].isna() & gaps.notna())
     return gaps.where(has_solution, 1.0)
+
+
+def _gaps_of_bounds(table: pd.DataFrame) -> pd.Series:
+    """Return the gap between objective and dual bound, where both are known."""
+    bounds = table[["objective", "dual_bound"]].astype(float)
+    is_known = bounds.notna().all(axis=1).to_numpy()
+    gaps = pd.Series(np.nan, index=table.index)
+    gaps[is_known] = [clipped_gap(*pair) for pair in bounds[is_known].itertuples(index=False)]
+    return gaps
 
 
 def _row(key: tuple[Hashable, ...], group: pd.DataFrame, shift: float) -> dict[str, object]:

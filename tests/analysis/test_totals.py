@@ -124,6 +124,32 @@ def test_to_find_nothing_is_no_better_than_any_gap():
     assert means == pytest.approx({"finder": 0.3, "idler": 0.55, "prover": 0.2, "lost": 0.5})
 
 
+def test_an_infinite_gap_which_no_solver_records_counts_1_and_is_not_left_out():
+    table = solve_table(
+        ("a", "scip", "feasible", -67.0, 9.0, 9.0),  # |-67 - 0| / min(67, 0), as SCIP defines it
+        ("b", "scip", "optimal", 1.0, 1.0, 9.0),
+        ("a", "cut", "feasible", 8.0, 9.0, 9.0),  # |8 - 6| / max(8, 6)
+        ("b", "cut", "optimal", 1.0, 1.0, 9.0),
+        ("a", "plain", "feasible", 8.0, 9.0, 9.0),  # it has told no bound: nobody knows its gap
+        ("b", "plain", "optimal", 0.0, 1.0, 9.0),
+    ).assign(dual_bound=[0.0, None, 6.0, None, None, None])
+    means = totals(table).set_index("adapter")["gap_mean"].to_dict()
+    assert means == pytest.approx({"scip": 0.5, "cut": 0.125, "plain": 0.0})
+    both = pd.concat([table, table.assign(adapter="again")])  # whose labels are there twice
+    assert totals(both).set_index("adapter")["gap_mean"].to_dict() == pytest.approx(
+        means | {"again": (1.0 + 0.25) / 5}
+    )
+
+
+def test_who_proved_nothing_comes_last_however_fast_it_failed():
+    table = solve_table(
+        ("a", "failing", "error", None, 0.0),
+        ("a", "fast", "optimal", 1.0, 1.0),
+        ("a", "slow", "optimal", 1.0, 2.0),
+    )
+    assert totals(table)["adapter"].tolist() == ["fast", "slow", "failing"]
+
+
 def test_the_mean_integral_is_that_of_the_solves_that_tell_one():
     table = solve_table(
         ("a", "highs", "optimal", 1.0, 1.0, 9.0),
