@@ -79,9 +79,10 @@ def tell_regressed(night: Night, before: str, regressions: Sequence[str]) -> Non
     _emit(REGRESSED, night.facts, payload, night.sealed)
 
 
-def tell_contradicted(night: Night, contradictions: Sequence[str]) -> None:
-    """Emit the event of contradictory results within an experiment."""
-    look = f"ommx-prefect show {name_in_shell(night)}"
+def tell_contradicted(night: Night, before: str, contradictions: Sequence[str]) -> None:
+    """Emit the event of contradictory results, also with those of an earlier experiment."""
+    shown = f"compare {before}" if before else "show"
+    look = f"ommx-prefect {shown} {name_in_shell(night)}"
     payload = {"command": look, **_count_and_first("contradictions", contradictions)}
     _emit(CONTRADICTED, night.facts, payload, night.sealed)
 

@@ -40,8 +40,9 @@ class Findings:
         better: Sentences about what became better.
         counts: How many pairs are better, worse, the same, new and gone.
         not_comparable: Why times are not compared.
-        contradictions: Sentences about claims that cannot all be true.
-        contradicting: The ids of the Runs that claim it.
+        contradictions: Sentences about claims that cannot all be true: of this night, and of this
+            one and the night before.
+        contradicting: The ids of the Runs of this night that claim it.
         nights: Tables of solves by name of the night, in order of time, this one last.
         note: Why there are no findings, where somebody could expect some.
     """
@@ -80,7 +81,9 @@ def _find(night: Night, most_solves: int) -> Findings:
     if tonight is None:
         return Findings(note="Its name points to another experiment meanwhile.")
     before = earlier(night, MOST_NIGHTS - 1, most_solves)
-    claims = list(analysis.contradictions(tonight.table.assign(experiment="")).itertuples())
+    own, last = tonight.table.assign(experiment=""), [each.table for each in before[-1:]]
+    own, *last = _paired([own, *last])
+    claims = list(analysis.contradictions(own, earlier=last).itertuples())
     nights = [*before, tonight]
     tables = [each.table for each in nights]
     found = Findings(

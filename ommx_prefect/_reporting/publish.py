@@ -57,7 +57,7 @@ def report_sealed(facts: FlowRunFacts, sealed: SealedExperiment) -> None:
     if found.worse:
         tell_regressed(night, found.before, found.worse)
     if found.contradictions:
-        tell_contradicted(night, found.contradictions)
+        tell_contradicted(night, found.before, found.contradictions)
 
 
 def report_unsealed(facts: FlowRunFacts, error: Exception | str) -> None:

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from ommx_prefect.analysis._instances import filled_digests, filled_names
-from ommx_prefect.analysis._known import known_values
+from ommx_prefect.analysis._known import known_values, solu_name
 from ommx_prefect.analysis._logged import HAS_SOLUTION
 from ommx_prefect.analysis._pairs import instance_keys
 from ommx_prefect.analysis._tolerance import Tolerance
@@ -120,10 +120,15 @@ def _with_contents(nights: list[pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 def _known(claims: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Return known values as claims about the instances that have one content."""
+    """Return known values as claims about the instances that have one content.
+
+    A name with blanks is known by that of a `.solu` file, too.
+    """
     by_name = claims.groupby("instance")
     contents = by_name["_content"].first()[by_name["_content"].nunique() == 1]
-    known = known[known["status"].isin(KNOWN_AS) & known["instance"].isin(contents.index)]
+    names = {solu_name(name): name for name in contents.index} | {x: x for x in contents.index}
+    known = known.assign(instance=known["instance"].map(names))
+    known = known[known["status"].isin(KNOWN_AS) & known["instance"].notna()]
     stated = {
         "instance": known["instance"],
         "_content": known["instance"].map(contents),

@@ -67,6 +67,7 @@ def read_solu(path: str | Path) -> pd.DataFrame:
 def write_solu(table: pd.DataFrame, path: str | Path) -> None:
     """Write the best that some solves know of each instance, one line for each.
 
+    Nothing is known of one that is infeasible for one solver, and has a solution for another.
     Blanks in a name become underscores: a `.solu` file has them between its words. Where a name has
     several contents, each has a line of its own under the name, `@`, and digits of its digest.
 
@@ -80,15 +81,22 @@ def write_solu(table: pd.DataFrame, path: str | Path) -> None:
     digits = contents.str.removeprefix("sha256:").str.slice(0, DIGITS)
     keys = names.where(is_one, names + "@" + digits)
     lines = [
-        _solu_line(re.sub(r"\s+", "_", str(name)), group)
-        for name, group in table.groupby(keys, sort=True)
+        _solu_line(solu_name(str(name)), group) for name, group in table.groupby(keys, sort=True)
     ]
     Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+def solu_name(name: str) -> str:
+    """Return what an instance is called in a `.solu` file, in which blanks end a name."""
+    return re.sub(r"\s+", "_", name)
+
+
 def _solu_line(name: str, solves: pd.DataFrame) -> str:
+    said = set(solves["outcome"].dropna())
+    if "infeasible" in said and said & {"optimal", "feasible", "unbounded"}:
+        return f"=unkn= {name}"  # one of the solvers is wrong
     for outcome, word in (("infeasible", "=inf="), ("unbounded", "=unbd=")):
-        if (solves["outcome"] == outcome).any():
+        if outcome in said:
             return f"{word} {name}"
     is_maximised = bool((solves["sense"] == "maximize").any())
     proved = solves[(solves["outcome"] == "optimal").fillna(False)]

@@ -142,7 +142,7 @@ def _rows_of_run(
         yield {**row_without_solve(logged, _options_of(run, logged)), **kept, **said}
     for solve in found:
         is_only = len(found) == 1
-        row = _row_of_solve(solve, said if is_only else {}, digests)
+        row = row_of_solve(solve, said if is_only else {}, digests=digests)
         yield _raised(run) | row if is_only and solve.status == "failed" else row
 
 
@@ -168,7 +168,8 @@ def _kept_input(run: SealedRun, said: Mapping[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def _row_of_solve(solve: Solve, said: Mapping[str, Any], digests: bool) -> dict[str, Any]:
+def row_of_solve(solve: Solve, said: Mapping[str, Any], *, digests: bool) -> dict[str, Any]:
+    """Return a row for a Solve, from its record and from what the parameters of its Run say."""
     row = {
         "solve": solve.solve_id,
         "adapter": short_name(solve.adapter),

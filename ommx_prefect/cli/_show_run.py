@@ -15,11 +15,13 @@ from ommx_prefect._catalogue.contents import (
 )
 from ommx_prefect._catalogue.opened import Opened
 from ommx_prefect._solver.telemetry import LOG
-from ommx_prefect.cli._output import say, shown_bytes
+from ommx_prefect.cli._output import say, shown_bytes, shown_value
 from ommx_prefect.cli._table import print_table
 from ommx_prefect.exceptions import UnknownImageError
 
 LOG_LINES = 20
+# What a solve came to.
+ANSWER = ("instance", "outcome", "objective")
 
 
 def run_document(opened: Opened, run_id: int) -> dict[str, Any]:
@@ -38,7 +40,10 @@ def run_document(opened: Opened, run_id: int) -> dict[str, Any]:
         "status": run.status,
         "reason": run.lifecycle_reason,
         "parameters": logged,
-        "solves": [_solve(each, "solve") for each in run.solves],
+        "solves": [
+            {**_solve(each, "solve"), **({} if "outcome" in logged else _answer(each))}
+            for each in run.solves
+        ],
         "samplings": [_solve(each, "sampling") for each in run.samplings],
         "log": _log_tail(run),
         "attachments": [vars(each) for each in attachments_of(opened, run_id)],
@@ -61,6 +66,14 @@ def _solve(solve: Any, kind: str) -> dict[str, Any]:
         "options": dict(solve.adapter_options),
     }
     return found
+
+
+def _answer(solve: Solve) -> dict[str, Any]:
+    """Return what a solve came to, which its own record says where no parameter does."""
+    from ommx_prefect.analysis._solves import row_of_solve
+
+    row = row_of_solve(solve, {}, digests=False)
+    return {name: row[name] for name in ANSWER if name in row}
 
 
 def _log_tail(run: SealedRun) -> list[str]:
@@ -86,7 +99,8 @@ def show_run(opened: Opened, document: dict[str, Any]) -> None:
         print_table(("parameter", "value"), document["parameters"].items())
     for solve in (*document["solves"], *document["samplings"]):
         options = [f"{name}={value}" for name, value in solve["options"].items()]
-        said = ", ".join([solve["adapter"], solve["status"], *options])
+        answer = [shown_value(solve[name]) for name in ANSWER if name in solve]
+        said = ", ".join([solve["adapter"], solve["status"], *options, *answer])
         say(f"{solve['kind']} {solve['id']}: {said}")
     _show_lines("Log, its end", document["log"])
     if document["attachments"]:

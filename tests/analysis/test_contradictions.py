@@ -195,6 +195,21 @@ def test_solu_files_out_and_in(tmp_path):
     assert kinds(("p", "mine", "optimal", 9.0, 1, 9), known=str(path)) == ["optimum"]
 
 
+def test_a_name_with_blanks_is_found_in_a_solu_file(tmp_path):
+    path = tmp_path / "night.solu"
+    write_solu(solve_table(("größe  λ", "highs", "optimal", 10.0, 1, 9)), path)
+    assert path.read_text(encoding="utf-8") == "=opt= größe_λ 10\n"
+    assert kinds(("größe  λ", "mine", "optimal", 9.0, 1, 9), known=path) == ["optimum"]
+    assert kinds(("größe_λ", "mine", "optimal", 9.0, 1, 9), known=path) == ["optimum"]
+    assert kinds(("größe", "mine", "optimal", 9.0, 1, 9), known=path) == []
+
+
+def test_what_solvers_contradict_each_other_about_is_not_known(tmp_path):
+    path = tmp_path / "night.solu"
+    write_solu(solve_table(OPTIMAL, ("p", "liar", "infeasible", None, 1, 9)), path)
+    assert path.read_text() == "=unkn= p\n"
+
+
 def test_a_solu_file_that_is_not_there_is_said_with_what_may_be_given(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.solu is no file; known are .*'miplib2017'"):
         known_values(tmp_path / "gone.solu")

@@ -126,7 +126,11 @@ def test_the_solves_of_plain_ommx_are_shown_as_they_are_recorded(command):
     assert solved["objective"] == night.runs[0].solves[0].output.objective
     assert double["instance"] is double["adapter"] is None
     shown = command("show", night.image_name, "--run", "0").out
-    assert "OMMXHighsAdapter, finished\n" in shown
+    assert "OMMXHighsAdapter, finished, small, optimal, 7\n" in shown
+    of_both = command("show", night.image_name, "--run", "2", "--json").json["solves"]
+    assert [(x["outcome"], x["objective"]) for x in of_both] == [
+        ("optimal", solve.output.objective) for solve in night.runs[2].solves
+    ]
     assert "parameter" not in shown
 
 

@@ -77,6 +77,30 @@ def test_what_was_pushed_what_contradicts_and_what_was_interrupted(server, regis
     assert interrupted["payload"]["digest"] == found.manifest_digest
 
 
+def test_what_another_solver_said_the_night_before_contradicts(server):
+    slug = f"against-{uuid.uuid4().hex[:8]}"
+
+    @flow(experiment=f"localhost/{slug}", name=slug)
+    def night(is_true: bool):
+        if is_true:
+            solve("highs", knapsack())
+        else:
+            claim(99.0)
+
+    first, second = run_flow(night, False), run_flow(night, True)
+    before, after = (load_experiment(each.flow_run_id).image_name for each in (first, second))
+    page = next(x for x in artifacts_of(second.flow_run_id) if x.type == "markdown" and x.key)
+    said = f"knapsack: run 0 highs says optimal 5, {before} run 0 liar says optimal 99"
+    assert f"- {said}".replace("liar", "OMMXLiarAdapter") in as_rendered(page.data)
+    assert page.data.startswith("## Experiment finished: 1 contradiction\n")
+    assert f"Solve them again: `ommx-prefect replay {after} --run 0`\n" in page.data
+    (told,) = events_of(server, second.flow_run_id, events.CONTRADICTED, 1)
+    assert told["payload"]["contradictions_count"] == 1
+    assert told["payload"]["command"] == f"ommx-prefect compare {before} {after}"
+    first_page = next(x for x in artifacts_of(first.flow_run_id) if x.type == "markdown" and x.key)
+    assert "contradiction" not in first_page.data
+
+
 def test_nights_that_are_composed_in_their_registry_are_compared_there(server, place):
     repository = place.experiment.rpartition(":")[0]
 
