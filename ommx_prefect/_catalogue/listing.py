@@ -77,7 +77,9 @@ def listed(prefix: str = "", *, parts: bool = False) -> list[Listed]:
         parts: Whether the parts of experiments are listed, too, whose Runs their experiment has.
     """
     refs = (ref for ref in list_experiments(prefix) if parts or not is_part(ref.annotations))
-    found = [_sealed(ref) for ref in refs]
+    # By OMMX's own time, which tells two of one second apart: the sort below keeps their order.
+    newest_first = sorted(refs, key=lambda ref: ref.updated_at, reverse=True)
+    found = [_sealed(ref) for ref in newest_first]
     found += [_checkpoint(ref) for ref in list_experiment_checkpoints(prefix)]
     found = [each for each in found if not each.image.startswith(OUR_NAMES)]
     found += [each for each in _unsealed() if each.flow.startswith(prefix)]

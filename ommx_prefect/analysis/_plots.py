@@ -85,10 +85,16 @@ def plot_scatter(table: pd.DataFrame, solvers: Sequence[str]) -> Figure:
         table: As `solves` returns it.
         solvers: Two names, as profiles call solvers. What a solver did not solve stands at its
             limit, which is drawn as a line.
+
+    Raises:
+        ValueError: The table has no such solver.
     """
     keys = [instance_key(table).rename("instance"), solver_names(table).rename("solver")]
     times = censored_seconds(table).groupby(keys).median().unstack()
     one, other = solvers
+    if missing := [name for name in (one, other) if name not in times]:
+        known = ", ".join(times) or "none at all"
+        raise ValueError(f"the table has no solver {missing[0]!r}; it has {known}")
     figure, axes = _figure()
     axes.scatter(times[one], times[other], s=14)
     limit = table["limit"].astype(float).max()

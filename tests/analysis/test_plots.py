@@ -43,6 +43,11 @@ def test_the_profile_of_one_solver_is_a_line_that_is_seen():
     assert tuple(line.get_xdata()) == axes.get_xlim() == (1.0, 2.0)
 
 
+def test_a_solver_that_is_not_there_is_said_with_those_that_are():
+    with pytest.raises(ValueError, match="no solver 'cbc'; it has highs, scip"):
+        plot_scatter(NIGHT, ["highs", "cbc"])
+
+
 def test_names_are_no_mathematics(tmp_path):
     table = solve_table(("a", "$\\frac{", "optimal", 1.0, 1.0, 9.0))
     plot_profile(table).savefig(tmp_path / "figure.png")

@@ -61,6 +61,19 @@ def test_a_flow_run_that_nobody_has_sealed_is_listed_with_its_records(command):
         shutil.rmtree(stage.path)
 
 
+def test_nights_of_one_second_are_listed_the_newest_first(command):
+    names = [f"nights.local/quick:{tag}" for tag in ("b", "c", "a", "d")]
+    for name in names:
+        night = Experiment(name)
+        night.set_annotation("tag", name)  # equal bytes would be one night of several names
+        night.commit()
+    found = [x["image"] for x in command("list", "nights.local/quick", "--json").json]
+    assert found == names[::-1]
+    # So that prune keeps the newest.
+    pruned = command("prune", "nights.local/quick", "--keep", "1", "--json").json
+    assert sorted(x["name"] for x in pruned) == sorted(names[:-1])
+
+
 def test_list_is_a_table_for_people(nights, command):
     answer = command("list", nights.repository)
     assert answer.code == 0
