@@ -27,7 +27,7 @@ from ommx_prefect.analysis._environment import (
 )
 from ommx_prefect.analysis._opposed import opposed
 from ommx_prefect.analysis._pairs import KEY, VALUES, keyed, of_content
-from ommx_prefect.analysis._times import times_of
+from ommx_prefect.analysis._times import LEAST_PAIRS, SHIFT_SECONDS, SMALLEST_CHANGE, times_of
 from ommx_prefect.analysis._tolerance import Tolerance
 
 # From the best to the worst: what is further down is worse.
@@ -62,6 +62,7 @@ class Comparison:
         times: One row for each adapter and variant: pairs, ratio of the shifted geometric means
             (above 1 is slower), p-value, and whether that is a regression.
         not_comparable: Why times are not compared; empty where they are.
+        options: With which tolerances, shift in seconds and least numbers it was made.
     """
 
     table: pd.DataFrame
@@ -146,6 +147,9 @@ def compare(
         "significance": significance,
         "relative": relative,
         "absolute": absolute,
+        "shift": SHIFT_SECONDS,
+        "smallest_change": SMALLEST_CHANGE,
+        "least_pairs": LEAST_PAIRS,
     }
     return Comparison(table, times, reasons, options)
 

@@ -131,6 +131,18 @@ def test_time_is_a_regression_where_it_is_significant_and_large():
     assert compare(night(1), night(0.5)).regressions == []  # faster
 
 
+def test_a_comparison_says_with_what_it_was_made():
+    assert compare(night(1), night(1), time_threshold=1.5).options == {
+        "time_threshold": 1.5,
+        "significance": 0.05,
+        "relative": 1e-4,
+        "absolute": 1e-6,
+        "shift": 10.0,
+        "smallest_change": 0.01,
+        "least_pairs": 10,
+    }
+
+
 def timed(old, new):
     """Compare two nights of so many seconds each."""
     rows = [
