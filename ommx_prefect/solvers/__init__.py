@@ -14,7 +14,8 @@ Each call is one Run with the parameters `instance`, `instance_digest`, `adapter
 what was measured (`telemetry`: the bound, the gap, nodes, times; docs/reference/telemetry.md), and
 the attachments `solver.log` and `trajectory` (and `readers`, those who agreed on the file of a
 loaded instance), and one Solve (or Sampling) record with its own status, options, input and output.
-`solver_warning` is what HiGHS warned of when its model was built. All that is known before the
+`solver_warning` is what HiGHS warned of when its model was built; `reason` is why there is no
+solution, where nothing is raised (`raise_on_failure=False`). All that is known before the
 solver starts is durable by then: a Run whose process is killed has the parameters `instance`,
 `instance_digest`, `adapter`, `sense`, the limits and `option.<name>`, and the instance as its
 attachment `instance`; with `checkpoint_seconds` also the best solution so far, as `incumbent`. A

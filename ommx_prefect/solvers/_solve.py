@@ -61,9 +61,10 @@ def solve_in(
             if isolation.isolate:
                 return isolated_solution(call, settings, how, warm_start, isolation)
             return solution_of(call, settings, how, warm_start)
-    except SolveOutcomeError:
+    except SolveOutcomeError as error:
         if raise_on_failure:
             raise
+        log_parameters(run, {"reason": error.reason})  # no error of the Run tells it
     return None
 
 
@@ -89,7 +90,9 @@ def sample_in(
             with call.timed(), translated(call.error, sampler, instance):
                 samples = run.log_sample(sampler, instance, **options)
             believe_samples(call, samples)
-    except SolveOutcomeError:
+    except SolveOutcomeError as error:
         if raise_on_failure:
             raise
+        if samples is None:  # else they tell it
+            log_parameters(run, {"reason": error.reason})
     return samples

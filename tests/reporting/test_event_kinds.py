@@ -11,7 +11,7 @@ import pytest
 from ommx_prefect import current_run, flow, instance_digest, load_experiment, seal, task
 from ommx_prefect._reporting import events
 from ommx_prefect.solvers import solve
-from tests.reporting.test_events import events_of, roles
+from tests.reporting.test_events import events_of, our_roles
 from tests.reporting.test_pages import WORSE, artifacts_of
 from tests.support.models import knapsack
 from tests.support.reading import as_rendered, run_flow
@@ -51,7 +51,7 @@ def test_what_was_pushed_what_contradicts_and_what_was_interrupted(server, regis
     assert pushed["payload"] == {"image_name": name, "digest": found.manifest_digest}
     assert pushed["resource"]["prefect.resource.id"] == about
     assert pushed["resource"]["ommx-prefect.digest"] == found.manifest_digest
-    assert set(roles(pushed)) == {"flow-run", "flow"}
+    assert our_roles(pushed) == {"flow-run", "flow"}
 
     (contradicted,) = events_of(server, sealed.flow_run_id, events.CONTRADICTED, 1)
     said = contradicted["payload"]

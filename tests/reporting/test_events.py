@@ -76,6 +76,15 @@ def roles(event: dict) -> dict[str, str]:
     return {x["prefect.resource.role"]: x["prefect.resource.id"] for x in event["related"]}
 
 
+def our_roles(event: dict) -> set[str]:
+    """The roles of what an event of a flow run is related to.
+
+    Prefect 3.9.1 adds, to all events of a process, the task run that emitted its first one, where
+    that was before any outside tasks, such as a heartbeat.
+    """
+    return set(roles(event)) - {"task-run"}
+
+
 def test_a_night_tells_what_was_sealed_what_failed_and_that_it_was_not_pushed(server):
     name = f"localhost:9/acme/n{uuid.uuid4().hex[:8]}:one"
 
@@ -105,7 +114,7 @@ def test_a_night_tells_what_was_sealed_what_failed_and_that_it_was_not_pushed(se
     assert resource["prefect.resource.id"] == f"ommx-prefect.experiment.{sealed.flow_run_id}"
     assert resource["prefect.resource.name"] == name
     assert roles(told)["flow-run"] == f"prefect.flow-run.{sealed.flow_run_id}"
-    assert set(roles(told)) == {"flow-run", "flow"}
+    assert our_roles(told) == {"flow-run", "flow"}
     assets = events_about(server, f"oci://{name.rpartition(':')[0]}")
     assert [x["payload"]["digest"] for x in assets] == [seal_again.manifest_digest]
     assert {"asset", "asset-materialized-by", "flow-run"} <= set(roles(assets[0]))

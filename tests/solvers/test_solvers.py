@@ -159,6 +159,11 @@ def test_a_failure_is_none_when_nothing_shall_be_raised(open_instances):
     found = recorded(solve_in, "highs", instance, limits={}, raise_on_failure=False)
     assert (found.value, found.error, found.run.status) == (None, None, "finished")
     assert (found.parameters["outcome"], found.run.solves[0].status) == ("infeasible", "failed")
+    # No error of the Run tells why, so that a parameter does; tables and reports show it.
+    assert found.parameters["reason"] == "no solution satisfies all constraints (kInfeasible)"
+    raised = recorded(solve_in, "highs", instance, limits={})
+    assert "reason" not in raised.parameters
+    assert raised.error.reason in raised.run.lifecycle_reason
 
 
 def test_a_wrong_option_is_raised_whatever_shall_be_raised(open_instances):
@@ -203,6 +208,7 @@ def test_the_columns_keep_their_types_over_every_outcome(open_instances):
         "instance_digest": "string",
         "adapter": "string",
         "readers": "string",
+        "reason": "string",
         "sense": "string",
         "outcome": "string",
         "optimality": "string",
