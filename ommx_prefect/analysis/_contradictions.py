@@ -5,13 +5,15 @@
 | `optimum` | an optimal value | another optimal value, or a better feasible objective |
 | `bound` | a dual bound | a feasible objective that is better than it |
 | `infeasible` | no solution exists | a feasible Solution |
-| `unbounded` | the objective has no limit | an optimal value, or a proof of infeasibility |
+| `unbounded` | the objective has no limit | an optimal value, a dual bound, *infeasible* |
 
-That a model is unbounded contradicts no Solution that is only feasible.
+That a model is unbounded contradicts no Solution that is only feasible. The best solution of a
+solve that was interrupted is a Solution, too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +31,11 @@ from ommx_prefect.analysis._tolerance import Tolerance
 KNOWN_AS = {"optimal": "optimal", "best": "feasible", "infeasible": "infeasible"}
 KNOWN_AS |= {"unbounded": "unbounded"}
 KNOWN = "known value"
+# What a solve is called here that was interrupted when it had a solution.
+INTERRUPTED = "interrupted"
+FOUND = HAS_SOLUTION | {INTERRUPTED}
+# Outcomes of a solve that may have a dual bound, and no proof.
+UNPROVED = frozenset({"feasible", "no_solution", INTERRUPTED, ""})
 # The columns that claims are made of.
 SAID = ("instance", "_content", "outcome", "objective", "dual_bound", "sense", "_by", "_solver")
 # And with the instance, those that tell one solver of two nights from another.
@@ -87,7 +94,7 @@ def contradictions(
 
 
 def _claims(table: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:
-    """Return what the solves of a night claim; an interrupted solve claims nothing but its bound.
+    """Return what the solves of a night claim; an interrupted one claims its solution and bound.
 
     Args:
         table: The night.
@@ -96,12 +103,17 @@ def _claims(table: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:
     solver = [keys, *(table[name].astype("string").fillna("") for name in SOLVER)]
     claims = table.assign(
         instance=filled_names(table),
-        outcome=table["outcome"].fillna(""),
+        outcome=table["outcome"].fillna("").mask(_is_cut_off(table), INTERRUPTED),
         _by=_makers(table),
         _solver=list(zip(*solver, strict=True)),
         _content=_only_content(filled_digests(table), filled_names(table)),
     )
     return claims.loc[claims["instance"].notna(), list(SAID)]
+
+
+def _is_cut_off(table: pd.DataFrame) -> pd.Series:
+    """Tell which solves were interrupted, and left their best solution."""
+    return table["outcome"].isna() & table["objective"].notna()
 
 
 def _only_content(contents: pd.Series, names: pd.Series) -> pd.Series:
@@ -181,9 +193,10 @@ def _between(
     is_one_night: bool = True,
 ) -> Iterator[Contradiction]:
     """Yield what claims say against the best of other solves, each once."""
-    found = [x for x in others if x["outcome"] in HAS_SOLUTION and x["objective"] is not None]
+    found = [x for x in others if x["outcome"] in FOUND and x["objective"] is not None]
     found.sort(key=lambda row: float(row["objective"]) * sign)
     proofs = [x for x in others if x["outcome"] in ("optimal", "infeasible")]
+    proofs += [x for x in others if x["outcome"] in UNPROVED and _is_bound(x["dual_bound"])]
     for row in claims:
         solver = object() if is_one_night else row["_solver"]
         best, proof = (_first(rows, solver) for rows in (found, proofs))
@@ -191,6 +204,10 @@ def _between(
             yield from _against_solution(row, best, sign, tolerance)
         if row["outcome"] == "unbounded" and proof is not None:
             yield _found("unbounded", row, "unbounded", proof)
+
+
+def _is_bound(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _first(rows: list[Row], solver: object) -> Row | None:
@@ -218,8 +235,10 @@ def _is_above(bound: float, objective: float, tolerance: Tolerance) -> bool:
 
 
 def _found(kind: str, row: Row, claim: str, other: Row) -> Contradiction:
-    value = other["objective"]
-    against = other["outcome"] if value is None else f"{other['outcome']} {float(value):.12g}"
+    value, said = other["objective"], other["outcome"] or INTERRUPTED
+    if kind == "unbounded" and said not in ("optimal", "infeasible"):
+        said, value = "dual bound", other["dual_bound"]
+    against = said if value is None else f"{said} {float(value):.12g}"
     return Contradiction(
         instance=row["instance"],
         kind=kind,

@@ -59,6 +59,32 @@ def test_a_dual_bound_beyond_a_feasible_objective():
     assert contradictions(table.assign(dual_bound=[9.0, 10.0])).empty
 
 
+def test_a_bound_contradicts_that_there_is_none():
+    table = solve_table(
+        ("p", "a", "unbounded", None, 1, 9),
+        ("p", "b", "no_solution", None, 9, 9),
+        ("p", "c", "feasible", 5.0, 9, 9),
+    ).assign(dual_bound=[None, 3.0, float("-inf")])
+    (row,) = contradictions(table).to_dict("records")
+    assert (row["kind"], row["claim"], row["against"]) == ("unbounded", "unbounded", "dual bound 3")
+    assert contradictions(table.assign(dual_bound=[None, None, float("-inf")])).empty
+
+
+@pytest.mark.parametrize(
+    ("claim", "kind"),
+    [
+        (("p", "liar", "infeasible", None, 1, 9), "infeasible"),
+        (("p", "liar", "optimal", 4.0, 1, 9), "optimum"),
+        (("p", "liar", "optimal", 2.0, 1, 9), None),
+        (("p", "liar", "unbounded", None, 1, 9), None),
+    ],
+)
+def test_the_best_solution_of_a_solve_that_timed_out_is_a_solution(claim, kind):
+    found = contradictions(solve_table(("p", "scip", None, 3.0, 9, 9), claim))
+    assert found["kind"].tolist() == ([kind] if kind else [])
+    assert found["against"].tolist() == (["interrupted 3"] if kind else [])
+
+
 def test_unbounded_contradicts_no_solution_that_is_only_feasible():
     assert kinds(("p", "a", "feasible", 1.0, 1, 9), ("p", "b", "unbounded", None, 1, 9)) == []
     assert kinds(("p", "a", "infeasible", None, 1, 9), ("p", "b", "unbounded", None, 1, 9)) == [
