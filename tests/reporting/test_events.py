@@ -79,10 +79,10 @@ def roles(event: dict) -> dict[str, str]:
 def our_roles(event: dict) -> set[str]:
     """The roles of what an event of a flow run is related to.
 
-    Prefect 3.9.1 adds, to all events of a process, the task run that emitted its first one, where
-    that was before any outside tasks, such as a heartbeat.
+    Prefect 3.9.1 adds, to all events of a process, the task run that emitted its first one, and its
+    tags, where that was before any outside tasks, such as a heartbeat.
     """
-    return set(roles(event)) - {"task-run"}
+    return set(roles(event)) - {"task-run", "tag"}
 
 
 def test_a_night_tells_what_was_sealed_what_failed_and_that_it_was_not_pushed(server):
