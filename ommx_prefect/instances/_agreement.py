@@ -12,6 +12,7 @@ from ommx import Instance
 from ommx_prefect.exceptions import InstanceFileError
 from ommx_prefect.instances._build import build_instance
 from ommx_prefect.instances._compare import differences, first_difference
+from ommx_prefect.instances._highs_reader import TWO_OF_ONE_NAME
 from ommx_prefect.instances._matrix import Matrix
 from ommx_prefect.instances._readings import READERS, Reading, reading, reading_ahead
 from ommx_prefect.instances._refusal import refusal
@@ -72,8 +73,15 @@ def _first_two(path: Path, suffix: str) -> tuple[list[Reading], tuple[Doubt, ...
         is_sound = one.reader == "ommx" and one.model is not None
         readings = [one, reading(second, path, begun=begun, is_sound=is_sound)]
         if begun and is_sound:
-            return readings, begun.doubts()
-    return readings, shared_doubts(path, suffix, _unread(readings), _names(readings))
+            return readings, (*begun.doubts(), *_of_one_name(readings))
+    doubts = shared_doubts(path, suffix, _unread(readings), _names(readings))
+    return readings, (*doubts, *_of_one_name(readings))
+
+
+def _of_one_name(readings: Sequence[Reading]) -> Iterator[Doubt]:
+    """Doubt the others where HiGHS says so: SCIP and OMMX drop what a row named COST holds."""
+    if any(each.reason == TWO_OF_ONE_NAME for each in readings):
+        yield Doubt(frozenset({"ommx", "scip"}), TWO_OF_ONE_NAME)
 
 
 def _unread(readings: Sequence[Reading]) -> frozenset[str]:

@@ -108,6 +108,16 @@ FAULTS = (
         Fault(*reader, "of two OBJSENSE sections the last wins", "objsense-twice.mps")
         for reader in (_HIGHS, _OMMX)
     ),
+    *(
+        Fault(*reader, "a column of QUADOBJ alone is a new one", "quadobj-unknown-column.mps")
+        for reader in (_HIGHS, _OMMX)
+    ),
+    *(
+        Fault(
+            *reader, "a row with the objective's name stays empty", "row-named-as-the-objective.mps"
+        )
+        for reader in (_OMMX, _SCIP)
+    ),
     *(Fault(*reader, "(x is a name in 2 (x + y)", "parentheses.lp") for reader in (_HIGHS, _SCIP)),
     Fault(*_SCIP, "a second entry in a line of QCMATRIX is lost", "qcmatrix-word-too-many.mps"),
     Fault(*_SCIP, "the exponent of 1.5D2 is passed over", "d-exponent-not-zero.mps"),

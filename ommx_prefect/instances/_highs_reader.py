@@ -28,6 +28,7 @@ _KINDS = np.array([CONTINUOUS, INTEGER, SEMI_CONTINUOUS, SEMI_INTEGER, CONTINUOU
 # Warnings that only count others, or tell that names with blanks are read by columns of the text.
 _BESIDE = re.compile(r"section: ignored \d|fixed format|have the same name")
 _MOST_REMARKS = 5
+TWO_OF_ONE_NAME = "two columns or two rows have one name"
 
 
 def read_highs(path: Path) -> Matrix:
@@ -101,7 +102,7 @@ def _matrix_of(model: Any, remarks: tuple[str, ...]) -> Matrix:
     lp = model.getLp()
     columns, rows = lp.col_names_, lp.row_names_
     if (len(columns), len(rows)) != (lp.num_col_, lp.num_row_):
-        raise Unreadable("two columns or two rows have one name")
+        raise Unreadable(TWO_OF_ONE_NAME)
     return matrix(
         title="",  # HiGHS gives the name of the file
         maximize=lp.sense_.name == "kMaximize",

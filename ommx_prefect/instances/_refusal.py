@@ -22,7 +22,9 @@ def refusal(readings: Sequence[Reading], path: Path, suffix: str, doubts: Sequen
         return f"{told}{_unread(readings)}{_missing(readings)}"
     if len(models) > 1:
         differ = f"its readers differ, and no two agree: {_differences(models)}"
-        return f"{differ}{_unread(readings)}{_missing(readings)}"
+        part = inexpressible_part(path, suffix)
+        has = f"; it has {part}" if part else ""
+        return f"{differ}{has}{_unread(readings)}{_missing(readings)}"
     if models:
         alone = models[0].reader
         return (

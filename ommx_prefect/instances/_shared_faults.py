@@ -9,15 +9,17 @@ a model is read from here.
 | RANGES before RHS, a section twice | a range counts from 0; the last section wins | HiGHS, OMMX |
 | `1,5` or `0x10` where a number stands | as far as C takes it for one: 1, 0 | HiGHS, SCIP |
 | a set that only some lines name | its name is taken for a column | HiGHS, SCIP |
+| QUADOBJ of a column that is nowhere else | it becomes a column of its own | HiGHS, OMMX |
 | a word too many: `UP B x 4 y 5` | it is passed over, or taken for a number, 0 | all three |
 
-In an LP file HiGHS and SCIP both take `(x` for a name in `2 (x + y)`.
+In an LP file HiGHS and SCIP both take `(x` for a name in `2 (x + y)`, `x/2` in `x/2 >= 1` and `x;`
+in `obj: x;`, for the format allows such names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,8 @@ from ommx_prefect.instances._odd_lines import long_line, names_a_set, odd_line, 
 # The word that names the set, where each line has one: quick to collect.
 _SECOND_WORDS = re.compile(rb"^[ \t]+[A-Z]{2}[ \t]+(\S+)", re.MULTILINE)
 _FIRST_WORDS = re.compile(rb"^[ \t]+(\S+)", re.MULTILINE)
+# How `x;`, `x,` and `x/2` end, of which LP files make names.
+_MORE_THAN_A_NAME = re.compile(r"(.+?)(?:[;,]|/\d[\d.]*)")
 # PuLP writes so what OBJSENSE is for, unless it is told to write that.
 _SENSE_COMMENT = re.compile(rb"(\*[^\n]*\n)*?\*\s*SENSE\s*:\s*MAX", re.IGNORECASE)
 
@@ -51,7 +55,7 @@ def shared_doubts(
         names: The names that the others give.
     """
     if suffix != ".mps":
-        return tuple(_doubts(("highs", "scip"), _half_a_parenthesis(names)))
+        return tuple(_doubts(("highs", "scip"), _no_names(list(names))))
     if "ommx" not in unread:
         return doubts_beside_ommx(path)
     sections = sections_of(path.read_bytes())
@@ -67,6 +71,7 @@ def doubts_beside_ommx(path: Path) -> tuple[Doubt, ...]:
     return (
         *_doubts(("highs", "ommx"), _out_of_order(sections)),
         *_doubts(("highs", "ommx"), _several_sets(sections)),
+        *_doubts(("highs", "ommx"), _unknown_in_quadobj(sections)),
         *_doubts(("highs", "ommx", "scip"), [long_line(sections)]),
     )
 
@@ -81,11 +86,20 @@ def says_maximise(path: Path) -> bool:
         return bool(_SENSE_COMMENT.match(file.read(4096)))
 
 
-def _half_a_parenthesis(names: Iterable[str]) -> Iterator[str]:
-    """Describe a name that is half of `2 (x + y)`: LP files have no parentheses, but names may."""
+def _no_names(names: Sequence[str]) -> Iterator[str]:
+    """Describe a name that is half of `2 (x + y)`, or `x/2` where there is an `x` as well.
+
+    LP files have no parentheses and no division, but names may have such signs.
+    """
     name = next((each for each in names if each.count("(") != each.count(")")), None)
     if name is not None:
         yield f"{name!r} is taken for a name, and looks like half of something in parentheses"
+    known = set(names)
+    for name in names:
+        found = _MORE_THAN_A_NAME.fullmatch(name)
+        if found and found[1] in known:
+            yield f"{name!r} is taken for a name beside {found[1]!r}"
+            return
 
 
 def _out_of_order(sections: list[Section]) -> Iterator[str]:
@@ -96,6 +110,20 @@ def _out_of_order(sections: list[Section]) -> Iterator[str]:
         if section.name == "RHS" and "RANGES" in seen:
             yield f"RANGES (line {seen['RANGES']}) stand before RHS, which they count from"
         seen[section.name] = section.line
+
+
+def _unknown_in_quadobj(sections: list[Section]) -> Iterator[str]:
+    """Describe a column that stands in QUADOBJ alone, as a misspelt one does."""
+    body = {section.name: section for section in sections}
+    if "QUADOBJ" not in body or "COLUMNS" not in body:
+        return
+    known = set(_FIRST_WORDS.findall(body["COLUMNS"].body))
+    for number, words in body["QUADOBJ"].lines():
+        for name in (*words[:2], *words[3:4]):
+            if name not in known:
+                what = name.decode(errors="replace")
+                yield f"column {what} is in QUADOBJ (line {number}), and not in COLUMNS"
+                return
 
 
 def _several_sets(sections: list[Section]) -> Iterator[str]:
