@@ -5,6 +5,7 @@
 
 from ommx_prefect._prefect.loaded_blocks import watch_loaded_blocks
 from ommx_prefect._recording.current import note_here
+from ommx_prefect._recording.forked_runs import refuse_in_forks
 from ommx_prefect._recording.loaded_secrets import learn_loaded
 from ommx_prefect._recording.log_solve import keep_inputs
 from ommx_prefect._recording.options import RecordingOptions
@@ -16,3 +17,4 @@ __all__ = ["RecordingOptions"]
 listen(note_here)
 watch_loaded_blocks(learn_loaded)
 keep_inputs()
+refuse_in_forks()

@@ -93,6 +93,11 @@ def note_here(notice: str) -> bool:
     return True
 
 
+def active_recordings() -> list[CurrentRecording]:
+    """Return the recordings of this process; without the lock, for processes just forked."""
+    return list(_active)
+
+
 def innermost_recordings() -> list[CurrentRecording]:
     """Return the recordings of this process that no other one runs inside of."""
     with _lock:

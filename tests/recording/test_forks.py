@@ -69,6 +69,37 @@ def test_what_forked_workers_record_is_refused_with_the_cure(work):
     assert issubclass(exceptions.ForkedProcessError, exceptions.NoOpenRunError)
 
 
+HELD = []
+
+
+def logs_on_a_run_it_has():
+    HELD[0].log_parameter("lost", 1)
+
+
+def attaches_to_a_run_it_has():
+    HELD[0].log_json("lost", 1)
+
+
+@pytest.mark.parametrize("work", [logs_on_a_run_it_has, attaches_to_a_run_it_has])
+def test_a_run_that_was_taken_before_the_fork_is_refused_too(work):
+    @task
+    def spread():
+        HELD[:] = [current_run()]
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+            error = pool.submit(work).exception()
+        HELD.pop().log_parameter("kept", 2)
+        return type(error).__name__
+
+    @flow
+    def one():
+        return spread()
+
+    sealed = run_flow(one)
+    assert sealed.state.result() == "ForkedProcessError"
+    assert (sealed.column("kept"), sealed.column("lost")) == ([2], [None])
+    assert "lost" not in sealed.runs[0].attachment_names
+
+
 @pytest.mark.parametrize("ends", ["exits", "raises", "returns"])
 def test_a_forked_child_that_ends_leaves_the_records_to_its_parent(ends):
     @task
