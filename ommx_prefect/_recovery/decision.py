@@ -50,13 +50,17 @@ class Decision:
     is_dead: bool = False
 
 
+def _younger(min_age_seconds: float) -> str:
+    return f"--min-age is {min_age_seconds:.0f}s"
+
+
 def decide(
     unsealed: Unsealed, answer: PrefectAnswer, min_age_seconds: float, now: float
 ) -> Decision:
     """Decide what to do about the records in a stage."""
     touched = now - unsealed.touched
     if touched < min_age_seconds:
-        return Decision("wait", f"it was touched {touched:.0f} s ago")
+        return Decision("wait", f"it was touched {touched:.0f} s ago; {_younger(min_age_seconds)}")
     attempt = unsealed.lone_attempt
     if attempt is not None:
         return _decide_task_run(unsealed, attempt, answer)
@@ -64,7 +68,8 @@ def decide(
         return _decide_unasked(unsealed, answer.problem)
     changed = now - answer.state.timestamp.timestamp()
     if changed < min_age_seconds:
-        return Decision("wait", f"Prefect has called it {answer.state.name} for {changed:.0f} s")
+        why = f"Prefect has called it {answer.state.name} for {changed:.0f} s"
+        return Decision("wait", f"{why}; {_younger(min_age_seconds)}")
     if answer.state.is_final():
         return Decision("seal", f"Prefect calls it {answer.state.name}", state=answer.state)
     if answer.state.type in ATTENDED:

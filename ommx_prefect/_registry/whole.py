@@ -37,7 +37,13 @@ def whole(experiment: Experiment, digest: str = "") -> Experiment:
 
     Raises:
         DocumentError: A part is damaged, or cannot be had.
+        TypeError: It is no experiment, but its name for example.
     """
+    if not isinstance(experiment, Experiment):
+        raise TypeError(
+            f"{experiment!r:.200} is no Experiment. Pass what ommx_prefect.load_experiment(name) "
+            "returns"
+        )
     if PARTS not in experiment.annotations:
         return experiment
     name = experiment.image_name

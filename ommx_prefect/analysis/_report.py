@@ -71,7 +71,8 @@ def report_html(
     name: str | None = None,
 ) -> str:
     """Return the report of an experiment as HTML; as `write_report`."""
-    name, night = name or night.image_name, whole(night)
+    opened = whole(night)
+    name, night = name or night.image_name, opened
     table = solves(night)
     tables = [solves(each) for each in earlier]
     wrong = contradictions(table, known, earlier=tables)

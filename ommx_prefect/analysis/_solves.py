@@ -115,7 +115,8 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _rows_of(experiment: Experiment, digests: bool, earlier: bool) -> Iterator[dict[str, Any]]:
-    name, experiment = experiment.image_name, whole(experiment)
+    opened = whole(experiment)
+    name, experiment = experiment.image_name, opened
     first = first_own_run(experiment.annotations)
     parameters = run_parameters(experiment)
     flow_run = experiment.annotations.get(FLOW_RUN_ID)

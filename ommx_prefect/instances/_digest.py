@@ -34,7 +34,14 @@ def instance_digest(instance: AnyInstance) -> str:
     that are not polynomials count as they are written: `max(a, b)` is not `max(b, a)`.
 
     Asked again in this process, for an instance with the same bytes, it costs their hash.
+
+    Raises:
+        TypeError: It is neither.
     """
+    if not hasattr(instance, "to_v2_bytes"):
+        raise TypeError(
+            f"{type(instance).__name__} is no ommx.Instance: load_instance(path).instance is one"
+        )
     return digest_of(instance, instance.to_v2_bytes())
 
 

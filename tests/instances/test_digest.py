@@ -277,3 +277,8 @@ def test_indicator_constraints_lose_no_label_when_removed():
 
     assert instance_digest(removed("a")) == instance_digest(removed("a"))
     assert instance_digest(removed("a")) != instance_digest(removed("b"))
+
+
+def test_what_is_no_instance_has_no_digest():
+    with pytest.raises(TypeError, match=r"^str is no ommx.Instance: load_instance\(path\)"):
+        instance_digest("afiro.mps")

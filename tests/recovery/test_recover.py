@@ -73,6 +73,7 @@ def test_what_is_younger_than_the_minimum_age_is_left_alone(killed):
     rows = rows_of(command("recover", "--json"))
     assert rows[flow_run_id]["done"] == "waits"
     assert "was touched" in rows[flow_run_id]["why"]
+    assert "s ago; --min-age is 600s" in rows[flow_run_id]["why"]
 
 
 @pytest.mark.parametrize(
