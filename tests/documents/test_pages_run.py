@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ommx_prefect import codecs
+from ommx_prefect import codecs, load_experiment
 from tests.documents.pages import NEEDS_REGISTRY, PAGES, Block, Page, page
 from tests.support.instance_files import OWN
 
@@ -69,10 +69,17 @@ def test_a_page_runs_from_its_first_block_to_its_last(read, request):
 
 @pytest.mark.usefixtures("server", "folder")
 def test_the_readme_solves_real_files_and_the_next_morning_reads_them():
-    night = run_page(page("README.md"))["night"]
+    scope = run_page(page("README.md"))
+    night = scope["night"]
     solved = [run for run in night.runs if run.solves]
     assert {round(run.solves[0].output.objective) for run in solved} == {-465, -1264}
     assert sorted(night.run_parameters_df()["variables"].dropna()) == [32, 35]
+    # Its flow goes on after a file that has no solution, and solves that once.
+    files = [f"tests/data/instances/{name}" for name in ("klein1.mps", "afiro.mps")]
+    state = scope["nightly"](files, return_state=True)
+    found = load_experiment(state.state_details.flow_run_id)
+    outcomes = found.run_parameters_df()["outcome"].dropna().tolist()
+    assert (state.name, outcomes) == ("Completed", ["infeasible", "optimal"])
 
 
 @pytest.mark.parametrize("read", PAGES, ids=lambda x: x.name)

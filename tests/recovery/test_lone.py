@@ -89,7 +89,10 @@ def test_recorded_tasks_under_a_plain_flow_are_sealed_when_it_has_ended():
         return work(1)
 
     flow_run_id = str(plain(return_state=True).state_details.flow_run_id)
+    with get_client(sync_client=True) as client:
+        name = client.read_flow_run(uuid.UUID(flow_run_id)).name
     row = recovered()[flow_run_id]
+    assert (row["name"], row["flow"]) == (name, "plain")  # no record of ours says so, Prefect does
     assert (row["done"], row["sealed"]["status"]) == ("sealed", "finished")
     assert load_experiment(flow_run_id).runs[0].get_json("output") == 1
 
