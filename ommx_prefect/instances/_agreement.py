@@ -18,6 +18,7 @@ from ommx_prefect.instances._readings import READERS, Reading, reading, reading_
 from ommx_prefect.instances._refusal import refusal
 from ommx_prefect.instances._shared_faults import Doubt, shared_doubts
 from ommx_prefect.instances._warnings import (
+    after_end,
     alone,
     differing,
     remarks,
@@ -61,6 +62,7 @@ def agreed_instance(path: Path, source: str, suffix: str, min_readers: int) -> A
         *alone(believed, doubts),
         *remarks(believed),
         *sense_comment(path, believed),
+        *after_end(path, suffix),
         *unused(suffix, _titled(believed)),
     )
     return _believed(readings, believed, said)

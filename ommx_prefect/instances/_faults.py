@@ -76,6 +76,7 @@ FAULTS = (
             ("RHS sets of other rows are all taken", "rhs-sets-of-other-rows.mps"),
             ("BOUNDS sets of other columns are all taken", "bounds-sets-of-other-columns.mps"),
             ("RANGES before RHS count from 0", "ranges-before-rhs.mps"),
+            ("lines of RHS without their header are a column", "rhs-without-header.mps"),
             ("of a section that stands twice the last wins", "section-twice.mps"),
         )
     ),

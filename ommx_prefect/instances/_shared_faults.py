@@ -9,6 +9,7 @@ a model is read from here.
 | RANGES before RHS, a section twice | a range counts from 0; the last section wins | HiGHS, OMMX |
 | `1,5` or `0x10` where a number stands | as far as C takes it for one: 1, 0 | HiGHS, SCIP |
 | a set that only some lines name | its name is taken for a column | HiGHS, SCIP |
+| no header RHS before its lines | they are a column named RHS | HiGHS, OMMX |
 | QUADOBJ of a column that is nowhere else | it becomes a column of its own | HiGHS, OMMX |
 | a word too many: `UP B x 4 y 5` | it is passed over, or taken for a number, 0 | all three |
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from ommx_prefect.instances._mps_sections import Section, sections_of
@@ -29,6 +31,8 @@ from ommx_prefect.instances._odd_lines import long_line, names_a_set, odd_line, 
 # The word that names the set, where each line has one: quick to collect.
 _SECOND_WORDS = re.compile(rb"^[ \t]+[A-Z]{2}[ \t]+(\S+)", re.MULTILINE)
 _FIRST_WORDS = re.compile(rb"^[ \t]+(\S+)", re.MULTILINE)
+_END = b"\nENDATA"
+_COLUMN_RHS = re.compile(rb"\n[ \t]+RHS[ \t]", re.IGNORECASE)
 # How `x;`, `x,` and `x/2` end, of which LP files make names.
 _MORE_THAN_A_NAME = re.compile(r"(.+?)(?:[;,]|/\d[\d.]*)")
 # PuLP writes so what OBJSENSE is for, unless it is told to write that.
@@ -72,6 +76,7 @@ def doubts_beside_ommx(path: Path) -> tuple[Doubt, ...]:
         *_doubts(("highs", "ommx"), _out_of_order(sections)),
         *_doubts(("highs", "ommx"), _several_sets(sections)),
         *_doubts(("highs", "ommx"), _unknown_in_quadobj(sections)),
+        *_doubts(("highs", "ommx"), _without_rhs(sections)),
         *_doubts(("highs", "ommx", "scip"), [long_line(sections)]),
     )
 
@@ -84,6 +89,14 @@ def says_maximise(path: Path) -> bool:
     """Tell whether a comment at the beginning says that the model is maximised."""
     with path.open("rb") as file:
         return bool(_SENSE_COMMENT.match(file.read(4096)))
+
+
+def goes_on_after_its_end(path: Path) -> bool:
+    """Tell whether more than blanks and comments follow the first ENDATA of an MPS file."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        end = content.find(_END)
+        rest = content[end + len(_END) :] if end >= 0 else b""
+    return any(line.strip() and line[:1] != b"*" for line in rest.splitlines())
 
 
 def _no_names(names: Sequence[str]) -> Iterator[str]:
@@ -110,6 +123,14 @@ def _out_of_order(sections: list[Section]) -> Iterator[str]:
         if section.name == "RHS" and "RANGES" in seen:
             yield f"RANGES (line {seen['RANGES']}) stand before RHS, which they count from"
         seen[section.name] = section.line
+
+
+def _without_rhs(sections: list[Section]) -> Iterator[str]:
+    """Describe a column RHS where there is no such section: its header was lost."""
+    if all(section.name != "RHS" for section in sections):
+        for section in sections:
+            if section.name == "COLUMNS" and _COLUMN_RHS.search(section.body):
+                yield "RHS is a column in COLUMNS, and there is no section RHS"
 
 
 def _unknown_in_quadobj(sections: list[Section]) -> Iterator[str]:

@@ -11,7 +11,11 @@ from ommx_prefect.instances._build import emptied, left_out
 from ommx_prefect.instances._compare import first_difference
 from ommx_prefect.instances._matrix import Matrix
 from ommx_prefect.instances._readings import Reading
-from ommx_prefect.instances._shared_faults import Doubt, says_maximise
+from ommx_prefect.instances._shared_faults import (
+    Doubt,
+    goes_on_after_its_end,
+    says_maximise,
+)
 
 _MOST_NAMES = 5
 
@@ -53,6 +57,12 @@ def sense_comment(path: Path, believed: Iterable[Reading]) -> Iterator[str]:
             "it is minimised here, for it has no OBJSENSE section, but a comment says that it is "
             "maximised: PuLP writes such files, and the section as well with with_objsense=True"
         )
+
+
+def after_end(path: Path, suffix: str) -> Iterator[str]:
+    """Say that a file goes on after the end of its model."""
+    if suffix == ".mps" and goes_on_after_its_end(path):
+        yield "what stands after the first ENDATA is no part of the model"
 
 
 def unused(suffix: str, model: Matrix) -> Iterator[str]:
