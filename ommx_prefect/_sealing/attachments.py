@@ -64,7 +64,8 @@ def join_parts(
 
     A flow run that is retried logs the same names again: the latest has the name, and earlier
     ones that differ are kept as `name@1`, `name@2`, ... Where a subflow gives a name that another
-    flow run has given, its attachment is `name@subflow`, by the name of the subflow's run.
+    flow run has given, its attachment is `name@subflow`, by the name of the subflow's run; further
+    runs of that name have the end of their id as well.
 
     Args:
         parts: What is staged of it, one for each call.
@@ -99,6 +100,8 @@ def _name_for(name: str, part: _Part, logged: Logged, holders: dict[str, str]) -
     if is_free or holder == attempt.flow_run_id or not part.is_of_subflow:
         return name
     whose, other = part.flow_run, f"{name}@{part.flow_run}"
+    if holders.setdefault(other, attempt.flow_run_id) != attempt.flow_run_id:  # of the same name
+        other = f"{other}-{attempt.flow_run_id[-8:]}"
     said = f"attachment {name!r} was logged by several flow runs; that of {whose!r} is {other!r}"
     logged.warnings.append(said)
     return other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from prefect import runtime
 
 from ommx_prefect import current_experiment, flow, task
 from tests.support.logs import warnings_in
@@ -57,6 +58,28 @@ def test_of_subflows_alone_the_first_has_the_name():
     sealed = run_flow(whole)
     assert sealed.experiment.get_json("plan") == {"part": 1}
     assert sealed.experiment.get_json("plan@part-2") == {"part": 2}
+
+
+def test_subflows_of_one_name_are_told_apart_by_their_ids(warnings):
+    ids = []
+
+    @flow(flow_run_name="part")
+    def part_of(number):
+        ids.append(runtime.flow_run.id[-8:])
+        current_experiment().log_json("plan", number)
+
+    @flow
+    def whole():
+        current_experiment().log_json("plan", "of the whole")
+        part_of(1)
+        part_of(2)
+
+    sealed = run_flow(whole)
+    names = {"plan", "plan@part", f"plan@part-{ids[1]}", "ledger"}
+    assert set(sealed.experiment.attachment_names) == names
+    assert sealed.experiment.get_json("plan@part") == 1
+    assert sealed.experiment.get_json(f"plan@part-{ids[1]}") == 2
+    assert any(f"that of 'part' is 'plan@part-{ids[1]}'" in said for said in warnings)
 
 
 def test_a_parameter_of_several_types_is_told_in_log_and_ledger(warnings):
