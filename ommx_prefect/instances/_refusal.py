@@ -18,8 +18,10 @@ def refusal(readings: Sequence[Reading], path: Path, suffix: str, doubts: Sequen
     if len(models) < 2 and (part := _not_taken(readings, path, suffix)):
         return f"load_instance does not take {part}; write it as rows and bounds"
     if doubts and models:
-        told = "; ".join(filter(None, [_doubted(doubts), _differences(models)]))
-        return f"{told}{_unread(readings)}{_missing(readings)}"
+        differ = _differences(models)
+        told = "; ".join(filter(None, [_doubted(doubts), differ]))
+        cure = "" if differ else "; min_readers=1 believes it as it was read"
+        return f"{told}{_unread(readings)}{_missing(readings)}{cure}"
     if len(models) > 1:
         differ = f"its readers differ, and no two agree: {_differences(models)}"
         part = inexpressible_part(path, suffix)
