@@ -143,19 +143,23 @@ def make_folder(folder: str | Path, mode: int = PRIVATE_FOLDER) -> None:
             make_folder(folder, mode)
 
 
-def read_regular(path: str | Path, *, owned: bool = True, fits: bool = False) -> bytes:
+def read_regular(
+    path: str | Path, *, owned: bool = True, fits: bool = False, folder: int | None = None
+) -> bytes:
     """Read a regular file; refuse a link, a pipe, a device or a folder.
 
     Args:
         path: The file.
         owned: Whether it has to be of the user who runs this.
         fits: Whether to refuse what does not fit twice into the memory that is free.
+        folder: The open folder that the path begins in.
 
     Raises:
         FileNotFoundError: There is none.
         DocumentError: It is something else, or another user's, or too large.
     """
-    number = _open_old(path)  # of 10^5 records, each Python object of a file would take its time
+    # Of 10^5 records, each Python object of a file would take its time.
+    number = _open_old(path, folder)
     try:
         size = _size_of(number, owned=owned)
         if fits and size > LARGE_BYTES:
@@ -181,9 +185,9 @@ def open_regular(path: str | Path) -> Iterator[FileIO]:
         os.close(number)
 
 
-def _open_old(path: str | Path) -> int:
+def _open_old(path: str | Path, folder: int | None = None) -> int:
     try:
-        return os.open(path, _OLD)
+        return os.open(path, _OLD, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise DocumentError("it is no regular file") from error

@@ -7,6 +7,7 @@ has to find what it does not know the name of, so `KINDS` says how the known kin
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import inspect
 import os
@@ -92,15 +93,19 @@ class FolderStore(BlockStore):
     def write(self, name: str, data: bytes) -> None:
         """Store an object; the block's own method would show it half written."""
         with self._translated(f"write {name}"):
+            with contextlib.suppress(FileNotFoundError), self._folder_of(name):
+                pass
             write_durable(self._folder / name, data, shared=True)
 
     def read(self, name: str) -> bytes:
         """Return an object's bytes; the block's own method would wait for a pipe."""
-        with self._translated(f"read {name}"):
-            return read_regular(self._folder / name, owned=False, fits=True)
+        with self._translated(f"read {name}"), self._folder_of(name) as folder:
+            return read_regular(os.path.basename(name), owned=False, fits=True, folder=folder)
 
     def _keys(self, prefix: str) -> list[str]:
         self._folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError), self._folder_of(prefix):
+            pass  # `os.walk` follows a link at which it begins, and no other
         return [
             (Path(folder) / file).relative_to(self._folder).as_posix()
             for folder, _, files in os.walk(self._folder / prefix, onerror=_raise_if_there)
@@ -109,13 +114,34 @@ class FolderStore(BlockStore):
         ]
 
     def _remove(self, name: str) -> None:
-        path = self._folder / name
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError), self._folder_of(name) as folder:
+            os.unlink(os.path.basename(name), dir_fd=folder)
         with contextlib.suppress(OSError):  # not empty, or being filled
-            for folder in path.parents:
-                if folder == self._folder:  # which is not ours
+            for above in (self._folder / name).parents:
+                if above == self._folder:  # which is not ours
                     break
-                folder.rmdir()
+                above.rmdir()  # of a link, an error
+
+    @contextlib.contextmanager
+    def _folder_of(self, name: str) -> Iterator[int]:
+        """Open the folder of an object; whoever writes there may have put a link in its place."""
+        number = os.open(self._folder, os.O_DIRECTORY)
+        try:
+            for part in name.split("/")[:-1]:
+                above, number = number, _open_folder(part, number, self._folder / name)
+                os.close(above)
+            yield number
+        finally:
+            os.close(number)
+
+
+def _open_folder(name: str, above: int, path: Path) -> int:
+    try:
+        return os.open(name, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise NotADirectoryError(f"{name} in {path} is a link, or no folder") from error
+        raise
 
 
 def _raise_if_there(error: OSError) -> None:

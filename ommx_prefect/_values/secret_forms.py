@@ -36,7 +36,7 @@ URL_PASSWORD = re.compile(
     r"(://[^\s/?#:@\"'<>]{0,128}):(?!\*\*redacted\*\*@)([^\s/?#@\"'<>]{1,512})@"
 )
 # `name=value` of a query, a connection string or a cookie.
-PAIR = re.compile(r"(?<![^;&?\s])([\w.-]{1,64})=([^;&\s\"']{1,8192})")
+PAIR = re.compile(r"(?<![^;&?\s])([\w.-]{1,64})=[\"']?([^;&\s\"']{1,8192})")
 OTHER_PAIRS = frozenset({"sig", "signature"})
 PEM = "-----"
 WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
@@ -100,7 +100,8 @@ def needles_of(secrets: Iterable[str]) -> tuple[bytes, ...]:
 
 
 def _lines_of(secret: str) -> Iterator[str]:
-    lines = secret.splitlines()[:MOST_LINES]
+    # In an environment variable, or in JSON, the ends of lines are written out.
+    lines = secret.replace("\\n", "\n").splitlines()[:MOST_LINES]
     return (x.strip() for x in lines if len(lines) > 1 and not x.startswith(PEM))
 
 

@@ -10,12 +10,12 @@ import re
 SECRET_NAME = re.compile(
     r"password|passwd|passphrase|passcode"
     r"|(^|[_\W])(pwds?|pws?|secrets?|tokens?|credentials?|creds|auth|authorization|bearer"
-    r"|jwts?|otps?|totp|sas|dsn|cookies?|session|sessionid|csrf|xsrf|webhook"
-    r"|(db|user|admin|root|smtp|proxy)_?pass|(client|app|shared)secret"
-    r"|(api|auth|access|refresh|id|bearer|sas|session)token"
-    r"|conn(ection)?_?str(ing)?|webhook_?url"
+    r"|jwts?|otps?|totp|sas|dsn|cookies?|session|csrf|xsrf|webhook"
+    r"|(db|user|admin|root|smtp|proxy)[_-]?pass|(client|app|shared)secret"
+    r"|(api|auth|access|refresh|id|bearer|sas|session|csrf|xsrf)token|[a-z]{0,9}sess(ion)?id"
+    r"|conn(ection)?[_-]?str(ing)?|webhook[_-]?url|shared_access_signature"
     r"|(api|access|account|storage|subscription|private|secret|session|signing|encryption|license"
-    r"|ssh|hmac)_?keys?)($|[_\W\d])",
+    r"|ssh|rsa|hmac|master)[_ -]?keys?)($|[_\W\d])",
     re.IGNORECASE,
 )
 # Where a new word begins without an underscore: `apiKey`, `HTTPToken`.

@@ -74,6 +74,39 @@ def test_what_is_no_file_is_refused_and_waits_for_nobody(disk, tmp_path, kind):
     assert "x-1-n" in str(found[0])
 
 
+def test_a_link_in_the_place_of_a_flow_runs_folder_removes_and_writes_nothing(disk, tmp_path):
+    """Setting damage aside removed each file of the folder to which somebody's link pointed."""
+    flow_run_id = recorded(disk, tmp_path)
+    stage = disk.seen_by(flow_run_id)
+    victim = tmp_path / "victim"
+    for path in (victim / "thesis.tex", victim / "shards" / "x-1-n"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    before = sorted(victim.rglob("*"))
+    (disk.folder / flow_run_id).rename(tmp_path / "moved")
+    (disk.folder / flow_run_id).symlink_to(victim)
+    attempt = attempt_of(flow_run_id)
+    for use in (
+        lambda: stage.set_aside(),
+        lambda: disk.store.read(f"{flow_run_id}/shards/x-1-n"),
+        lambda: disk.store.write(f"{flow_run_id}/shards/{attempt.key}", b"new"),
+        lambda: disk.store.remove_all([f"{flow_run_id}/thesis.tex"]),
+    ):
+        with pytest.raises(exceptions.StageError, match=f"{flow_run_id}.* is a link"):
+            use()
+    assert stage.put(shard_of(attempt, {"of": "this host"}))  # it waits here
+    assert sorted(victim.rglob("*")) == before
+
+
+def test_a_link_in_the_place_of_a_folder_of_records_is_not_written_through(disk, tmp_path):
+    flow_run_id = recorded(disk, tmp_path)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (disk.folder / flow_run_id / "starts").symlink_to(victim)
+    disk.seen_by(flow_run_id).begin(attempt_of(flow_run_id))
+    assert not list(victim.iterdir())
+
+
 def test_the_host_folder_reads_no_pipe_and_no_link(tmp_path):
     stage = LocalStage(new_id())
     stage.write("state.json", {"status": "finished", "state": "Completed", "reason": None})

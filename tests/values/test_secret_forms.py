@@ -126,6 +126,10 @@ def test_a_secret_that_was_put_on_one_line_is_found():
         ({"cookie": "theme=dark; sid=abcdefghij"}, "abcdefghij"),
         ({"webhook_url": "https://example.org/hooks?sig=abcdefghij"}, "abcdefghij"),
         ({"ssh_key": "-----BEGIN A-----\nabcdefghij\nklmnopqrst\n-----END A-----"}, "klmnopqrst"),
+        ({"ssh_key": r"-----BEGIN A-----\nabcdefghij\nklmnopqrst\n-----END A-----"}, "klmnopqrst"),
+        ({"credentials": json.dumps({"private_key": "a\nklmnopqrst\nb"})}, "klmnopqrst"),
+        ({"dsn": "host=db password='abcdefghij' user=me"}, "abcdefghij"),
+        ({"headers": {"X-API-Key": "abcdefghij"}}, "abcdefghij"),
         ({"auth": ("username1", "abcdefghij")}, "abcdefghij"),
         ({"session": "abcdefghij"}, "abcdefghij"),
         ({"x": SecretStr("abcdefghij")}, "abcdefghij"),
@@ -139,6 +143,8 @@ def test_what_is_secret_in_a_text_is_one_by_itself(argument, secret):
 NAMES = """
     cookie cookies session session_id jwt otp sas dsn connection_string connectionString AccountKey
     webhook_url webhookUrl pw db_pw WLSSecret sas_token conn_str passcode storage_key csrf
+    X-API-Key api-key private-key Proxy-Authorization connection-string SharedAccessSignature
+    PHPSESSID JSESSIONID csrftoken master_key
 """
 
 
