@@ -18,6 +18,8 @@ from ommx_prefect.exceptions import DocumentError
 DIGEST_KEY = "digest"
 # Formats from which on documents, and shards, have one; release 0.1.0 wrote none.
 FIRST_DOCUMENT_FORMAT, FIRST_SHARD_FORMAT = 2, 3
+# What lists and maps of a record may hold in all. One byte of MessagePack may be a map of 64.
+MOST_MEMBERS = 1_000_000
 
 _DIGEST = LastMember(DIGEST_KEY, "sha256")
 _DAMAGED = "its digest is another"
@@ -49,10 +51,31 @@ def unpacked(data: bytes) -> Any:
     if not data or data[0] not in SMALL_MAP:
         raise ValueError("it is no map of MessagePack")
     try:
-        return msgpack.unpackb(data)
+        return bounded(data)
     except msgpack.ExtraData as error:  # which holds all that follows
         error.extra, error.args = b"", ()
         raise ValueError("something follows it") from None
+
+
+def bounded(data: bytes, *, strict_map_key: bool = True) -> Any:
+    """Read MessagePack of a bounded number of members; ValueError where it has more."""
+    left = MOST_MEMBERS
+
+    def counted(found: Any) -> Any:
+        nonlocal left
+        left -= 1 + len(found)
+        if left < 0:
+            raise ValueError(f"it has more than {MOST_MEMBERS:,} members")
+        return found
+
+    return msgpack.unpackb(
+        data,
+        strict_map_key=strict_map_key,
+        list_hook=counted,
+        object_hook=counted,
+        max_array_len=MOST_MEMBERS,
+        max_map_len=MOST_MEMBERS,
+    )
 
 
 def check_packed_digest(data: bytes) -> None:

@@ -33,6 +33,8 @@ FORMAT_KEY = "format"
 ROOT_FLOW_RUN_KEY = "owner"
 # The format of a document that says none.
 RELEASE_0_1_0 = 0
+# A shared document is no larger: a text among its parameters has 1,000 characters at most.
+MOST_SHARED_BYTES = 16 * 2**20
 # `__pydantic_config__` of a document: it has no other fields than those of its dataclass.
 CLOSED = ConfigDict(extra="forbid")
 
@@ -92,18 +94,23 @@ def to_document(fields: Mapping[str, Any], number: int, name: str) -> bytes:
     return with_digest(json.dumps({FORMAT_KEY: number, **fields}).encode(), name)
 
 
-def fields_of(data: bytes, newest: int, name: str | None = None) -> dict[str, Any]:
+def fields_of(
+    data: bytes, newest: int, name: str | None = None, *, shared: bool = False
+) -> dict[str, Any]:
     """Read the fields of a JSON document of which formats up to `newest` are known.
 
     Args:
         data: The document.
         newest: The newest format that this release reads.
         name: As for `to_document`; None for a document that has no digest in itself.
+        shared: Whether other hosts may have written it: parsed it may be twenty times as large.
 
     Raises:
         DocumentError: It is no document, or not the one that was written under the name.
         UnknownFormatError: A later release wrote it.
     """
+    if shared and len(data) > MOST_SHARED_BYTES:
+        raise DocumentError(f"it has more than {MOST_SHARED_BYTES:,} bytes")
     if not data.startswith(b"{"):  # so that what is none, however large, is copied nowhere
         raise DocumentError("it is no JSON object")
     document: dict[str, Any] = strict_json(data, "document", non_finite=True)

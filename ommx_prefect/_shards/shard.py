@@ -20,6 +20,8 @@ from ommx_prefect._shards import columns
 from ommx_prefect._shards.digests import (
     DIGEST_KEY,
     FIRST_SHARD_FORMAT,
+    MOST_MEMBERS,
+    bounded,
     check_packed_digest,
     packed_with_digest,
     unpacked,
@@ -44,7 +46,10 @@ from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 
 # Release 0.1.0 wrote format 1, without a digest.
 SHARD_FORMAT = FIRST_SHARD_FORMAT
-# The run parameter that holds Prefect's name of the state in which the attempt ended.
+# Each list, map and member of JSON but the first has one of these.
+JSON_MEMBERS = (b"[", b"{", b",")
+# Run parameters of an attempt of so many bytes are parsed without a look at what they hold.
+MOST_UNCOUNTED_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,17 @@ def _documents_of(found: Any) -> Documents | None:
     documents = Documents(**found)
     if not all(isinstance(part, bytes) for part in vars(documents).values()):
         raise DocumentError("a document of its Experiment is no bytes")
+    _check_members(documents)
     return documents
+
+
+def _check_members(documents: Documents) -> None:
+    """Raise an error where the Experiment of an attempt would take more memory than it may."""
+    for data in (documents.manifest, documents.config):
+        if len(data) > MOST_MEMBERS and sum(map(data.count, JSON_MEMBERS)) > MOST_MEMBERS:
+            raise DocumentError(f"its Experiment has more than {MOST_MEMBERS:,} members")
+    if len(documents.parameters) > MOST_UNCOUNTED_BYTES:
+        bounded(documents.parameters, strict_map_key=False)
 
 
 def _payload_of(found: Mapping[str, bytes]) -> dict[str, bytes]:

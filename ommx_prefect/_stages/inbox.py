@@ -234,7 +234,7 @@ class Inbox:
         if kind is None or kind.reach != "shared" or kind.schema is None:
             raise DocumentError("it is none of a stage's records")
         name = object_name(self._local.flow_run_id, f"{directory}/{key}".lstrip("/"))
-        fields = fields_of(data, kind.format, name)
+        fields = fields_of(data, kind.format, name, shared=True)
         document: object = parsed(kind.schema, fields)
         if isinstance(document, FlowRecord):
             self._check_record(document, directory, key)

@@ -18,7 +18,8 @@ def start_document(attempt: Attempt) -> bytes:
 
 def read_start(data: bytes, root_flow_run_id: str, key: str) -> Attempt:
     """Read the record of an attempt that has begun; DocumentError where it is another's."""
-    attempt = parsed(Attempt, fields_of(data, _FORMAT, _name(root_flow_run_id, key)))
+    name = _name(root_flow_run_id, key)
+    attempt = parsed(Attempt, fields_of(data, _FORMAT, name, shared=True))
     check_attempt(attempt, root_flow_run_id, key)
     return attempt
 

@@ -55,7 +55,7 @@ def environment_of(experiment: Experiment) -> dict[str, Any] | None:
 def _document(experiment: Experiment, name: str) -> dict[str, Any] | None:
     try:
         found = json.loads(experiment.get_blob(name))
-    except ValueError:  # a user's own, of another kind
+    except (ValueError, RecursionError):  # a user's own, of another kind
         return None
     return found if isinstance(found, dict) else None
 

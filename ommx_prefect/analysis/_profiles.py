@@ -91,13 +91,13 @@ def trajectory_of(run: SealedRun) -> pd.DataFrame | None:
     """Return the trajectory of a solve; None without one, and where it is a user's own."""
     if TRAJECTORY not in run.attachment_names or run.attachment_media_type(TRAJECTORY) != JSON:
         return None
-    found = run.get_json(TRAJECTORY)
-    lists = {name: found.get(name) for name in TOLD} if isinstance(found, dict) else {"": None}
-    if not all(isinstance(each, list) for each in lists.values()):
-        return None
     try:
+        found = run.get_json(TRAJECTORY)
+        lists = {name: found.get(name) for name in TOLD} if isinstance(found, dict) else {"": None}
+        if not all(isinstance(each, list) for each in lists.values()):
+            return None
         return pd.DataFrame(lists, dtype=float)
-    except (TypeError, ValueError):  # of several lengths, or no numbers
+    except (TypeError, ValueError, RecursionError):  # no JSON, of several lengths, or no numbers
         return None
 
 

@@ -35,6 +35,7 @@ def test_every_host_that_took_part_is_read():
         experiment.log_json(name, said)
     experiment.log_json("environments", {"of": "a user"})
     experiment.log_attachment("environment@mine", "text/plain", b"no JSON")
+    experiment.log_attachment("environment@deep", "application/json", b"[" * 200_000)
     experiment.commit()
     night = Experiment.load("localhost/tests/environment:hosts")
     assert environments_of(night) == [first, second]

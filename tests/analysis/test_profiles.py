@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -107,13 +109,18 @@ def test_of_nodes_the_best_may_be_none():
         {"seconds": [1], "primal": [2], "dual": [3, 4], "nodes": [5]},
         {"seconds": ["a"], "primal": ["b"], "dual": ["c"], "nodes": ["d"]},
         "text",
+        b"\xff\xfe{",
+        b"[" * 200_000,
+        b"[" + b"9" * 5_000 + b"]",
     ],
+    ids=range(8),
 )
 def test_a_trajectory_of_a_users_own_is_none_of_a_solve(kept):
     night = Experiment(f"nights.local/trajectories:n{hash(str(kept)) % 10**9}")
     with night.run() as run:
         solve_in(run, "highs", knapsack(5, "small"), limits={}, telemetry="summary")
-        run.log_json("trajectory", kept)
+        data = kept if isinstance(kept, bytes) else json.dumps(kept).encode()
+        run.log_attachment("trajectory", "application/json", data)
     with night.run() as run:
         run.log_parameter("instance", "small")
         run.log_attachment("trajectory", "text/plain", b"0 1 2")

@@ -1,0 +1,88 @@
+"""A few megabytes of brackets are gigabytes of lists: records of many members are refused."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from dataclasses import replace
+
+import msgpack
+import pytest
+
+from ommx_prefect import exceptions
+from ommx_prefect._format.model import Documents, sha256_digest
+from ommx_prefect._shards.archive import ARCHIVE_FORMAT, open_archive
+from ommx_prefect._shards.digests import MOST_MEMBERS
+from ommx_prefect._shards.schema import MOST_SHARED_BYTES
+from ommx_prefect._shards.shard import Shard
+from ommx_prefect.testing._scene import attempt_of, new_id
+from tests.security.scene import Disk, recorded, seal_now
+
+MOST_BYTES = 400_000_000
+MANY = 30_000_000
+ARRAY, MAP = b"\xdd" + MANY.to_bytes(4, "big"), b"\xdf" + MANY.to_bytes(4, "big")
+LISTS = [
+    b"\x81\xa1a" + ARRAY + b"\x90" * MANY,  # of empty lists
+    b"\x81\xa1a" + ARRAY + b"\x80" * MANY,  # of empty maps
+    b"\x81\xa1a" + (b"\xdd\x00\x0f\x42\x40" + b"\x90" * MOST_MEMBERS) * 2,  # each is short enough
+    b"\x81\xa1a" + MAP + b"\x00\xc0" * MANY,
+    b"\x81\xa1a" + ARRAY * 500,  # which say that they are long, one in another
+]
+
+
+def peak_of(read, match):
+    tracemalloc.start()
+    try:
+        with pytest.raises(exceptions.DocumentError, match=match):
+            read()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("data", LISTS, ids=["lists", "maps", "some", "map", "nested"])
+def test_a_shard_of_many_members_is_refused_before_it_is_large(data):
+    assert peak_of(lambda: Shard.from_bytes(data), "not a shard") < MOST_BYTES
+    assert peak_of(lambda: open_archive(data, new_id(), "x"), "no shard archive") < MOST_BYTES
+
+
+JSON_LISTS = b'{"a":[' + b"[]," * MANY + b"[]]}"
+DOCUMENTS = Documents(b"{}", b"{}", b"\x81\xa7columns\x80")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"manifest": JSON_LISTS}, {"config": JSON_LISTS}, {"parameters": LISTS[0]}],
+    ids=["manifest", "config", "parameters"],
+)
+def test_an_attempt_whose_experiment_has_many_members_is_refused_before_it_is_large(changed):
+    flow_run_id = new_id()
+    attempt = attempt_of(flow_run_id)
+    shard = Shard(attempt, "finished", documents=replace(DOCUMENTS, **changed))
+    data = shard.to_bytes()
+    assert peak_of(lambda: Shard.from_bytes(data), "more than|exceeds") < MOST_BYTES
+    packed = msgpack.packb({"format": ARCHIVE_FORMAT, "shard": data, "blobs": {}})
+    read = peak_of(lambda: open_archive(packed, flow_run_id, attempt.key), "more than|exceeds")
+    assert read < MOST_BYTES
+
+
+@pytest.mark.parametrize("name", ["flow.json", "starts/x-1-n", "subflows/x", "rolled-back/x"])
+def test_a_shared_document_of_many_bytes_is_refused_by_name_before_it_is_parsed(name, tmp_path):
+    disk = Disk(tmp_path / "shared")
+    flow_run_id = recorded(disk, tmp_path)
+    disk.plant(f"{flow_run_id}/{name}", JSON_LISTS)
+    wanted = f"{name}.*more than {MOST_SHARED_BYTES:,}"
+    with pytest.raises(exceptions.OmmxPrefectError, match=wanted):
+        seal_now(disk.seen_by(flow_run_id))
+
+
+def test_a_shard_of_long_texts_and_payload_is_read():
+    payload = b"x" * 50_000_000
+    shard = Shard(attempt_of(new_id()), "failed", "y" * 900_000, notes=("z" * 900_000,) * 3)
+    assert Shard.from_bytes(shard.to_bytes()) == shard
+    digest = sha256_digest(payload)
+    held = replace(shard, payload={digest: payload})
+    assert Shard.from_bytes(held.to_bytes()).payload == {digest: payload}
+    many = json.dumps({"layers": list(range(100_000))}).encode()
+    documents = replace(DOCUMENTS, manifest=many)
+    assert Shard.from_bytes(replace(shard, documents=documents).to_bytes()).documents == documents
