@@ -12,7 +12,10 @@ from ommx_prefect.instances._mps_sections import Section
 
 # The bounds that have no number.
 WITHOUT_NUMBER = frozenset({b"FR", b"MI", b"PL", b"BV"})
-_NUMBER = re.compile(rb"[+-]?((\d+\.?\d*|\.\d+)([ed][+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE)
+# Linear: two runs of digits are never side by side.
+_NUMBER = re.compile(rb"[+-]?((\d+(\.\d*)?|\.\d+)([ed][+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE)
+# What is shown of a word.
+_LONGEST = 100
 # Where numbers stand in a line of so many words, if no name has a blank.
 _Places = dict[int, tuple[int, ...]]
 _OF_PAIRS: _Places = {2: (1,), 3: (2,), 4: (1, 3), 5: (2, 4)}
@@ -72,7 +75,9 @@ def _odd(section: Section, number: int, words: list[bytes], *, has_blanks: bool)
         return f"{len(words)} words are no line of {section.name} (line {number})"
     wrong = (words[place] for place in places if not _NUMBER.fullmatch(words[place]))
     word = next(wrong, None)
-    return "" if word is None else f"{word.decode(errors='replace')!r} is no number (line {number})"
+    if word is None:
+        return ""
+    return f"{word[:_LONGEST].decode(errors='replace')!r} is no number (line {number})"
 
 
 def _places(section: Section, words: list[bytes], *, has_blanks: bool) -> tuple[int, ...] | None:

@@ -249,6 +249,16 @@ def test_all_real_instances_are_confirmed_and_have_the_digests_of_ommx():
         assert (instance_digest(loaded.instance) == own) is not doubtful
 
 
+@pytest.mark.parametrize("word", ["0" * 100_000 + "x", "y" * 1_000_000])
+def test_a_word_without_end_is_told_from_a_number_at_once_and_shown_in_part(tmp_path, word):
+    text = (ODD / "decimal-comma.mps").read_text().replace("1,5", word)
+    start = time.process_time()
+    reason = reason_of(written(tmp_path, "long.mps", text.encode()))
+    assert f"{word[:100]!r} is no number (line 6)" in reason
+    assert len(reason) < 1_000
+    assert time.process_time() - start < 5
+
+
 @pytest.mark.parametrize(
     ("name", "doubt"),
     [
