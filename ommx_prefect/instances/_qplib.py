@@ -6,6 +6,7 @@ QPLIB: a library of quadratic programming instances, 2019).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -21,6 +22,8 @@ _NO_CONSTRAINTS = "BN"
 _LINEAR_CONSTRAINTS = "L"
 # And of its variables: all binary, and so without bounds; of several kinds.
 _BINARY, _MIXED = "B", "MG"
+# A file may state so many of something, whatever its size.
+FREE_COUNT = 10_000
 # Lines that begin so are comments.
 _COMMENTS = ("!", "%", "#")
 
@@ -31,12 +34,56 @@ def read_qplib(path: Path, source: str) -> Instance:
     Raises:
         InstanceFileError: It cannot be read, or a figure differs: which, and both values.
     """
+    _check_counts(path, source)
     instance = _loaded(path, source)
     for what, told, found in _figures(path, instance):
         if told != found:
             reason = f"the file says {told} {what}, OMMX's loader read {found}"
             raise InstanceFileError(source, reason)
     return _with_fixed_integers(instance)
+
+
+def _check_counts(path: Path, source: str) -> None:
+    """Refuse a file that says it has more of something than it has bytes.
+
+    OMMX's loader makes room for as many, and ends the process where there is none.
+    """
+    size = path.stat().st_size
+    count = 0
+    with contextlib.suppress(ValueError, IndexError, RuntimeError):  # which the loader tells better
+        count = next((x for x in _counts(path) if x > max(size, FREE_COUNT)), 0)
+    if count:
+        reason = f"it says that it has {count} variables, rows or terms, in {size} bytes"
+        raise InstanceFileError(source, reason)
+
+
+def _counts(path: Path) -> Iterator[int]:
+    """Yield each number that a file states, before what it counts; RuntimeError at its end."""
+    lines = _lines(path)
+    next(lines)
+    kind, _ = next(lines)[0].upper(), next(lines)
+    yield _count(lines)
+    rows = 0 if kind[2] in _NO_CONSTRAINTS else _count(lines)
+    yield rows
+    if kind[0] != _LINEAR_OBJECTIVE:
+        yield from _skipped(lines)
+    next(lines)  # a default
+    yield from _skipped(lines)
+    next(lines)  # the constant of the objective
+    if rows and kind[2] != _LINEAR_CONSTRAINTS:
+        yield from _skipped(lines)
+    if rows:
+        yield from _skipped(lines)
+    next(lines)  # what counts as infinite
+    for _ in _lists_of_figures(kind, rows):
+        next(lines)  # a default
+        yield from _skipped(lines)
+
+
+def _skipped(lines: Iterator[list[str]]) -> Iterator[int]:
+    yield (count := _count(lines))
+    for _ in range(count):
+        next(lines)
 
 
 def _with_fixed_integers(instance: Instance) -> Instance:

@@ -74,6 +74,23 @@ def test_a_qplib_file_is_counted_against_its_own_figures(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "3 # variables",
+        "2 # constraints",
+        "3 # quadratic terms of the objective",
+        "1 # quadratic terms of the constraints",
+        "3 # linear terms of the constraints",
+    ],
+)
+def test_a_qplib_file_that_states_more_than_it_can_hold_is_refused(tmp_path, line):
+    """OMMX's loader made room for them, and ended the process."""
+    text = QPLIB.replace(line, line.replace(line[0], "1000000000000000", 1))
+    reason = reason_of(written(tmp_path, "many.qplib", text.encode()))
+    assert "it says that it has 1000000000000000 variables, rows or terms" in reason
+
+
 def test_a_fixed_binary_variable_of_a_qplib_file_is_fixed_for_every_adapter(tmp_path):
     # Its third variable is the one that is no continuous one.
     fixed = QPLIB.replace("kinds\n1\n3 1", "kinds\n1\n3 2")
