@@ -76,7 +76,7 @@ def _begun_as_root(folder: Path) -> bool:
         return bool(record[ROOT_FLOW_RUN_KEY] == record["flow_run_id"])
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, KeyError, TypeError):  # damaged: whoever reads it in full says so
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # who reads it all says so
         return True
 
 

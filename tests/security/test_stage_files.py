@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from ommx_prefect import exceptions
 from ommx_prefect._registry.names import checkpoint_name
 from ommx_prefect._stages.local import LocalStage
+from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect.testing._scene import attempt_of, new_id, shard_of
 from tests.security.scene import (
     FAILED,
@@ -144,3 +146,14 @@ def test_what_this_host_keeps_others_cannot_read(disk, tmp_path):
         if path.parent.name == "sha256":  # a link to the Local Registry's own file
             continue
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("data", [b"[" * 200_000, b"9" * 5_000, b"\xff", b"[1]"], ids=range(4))
+def test_a_record_that_cannot_be_parsed_stops_no_look_at_what_waits(data):
+    stage = LocalStage(new_id())
+    stage.path.mkdir(parents=True)
+    (stage.path / "flow.json").write_bytes(data)
+    try:
+        assert stage.flow_run_id in unsealed_flow_runs()
+    finally:
+        shutil.rmtree(stage.path)
