@@ -26,6 +26,8 @@ from ommx_prefect._shards.schema import (
     Count,
     Key,
     PrefectId,
+    Seconds,
+    Text,
     fields_of,
     parsed,
 )
@@ -43,16 +45,16 @@ class RunPlace:
     __pydantic_config__ = CLOSED
 
     key: Key
-    started_at: float
-    task_run_id: str
-    flow_run_id: str
-    task: str
-    task_run: str
-    attempt: int
-    host: str
-    parent_task_run_id: str
-    state: str
-    notes: tuple[str, ...]
+    started_at: Seconds
+    task_run_id: Text
+    flow_run_id: Text
+    task: Text
+    task_run: Text
+    attempt: Count
+    host: Text
+    parent_task_run_id: Text
+    state: Text
+    notes: tuple[Text, ...]
 
     @property
     def order(self) -> tuple[float, str]:
@@ -99,7 +101,7 @@ class EarlierNight:
     flow_run: Mapping[str, Any]
     task_runs: tuple[Mapping[str, Any], ...]
     subflows: tuple[Mapping[str, Any], ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Text, ...]
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ class Ledger:
     runs: tuple[Mapping[str, Any], ...]
     task_runs: tuple[Mapping[str, Any], ...]
     subflows: tuple[Mapping[str, Any], ...]
-    split_columns: Mapping[str, str]
-    warnings: tuple[str, ...]
+    split_columns: Mapping[Text, Text]
+    warnings: tuple[Text, ...]
     nights: tuple[EarlierNight, ...] = ()
 
     @property

@@ -72,6 +72,17 @@ def url_passwords(text: str) -> set[str]:
     return {*written, *map(unquote, written)}
 
 
+def secrets_in_url(text: str) -> set[str]:
+    """Return the passwords in a text with a URL, and what names like credentials stand for there.
+
+    `https://host/x?token=...`, `?sig=...`.
+    """
+    if "://" not in text:
+        return set()
+    pairs = {value for name, value in PAIR.findall(text) if _is_pair(name)}
+    return url_passwords(text) | pairs | set(map(unquote, pairs))
+
+
 @functools.lru_cache(maxsize=1_000)
 def forms_of(secret: str) -> frozenset[str]:
     """Return the forms in which a secret may appear in a text."""

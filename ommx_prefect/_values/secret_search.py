@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from ommx_prefect._values.members import members_of
-from ommx_prefect._values.secret_forms import parts_of, text_of, url_passwords
+from ommx_prefect._values.secret_forms import parts_of, secrets_in_url, text_of
 from ommx_prefect._values.secret_names import is_secret_name
 
 # How much of each container, and how many members of one argument, are searched for secrets.
@@ -93,7 +93,7 @@ class Search:
         elif hidden:
             self._keep(value, name, hidden)
         elif isinstance(value, str) and len(value) <= LONGEST_URL:
-            self._sure |= set().union(*map(parts_of, url_passwords(value)))
+            self._sure |= set().union(*map(parts_of, secrets_in_url(value)))
 
     def _keep(self, value: Any, name: str, hidden: int) -> None:
         if isinstance(value, Number) and hidden == BY_NAME:  # a count, such as max_tokens

@@ -101,6 +101,30 @@ def test_a_ledger_with_a_path_as_key_removes_nothing(precious):
         Entry.from_json({**row, "notes": []}, one_run(layer_of(f"sha256:{'0' * 64}")).runs[0])
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("started_at", float("nan")),
+        ("started_at", float("inf")),
+        ("started_at", -1.0),
+        ("attempt", -1),
+        ("task", "x" * 2_000_000),
+        ("notes", ["x" * 2_000_000]),
+    ],
+    ids=range(6),
+)
+def test_a_ledger_has_no_text_without_end_and_no_number_that_is_none(field, value):
+    from ommx_prefect._sealing.ledger import Entry
+
+    fields = dict.fromkeys(("task_run_id", "flow_run_id", "task", "task_run", "host"), "x")
+    fields |= {"parent_task_run_id": "", "state": "Completed", "key": "x-1-n"}
+    row = {**fields, "run_id": 0, "started_at": 1.0, "attempt": 1, "notes": []}
+    record = one_run(layer_of(f"sha256:{'0' * 64}")).runs[0]
+    assert Entry.from_json(row, record).started_at == 1.0
+    with pytest.raises(exceptions.DocumentError, match=f"its field '{field}.*is wrong"):
+        Entry.from_json({**row, field: value}, record)
+
+
 @pytest.mark.parametrize("end", [FINISHED, FAILED], ids=["finished", "failed"])
 def test_a_planted_flow_record_moves_no_name_of_another_flow(disk, tmp_path, end):
     name = f"registry.example/acme/{new_id()}:night"
