@@ -48,8 +48,6 @@ from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 SHARD_FORMAT = FIRST_SHARD_FORMAT
 # Each list, map and member of JSON but the first has one of these.
 JSON_MEMBERS = (b"[", b"{", b",")
-# Run parameters of an attempt of so many bytes are parsed without a look at what they hold.
-MOST_UNCOUNTED_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -211,7 +209,7 @@ def _check_members(documents: Documents) -> None:
     for data in (documents.manifest, documents.config):
         if len(data) > MOST_MEMBERS and sum(map(data.count, JSON_MEMBERS)) > MOST_MEMBERS:
             raise DocumentError(f"its Experiment has more than {MOST_MEMBERS:,} members")
-    if len(documents.parameters) > MOST_UNCOUNTED_BYTES:
+    if len(documents.parameters) > MOST_MEMBERS:
         bounded(documents.parameters, strict_map_key=False)
 
 
