@@ -1,5 +1,7 @@
 """The shapes of an Experiment's documents: one schema for each object, with no other keys.
 
+Of a list the first wrong item is an error, and no more: pydantic takes a kilobyte for each.
+
 What a schema calls `Any` is OMMX's own (the options of an adapter, say) and passes through as it
 is. The schemas check what json and msgpack have parsed, and change nothing of it.
 """
@@ -10,7 +12,7 @@ import functools
 from collections.abc import Hashable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from ommx_prefect._format.model import Digest
@@ -46,7 +48,7 @@ class ManifestJson(TypedDict):
     schemaVersion: Literal[2]
     artifactType: Text
     config: DescriptorJson
-    layers: list[DescriptorJson]
+    layers: Annotated[list[DescriptorJson], FailFast()]
     mediaType: NotRequired[Text]
     subject: NotRequired[DescriptorJson | None]
     annotations: NotRequired[dict[Text, Text] | None]
@@ -106,8 +108,8 @@ class RunJson(TypedDict):
     status: NotRequired[Text]
     outcome: NotRequired[OutcomeJson]
     trace: NotRequired[Index]
-    solves: NotRequired[list[SolveJson]]
-    samplings: NotRequired[list[SamplingJson]]
+    solves: NotRequired[Annotated[list[SolveJson], FailFast()]]
+    samplings: NotRequired[Annotated[list[SamplingJson], FailFast()]]
 
 
 class ConfigJson(TypedDict):
@@ -117,7 +119,7 @@ class ConfigJson(TypedDict):
 
     status: Text
     attachments: AttachmentsJson
-    runs: list[RunJson]
+    runs: Annotated[list[RunJson], FailFast()]
     run_parameters: Index
     outcome: NotRequired[OutcomeJson]
     requested_image_name: NotRequired[Text | None]
@@ -161,7 +163,7 @@ class PartsJson(TypedDict):
     format: int
     runs: Index
     counts: dict[Text, Index]
-    parts: Annotated[list[PartJson], Field(min_length=1, max_length=MOST_PARTS)]
+    parts: Annotated[list[PartJson], Field(min_length=1, max_length=MOST_PARTS), FailFast()]
 
 
 # What each is called in errors.

@@ -18,8 +18,9 @@ from ommx_prefect.exceptions import DocumentError
 DIGEST_KEY = "digest"
 # Formats from which on documents, and shards, have one; release 0.1.0 wrote none.
 FIRST_DOCUMENT_FORMAT, FIRST_SHARD_FORMAT = 2, 3
-# What lists and maps of a record may hold in all. One byte of MessagePack may be a map of 64.
-MOST_MEMBERS = 1_000_000
+# What lists and maps of a record may hold in all. One byte of MessagePack may be a map of 64, and
+# pydantic takes a kilobyte for each value that is wrong.
+MOST_MEMBERS = 200_000
 
 _DIGEST = LastMember(DIGEST_KEY, "sha256")
 _DAMAGED = "its digest is another"

@@ -35,6 +35,8 @@ ROOT_FLOW_RUN_KEY = "owner"
 RELEASE_0_1_0 = 0
 # A shared document is no larger: a text among its parameters has 1,000 characters at most.
 MOST_SHARED_BYTES = 16 * 2**20
+# Nor has it more values: pydantic takes a kilobyte for each that is wrong.
+MOST_SHARED_VALUES = 100_000
 # `__pydantic_config__` of a document: it has no other fields than those of its dataclass.
 CLOSED = ConfigDict(extra="forbid")
 
@@ -114,11 +116,24 @@ def fields_of(
     if not data.startswith(b"{"):  # so that what is none, however large, is copied nowhere
         raise DocumentError("it is no JSON object")
     document: dict[str, Any] = strict_json(data, "document", non_finite=True)
+    if shared and len(data) > MOST_SHARED_VALUES:  # each has a byte of its own
+        _check_values(document)
     number = check_format(document.pop(FORMAT_KEY, RELEASE_0_1_0), newest)
     if name is not None and number >= FIRST_DOCUMENT_FORMAT:
         check_digest(data, name)
         del document[DIGEST_KEY]
     return document
+
+
+def _check_values(document: dict[str, Any]) -> None:
+    left = MOST_SHARED_VALUES
+    waiting: list[Any] = [document]
+    while waiting:
+        each = waiting.pop()
+        if (left := left - len(each)) < 0:
+            raise DocumentError(f"it has more than {MOST_SHARED_VALUES:,} values")
+        values = each.values() if isinstance(each, dict) else each
+        waiting += [x for x in values if isinstance(x, (dict, list))]
 
 
 def check_format(found: object, newest: int) -> int:

@@ -48,6 +48,8 @@ from ommx_prefect.exceptions import DocumentError, UnknownFormatError
 SHARD_FORMAT = FIRST_SHARD_FORMAT
 # Each list, map and member of JSON but the first has one of these.
 JSON_MEMBERS = (b"[", b"{", b",")
+# Of an Experiment with one Run: it has some five for each attachment.
+MOST_OF_JSON = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,8 @@ def _documents_of(found: Any) -> Documents | None:
 def _check_members(documents: Documents) -> None:
     """Raise an error where the Experiment of an attempt would take more memory than it may."""
     for data in (documents.manifest, documents.config):
-        if len(data) > MOST_MEMBERS and sum(map(data.count, JSON_MEMBERS)) > MOST_MEMBERS:
-            raise DocumentError(f"its Experiment has more than {MOST_MEMBERS:,} members")
+        if len(data) > MOST_OF_JSON and sum(map(data.count, JSON_MEMBERS)) > MOST_OF_JSON:
+            raise DocumentError(f"its Experiment has more than {MOST_OF_JSON:,} members")
     if len(documents.parameters) > MOST_MEMBERS:
         bounded(documents.parameters, strict_map_key=False)
 

@@ -11,20 +11,28 @@ import pytest
 
 from ommx_prefect import exceptions
 from ommx_prefect._format.model import Documents, sha256_digest
+from ommx_prefect._format.schemas import ConfigJson, ManifestJson, checked
 from ommx_prefect._shards.archive import ARCHIVE_FORMAT, open_archive
 from ommx_prefect._shards.digests import MOST_MEMBERS
-from ommx_prefect._shards.schema import MOST_SHARED_BYTES
+from ommx_prefect._shards.schema import (
+    MOST_SHARED_BYTES,
+    MOST_SHARED_VALUES,
+    fields_of,
+    parsed,
+)
 from ommx_prefect._shards.shard import Shard
+from ommx_prefect._stages.documents import FlowRecord
 from ommx_prefect.testing._scene import attempt_of, new_id
 from tests.security.scene import Disk, recorded, seal_now
 
 MOST_BYTES = 400_000_000
 MANY = 30_000_000
 ARRAY, MAP = b"\xdd" + MANY.to_bytes(4, "big"), b"\xdf" + MANY.to_bytes(4, "big")
+HALF = MOST_MEMBERS // 2
 LISTS = [
     b"\x81\xa1a" + ARRAY + b"\x90" * MANY,  # of empty lists
     b"\x81\xa1a" + ARRAY + b"\x80" * MANY,  # of empty maps
-    b"\x81\xa1a" + (b"\xdd\x00\x0f\x42\x40" + b"\x90" * MOST_MEMBERS) * 2,  # each is short enough
+    b"\x81\xa1a\x92" + (b"\xdd" + HALF.to_bytes(4, "big") + b"\x90" * HALF) * 2,  # each is short
     b"\x81\xa1a" + MAP + b"\x00\xc0" * MANY,
     b"\x81\xa1a" + ARRAY * 500,  # which say that they are long, one in another
 ]
@@ -74,6 +82,27 @@ def test_a_shared_document_of_many_bytes_is_refused_by_name_before_it_is_parsed(
     wanted = f"{name}.*more than {MOST_SHARED_BYTES:,}"
     with pytest.raises(exceptions.OmmxPrefectError, match=wanted):
         seal_now(disk.seen_by(flow_run_id))
+
+
+MANY_KEYS = b"{" + b",".join(b'"%d":1' % x for x in range(500_000)) + b"}"
+MANY_ALIASES = b'{"aliases":[' + b"1," * 4_000_000 + b"1]}"
+
+
+@pytest.mark.parametrize("data", [MANY_KEYS, MANY_ALIASES], ids=["keys", "aliases"])
+def test_a_shared_document_of_many_values_is_refused_before_each_is_told_of(data):
+    def read():
+        return parsed(FlowRecord, fields_of(data, 2, "x/flow.json", shared=True))
+
+    assert peak_of(read, f"more than {MOST_SHARED_VALUES:,} values") < MOST_BYTES
+
+
+@pytest.mark.parametrize(
+    ("schema", "key"), [(ManifestJson, "layers"), (ConfigJson, "runs")], ids=["layers", "runs"]
+)
+def test_of_a_list_that_is_wrong_one_item_is_told(schema, key):
+    """Of 28 MiB of brackets the errors alone took 9 GB."""
+    document = {key: [[]] * 1_000_000}
+    assert peak_of(lambda: checked(schema, document), "is wrong|lacks") < 10_000_000
 
 
 def test_a_shard_of_long_texts_and_payload_is_read():
