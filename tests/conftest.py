@@ -222,6 +222,15 @@ def brief_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def patient_seal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seal waits long for what Prefect alone knows: a busy server is no wrong answer."""
+    from ommx_prefect._prefect import api
+
+    for name in ("EXPLAIN_SECONDS", "GONE_SECONDS"):
+        monkeypatch.setattr(api, name, 120.0)
+
+
+@pytest.fixture
 def place(registry: RegistryServer) -> Place:
     """A stage in the registry, and an image name in another repository there."""
     from tests.support.places import RegistryPlace

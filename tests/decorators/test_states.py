@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+from prefect import runtime
 from prefect import task as plain_task
 from prefect.client.schemas.objects import StateType
 from prefect.states import Completed
@@ -13,7 +14,7 @@ from prefect.transactions import transaction
 
 from ommx_prefect import current_run, flow, load_experiment, task
 from ommx_prefect._prefect.states import EXPERIMENT_STATUS, RUN_STATUS
-from tests.support.reading import run_flow, sealed_of
+from tests.support.reading import await_final, run_flow, sealed_of
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -167,7 +168,7 @@ def test_a_rollback_keeps_the_status_and_names_the_state():
     assert sealed.column("prefect.state") == ["RolledBack"]
 
 
-def test_a_task_that_never_starts_is_a_row_of_the_ledger_only():
+def test_a_task_that_never_starts_is_a_row_of_the_ledger_only(patient_seal):
     @task
     def boom():
         raise ValueError("upstream")
@@ -256,12 +257,13 @@ def test_plain_tasks_are_rows_of_the_ledger_without_runs():
 
     @task
     def recorded_one():
-        time.sleep(1)
+        return 2
 
     @flow
     def one():
         plain()
         recorded_one()
+        await_final(runtime.flow_run.id, 2)
 
     sealed = run_flow(one)
     assert len(sealed.runs) == 1

@@ -56,10 +56,10 @@ def test_records_that_a_seal_lets_go_of_meanwhile_are_left_out(stage, monkeypatc
     rest = sorted(path.name for path in stage.files(SHARDS))[1:]
     opened = files._open_old
 
-    def sealed_meanwhile(path):
+    def sealed_meanwhile(path, folder=None):
         if f"/{SHARDS}/" in str(path):  # they are listed already
             LocalStage(stage.flow_run_id).discard(rest)
-        return opened(path)
+        return opened(path, folder)
 
     monkeypatch.setattr(files, "_open_old", sealed_meanwhile)
     assert len(read_unsealed(stage.flow_run_id).shards) == 1

@@ -23,11 +23,10 @@ from ommx_prefect._shards.process import host_name
 from ommx_prefect._shards.shard import Attempt, Shard
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.roots import DIRECTORY
-from tests.support.reading import Sealed, run_flow
+from tests.support.reading import Sealed, await_final, run_flow
 
 pytestmark = pytest.mark.usefixtures("server")
 
-PATIENCE_SECONDS = 240
 GONE = 2**22 - 1
 DEGRADED = "org.ommx-prefect.degraded"
 
@@ -55,24 +54,13 @@ def on_another_registry():
     return note(2)
 
 
-def _await_final(flow_run_id, count):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        with get_client(sync_client=True) as client:
-            rows = read_task_runs(client, [flow_run_id])
-        if sum(row.is_final for row in rows) >= count:
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"Prefect lists {rows}")
-
-
 def _sealed_with_the_pool_in(registry: Path, monkeypatch: pytest.MonkeyPatch) -> Sealed:
     """Run the flow with the pool's records in a registry that the seal does not reach."""
     registry_root()  # is fixed now in this process, so that only the pool's has another one
     monkeypatch.setenv("OMMX_LOCAL_REGISTRY_ROOT", str(registry))
     state = on_another_registry(return_state=True)
     flow_run_id = str(state.state_details.flow_run_id)
-    _await_final(flow_run_id, 4)
+    await_final(flow_run_id, 4)
     seal(flow_run_id)
     sealed = Sealed(state, flow_run_id)
     assert sealed.column("prefect.task") == ["note", "broken", "note"]

@@ -84,7 +84,9 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_shard_is_refused_by_name_and_the_rest_is_sealed_once_it_is_gone(shared, damage):
+def test_a_damaged_shard_is_refused_by_name_and_the_rest_is_sealed_once_it_is_gone(
+    shared, damage, patient_seal
+):
     change, said = DAMAGE[damage]
     names = []
 

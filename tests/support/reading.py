@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 import uuid
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,10 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.states import AwaitingRetry
 
 from ommx_prefect import load_experiment
+from ommx_prefect._prefect.api import read_task_runs
 
+# How long a busy server may take for what it takes in at once when it is idle.
+PATIENCE_SECONDS = 240
 # What a flow run shows, by the type of the artifact: its key has the name of the flow.
 KEYS = {"markdown": "ommx-experiment", "table": "ommx-runs"}
 
@@ -67,6 +71,18 @@ def run_flow(flow: Flow[..., Any], *args: Any, **kwargs: Any) -> Sealed:
 
 def sealed_of(state: State) -> Sealed:
     return Sealed(state, str(state.state_details.flow_run_id))
+
+
+def await_final(flow_run_id: str, count: int) -> None:
+    """Wait until Prefect lists so many task runs of a flow run that have ended."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with get_client(sync_client=True) as client:
+            rows = read_task_runs(client, [flow_run_id])
+        if sum(row.is_final for row in rows) >= count:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"Prefect lists {rows}")
 
 
 def as_rendered(markdown: str) -> str:
