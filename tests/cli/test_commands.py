@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import uuid
 
 import pytest
@@ -67,3 +69,25 @@ def test_a_seal_that_takes_long_says_that_it_is_at_work(command, monkeypatch):
     assert len(load_experiment(stage.flow_run_id).runs) == 300
     assert f"... sealing {stage.flow_run_id}" in answer.err
     assert json.loads(answer.out)
+
+
+def test_versions_are_printed(command):
+    answer = command("--version")
+    assert answer.code == 0
+    assert [x.split()[0] for x in answer.out.split(", ")] == [
+        *("ommx-prefect", "ommx", "prefect", "Python"),
+    ]
+
+
+def test_a_shell_completes_commands(command):
+    assert "completion" in command("--help").out
+    assert command("--help").code == 0
+
+
+@pytest.mark.server
+def test_it_runs_as_a_module_and_wrong_use_is_2():
+    done = subprocess.run(
+        [sys.executable, "-m", "ommx_prefect", "show"], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 2
+    assert "IMAGE" in done.stderr

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
-import sys
 import time
 
 import pytest
@@ -239,28 +237,6 @@ def test_an_image_that_cannot_be_had_is_one_line_and_exit_2(nights, command, ima
     assert len(answer.err.splitlines()) == 1
     assert said in answer.err
     assert answer.out == ""
-
-
-def test_versions_are_printed(command):
-    answer = command("--version")
-    assert answer.code == 0
-    assert [x.split()[0] for x in answer.out.split(", ")] == [
-        *("ommx-prefect", "ommx", "prefect", "Python"),
-    ]
-
-
-def test_a_shell_completes_commands(command):
-    assert "completion" in command("--help").out
-    assert command("--help").code == 0
-
-
-@pytest.mark.server
-def test_it_runs_as_a_module_and_wrong_use_is_2():
-    done = subprocess.run(
-        [sys.executable, "-m", "ommx_prefect", "show"], capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 2
-    assert "IMAGE" in done.stderr
 
 
 @pytest.mark.server  # it takes seconds
