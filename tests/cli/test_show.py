@@ -266,6 +266,7 @@ def test_a_night_that_cannot_be_looked_at_hides_no_other(command, nights, monkey
     assert "contradiction" in rows[nights.lying]["flags"]
 
 
+@pytest.mark.server  # it takes seconds
 def test_a_flow_run_that_never_said_its_name_is_called_by_its_id(command, tmp_path):
     flow_run_id = staged_night("registry.test/nameless/night:one", runs=1)
     LocalStage(flow_run_id).remove(FLOW_RECORD)

@@ -48,6 +48,9 @@ def peak_of(read, match):
         tracemalloc.stop()
 
 
+pytestmark = pytest.mark.server  # it takes seconds
+
+
 @pytest.mark.parametrize("data", LISTS, ids=["lists", "maps", "some", "map", "nested"])
 def test_a_shard_of_many_members_is_refused_before_it_is_large(data):
     assert peak_of(lambda: Shard.from_bytes(data), "not a shard") < MOST_BYTES
