@@ -36,6 +36,8 @@ INTERRUPTED = "interrupted"
 FOUND = HAS_SOLUTION | {INTERRUPTED}
 # Outcomes of a solve that may have a dual bound, and no proof.
 UNPROVED = frozenset({"feasible", "no_solution", INTERRUPTED, ""})
+# What counts, as `attrs` say it.
+FILTER = "solves whose instance is known, also interrupted ones that left a solution or a bound"
 # The columns that claims are made of.
 SAID = ("instance", "_content", "outcome", "objective", "dual_bound", "sense", "_by", "_solver")
 # And with the instance, those that tell one solver of two nights from another.
@@ -78,7 +80,8 @@ def contradictions(
 
     Returns:
         A table with the columns `instance`, `kind`, `claim_by`, `claim`, `against_by`, `against`;
-        the two `by` are `experiment run adapter`, or `known value`.
+        the two `by` are `experiment run adapter`, or `known value`. Its `attrs` say the filter, the
+        tolerances, and how many solves were compared.
     """
     nights = [*earlier, table]
     keys = instance_keys(nights) if earlier else [filled_names(table)]
@@ -90,7 +93,10 @@ def contradictions(
         for content, group in sorted(groups.items(), key=_by_name)
         for each in _of_instance(group, others.get(content, []), tolerance)
     ]
-    return pd.DataFrame(found, columns=list(Contradiction.__dataclass_fields__))
+    result = pd.DataFrame(found, columns=list(Contradiction.__dataclass_fields__))
+    solves = sum(map(len, (*before, own)))
+    result.attrs = {"filter": FILTER, "absolute": absolute, "relative": relative, "solves": solves}
+    return result
 
 
 def _claims(table: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:

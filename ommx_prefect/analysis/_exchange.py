@@ -3,7 +3,7 @@
 A trace file has one line of comma-separated fields for each solve. The fields written are named in
 the file's own header, with the model and solver status codes of GAMS: 1 optimal, 8 integer
 solution, 4 infeasible, 3 unbounded, 14 no solution, 13 error; solver status 1 normal, 3 resource
-limit, 10 error.
+limit, 8 interrupted, 10 error.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ CODES = {
     "not_applicable": (13, 10),
     "error": (13, 10),
 }
+# Of a solve that was ended from outside, and left its best solution.
+INTERRUPTED = (8, 8)
 DIRECTION = {"minimize": 0, "maximize": 1}
 MISSING = "NA"
 
@@ -51,9 +53,14 @@ def write_trc(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def _record(solver: str, row: pd.Series) -> list[object]:
-    outcome = "error" if pd.isna(row["outcome"]) else row["outcome"]
-    model_status, solver_status = CODES.get(outcome, CODES["error"])
+    model_status, solver_status = _codes(row)
     direction = MISSING if pd.isna(row["sense"]) else DIRECTION.get(row["sense"], MISSING)
     numbers = [row[x] for x in ("objective", "dual_bound", "seconds", "iterations", "nodes")]
     shown = [MISSING if pd.isna(x) else x for x in numbers]
     return [row["instance"], solver, 0, direction, model_status, solver_status, *shown]
+
+
+def _codes(row: pd.Series) -> tuple[int, int]:
+    if pd.isna(row["outcome"]):
+        return CODES["error"] if pd.isna(row["objective"]) else INTERRUPTED
+    return CODES.get(row["outcome"], CODES["error"])

@@ -24,6 +24,7 @@ JSON = "application/json"
 TOLD = ("seconds", "primal", "dual", "nodes")
 # What counts, as `attrs` say it.
 FILTER = "all instances; a solver without a proof never solves one; of several seeds the median"
+FILTER_OF_GAPS = "solves with a trajectory; a gap is 1 at most, and 1 before the first solution"
 
 
 def performance_profile(table: pd.DataFrame, measure: str = "seconds") -> pd.DataFrame:
@@ -73,6 +74,7 @@ def gap_over_time(experiment: Experiment, instance: str) -> pd.DataFrame:
     Returns:
         A table with the columns `run`, `adapter`, `seconds`, `primal`, `dual`, `gap`, `nodes`; the
         gap is |primal - dual| / max(|primal|, |dual|), 1 at most, and 1 before the first solution.
+        Its `attrs` say so, and how many solves it shows.
     """
     experiment = whole(experiment)
     logged = run_parameters(experiment)
@@ -84,7 +86,9 @@ def gap_over_time(experiment: Experiment, instance: str) -> pd.DataFrame:
         and (rows := trajectory_of(run)) is not None
     ]
     found = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
-    return found.assign(gap=_gaps(found)).reindex(columns=columns).reset_index(drop=True)
+    found = found.assign(gap=_gaps(found)).reindex(columns=columns).reset_index(drop=True)
+    found.attrs = {"filter": FILTER_OF_GAPS, "instance": instance, "solves": len(parts)}
+    return found
 
 
 def trajectory_of(run: SealedRun) -> pd.DataFrame | None:

@@ -33,6 +33,7 @@ PROVED = frozenset({"optimal", "infeasible", "unbounded"})
 GROUP = ("adapter", "variant")
 # What counts in sums and profiles, as their `attrs` say it.
 FILTER = "all solves; one without a proof counts its limit, or its time where it has none"
+FILTER_OF_BEST = "the fastest proof of each instance; without proofs the best objective"
 # Two times are the same within this share of the better one, and so are two objectives.
 TIE = 1e-6
 
@@ -87,7 +88,8 @@ def virtual_best(table: pd.DataFrame) -> pd.DataFrame:
     """Return the best solve of each instance: the solver that a perfect choice would have taken.
 
     That is the fastest one with a proof; where there is no proof, the one with the best objective,
-    and of those with the same one the fastest.
+    and of those with the same one the fastest. `attrs` of the table say so, and how many solves it
+    was made from.
     """
     measured = table.assign(**_measures(table, 1.0), _key=instance_key(table))
     # Objectives differ in their last digits from solver to solver: nobody is better by those.
@@ -101,7 +103,9 @@ def virtual_best(table: pd.DataFrame) -> pd.DataFrame:
         kind="stable",
     )
     best = ordered.groupby("_key", sort=True).head(1)
-    return best[table.columns].sort_values("instance").reset_index(drop=True)
+    found = best[table.columns].sort_values("instance").reset_index(drop=True)
+    found.attrs = {"filter": FILTER_OF_BEST, "solves": len(table)}
+    return found
 
 
 _ROW = (

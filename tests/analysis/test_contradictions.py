@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from ommx_prefect.analysis import contradictions, known_values, write_solu
+from ommx_prefect.analysis._contradictions import FILTER
 from tests.analysis.tables import solve_table
 
 
@@ -189,7 +190,14 @@ def test_values_within_either_tolerance_are_the_same():
     assert contradictions(table, absolute=0.2).empty
     assert len(contradictions(table, absolute=0.05, relative=0.0)) == 1
     near = solve_table(OPTIMAL, ("p", "scip", "optimal", 10.0001, 1, 9))
-    assert len(contradictions(near, absolute=0.0, relative=0.0)) == 1
+    found = contradictions(near, absolute=0.0, relative=0.0)
+    assert len(found) == 1
+    assert found.attrs == {"filter": FILTER, "absolute": 0.0, "relative": 0.0, "solves": 2}
+
+
+def test_what_was_compared_comes_with_the_contradictions():
+    said = contradictions(solve_table(OPTIMAL), earlier=[solve_table(OPTIMAL, OPTIMAL)]).attrs
+    assert said == {"filter": FILTER, "absolute": 1e-6, "relative": 1e-4, "solves": 3}
 
 
 def test_the_optima_of_miplib_2017_come_with_ommx():

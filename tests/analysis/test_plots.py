@@ -62,6 +62,15 @@ def test_a_trace_file_has_a_line_for_each_solve(tmp_path):
     assert lines[-1] == "d,scip,0,0,13,10,NA,NA,0.1,NA,NA"
 
 
+def test_a_solve_that_was_ended_keeps_its_solution_in_a_trace_file(tmp_path):
+    path = tmp_path / "night.trc"
+    write_trc(solve_table(("a", "scip", None, 7.0, 2.0, 9.0), ("b", "scip", None)), path)
+    assert path.read_text().splitlines()[2:] == [
+        "a,scip,0,0,8,8,7.0,NA,2.0,NA,NA",
+        "b,scip,0,0,13,10,NA,NA,NA,NA,NA",
+    ]
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_night_without_a_solve_is_a_gap_in_a_trend():
     axes = plot_trend({"monday": NIGHT, "tuesday": NIGHT[:0], "wednesday": NIGHT}).axes[0]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ommx.experiment import Experiment
 
 from ommx_prefect.analysis import data_profile, gap_over_time, performance_profile, report_html
-from ommx_prefect.analysis._profiles import FILTER
+from ommx_prefect.analysis._profiles import FILTER, FILTER_OF_GAPS
 from ommx_prefect.solvers._solve import solve_in
 from tests.analysis.tables import solve_table
 from tests.support.nights import knapsack
@@ -148,3 +148,4 @@ def test_the_gap_over_time_by_hand():
     assert found["gap"].tolist() == pytest.approx([1.0, 5 / 10, 2 / 8, 1.0, 0.0])
     assert found["run"].tolist() == [0] * 5
     assert found[["seconds", "nodes"]].values.tolist()[2] == [2.0, 3.0]
+    assert found.attrs == {"filter": FILTER_OF_GAPS, "instance": "small", "solves": 1}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ommx_prefect.analysis import shifted_geometric_mean, totals, virtual_best
-from ommx_prefect.analysis._totals import FILTER
+from ommx_prefect.analysis._totals import FILTER, FILTER_OF_BEST
 from tests.analysis.tables import solve_table
 
 NIGHT = solve_table(
@@ -76,6 +76,7 @@ def test_of_two_proofs_without_an_objective_the_faster_is_best_and_equal_ones_ar
 def test_the_filter_and_the_shift_come_with_the_numbers():
     said = totals(NIGHT, shift=1, par=2).attrs
     assert said == {"filter": FILTER, "shift": 1, "par": 2, "solves": 8}
+    assert virtual_best(NIGHT).attrs == {"filter": FILTER_OF_BEST, "solves": 8}
 
 
 def test_the_virtual_best_takes_the_proof_then_the_objective_then_the_time():
