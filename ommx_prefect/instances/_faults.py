@@ -33,6 +33,7 @@ FAULTS = (
         "qcmatrix-split-square.mps",
         _QUADRATIC,
     ),
+    Fault(*_OMMX, "one side of a quadratic row with two is linear", "qcmatrix-ranges.mps"),
     Fault(*_OMMX, "QMATRIX is refused", "qmatrix.mps", _QUADRATIC),
     Fault(*_OMMX, "of two entries in COLUMNS the last wins", "repeated-entry.mps"),
     Fault(*_OMMX, "the objective's constant is dropped", "constant.mps"),

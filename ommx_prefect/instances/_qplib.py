@@ -24,6 +24,7 @@ _LINEAR_CONSTRAINTS = "L"
 _BINARY, _MIXED = "B", "MG"
 # A file may state so many of something, whatever its size.
 FREE_COUNT = 10_000
+CONSTRAINTS = "constraints"
 # Lines that begin so are comments.
 _COMMENTS = ("!", "%", "#")
 
@@ -39,6 +40,8 @@ def read_qplib(path: Path, source: str) -> Instance:
     for what, told, found in _figures(path, instance):
         if told != found:
             reason = f"the file says {told} {what}, OMMX's loader read {found}"
+            if what == CONSTRAINTS and told > found:
+                reason += "; it drops rows whose sides are both infinite: take them out of the file"
             raise InstanceFileError(source, reason)
     return _with_fixed_integers(instance)
 
@@ -134,7 +137,7 @@ def _figures(path: Path, instance: Instance) -> Iterator[tuple[str, int, int]]:
     yield "variables", columns, len(instance.decision_variables)
     rows = 0 if kind[2] in _NO_CONSTRAINTS else _count(lines)
     functions = _functions(instance, rows)
-    yield "constraints", rows, len(functions)
+    yield CONSTRAINTS, rows, len(functions)
     if kind[0] != _LINEAR_OBJECTIVE:
         found = len(instance.objective.quadratic_terms)
         yield "quadratic terms of the objective", _skip_terms(lines, 2), found

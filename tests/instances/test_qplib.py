@@ -74,6 +74,15 @@ def test_a_qplib_file_is_counted_against_its_own_figures(tmp_path):
     )
 
 
+def test_a_qplib_file_with_a_row_without_sides_is_refused_in_words(tmp_path):
+    free = QPLIB.replace(
+        "1.0 # lower sides\n0\n9.0 # upper sides\n0\n", "-1e20\n1\n1 1.0\n1e20\n0\n"
+    )
+    assert free != QPLIB
+    reason = reason_of(written(tmp_path, "free.qplib", free.encode()))
+    assert "the file says 2 constraints, OMMX's loader read 1; it drops rows whose sides" in reason
+
+
 @pytest.mark.parametrize(
     "line",
     [
