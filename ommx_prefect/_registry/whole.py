@@ -26,6 +26,15 @@ from ommx_prefect.exceptions import DocumentError, UnknownImageError
 TAG_LETTERS = 63
 
 
+def require_experiment(experiment: object) -> None:
+    """Raise a TypeError that says what to do where a caller gives something else, as its name."""
+    if not isinstance(experiment, Experiment):
+        raise TypeError(
+            f"{experiment!r:.200} is no Experiment. Pass what ommx_prefect.load_experiment(name) "
+            "returns"
+        )
+
+
 def whole(experiment: Experiment, digest: str = "") -> Experiment:
     """Return an experiment with all its Runs; an index of parts is composed with them.
 
@@ -39,11 +48,7 @@ def whole(experiment: Experiment, digest: str = "") -> Experiment:
         DocumentError: A part is damaged, or cannot be had.
         TypeError: It is no experiment, but its name for example.
     """
-    if not isinstance(experiment, Experiment):
-        raise TypeError(
-            f"{experiment!r:.200} is no Experiment. Pass what ommx_prefect.load_experiment(name) "
-            "returns"
-        )
+    require_experiment(experiment)
     if PARTS not in experiment.annotations:
         return experiment
     name = experiment.image_name

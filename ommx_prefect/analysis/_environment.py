@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 from ommx.experiment import Experiment
 
+from ommx_prefect._registry.whole import require_experiment
 from ommx_prefect._solver.telemetry import ENVIRONMENT
 
 # What must agree for times to be compared -> the keys under which an environment may have it.
@@ -48,7 +49,11 @@ def environment_of(experiment: Experiment) -> dict[str, Any] | None:
 
     Where several hosts took part, what they differ in is a list of what each of them says. None
     where nothing is recorded.
+
+    Raises:
+        TypeError: It is no Experiment, but its name for example.
     """
+    require_experiment(experiment)
     return _joined(environments_of(experiment)) or None
 
 

@@ -12,7 +12,7 @@ from ommx_pyscipopt_adapter import OMMXPySCIPOptAdapter
 
 from ommx_prefect import instance_digest
 from ommx_prefect._solver.backends import backend_of
-from ommx_prefect.analysis import compare, gap_over_time, report_html, solves
+from ommx_prefect.analysis import compare, environment_of, gap_over_time, report_html, solves
 from ommx_prefect.analysis._solves import COLUMNS, variant_of
 from ommx_prefect.solvers._solve import solve_in
 
@@ -181,7 +181,10 @@ def test_a_limit_and_a_seed_among_the_options_are_known(adapter, limit, seed):
     assert compare(ours, ours).counts == {"same": 2}
 
 
-@pytest.mark.parametrize("read", [solves, report_html, lambda night: gap_over_time(night, "afiro")])
+@pytest.mark.parametrize(
+    "read",
+    [solves, report_html, environment_of, lambda night: gap_over_time(night, "afiro")],
+)
 def test_a_name_in_the_place_of_an_experiment_is_told_how_to_open_it(read):
     with pytest.raises(TypeError, match=r"^'ghcr.io/a/b:c' is no Experiment.*load_experiment"):
         read("ghcr.io/a/b:c")
