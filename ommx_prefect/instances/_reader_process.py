@@ -163,6 +163,11 @@ class Questions:
         return answer
 
 
+def is_running() -> bool:
+    """Tell whether the process is there, and need not be started."""
+    return any(not child.is_over() for child in _CHILD)
+
+
 def _child() -> _Child:
     if _CHILD and _CHILD[0].is_over():
         _CHILD.pop().end()

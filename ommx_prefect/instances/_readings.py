@@ -13,13 +13,15 @@ from ommx import Instance
 from ommx_prefect.instances._highs_reader import read_highs
 from ommx_prefect.instances._matrix import Matrix
 from ommx_prefect.instances._ommx_reader import is_exact, load_mps, read_ommx
-from ommx_prefect.instances._reader_process import Questions, begun_apart, read_apart
+from ommx_prefect.instances._reader_process import Questions, begun_apart, is_running, read_apart
 from ommx_prefect.instances._unreadable import Inexpressible, NotInstalled, Unreadable
 
 # Who reads which format, in the order in which they are asked.
 READERS = {".mps": ("ommx", "highs", "scip"), ".lp": ("highs", "scip")}
 # Two processes take less time than one, though the other has to be started and to send its answer.
 LARGE_BYTES = 2_000_000
+# And where it is there already, as for the second file of several.
+WORTHWHILE_BYTES = 100_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Reading:
 @contextmanager
 def reading_ahead(path: Path, suffix: str) -> Iterator[Questions | None]:
     """Let HiGHS read a large MPS file in another process, while OMMX's loader reads it here."""
-    if suffix == ".mps" and path.stat().st_size >= LARGE_BYTES:
+    least = WORTHWHILE_BYTES if is_running() else LARGE_BYTES
+    if suffix == ".mps" and path.stat().st_size >= least:
         with begun_apart("highs", path) as begun:
             yield begun
     else:

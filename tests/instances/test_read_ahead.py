@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ommx_prefect.instances import (
@@ -48,6 +49,21 @@ def test_a_large_file_is_the_same_model_in_one_process_and_in_two(tmp_path, monk
     assert _reader_process._CHILD
     monkeypatch.setattr(_readings, "LARGE_BYTES", 10**9)
     assert instance_digest(load_instance(path).instance) == instance_digest(loaded.instance)
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "io_counters"), reason="bytes read are not counted")
+def test_a_process_that_is_there_reads_smaller_files_too(ahead, tmp_path, monkeypatch):
+    path = written(tmp_path, "medium.mps", large_model(2_000))
+    size = path.stat().st_size
+    assert _readings.WORTHWHILE_BYTES < size < 300_000
+    load_instance(ODD / "plain.mps")
+    monkeypatch.setattr(_readings, "LARGE_BYTES", 2_000_000)
+    reader = psutil.Process(_reader_process._CHILD[0].process.pid)
+    before = reader.io_counters().read_chars
+    load_instance(ODD / "plain.mps")
+    assert reader.io_counters().read_chars == before
+    assert load_instance(path).readers == "highs+ommx"
+    assert reader.io_counters().read_chars > before + size
 
 
 @pytest.mark.server  # it takes seconds

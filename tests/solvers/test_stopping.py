@@ -30,7 +30,7 @@ from tests.support.reading import run_flow
 from tests.support.solving import eight_capacities, recorded
 from tests.support.tiers import full
 
-HARD = "neos-911880.mps"
+HARD = "gen-ip054.mps"
 WITHIN = 2.0
 
 
@@ -75,9 +75,10 @@ def seconds_to_end(experiment: Experiment, after: float, adapter: str, **how: ob
 @pytest.mark.parametrize("adapter", ["highs", "scip", "python-mip"])
 def test_an_interrupted_solve_stops_at_once_and_keeps_what_it_has(adapter):
     experiment = Experiment.with_temp_local_registry()
-    limits = {"time_limit_seconds": 60}
+    # CBC does not stop before its limit: what was interrupted is its task.
+    limits = {"time_limit_seconds": 20 if adapter == "python-mip" else 60}
     assert STOP_SECONDS < WITHIN - 0.3
-    assert seconds_to_end(experiment, 6, adapter, limits=limits) < WITHIN
+    assert seconds_to_end(experiment, 2, adapter, limits=limits) < WITHIN
     experiment.commit()
     [run] = experiment.runs
     [row] = experiment.run_parameters_df().to_dict("records")
@@ -100,6 +101,7 @@ def test_a_solver_that_does_not_stop_leaves_what_it_has_told_of(adapter, monkeyp
     driver = type(next(x for x in BACKENDS if x.name == adapter).driver)
     monkeypatch.setattr(driver, "stop", lambda self, model: None)
     limits = {"time_limit_seconds": 8}
+    others = set(threading.enumerate())
     assert seconds_to_end(experiment, 3, adapter, limits=limits) < 2 * WITHIN
     experiment.commit()
     [run] = experiment.runs
@@ -111,7 +113,7 @@ def test_a_solver_that_does_not_stop_leaves_what_it_has_told_of(adapter, monkeyp
     assert row["dual_bound"] < row["objective"]
     assert row["gap"] > 0
     assert "solver.log" in run.attachment_names
-    for thread in threading.enumerate():  # nothing of it goes on into the next test
+    for thread in set(threading.enumerate()) - others:  # it does not go on into the next test
         if thread.name == "solver":
             thread.join(30)
 
