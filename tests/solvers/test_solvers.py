@@ -14,7 +14,7 @@ from ommx_highs_adapter import OMMXHighsAdapter
 from ommx_prefect.exceptions import SolverOptionError
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers._solve import solve_in
-from tests.support.instance_files import instance_file
+from tests.support.instance_files import are_here, instance_file
 from tests.support.solving import BITS, SOLVERS, X, check, instance_of, recorded
 
 LIMIT = {"time_limit_seconds": 1.0}
@@ -121,7 +121,12 @@ def test_each_hard_file_gets_the_right_outcome(file, adapter, outcome, open_inst
 @pytest.mark.server
 @pytest.mark.parametrize(
     ("file", "reference", "adapter"),
-    [(file, reference, adapter) for file, reference, adapters in OPTIMA for adapter in adapters],
+    [
+        (file, reference, adapter)
+        for file, reference, adapters in OPTIMA
+        for adapter in adapters
+        if are_here(file)
+    ],
 )
 def test_optima_are_those_of_the_literature(file, reference, adapter):
     instance = load_instance(instance_file(file)).instance

@@ -15,7 +15,7 @@ from ommx_prefect._solver import run_solve
 from ommx_prefect._solver.integral import Row, primal_dual_integral
 from ommx_prefect.instances import load_instance
 from ommx_prefect.solvers._solve import sample_in, solve_in
-from tests.support.instance_files import instance_file
+from tests.support.instance_files import are_here, instance_file
 from tests.support.solving import (
     BITS,
     SOLVERS,
@@ -28,7 +28,7 @@ from tests.support.solving import (
 
 DECIDED = run_solve._decided
 ONE_THREAD = {"threads": 1, "seed": 3}
-TREES = ("flugpl.mps", "p0033.mps.gz")
+TREES = ("flugpl.mps", *are_here("p0033.mps.gz"))
 MEASURES = {
     "dual_bound",
     "gap",
