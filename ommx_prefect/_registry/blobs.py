@@ -11,7 +11,7 @@ import functools
 import hashlib
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +19,7 @@ from ommx.artifact import get_local_registry_root
 
 from ommx_prefect._format.decode import check_blob, descriptor_of, manifest_of, parameters_layer
 from ommx_prefect._format.model import Documents, hex_of, sha256_digest
-from ommx_prefect._registry.files import open_new, read_regular, write_whole
+from ommx_prefect._registry.files import open_new, open_regular, read_regular, write_whole
 from ommx_prefect._registry.layout import blob_folder
 from ommx_prefect.exceptions import DocumentError
 
@@ -122,8 +122,26 @@ def read_checked(path: Path, digest: str) -> bytes:
     """
     data = read_regular(path, owned=False)
     if sha256_digest(data) != digest:
-        raise DocumentError(f"blob {digest} is damaged: its bytes have another digest")
+        raise _damaged(digest)
     return data
+
+
+def checked_pieces(path: Path, digest: str) -> Iterator[bytes]:
+    """Yield what stands in a file with a blob, piece by piece; raises what `read_checked` raises.
+
+    Whether it is damaged is known at its end.
+    """
+    found = hashlib.sha256()
+    with open_regular(path, owned=False) as file:
+        while piece := file.read(PIECE_BYTES):
+            found.update(piece)
+            yield piece
+    if f"sha256:{found.hexdigest()}" != digest:
+        raise _damaged(digest)
+
+
+def _damaged(digest: str) -> DocumentError:
+    return DocumentError(f"blob {digest} is damaged: its bytes have another digest")
 
 
 def read_documents(digest: str) -> Documents:

@@ -174,11 +174,11 @@ def read_regular(
 
 
 @contextlib.contextmanager
-def open_regular(path: str | Path) -> Iterator[FileIO]:
+def open_regular(path: str | Path, *, owned: bool = True) -> Iterator[FileIO]:
     """Open a file to read it, as `read_regular` does."""
     number = _open_old(path)
     try:
-        _size_of(number, owned=True)
+        _size_of(number, owned=owned)
         with open(number, "rb", buffering=0, closefd=False) as file:
             yield file
     finally:

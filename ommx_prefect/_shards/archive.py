@@ -12,7 +12,8 @@ blob, the shard's own documents, and whose shard it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from io import BytesIO
 
 import msgpack
 
@@ -36,19 +37,31 @@ ARCHIVE_FORMAT = "application/vnd.ommx-prefect.shard.v1+msgpack"
 ShardAndPayload = tuple[Shard, Mapping[str, bytes]]
 
 
-def pack_archive(shard: Shard, read_blob: Callable[[str], bytes]) -> bytes:
-    """Write a shard and its payload; `read_blob` returns the bytes of a digest."""
-    digests = sorted({layer.digest for layer in payload_of(shard)})
-    own = shard.payload
+def pack_archive(shard: Shard, pieces_of: Callable[[str], Iterable[bytes]]) -> bytes:
+    """Write a shard and its payload; `pieces_of` yields the bytes of a digest."""
+    sizes = {layer.digest: layer.size for layer in payload_of(shard)}
     packer = msgpack.Packer()
-    pieces: list[bytes] = [packer.pack_map_header(3)]
-    for part in ("format", ARCHIVE_FORMAT, "shard", shard.bare.to_bytes(), "blobs"):
-        pieces.append(packer.pack(part))
-    pieces.append(packer.pack_map_header(len(digests)))
-    for digest in digests:
-        data = own[digest] if digest in own else read_blob(digest)
-        pieces += [packer.pack(hex_of(digest)), _bin_header(len(data)), data]
-    return b"".join(pieces)  # of large payload one copy, and not one for each time a buffer grows
+    parts = ("format", ARCHIVE_FORMAT, "shard", shard.bare.to_bytes(), "blobs")
+    head = packer.pack_map_header(3) + b"".join(map(packer.pack, parts))
+    head += packer.pack_map_header(len(sizes))
+    heads = {x: packer.pack(hex_of(x)) + _bin_header(sizes[x]) for x in sorted(sizes)}
+    archive = _with_room(len(head) + sum(map(len, heads.values())) + sum(sizes.values()))
+    archive.write(head)
+    for digest, own_head in heads.items():
+        archive.write(own_head)
+        own = shard.payload.get(digest)
+        for piece in pieces_of(digest) if own is None else (own,):
+            archive.write(piece)
+    return archive.getvalue()
+
+
+def _with_room(size: int) -> BytesIO:
+    """Return a buffer that is filled without another copy; `getvalue` gives it away as it is."""
+    buffer = BytesIO()
+    buffer.seek(size - 1)
+    buffer.write(b"\0")
+    buffer.seek(0)
+    return buffer
 
 
 def _bin_header(length: int) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ommx_prefect._registry.blobs import read_checked
+from ommx_prefect._registry.blobs import checked_pieces
 from ommx_prefect._shards.archive import ShardAndPayload, open_archive, pack_archive
 from ommx_prefect._shards.shard import Shard
 from ommx_prefect._stages.signing import Signer
@@ -70,7 +70,7 @@ class ArchiveStore:
 
     def put_shard(self, name: str, shard: Shard, find: Callable[[str], Path]) -> None:
         """Store a shard and its payload as one archive."""
-        self.write(name, pack_archive(shard, lambda digest: read_checked(find(digest), digest)))
+        self.write(name, pack_archive(shard, lambda digest: checked_pieces(find(digest), digest)))
 
     def unpack(self, data: bytes, root_flow_run_id: str, key: str) -> ShardAndPayload:
         """Read an archive, and check all of it."""

@@ -45,7 +45,8 @@ def begun_apart(reader: str, path: Path) -> Iterator[Questions | None]:
         return
     lock = _LOCK  # a fork has another one
     try:
-        with Questions(path, reader, "doubts") as questions:
+        # Its model does not fit into the pipe: what came after it would wait until it is read.
+        with Questions(path, "doubts", reader) as questions:
             yield questions
     finally:
         lock.release()
@@ -119,10 +120,16 @@ if hasattr(os, "register_at_fork"):
 
 
 class Questions:
-    """Questions on a file to the process, within the seconds that it has. In a `with` block."""
+    """Questions on a file to the process, within the seconds that it has. In a `with` block.
+
+    Args:
+        path: The file.
+        wanted: What is asked, in this order; the last is a reader.
+    """
 
     def __init__(self, path: Path, *wanted: str) -> None:
-        self._path, self._wanted, self._open = path, wanted, len(wanted)
+        self._path, self._reader, self._open = path, wanted[-1], list(wanted)
+        self._answers: dict[str, bytes] = {}
         self._seconds = SECONDS + SECONDS_PER_MB * path.stat().st_size / 1e6
         self._child = _child()
         self._timer = Timer(self._seconds, self._child.kill)
@@ -140,27 +147,31 @@ class Questions:
 
     def model(self) -> Matrix:
         """Wait for the model; raises what `read_apart` raises."""
-        if answer := self._answer():
+        if answer := self._answer(self._reader):
             return _model_in(answer)
         code = self._child.end()
         if code == 0:  # it ended for it was idle, just before the question
-            with Questions(self._path, self._wanted[0]) as again:
+            with Questions(self._path, self._reader) as again:
                 return again.model()
         is_slow = self._child.killed
         raise Unreadable(f"it did not end in {self._seconds:.0f} s" if is_slow else _death(code))
 
     def doubts(self) -> tuple[Doubt, ...]:
         """Wait for what `doubts_beside_ommx` returns; without an answer it is called here."""
-        answer = self._answer() if self._open else b""
+        answer = self._answer("doubts")
         if not answer:
             return doubts_beside_ommx(self._path)
         found = json.loads(answer[1:])
         return tuple(Doubt(frozenset(readers), reason) for readers, reason in found)
 
-    def _answer(self) -> bytes:
-        answer = self._child.answer()
-        self._open = self._open - 1 if answer else 0
-        return answer
+    def _answer(self, wanted: str) -> bytes:
+        """Return an answer, with those before it; empty if the process has ended."""
+        while wanted in self._open:
+            if answer := self._child.answer():
+                self._answers[self._open.pop(0)] = answer
+            else:
+                self._open.clear()
+        return self._answers.get(wanted, b"")
 
 
 def is_running() -> bool:

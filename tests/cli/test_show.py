@@ -248,7 +248,8 @@ def test_instances_of_one_name_and_other_content_contradict_nobody(command):
             run.log_parameter("instance", "namesake")
             run.log_parameter("sense", "maximize")
     night.commit()
-    assert rows_of(command("list", "--json"), night.image_name)[night.image_name]["flags"] == []
+    [row] = command("list", night.image_name, "--json").json
+    assert row["flags"] == []
     assert command("show", night.image_name, "--json").json["contradictions"] == []
 
 

@@ -70,7 +70,7 @@ def readers():
     assert documents is not None
     name, group = f"{flow_run_id}/shards/{attempt.key}", new_group(flow_run_id)
     start = start_document(attempt)
-    archive = pack_archive(shard, lambda digest: b'{"of":"%s"}' % flow_run_id.encode())
+    archive = pack_archive(shard, lambda digest: [b'{"of":"%s"}' % flow_run_id.encode()])
     ledger = b'{"format": 1, "flow_run": {}, "runs": [], "task_runs": [], "subflows": [], '
     ledger += b'"split_columns": {}, "warnings": []}'
     return {
