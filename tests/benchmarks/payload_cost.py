@@ -121,6 +121,13 @@ def record_in(flow_run_id: str, output: Any) -> None:
         recording.returned(output)
 
 
+def remove_large_files() -> None:
+    """Remove what the rounds of a row have stored: a gigabyte each time, in two places."""
+    for path in Path(SCRATCH).rglob("*"):
+        if path.is_file() and path.stat().st_size > MEGABYTE:
+            path.unlink()
+
+
 def row_of(kind: str, stage: str, megabytes: int, rounds: int) -> list[str]:
     """Measure one kind of value in one stage."""
     values = iter([KINDS[kind](megabytes) for _ in range(rounds + 1)])
@@ -137,6 +144,7 @@ def row_of(kind: str, stage: str, megabytes: int, rounds: int) -> list[str]:
     with PeakMemory() as sealing:
         sealed = seal_flow_run(flow_run_id, end=END)
     assert sealed.counts == {"finished": 1}
+    remove_large_files()
     return [
         STAGES[urlsplit(stage).scheme or stage.partition("/")[0]],
         f"{kind}, {megabytes} MB",
