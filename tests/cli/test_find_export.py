@@ -1,4 +1,4 @@
-"""`find` and `export`: Runs across experiments, and plain files under names that are safe."""
+"""`find` and `export`: Runs across experiments, and plain files."""
 
 from __future__ import annotations
 
@@ -10,42 +10,9 @@ import pytest
 from ommx.experiment import Experiment
 from rocrate.rocrate import ROCrate
 
-from ommx_prefect._catalogue.safe_names import safe_name, unique_name
-from ommx_prefect._catalogue.search import Condition
 from ommx_prefect._registry.names import find, move_names
 from ommx_prefect.analysis import known_values
 from tests.support.nights import EVIL, log_run
-
-PARAMETERS = {"outcome": "optimal", "objective": 7.0, "seed": 3, "ok": True}
-
-
-@pytest.mark.parametrize(
-    ("text", "holds"),
-    [
-        ("outcome=optimal", True),
-        ("outcome=Optimal", True),
-        ("outcome!=optimal", False),
-        ("objective=7", True),
-        ("objective>=7.5", False),
-        ("objective<8", True),
-        ("seed>2", True),
-        ("outcome~tim", True),
-        ("ok=true", True),
-        ("outcome>2", False),  # a word is neither above nor below a number
-        ("seed<many", False),
-        ("outcome>feasible", True),
-        ("missing=1", False),
-        ("missing!=1", False),
-    ],
-)
-def test_a_condition_compares_numbers_as_numbers_and_all_else_as_text(text, holds):
-    assert Condition.parse(text).holds(PARAMETERS) is holds
-
-
-def test_a_name_that_begins_like_a_sign_can_be_looked_for():
-    for name in ("<b>knap", ">", "<5 items"):
-        assert Condition.parse(f"instance={name}").holds({"instance": name})
-    assert Condition.parse("instance~=cmd()").holds({"instance": "=cmd()"})
 
 
 @pytest.mark.parametrize(
@@ -109,32 +76,6 @@ def test_failed_nights_are_searched_and_nothing_found_is_said(nights, command):
     said = command("find", "instanse=nowhere").out
     assert "No Run here has instanse. Did you mean instance?" in said
     assert command("find", "nonsense").code == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "media_type", "filename", "safe"),
-    [
-        ("trajectory", "application/json", "", "trajectory.json"),
-        ("solver.log", "text/plain; charset=utf-8", "", "solver.log"),
-        ("../../etc/passwd", "text/plain", "", "_.._etc_passwd.txt"),
-        ("a b/c", "image/png", "", "a_b_c.png"),
-        ("x", "text/csv", "../data 1.csv", "_data_1.csv"),
-        ("\x1b[31m\u202e", "", "", "_31m_"),
-        ("..", "", "", "unnamed"),
-        ("CON", "text/plain", "", "_CON.txt"),
-        ("output.0", "application/json", "", "output.0.json"),
-        ("n" * 300, "image/png", "", "n" * 96 + ".png"),
-    ],
-)
-def test_file_names_are_safe(name, media_type, filename, safe):
-    assert safe_name(name, media_type, filename) == safe
-
-
-def test_no_two_files_have_one_name_whatever_the_case():
-    taken: set[str] = set()
-    assert [unique_name(x, taken) for x in ("a.txt", "A.txt", "a.txt", "b", "b")] == [
-        *("a.txt", "A-2.txt", "a-3.txt", "b", "b-2"),
-    ]
 
 
 @pytest.fixture(scope="module")
