@@ -54,7 +54,6 @@ def endless(status: int, headers: dict[str, str], *, chunk: bytes = b" " * 65536
     return answering(answer)
 
 
-BOMB = gzip.compress(b" " * (64 * MIB) + b'{"tags": []}', 1)
 ASKING = {
     "a manifest": lambda r, path: r.get_manifest("one"),
     "tags": lambda r, path: r.tags(),
@@ -111,9 +110,10 @@ def test_a_blob_of_unknown_size_leaves_room_on_the_disk(tmp_path):
 
 @each("asking", ASKING)
 def test_nothing_is_decompressed(asking, tmp_path):
+    bomb = gzip.compress(b" " * (64 * MIB) + b'{"tags": []}', 1)
     before = peak_bytes()
     with (
-        host(lambda seen: (200, BOMB, {"Content-Encoding": "gzip"})) as registry,
+        host(lambda seen: (200, bomb, {"Content-Encoding": "gzip"})) as registry,
         Repository(registry.name, "acme") as repository,
     ):
         try:

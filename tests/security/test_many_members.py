@@ -29,13 +29,16 @@ MOST_BYTES = 400_000_000
 MANY = 30_000_000
 ARRAY, MAP = b"\xdd" + MANY.to_bytes(4, "big"), b"\xdf" + MANY.to_bytes(4, "big")
 HALF = MOST_MEMBERS // 2
-LISTS = [
-    b"\x81\xa1a" + ARRAY + b"\x90" * MANY,  # of empty lists
-    b"\x81\xa1a" + ARRAY + b"\x80" * MANY,  # of empty maps
-    b"\x81\xa1a\x92" + (b"\xdd" + HALF.to_bytes(4, "big") + b"\x90" * HALF) * 2,  # each is short
-    b"\x81\xa1a" + MAP + b"\x00\xc0" * MANY,
-    b"\x81\xa1a" + ARRAY * 500,  # which say that they are long, one in another
-]
+# Made when they are asked for: they take hundreds of megabytes.
+LISTS = {
+    "lists": lambda: b"\x81\xa1a" + ARRAY + b"\x90" * MANY,
+    "maps": lambda: b"\x81\xa1a" + ARRAY + b"\x80" * MANY,
+    # Each is short.
+    "some": lambda: b"\x81\xa1a\x92" + (b"\xdd" + HALF.to_bytes(4, "big") + b"\x90" * HALF) * 2,
+    "map": lambda: b"\x81\xa1a" + MAP + b"\x00\xc0" * MANY,
+    # Which say that they are long, one in another.
+    "nested": lambda: b"\x81\xa1a" + ARRAY * 500,
+}
 
 
 def peak_of(read, match):
@@ -51,22 +54,23 @@ def peak_of(read, match):
 pytestmark = pytest.mark.server  # it takes seconds
 
 
-@pytest.mark.parametrize("data", LISTS, ids=["lists", "maps", "some", "map", "nested"])
-def test_a_shard_of_many_members_is_refused_before_it_is_large(data):
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_shard_of_many_members_is_refused_before_it_is_large(kind):
+    data = LISTS[kind]()
     assert peak_of(lambda: Shard.from_bytes(data), "not a shard") < MOST_BYTES
     assert peak_of(lambda: open_archive(data, new_id(), "x"), "no shard archive") < MOST_BYTES
 
 
-JSON_LISTS = b'{"a":[' + b"[]," * MANY + b"[]]}"
+def json_lists() -> bytes:
+    return b'{"a":[' + b"[]," * MANY + b"[]]}"
+
+
 DOCUMENTS = Documents(b"{}", b"{}", b"\x81\xa7columns\x80")
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [{"manifest": JSON_LISTS}, {"config": JSON_LISTS}, {"parameters": LISTS[0]}],
-    ids=["manifest", "config", "parameters"],
-)
-def test_an_attempt_whose_experiment_has_many_members_is_refused_before_it_is_large(changed):
+@pytest.mark.parametrize("part", ["manifest", "config", "parameters"])
+def test_an_attempt_whose_experiment_has_many_members_is_refused_before_it_is_large(part):
+    changed = {part: LISTS["lists"]() if part == "parameters" else json_lists()}
     flow_run_id = new_id()
     attempt = attempt_of(flow_run_id)
     shard = Shard(attempt, "finished", documents=replace(DOCUMENTS, **changed))
@@ -81,18 +85,22 @@ def test_an_attempt_whose_experiment_has_many_members_is_refused_before_it_is_la
 def test_a_shared_document_of_many_bytes_is_refused_by_name_before_it_is_parsed(name, tmp_path):
     disk = Disk(tmp_path / "shared")
     flow_run_id = recorded(disk, tmp_path)
-    disk.plant(f"{flow_run_id}/{name}", JSON_LISTS)
+    disk.plant(f"{flow_run_id}/{name}", json_lists())
     wanted = f"{name}.*more than {MOST_SHARED_BYTES:,}"
     with pytest.raises(exceptions.OmmxPrefectError, match=wanted):
         seal_now(disk.seen_by(flow_run_id))
 
 
-MANY_KEYS = b"{" + b",".join(b'"%d":1' % x for x in range(500_000)) + b"}"
-MANY_ALIASES = b'{"aliases":[' + b"1," * 1_000_000 + b"1]}"
+VALUES = {
+    "keys": lambda: b"{" + b",".join(b'"%d":1' % x for x in range(500_000)) + b"}",
+    "aliases": lambda: b'{"aliases":[' + b"1," * 1_000_000 + b"1]}",
+}
 
 
-@pytest.mark.parametrize("data", [MANY_KEYS, MANY_ALIASES], ids=["keys", "aliases"])
-def test_a_shared_document_of_many_values_is_refused_before_each_is_told_of(data):
+@pytest.mark.parametrize("kind", VALUES)
+def test_a_shared_document_of_many_values_is_refused_before_each_is_told_of(kind):
+    data = VALUES[kind]()
+
     def read():
         return parsed(FlowRecord, fields_of(data, 2, "x/flow.json", shared=True))
 

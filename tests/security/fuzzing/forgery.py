@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import random
 import zlib
@@ -27,11 +28,16 @@ HOSTILE += ["", "..", "../../../../thesis.tex", "/etc/hostname", "\x00", "a\nb\x
 HOSTILE += ["x" * 3_000_000, "sha256:../../../../etc/hostname", "sha256:" + "0" * 64, "A" * 300]
 HOSTILE += ["9999-01-01T00:00:00+00:00", [], {}, [[]], {"": ""}, b"bytes", ELSEWHERE]
 HOSTILE += ["registry.example/acme/payroll:one", "interrupted", "draft", [1] * 1000]
-# A group that is much larger when it is unpacked, and names that are no records of attempts.
-BOMB = zlib.compress(bytes(300 * 2**20))
+# Names that are no records of attempts.
 IN_GROUPS = ["FLOW_RUN/flow.json", "FLOW_RUN/shards/x-1-n", "FLOW_RUN/starts/../../flow.json"]
 IN_GROUPS += ["x/starts/y", "FLOW_RUN/groups/0", "FLOW_RUN/sealed.json", ""]
 IN_GROUPS += ["FLOW_RUN/parts/x-1-n", "FLOW_RUN/rolled-back/x"]
+
+
+@functools.cache
+def bomb() -> bytes:
+    """Return a group that is much larger when it is unpacked."""
+    return zlib.compress(bytes(300 * 2**20))
 
 
 def forged(paths: list[Path], root: Path, flow_run_id: str, dice: random.Random) -> Change:
@@ -94,7 +100,7 @@ def _forged_manifest(path: Path, document: Any, flow_run_id: str, dice: random.R
 def _forged_group(packed: bytes, flow_run_id: str, dice: random.Random) -> bytes:
     """Forge a record of a group, or what the group says that it holds."""
     if not dice.randrange(12):
-        return BOMB
+        return bomb()
     group = msgpack.unpackb(zlib.decompress(packed))
     records = group["records"]
     name, kind = dice.choice(list(records)), dice.randrange(6)
