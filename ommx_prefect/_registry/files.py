@@ -37,12 +37,12 @@ _NO_FLUSH_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOENT)
 LARGE_BYTES = 64 * 1024 * 1024
 
 
-def flush(path: str) -> None:
+def flush(path: str | int) -> None:
     """Flush a file to the disk, with the name that it has now.
 
-    Of a folder, the names in it.
+    Of a folder, which may be open, the names in it.
     """
-    number = os.open(path, _OLD)
+    number = os.dup(path) if isinstance(path, int) else os.open(path, _OLD)
     try:
         _sync_names(number)
     finally:
@@ -55,7 +55,12 @@ def open_new(path: Path) -> BinaryIO:
 
 
 def write_whole(
-    path: Path | str, data: bytes, *, durable: bool = False, shared: bool = False
+    path: Path | str,
+    data: bytes,
+    *,
+    durable: bool = False,
+    shared: bool = False,
+    folder: int | None = None,
 ) -> None:
     """Write a file atomically, seen whole or not at all; its folder is made if need be.
 
@@ -65,25 +70,28 @@ def write_whole(
         durable: Whether what stands there then, the old or the new, has to outlive a power
             failure; see `write_durable`.
         shared: Whether other users may read it, as far as the umask allows.
+        folder: The open folder that the path begins in.
     """
-    folder, name = os.path.split(path)
-    scratch = f"{folder}/.{name}.{os.getpid()}-{next(_scratch_numbers)}"
+    above, name = os.path.split(path)
+    scratch = os.path.join(above, f".{name}.{os.getpid()}-{next(_scratch_numbers)}")
     try:
-        _write_new(scratch, data, durable=durable, shared=shared)
-        os.replace(scratch, path)
+        _write_new(scratch, data, durable=durable, shared=shared, folder=folder)
+        os.replace(scratch, path, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:  # half a file on a full disk helps nobody
         with contextlib.suppress(OSError):
-            os.unlink(scratch)
+            os.unlink(scratch, dir_fd=folder)
         raise
 
 
-def write_durable(path: Path | str, data: bytes, *, shared: bool = False) -> None:
-    """Write a file atomically, and flush it and its name to the disk."""
-    write_whole(path, data, durable=True, shared=shared)
-    flush_folder(os.path.dirname(path))
+def write_durable(
+    path: Path | str, data: bytes, *, shared: bool = False, folder: int | None = None
+) -> None:
+    """Write a file atomically, in an open folder where it is told, and flush it and its name."""
+    write_whole(path, data, durable=True, shared=shared, folder=folder)
+    flush_folder(os.path.dirname(path) if folder is None else folder)
 
 
-def flush_folder(folder: str) -> None:
+def flush_folder(folder: str | int) -> None:
     """Flush the names in a folder to the disk, where the file system can."""
     try:
         flush(folder)
@@ -111,12 +119,19 @@ def write_small(path: Path | str, data: bytes) -> None:
 
 
 def _write_new(
-    path: Path | str, data: bytes, *, durable: bool = False, shared: bool = False
+    path: Path | str,
+    data: bytes,
+    *,
+    durable: bool = False,
+    shared: bool = False,
+    folder: int | None = None,
 ) -> None:
     mode = SHARED_FILE if shared else PRIVATE_FILE
     try:
-        number = os.open(path, _NEW, mode)
+        number = os.open(path, _NEW, mode, dir_fd=folder)
     except FileNotFoundError:
+        if folder is not None:  # somebody has removed it
+            raise
         make_folder(os.path.dirname(path), SHARED_FOLDER if shared else PRIVATE_FOLDER)
         number = os.open(path, _NEW, mode)
     try:

@@ -20,7 +20,12 @@ from prefect.blocks.core import Block
 from prefect.filesystems import WritableFileSystem
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from ommx_prefect._registry.files import read_regular, write_durable
+from ommx_prefect._registry.files import (
+    SHARED_FOLDER,
+    make_folder,
+    read_regular,
+    write_durable,
+)
 from ommx_prefect._stages.store import Store
 from ommx_prefect._values.error_texts import describe_error
 from ommx_prefect._values.secrets import Redactor
@@ -93,9 +98,14 @@ class FolderStore(BlockStore):
     def write(self, name: str, data: bytes) -> None:
         """Store an object; the block's own method would show it half written."""
         with self._translated(f"write {name}"):
-            with contextlib.suppress(FileNotFoundError), self._folder_of(name):
-                pass
-            write_durable(self._folder / name, data, shared=True)
+            for times_left in (2, 1, 0):
+                try:
+                    with self._folder_of(name, is_made=True) as folder:
+                        write_durable(os.path.basename(name), data, shared=True, folder=folder)
+                    return
+                except FileNotFoundError:  # another host has removed the empty folder meanwhile
+                    if not times_left:
+                        raise
 
     def read(self, name: str) -> bytes:
         """Return an object's bytes; the block's own method would wait for a pipe."""
@@ -123,11 +133,21 @@ class FolderStore(BlockStore):
                 above.rmdir()  # of a link, an error
 
     @contextlib.contextmanager
-    def _folder_of(self, name: str) -> Iterator[int]:
-        """Open the folder of an object; whoever writes there may have put a link in its place."""
+    def _folder_of(self, name: str, *, is_made: bool = False) -> Iterator[int]:
+        """Open the folder of an object; whoever writes there may have put a link in its place.
+
+        Args:
+            name: The object.
+            is_made: Whether to make folders that are missing.
+        """
+        if is_made:
+            make_folder(self._folder, SHARED_FOLDER)
         number = os.open(self._folder, os.O_DIRECTORY)
         try:
             for part in name.split("/")[:-1]:
+                if is_made:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, SHARED_FOLDER, dir_fd=number)
                 above, number = number, _open_folder(part, number, self._folder / name)
                 os.close(above)
             yield number

@@ -11,6 +11,7 @@ import pytest
 
 from ommx_prefect import exceptions
 from ommx_prefect._registry.names import checkpoint_name
+from ommx_prefect._stages import block_store
 from ommx_prefect._stages.local import LocalStage
 from ommx_prefect._stages.unsealed import unsealed_flow_runs
 from ommx_prefect.testing._scene import attempt_of, new_id, shard_of
@@ -98,6 +99,42 @@ def test_a_link_in_the_place_of_a_flow_runs_folder_removes_and_writes_nothing(di
             use()
     assert stage.put(shard_of(attempt, {"of": "this host"}))  # it waits here
     assert sorted(victim.rglob("*")) == before
+
+
+def test_a_folder_that_is_swapped_in_the_moment_of_a_write_gets_nothing(
+    disk, tmp_path, monkeypatch
+):
+    flow_run_id = recorded(disk, tmp_path)
+    victim, moved = tmp_path / "victim", tmp_path / "moved"
+    (victim / "shards").mkdir(parents=True)
+    write = block_store.write_durable
+
+    def swapped(*args, **options):
+        (disk.folder / flow_run_id).rename(moved)
+        (disk.folder / flow_run_id).symlink_to(victim)
+        write(*args, **options)
+
+    monkeypatch.setattr(block_store, "write_durable", swapped)
+    disk.store.write(f"{flow_run_id}/shards/late-1-n", b"new")
+    assert [path.name for path in victim.rglob("*")] == ["shards"]
+    assert (moved / "shards" / "late-1-n").exists()
+
+
+def test_a_folder_that_is_removed_in_the_moment_of_a_write_is_made_again(
+    disk, tmp_path, monkeypatch
+):
+    flow_run_id, write, removed = new_id(), block_store.write_durable, []
+
+    def emptied(*args, **options):
+        if not removed:
+            removed.append(1)
+            (disk.folder / flow_run_id / "shards").rmdir()
+        write(*args, **options)
+
+    monkeypatch.setattr(block_store, "write_durable", emptied)
+    disk.store.write(f"{flow_run_id}/shards/late-1-n", b"new")
+    assert removed
+    assert (disk.folder / flow_run_id / "shards" / "late-1-n").exists()
 
 
 def test_a_link_in_the_place_of_a_folder_of_records_is_not_written_through(disk, tmp_path):
